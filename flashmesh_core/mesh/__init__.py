@@ -1,0 +1,1 @@
+"""Geometry without torch: canonical form, sampling, topology, files, metrics."""
