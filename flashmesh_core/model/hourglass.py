@@ -1,0 +1,180 @@
+"""The hourglass backbone (paper Sec. 7.1): coordinate, vertex and face level, shortened and upsampled by 3.
+
+Causality: vertex state V_v exists once vertex v is complete and serves the coordinate positions
+n = 3v + 2, 3v + 3, 3v + 4; face state F_f serves the vertex positions 3f + 2, 3f + 3, 3f + 4.
+Suffixes: B batch, N coordinate positions, V vertices, F faces, D width, C classes, R slice rows, Q bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flashmesh_core.config import ModelConfig
+from flashmesh_core.model.conditioning import ConditionEncoder
+from flashmesh_core.model.layers import Block, RMSNorm, rope_table
+from flashmesh_core.model.speculation import DraftHeads
+from flashmesh_core.tokenizer import TOKENS_PER_FACE
+
+
+@dataclass
+class LevelStates:
+    """What the draft heads read: each level's state before its last layer, and the main logits."""
+
+    coordinate_BND: Tensor
+    vertex_BVD: Tensor
+    face_BFD: Tensor
+    logits_BNC: Tensor
+
+
+def serve(upsampled_BTD: Tensor, length: int) -> Tensor:
+    """Shift upsampled states so that group g's three serve positions 3g + 2 to 3g + 4; cut to `length`."""
+    return F.pad(upsampled_BTD, (0, 0, 2, 0))[:, :length]
+
+
+class Hourglass(nn.Module):
+    """The complete model: condition encoder, backbone, and the draft and label heads."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        hidden = int(dim * config.ffn_ratio)
+
+        def stack(count: int, level: int) -> nn.ModuleList:
+            window = config.window // 3**level
+            cross = config.cross_attention[level]
+            return nn.ModuleList(
+                Block(dim=dim, heads=config.heads, window=window, hidden=hidden, cross=cross)
+                for _ in range(count)
+            )
+
+        self.encoder = ConditionEncoder(config)
+        self.embed = nn.Embedding(config.num_bins + 3, dim)
+        self.slot_embed = nn.Embedding(TOKENS_PER_FACE, dim)
+        self.coordinate_down = stack(config.coordinate_layers[0], 0)
+        self.vertex_in = nn.Linear(3 * dim, dim, bias=False)
+        self.vertex_down = stack(config.vertex_layers[0], 1)
+        self.face_in = nn.Linear(3 * dim, dim, bias=False)
+        self.face = stack(config.face_layers, 2)
+        self.face_out = nn.Linear(dim, 3 * dim, bias=False)
+        self.vertex_up = stack(config.vertex_layers[1], 1)
+        self.vertex_out = nn.Linear(dim, 3 * dim, bias=False)
+        self.coordinate_up = stack(config.coordinate_layers[1], 0)
+        rows = len(config.slice_rows)
+        if rows:
+            self.slices = nn.Parameter(torch.empty(TOKENS_PER_FACE, rows * config.num_bins, dim))
+            self.copy_gates = nn.Linear(dim, rows)
+        self.out_norm = RMSNorm(dim)
+        self.head = nn.Linear(dim, config.num_classes, bias=False)
+        self.drafts = DraftHeads(config)
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Normal weights of std 1/sqrt(width); what ends a residual branch, a third of that."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim < 2:
+                if name.endswith("bias"):
+                    nn.init.zeros_(parameter)
+                continue
+            if "embed" in name or "latents" in name or name == "slices":
+                std = 0.02
+            else:
+                std = parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else parameter.shape[-2] ** -0.5
+                if name.endswith(("out.weight", "down.weight", "linear", "ffn_out", "_out")):
+                    std /= 3.0
+            nn.init.normal_(parameter, std=std, generator=generator)
+
+    def embed_tokens(self, tokens_BN: Tensor, slots_N: Tensor) -> Tensor:
+        """Token and slot embeddings, (B, N, D)."""
+        return self.embed(tokens_BN) + self.slot_embed(slots_N)
+
+    def slice_states(self, rows_BNRQ: Tensor, slots_N: Tensor) -> Tensor:
+        """Project the slice rows by the matrix of the slot that is predicted next, (B, N, D).
+
+        `slots_N` are the slots of the predicting positions; any run of positions is allowed.
+        """
+        batch, length = rows_BNRQ.shape[:2]
+        flat = rows_BNRQ.flatten(2)
+        if length % TOKENS_PER_FACE == 0:
+            first = int(slots_N[0])
+            by_slot = flat.unflatten(1, (-1, TOKENS_PER_FACE)).permute(2, 0, 1, 3).flatten(1, 2)
+            weight = self.slices.roll(-(first + 1), dims=0).to(flat.dtype)
+            out = torch.bmm(by_slot, weight)
+            return out.unflatten(1, (batch, -1)).permute(1, 2, 0, 3).reshape(batch, length, -1)
+        weight = self.slices[(slots_N + 1) % TOKENS_PER_FACE].to(flat.dtype)
+        return torch.bmm(flat.transpose(0, 1), weight).transpose(0, 1)
+
+    def logits(self, state_BND: Tensor, rows_BNRQ: Tensor | None) -> Tensor:
+        """Logits of the next token, float32; the copy gates add each slice row straight to its bins."""
+        state = self.out_norm(state_BND)
+        logits = self.head(state).float()
+        if rows_BNRQ is not None:
+            gates = self.copy_gates(state)
+            bins = torch.matmul(gates.unsqueeze(-2), rows_BNRQ.to(gates.dtype)).squeeze(-2)
+            logits = logits + F.pad(bins.float(), (0, 1))
+        return logits
+
+    def encode(self, points_BPC: Tensor, face_count_B: Tensor) -> Tensor:
+        """The condition tokens of surface samples; see `ConditionEncoder`."""
+        return self.encoder(points_BPC, face_count_B)
+
+    def states(self, tokens_BN: Tensor, condition_BSD: Tensor, rows_BNRQ: Tensor | None = None) -> LevelStates:
+        """The full forward pass without caches.
+
+        `tokens_BN` begins at a face boundary; `rows_BNRQ` (B, N, R, Q) are the slice rows of every position, needed
+        when the configuration names some.
+        """
+        if (rows_BNRQ is None) != (not self.config.slice_rows):
+            raise ValueError(f"rows must be given exactly when slice_rows is not empty, got {rows_BNRQ is not None}")
+        length = tokens_BN.shape[1]
+        device = tokens_BN.device
+        positions = torch.arange(length, device=device)
+        head_dim = self.config.dim // self.config.heads
+        tables = [rope_table(positions[: length // 3**level], head_dim) for level in range(3)]
+
+        x_BND = self.embed_tokens(tokens_BN, positions % TOKENS_PER_FACE)
+        for block in self.coordinate_down:
+            x_BND = block(x_BND, condition_BSD, tables[0])
+        vertices = length // 3
+        x_BVD = self.vertex_in(x_BND[:, : 3 * vertices].unflatten(1, (vertices, 3)).flatten(2))
+        for block in self.vertex_down:
+            x_BVD = block(x_BVD, condition_BSD, tables[1])
+        faces = vertices // 3
+        x_BFD = self.face_in(x_BVD[:, : 3 * faces].unflatten(1, (faces, 3)).flatten(2))
+        for block in self.face[:-1]:
+            x_BFD = block(x_BFD, condition_BSD, tables[2])
+        face_BFD = x_BFD
+        x_BFD = self.face[-1](x_BFD, condition_BSD, tables[2])
+
+        up_BVD = self.face_out(x_BFD).unflatten(2, (3, -1)).flatten(1, 2)
+        x_BVD = x_BVD + serve(up_BVD, vertices)
+        for block in self.vertex_up[:-1]:
+            x_BVD = block(x_BVD, condition_BSD, tables[1])
+        vertex_BVD = x_BVD
+        x_BVD = self.vertex_up[-1](x_BVD, condition_BSD, tables[1])
+
+        up_BND = self.vertex_out(x_BVD).unflatten(2, (3, -1)).flatten(1, 2)
+        x_BND = x_BND + serve(up_BND, length)
+        if rows_BNRQ is not None:
+            x_BND = x_BND + self.slice_states(rows_BNRQ.to(x_BND.dtype), positions % TOKENS_PER_FACE)
+        for block in self.coordinate_up[:-1]:
+            x_BND = block(x_BND, condition_BSD, tables[0])
+        coordinate_BND = x_BND
+        x_BND = self.coordinate_up[-1](x_BND, condition_BSD, tables[0])
+        return LevelStates(coordinate_BND, vertex_BVD, face_BFD, self.logits(x_BND, rows_BNRQ))
+
+    def forward(self, tokens_BN: Tensor, condition_BSD: Tensor, rows_BNRQ: Tensor | None = None) -> Tensor:
+        """Logits of the next token at every position, (B, N, num_bins + 1) float32."""
+        return self.states(tokens_BN, condition_BSD, rows_BNRQ).logits_BNC
+
+
+def count_parameters(config: ModelConfig) -> tuple[int, int]:
+    """Parameters without and with the draft and label heads, counted on the meta device."""
+    with torch.device("meta"):
+        model = Hourglass(config)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return total - sum(parameter.numel() for parameter in model.drafts.parameters()), total
