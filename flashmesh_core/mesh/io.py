@@ -1,0 +1,319 @@
+"""Mesh and point-cloud files: OBJ, PLY, STL, GLB, glTF, OFF; clouds as PLY, XYZ, NPY.
+
+Space: Z is up here. GLB and glTF are Y-up by specification and are turned on loading, (x, y, z) -> (x, -z,
+y), and back on saving, as Blender does. The other formats fix no axis and are kept as they are.
+
+Loading gives one mesh in float64: scenes are flattened with their transforms, polygons become triangle fans
+(exact for convex ones), vertices at exactly equal positions are welded (STL never shares them, GLB and
+textured files split them at seams), then faces that name a vertex twice and vertices without a face are
+dropped. Colours, materials, textures and lines are ignored.
+
+Saving keeps the precision: OBJ and OFF hold the shortest digits that read back exactly, PLY holds float32
+where that is exact and else float64. STL and glTF are float32 by specification.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .canonical import Mesh, check_faces, check_points
+from .half_edge import degenerate_faces
+
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
+CLOUD_SUFFIXES = (".npy", ".ply", ".xyz")
+_Y_UP_SUFFIXES = (".glb", ".gltf")
+_FLOAT32_SUFFIXES = (".glb", ".gltf", ".stl")
+_LOADER_OPTIONS: dict[str, dict[str, Any]] = {
+    ".obj": {"skip_materials": True, "maintain_order": True},
+    ".ply": {"skip_materials": True, "fix_texture": False},
+    ".glb": {"skip_materials": True},
+    ".gltf": {"skip_materials": True},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """Surface `points` (N, 3) float64 and, where the file has them, unit `normals` (N, 3) float64."""
+
+    points: np.ndarray
+    normals: np.ndarray | None = None
+
+
+def load_source(path: str | os.PathLike[str]) -> Mesh | PointCloud:
+    """What `path` holds: a Mesh, or a PointCloud for NPY, XYZ and PLY files without faces.
+
+    NPY is an array (N, 3) of points or (N, 6) of points and normals, without pickled objects; XYZ is text
+    with 3 or 6 numbers a line, separated by spaces or commas. Raises ValueError naming the file for one
+    that is missing, empty, of an unsupported kind, unreadable, without faces (or points), or with NaN or
+    infinity.
+    """
+    path = _readable_file(path, sorted({*MESH_SUFFIXES, *CLOUD_SUFFIXES}))
+    suffix = path.suffix.lower()
+    if suffix in (".npy", ".xyz"):
+        return _cloud_from_rows(path, _read_rows(path, suffix))
+    loaded = _load_geometry(path, suffix)
+    parts = _triangle_parts(loaded)
+    if parts:
+        return _mesh_from_parts(path, suffix, parts)
+    if suffix == ".ply" and len(getattr(loaded, "vertices", ())):
+        return _cloud_from_ply(path, loaded)
+    raise ValueError(f"{path}: holds no faces")
+
+
+def load_mesh(path: str | os.PathLike[str]) -> Mesh:
+    """The triangle mesh in `path`, one of GLB, glTF, OBJ, OFF, PLY, STL; the module says how.
+
+    Raises ValueError naming the file for one that is missing, empty, of an unsupported kind, unreadable,
+    without faces, or with NaN or infinity.
+    """
+    path = _readable_file(path, MESH_SUFFIXES)
+    loaded = load_source(path)
+    if isinstance(loaded, PointCloud):
+        raise ValueError(f"{path}: holds {len(loaded.points)} points but no faces, and a mesh is needed")
+    return loaded
+
+
+def save_mesh(path: str | os.PathLike[str], mesh: Mesh) -> None:
+    """Write `mesh` to `path` in the format its suffix names, replacing an old file whole or not at all.
+
+    Missing parent folders are created. glTF embeds its buffers, so it is one file too. Raises ValueError
+    for an unsupported suffix, for a mesh without faces or with wrong arrays, for coordinates that the
+    format cannot hold, and for a parent folder that cannot be made; OSError where the disk refuses the
+    write.
+    """
+    path = Path(path)
+    suffix = _check_suffix(path, MESH_SUFFIXES)
+    vertices = check_points("mesh.vertices", mesh.vertices)
+    faces = check_faces("mesh.faces", mesh.faces, len(vertices))
+    if len(faces) == 0:
+        raise ValueError("mesh.faces must hold at least 1 triangle to be saved, got 0")
+    reach, limit = float(np.abs(vertices).max()), float(np.finfo(np.float32).max)
+    if suffix in _FLOAT32_SUFFIXES and reach > limit:
+        raise ValueError(f"mesh.vertices must be within {limit:.3g} for {suffix}, got {reach:.3g}")
+    if suffix in _Y_UP_SUFFIXES:
+        vertices = np.stack([vertices[:, 0], vertices[:, 2], -vertices[:, 1]], axis=1)
+    _write_atomically(path, _encode_mesh(suffix, path.stem, vertices, faces))
+
+
+def save_points(path: str | os.PathLike[str], cloud: PointCloud) -> None:
+    """Write a point cloud as NPY, XYZ or PLY, with normals where it has them, as save_mesh does.
+
+    Raises ValueError for an unsupported suffix or wrong arrays, OSError where the disk refuses the write.
+    """
+    path = Path(path)
+    suffix = _check_suffix(path, CLOUD_SUFFIXES)
+    rows = check_points("cloud.points", cloud.points)
+    if cloud.normals is not None:
+        normals = check_points("cloud.normals", cloud.normals)
+        if normals.shape != rows.shape:
+            raise ValueError(f"cloud.normals must have shape {rows.shape}, got {normals.shape}")
+        rows = np.concatenate([rows, normals], axis=1)
+    if suffix == ".npy":
+        from io import BytesIO
+
+        buffer = BytesIO()
+        np.save(buffer, rows, allow_pickle=False)
+        data = buffer.getvalue()
+    elif suffix == ".xyz":
+        data = _text_rows(rows).encode()
+    else:
+        data = _encode_ply(rows, None)
+    _write_atomically(path, data)
+
+
+def weld(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
+    """Vertices (V, 3) at exactly equal positions become one, in order of first use; faces (F, 3) follow.
+
+    Faces that then name a vertex twice go, and so do vertices without a face.
+    """
+    vertices = np.asarray(vertices, dtype=np.float64) + 0.0  # -0.0 becomes 0.0
+    order = np.lexsort(vertices.T)
+    ordered = vertices[order]
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    first = np.empty(len(order), dtype=np.int64)
+    # lexsort is stable, so the first of a run is the lowest index.
+    first[order] = order[np.flatnonzero(starts)][np.cumsum(starts) - 1]
+    faces = first[faces]
+    faces = faces[~degenerate_faces(faces)]
+    used, compact = np.unique(faces, return_inverse=True)
+    return Mesh(vertices[used], compact.reshape(-1, 3).astype(np.int64))
+
+
+def _check_suffix(path: Path, allowed: list[str] | tuple[str, ...]) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in allowed:
+        raise ValueError(f"{path}: the suffix must be one of {' '.join(allowed)}, got '{path.suffix}'")
+    return suffix
+
+
+def _readable_file(path: str | os.PathLike[str], allowed: list[str] | tuple[str, ...]) -> Path:
+    path = Path(path)
+    _check_suffix(path, allowed)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: is not a file")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    return path
+
+
+def _load_geometry(path: Path, suffix: str) -> Any:
+    import trimesh
+
+    try:
+        return trimesh.load(str(path), file_type=suffix[1:], process=False, **_LOADER_OPTIONS.get(suffix, {}))
+    except Exception as error:  # the parsers raise anything from IndexError to struct.error on a broken file
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from error
+
+
+def _triangle_parts(loaded: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Vertices (V, 3) in world space and faces (F, 3) of every triangle mesh in what trimesh loaded."""
+    if not hasattr(loaded, "geometry"):
+        instances = [(np.eye(4), loaded)]
+    else:
+        placed = [loaded.graph[node] for node in loaded.graph.nodes_geometry]
+        instances = [(matrix, loaded.geometry[name]) for matrix, name in placed]
+    parts = []
+    for matrix, geometry in instances:
+        faces = np.asarray(getattr(geometry, "faces", ()))
+        if len(faces) == 0:
+            continue
+        vertices = np.asarray(geometry.vertices, dtype=np.float64)
+        # Not a matrix product: equal rows must stay exactly equal, wherever they stand, to be welded.
+        vertices = (vertices[:, None, :] * matrix[:3, :3]).sum(axis=2) + matrix[:3, 3]
+        # A mirroring transform turns the winding over, which glTF asks to be undone.
+        parts.append((vertices, faces[:, ::-1] if np.linalg.det(matrix[:3, :3]) < 0.0 else faces))
+    return parts
+
+
+def _mesh_from_parts(path: Path, suffix: str, parts: list[tuple[np.ndarray, np.ndarray]]) -> Mesh:
+    offsets = np.cumsum([0] + [len(vertices) for vertices, _ in parts])
+    faces = np.concatenate(
+        [
+            check_faces(f"{path}: faces", f, len(v)) + start
+            for (v, f), start in zip(parts, offsets, strict=False)
+        ]
+    )
+    vertices = check_points(f"{path}: vertices", np.concatenate([vertices for vertices, _ in parts]))
+    if suffix in _Y_UP_SUFFIXES:
+        vertices = np.stack([vertices[:, 0], -vertices[:, 2], vertices[:, 1]], axis=1)
+    mesh = weld(vertices, faces)
+    if len(mesh.faces) == 0:
+        raise ValueError(f"{path}: holds no faces with three different corners")
+    return mesh
+
+
+def _read_rows(path: Path, suffix: str) -> np.ndarray:
+    try:
+        if suffix == ".npy":
+            rows = np.load(path, allow_pickle=False)
+        else:
+            rows = np.loadtxt(path.read_text().replace(",", " ").splitlines(), ndmin=2)
+        return np.asarray(rows, dtype=np.float64)
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: not readable as {suffix[1:].upper()} ({error})") from error
+
+
+def _cloud_from_rows(path: Path, rows: np.ndarray) -> PointCloud:
+    if rows.ndim != 2 or rows.shape[1] not in (3, 6) or len(rows) == 0:
+        raise ValueError(
+            f"{path}: must hold points (N, 3) or points and normals (N, 6), got shape {rows.shape}"
+        )
+    points = check_points(f"{path}: points", rows[:, :3])
+    if rows.shape[1] == 3:
+        return PointCloud(points)
+    normals = check_points(f"{path}: normals", rows[:, 3:])
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    zero = int((length == 0.0).sum())
+    if zero:
+        raise ValueError(
+            f"{path}: normals must not be zero, got {zero} that are; without them they are estimated"
+        )
+    return PointCloud(points, normals / length)
+
+
+def _cloud_from_ply(path: Path, loaded: Any) -> PointCloud:
+    points = np.asarray(loaded.vertices, dtype=np.float64)
+    fields = loaded.metadata["_ply_raw"]["vertex"]["data"]
+    try:
+        normals = np.column_stack([fields[name] for name in ("nx", "ny", "nz")])
+    except (KeyError, ValueError):  # a dict where the file is text, a structured array where it is binary
+        return _cloud_from_rows(path, points)
+    return _cloud_from_rows(path, np.concatenate([points, normals], axis=1))
+
+
+def _encode_mesh(suffix: str, name: str, vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    if suffix == ".obj":
+        return (_text_rows(vertices, "v ") + _text_rows(faces + 1, "f ")).encode()
+    if suffix == ".off":
+        return (
+            f"OFF\n{len(vertices)} {len(faces)} 0\n" + _text_rows(vertices) + _text_rows(faces, "3 ")
+        ).encode()
+    if suffix == ".ply":
+        return _encode_ply(vertices, faces)
+    import trimesh
+
+    geometry = trimesh.Trimesh(vertices, faces, process=False)
+    if suffix == ".stl":
+        return _as_bytes(geometry.export(file_type="stl"))
+    scene = trimesh.Scene()
+    scene.add_geometry(geometry, node_name=name, geom_name=name)
+    if suffix == ".glb":
+        return _as_bytes(scene.export(file_type="glb"))
+    from trimesh.exchange.gltf import export_gltf
+
+    return _as_bytes(export_gltf(scene, embed_buffers=True)["model.gltf"])
+
+
+def _as_bytes(exported: Any) -> bytes:
+    return exported.encode() if isinstance(exported, str) else bytes(exported)
+
+
+def _text_rows(rows: np.ndarray, prefix: str = "") -> str:
+    """One line a row, floats with the fewest digits that read back exactly."""
+    return "".join(prefix + " ".join(map(repr, row)) + "\n" for row in rows.tolist())
+
+
+def _encode_ply(rows: np.ndarray, faces: np.ndarray | None) -> bytes:
+    """Binary PLY of `rows` (N, 3) positions or (N, 6) with normals, and triangles where given."""
+    with np.errstate(over="ignore"):
+        exact = bool((rows.astype(np.float32) == rows).all())
+    kind, dtype = ("float", "<f4") if exact else ("double", "<f8")
+    names = ("x", "y", "z", "nx", "ny", "nz")[: rows.shape[1]]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
+    header += [f"property {kind} {name}" for name in names]
+    body = rows.astype(dtype).tobytes()
+    if faces is not None:
+        header += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+        records = np.zeros(len(faces), dtype=[("count", "u1"), ("index", "<i4", (3,))])
+        records["count"], records["index"] = 3, faces
+        body += records.tobytes()
+    return ("\n".join([*header, "end_header"]) + "\n").encode() + body
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write a sibling file and move it over `path`, so that readers see the old file or the whole new one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot create the folder {path.parent} ({error.strerror})") from error
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, not a file that can be replaced")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
