@@ -15,8 +15,10 @@ where that is exact and else float64. STL and glTF are float32 by specification.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ CLOUD_SUFFIXES = (".npy", ".ply", ".xyz")
 _Y_UP_SUFFIXES = (".glb", ".gltf")
 _FLOAT32_SUFFIXES = (".glb", ".gltf", ".stl")
 _LOADER_OPTIONS: dict[str, dict[str, Any]] = {
-    ".obj": {"skip_materials": True, "maintain_order": True},
+    ".obj": {"skip_materials": True},
     ".ply": {"skip_materials": True, "fix_texture": False},
     ".glb": {"skip_materials": True},
     ".gltf": {"skip_materials": True},
@@ -57,8 +59,10 @@ def load_source(path: str | os.PathLike[str]) -> Mesh | PointCloud:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".xyz"):
         return _cloud_from_rows(path, _read_rows(path, suffix))
+    if suffix == ".off":
+        return _mesh_from_parts(path, suffix, [_read_off(path)])
     loaded = _load_geometry(path, suffix)
-    parts = _triangle_parts(loaded)
+    parts = _triangle_parts(path, loaded)
     if parts:
         return _mesh_from_parts(path, suffix, parts)
     if suffix == ".ply" and len(getattr(loaded, "vertices", ())):
@@ -175,7 +179,7 @@ def _load_geometry(path: Path, suffix: str) -> Any:
         raise ValueError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from error
 
 
-def _triangle_parts(loaded: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+def _triangle_parts(path: Path, loaded: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """Vertices (V, 3) in world space and faces (F, 3) of every triangle mesh in what trimesh loaded."""
     if not hasattr(loaded, "geometry"):
         instances = [(np.eye(4), loaded)]
@@ -187,12 +191,39 @@ def _triangle_parts(loaded: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         faces = np.asarray(getattr(geometry, "faces", ()))
         if len(faces) == 0:
             continue
-        vertices = np.asarray(geometry.vertices, dtype=np.float64)
+        vertices = check_points(f"{path}: vertices", geometry.vertices)
         # Not a matrix product: equal rows must stay exactly equal, wherever they stand, to be welded.
         vertices = (vertices[:, None, :] * matrix[:3, :3]).sum(axis=2) + matrix[:3, 3]
         # A mirroring transform turns the winding over, which glTF asks to be undone.
         parts.append((vertices, faces[:, ::-1] if np.linalg.det(matrix[:3, :3]) < 0.0 else faces))
     return parts
+
+
+def _read_off(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) and triangles (F, 3) of a text OFF file; trimesh cannot read its larger polygons."""
+    try:
+        lines = [line.split("#", 1)[0].split() for line in path.read_text().splitlines()]
+        lines = [line for line in lines if line]
+        if not lines or not re.fullmatch("(ST)?C?N?OFF", lines[0][0]):
+            raise ValueError("it must begin with OFF")
+        counts, body = (lines[0][1:], lines[1:]) if len(lines[0]) > 1 else (lines[1], lines[2:])
+        n_vertices, n_faces = int(counts[0]), int(counts[1])
+        if len(body) < n_vertices + n_faces:
+            raise ValueError(f"it promises {n_vertices} vertices and {n_faces} faces in {len(body)} lines")
+        vertices = np.array([line[:3] for line in body[:n_vertices]], dtype=np.float64).reshape(-1, 3)
+        polygons = [[int(entry) for entry in line] for line in _face_columns(body[n_vertices:][:n_faces])]
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path}: not readable as OFF ({error})") from error
+    triangles = [(p[0], b, c) for p in polygons for b, c in pairwise(p[1:])]
+    return vertices, np.array(triangles, dtype=np.int64).reshape(-1, 3)
+
+
+def _face_columns(lines: list[list[str]]) -> list[list[str]]:
+    """The vertex columns of OFF face lines, which open with their number and may end with colours."""
+    for line in lines:
+        if not 1 <= int(line[0]) < len(line):
+            raise ValueError(f"a face line promises {line[0]} corners and has {len(line) - 1} entries")
+    return [line[1 : 1 + int(line[0])] for line in lines]
 
 
 def _mesh_from_parts(path: Path, suffix: str, parts: list[tuple[np.ndarray, np.ndarray]]) -> Mesh:

@@ -48,7 +48,7 @@ def test_against_all_pairs(a: np.ndarray, b: np.ndarray) -> None:
     ("a", "b", "expected"),
     [
         (CORNERS, CORNERS, 1.0),
-        (CORNERS, CORNERS + [0.5, 0, 0], 1 / 3),
+        (CORNERS, CORNERS + np.array([0.5, 0, 0]), 1 / 3),
         (CORNERS, CORNERS * 0.5, 1 / 8),
         (CORNERS, CORNERS + 2.0, 0.0),
         (CORNERS * 1e-200, CORNERS * 1e-200 + [0.5e-200, 0, 0], 1 / 3),

@@ -1,4 +1,4 @@
-"""Surface samples lie on the surface, evenly, with the right normals; normals of bare clouds face outwards."""
+"""Surface samples lie on the surface, evenly, with their normals; normals of bare clouds face outwards."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_faces_without_area_are_never_chosen() -> None:
 
 
 class LargestDraw(np.random.Generator):
-    """A generator whose draws are all the largest float below 1: the pick then rounds up to the total area."""
+    """A generator that always draws the largest float below 1, so that the pick rounds up to the total."""
 
     def random(self, size=None, dtype=np.float64, out=None):  # type: ignore[override]
         return np.full(size, np.nextafter(1.0, 0.0))
