@@ -1,0 +1,94 @@
+"""A real service on a loopback port, in a thread, around the deterministic engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from flashmesh_core.client import EngineClient
+from flashmesh_core.server import Service, listen
+from flashmesh_core.worker import EngineWorker
+
+from .engine_double import make_engine
+
+TOKEN = "token-of-the-tests"
+DEADLINE = 10.0  # seconds after which a test that waits for something gives up
+
+
+def wait_until(condition: Callable[[], bool], what: str, deadline: float = DEADLINE) -> float:
+    """Polls until `condition` holds; the seconds it took. Fails after `deadline` seconds."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < deadline, f"{what} did not come about in {deadline} s"
+        time.sleep(0.005)
+    return time.monotonic() - start
+
+
+def fastest(measure: Callable[[], float], bound: float, attempts: int = 3) -> float:
+    """The shortest of up to `attempts` measured times, in seconds: a busy neighbour may slow one."""
+    best = measure()
+    for _ in range(attempts - 1):
+        if best < bound:
+            break
+        best = min(best, measure())
+    return best
+
+
+class RunningService:
+    """A Service in a thread, with the client and the worker that belong to it."""
+
+    def __init__(
+        self, *, queue_limit: int = 8, idle_unload: float | None = None, checkpoint: str = "one"
+    ) -> None:
+        self.worker = EngineWorker(
+            make_engine, checkpoint=checkpoint, queue_limit=queue_limit, idle_unload=idle_unload
+        )
+        self.service = Service(self.worker, listen("127.0.0.1", 0), token=TOKEN, body_idle_seconds=0.3)
+        ready = threading.Event()
+        self.thread = threading.Thread(
+            target=self.service.run, args=(lambda service: ready.set(),), daemon=True
+        )
+        self.thread.start()
+        assert ready.wait(DEADLINE)
+        self.address = self.service.address
+        self.port = int(self.address.rsplit(":", 1)[1])
+        self.client = EngineClient(self.address, TOKEN, timeout=DEADLINE)
+
+    def wait_for_state(self, state: str, deadline: float = DEADLINE) -> float:
+        return wait_until(lambda: self.worker.status()["state"] == state, f"state {state}", deadline)
+
+    def stop(self) -> None:
+        self.service.stop()
+        self.thread.join(DEADLINE)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningService]:
+    service = RunningService()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def make_service() -> Iterator[Callable[..., RunningService]]:
+    services: list[RunningService] = []
+
+    def make(**options: object) -> RunningService:
+        services.append(RunningService(**options))
+        return services[-1]
+
+    yield make
+    for service in services:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def points() -> np.ndarray:
+    """(64, 3) float32 samples of a sphere."""
+    samples = np.random.default_rng(0).normal(size=(64, 3))
+    return (samples / np.linalg.norm(samples, axis=1, keepdims=True)).astype(np.float32)

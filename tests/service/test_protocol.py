@@ -1,0 +1,200 @@
+"""The wire format: round trips, and refusals that name what is wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from flashmesh_core import protocol
+from flashmesh_core.protocol import RequestError
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
+headers = st.dictionaries(st.text(max_size=10).filter(lambda key: key != "arrays"), json_values, max_size=5)
+shapes = npst.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5)
+arrays = st.dictionaries(
+    st.text(max_size=8),
+    npst.arrays(np.float32, shapes) | npst.arrays(np.int32, shapes),
+    max_size=4,
+)
+
+
+def frame_of(header: object, body: bytes = b"", version: int = 1) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<4sHHII", b"FMSH", version, 0, len(text), len(body)) + text + body
+
+
+@settings(max_examples=150, deadline=None)
+@given(headers, arrays)
+def test_a_frame_round_trips(header: dict, given_arrays: dict) -> None:
+    frame = protocol.decode_frame(protocol.encode_frame(header, given_arrays))
+    assert frame.header == header
+    assert list(frame.arrays) == list(given_arrays)
+    for name, array in given_arrays.items():
+        assert frame.arrays[name].dtype == array.dtype
+        assert frame.arrays[name].flags.writeable
+        np.testing.assert_array_equal(frame.arrays[name], array)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(headers, arrays), max_size=4), st.integers(1, 7), st.integers(0, 10_000))
+def test_a_stream_of_frames_is_read_in_any_pieces_and_never_past_its_end(
+    frames: list, piece: int, cut: int
+) -> None:
+    data = b"".join(protocol.encode_frame(*frame) for frame in frames)
+    stream = io.BytesIO(data)
+
+    def read(count: int) -> bytes:
+        return stream.read(min(count, piece))
+
+    for header, _ in frames:
+        assert protocol.read_frame(read).header == header
+    assert protocol.read_frame(read) is None
+    if data:
+        cut = 1 + cut % len(data)
+        whole = {0, *np.cumsum([len(protocol.encode_frame(*frame)) for frame in frames]).tolist()}
+        broken = io.BytesIO(data[: len(data) - cut])
+        if len(data) - cut not in whole:
+            with pytest.raises(RequestError, match="within a frame"):
+                while protocol.read_frame(broken.read) is not None:
+                    pass
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60), headers, st.binary(max_size=30))
+def test_garbage_is_refused_and_never_breaks_the_decoder(noise: bytes, header: dict, body: bytes) -> None:
+    for data in (
+        noise,
+        frame_of(noise),
+        frame_of({**header, "arrays": [["a", "float32", list(body)]]}, body),
+    ):
+        try:
+            protocol.decode_request(data)
+        except RequestError as error:
+            assert error.status in (400, 413) and error.message
+        else:
+            pytest.fail("noise was taken for a request")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    npst.arrays(
+        np.float32, st.tuples(st.integers(16, 40), st.just(3)), elements=st.floats(-1e6, 1e6, width=32)
+    ),
+    st.booleans(),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "faces": st.none() | st.integers(1, 100_000),
+            "seed": st.integers(0, 2**63 - 1),
+            "temperature": st.floats(0, 10),
+            "watertight": st.booleans(),
+            "manifold": st.none() | st.booleans(),
+            "candidates": st.integers(1, 64),
+        },
+    ),
+)
+def test_a_request_round_trips(points: np.ndarray, with_normals: bool, options: dict) -> None:
+    normals = points[::-1] if with_normals else None
+    request = protocol.decode_request(protocol.encode_request(points, normals, options))
+    np.testing.assert_array_equal(request.points, points)
+    assert request.options == options
+    if with_normals:
+        np.testing.assert_array_equal(request.normals, normals)
+    else:
+        assert request.normals is None
+
+
+def test_a_frame_is_laid_out_as_documented() -> None:
+    """A golden frame: what a client in another language would have to write."""
+    data = protocol.encode_frame({"kind": "faces"}, {"faces": np.array([[1.0, 2.0]], np.float32)})
+    header = b'{"kind":"faces","arrays":[["faces","float32",[1,2]]]}'
+    assert data == struct.pack("<4sHHII", b"FMSH", 1, 0, len(header), 8) + header + struct.pack(
+        "<2f", 1.0, 2.0
+    )
+
+
+def test_numbers_that_are_not_finite_become_null() -> None:
+    frame = protocol.decode_frame(
+        protocol.encode_frame({"chamfer": float("nan"), "list": [np.float32("inf"), 1.5]})
+    )
+    assert frame.header == {"chamfer": None, "list": [None, 1.5]}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "at least 16 bytes"),
+        (b"GET / HTTP/1.1\r\n", "must start with"),
+        (frame_of({}, version=2), "protocol version must be 1, got 2"),
+        (struct.pack("<4sHHII", b"FMSH", 1, 0, 70_000, 0), "65,536 bytes of header"),
+        (frame_of({}) + b"x", "must have 18 bytes, got 19"),
+        (frame_of(b"{'a': 1}"), "header must be JSON"),
+        (frame_of(b"\xff\xfe"), "header must be JSON"),
+        (frame_of(b'{"a": NaN}'), "NaN is not JSON"),
+        (frame_of(b"[" * 60_000), "header must be JSON"),
+        (frame_of([1]), "must be a JSON object"),
+        (frame_of({"arrays": 7}), "arrays must be a list"),
+        (frame_of({"arrays": [["points", "float64", [1]]]}, bytes(8)), "an entry of arrays must be"),
+        (frame_of({"arrays": [["points", "float32", [-1]]]}), "an entry of arrays must be"),
+        (frame_of({"arrays": [["points", "float32", [True]]]}, bytes(4)), "an entry of arrays must be"),
+        (frame_of({"arrays": [["points", "float32", [0, 2**60, 2**60]]]}), "an entry of arrays must be"),
+        (frame_of({"arrays": [["points", "float32", [2, 3]]]}, bytes(20)), "must fit the body"),
+        (frame_of({"arrays": [["points", "float32", [1, 3]]]}, bytes(20)), "got 8 bytes more"),
+    ],
+)
+def test_a_broken_frame_is_refused_with_a_reason(data: bytes, said: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        protocol.decode_frame(data)
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "said"),
+    [
+        ({"faces": 0}, "faces", "faces must be an integer in [1, 100,000] or null, got 0"),
+        ({"faces": 2.5}, "faces", "got 2.5"),
+        ({"faces": True}, "faces", "got True"),
+        ({"seed": None}, "seed", "seed must be an integer"),
+        ({"temperature": float("nan")}, "temperature", "a number in [0, 10], got nan"),
+        ({"temperature": "hot"}, "temperature", "got 'hot'"),
+        ({"watertight": 1}, "watertight", "true or false, got 1"),
+        ({"candidates": 65}, "candidates", "[1, 64], got 65"),
+        ({"checkpoint": ""}, "checkpoint", "1 to 256 characters"),
+        ({"colour": 1}, "options", "options must be among faces, seed"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused_by_name(options: dict, field: str, said: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        protocol.check_options(options)
+    assert caught.value.field == field and said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("points", "normals", "said"),
+    [
+        (np.zeros((15, 3)), None, "points must have shape (N, 3) with N in [16, 500,000], got (15, 3)"),
+        (np.zeros((500_001, 3)), None, "got (500001, 3)"),
+        (np.zeros((16, 2)), None, "got (16, 2)"),
+        (np.full((16, 3), np.nan), None, "points must be finite in float32, got 16 rows"),
+        (np.full((16, 3), 1e300), None, "points must be finite in float32, got 16 rows"),
+        (np.zeros((16, 3)), np.zeros((17, 3)), "normals must have the shape of points (16, 3), got (17, 3)"),
+        (np.zeros((16, 3)), np.full((16, 3), np.inf), "normals must be finite"),
+        ([["a", "b", "c"]] * 16, None, "points must be numbers"),
+    ],
+)
+def test_samples_out_of_their_limits_are_refused(points: np.ndarray, normals: np.ndarray, said: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        protocol.encode_request(points, normals)
+    assert said in caught.value.message and caught.value.field in ("points", "normals")
