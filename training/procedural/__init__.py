@@ -1,0 +1,1 @@
+"""Procedural low-poly shapes: primitives, and the objects composed from them."""
