@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import json
 import os
 import platform
 import sys
@@ -56,9 +57,9 @@ def create_app(
 
     async def checkpoints(request: Request) -> Response:
         status = worker.status()
-        names = [{"name": name} for name in checkpoint_names(worker.checkpoint)]
+        described = [describe_checkpoint(name) for name in checkpoint_names(worker.checkpoint)]
         loaded, default = status["checkpoint"], status["default_checkpoint"]
-        return JSONResponse({"checkpoints": names, "default": default, "loaded": loaded})
+        return JSONResponse({"checkpoints": described, "default": default, "loaded": loaded})
 
     async def generate(request: Request) -> Response:
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -103,6 +104,17 @@ def checkpoint_names(default: str) -> list[str]:
     """The checkpoints a request may name: the service's own first, then the bundled ones."""
     bundled = sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json"))
     return [default, *(name for name in bundled if name != default)]
+
+
+def describe_checkpoint(name: str) -> dict[str, Any]:
+    """What a checkpoint's files say: its name, bytes of weights, and model config; null where unknown."""
+    facts: dict[str, Any] = {"name": name, "bytes": None, "model": None}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        folder = CHECKPOINTS / name  # an absolute path stays itself
+        folder = folder.parent if folder.suffix == ".safetensors" else folder
+        facts["model"] = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model"]
+        facts["bytes"] = (folder / "model.safetensors").stat().st_size
+    return facts
 
 
 class _Guard:

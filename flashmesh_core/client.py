@@ -65,7 +65,7 @@ class EngineClient:
         return health
 
     def checkpoints(self) -> dict[str, Any]:
-        """{"checkpoints": [{"name"}], "default": name, "loaded": name or None}."""
+        """{"checkpoints": [{"name", "bytes", "model"}], "default": name, "loaded": name or None}."""
         return self._call("GET", "/v1/checkpoints")
 
     def cancel(self, generation_id: str) -> bool:
@@ -108,7 +108,7 @@ class EngineClient:
         """The response to one request, or an EngineError. Its own session, so that threads share nothing."""
         session = requests.Session()
         session.trust_env = not _is_loopback(self.address)  # no proxy between this machine and itself
-        session.headers["Accept-Encoding"] = "identity"
+        session.headers.update({"Accept-Encoding": "identity", "Connection": "close"})
         session.auth = _Bearer(self._token)
         try:
             response = session.request(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,7 +205,7 @@ def test_a_full_queue_is_a_503(make_service: Callable, points: np.ndarray) -> No
 
 
 def test_a_silent_stretch_has_progress_events(
-    make_service: Callable, points: np.ndarray, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    make_service: Callable, points: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = tmp_path / "release"
     monkeypatch.setenv("FLASHMESH_TEST_RELEASE", str(release))
@@ -255,13 +256,34 @@ def test_health_and_checkpoints_tell_what_there_is(make_service: Callable, point
     assert health["protocol"] == 1 and health["version"] and health["queued"] == 0
     assert set(health["memory"]) == {"resident_bytes", "cuda_bytes"}
     names = client.checkpoints()
-    assert (
-        names["checkpoints"][0] == {"name": "one"} and names["loaded"] is None and names["default"] == "one"
-    )
+    assert names["checkpoints"][0]["name"] == names["default"] == "one" and names["loaded"] is None
     with client.generate(points, faces=1) as stream:
         list(stream)
     health = client.health()
     assert health["checkpoint"] == "one" and health["device"] == "cpu"
+
+
+def test_bundled_checkpoints_are_described_and_can_be_asked_for(
+    running: RunningService, points: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flashmesh_core.app.CHECKPOINTS", tmp_path)
+    (tmp_path / "no-checkpoint").mkdir()
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "config.json").write_text('{"format": 1, "model": {"num_bins": 64}}')
+    (tmp_path / "small" / "model.safetensors").write_bytes(bytes(100))
+    listed = running.client.checkpoints()["checkpoints"]
+    assert listed == [
+        {"name": "one", "bytes": None, "model": None},
+        {"name": "small", "bytes": 100, "model": {"num_bins": 64}},
+    ]
+    with running.client.generate(points, faces=1, checkpoint="small") as stream:
+        assert [event.get("checkpoint") for event in stream][1] == "small"
+    assert running.client.health()["checkpoint"] == "small"
+    with pytest.raises(
+        EngineError, match="checkpoint must be one of one, small, got 'no-checkpoint'"
+    ) as caught:
+        running.client.generate(points, checkpoint="no-checkpoint")
+    assert (caught.value.status, caught.value.field) == (400, "checkpoint")
 
 
 def test_stopping_the_service_ends_a_running_stream(make_service: Callable, points: np.ndarray) -> None:
