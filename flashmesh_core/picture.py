@@ -30,6 +30,7 @@ UNIT_BOX_SPAN = 1.62  # unit-box lengths across the shorter side of a picture: a
 _AZIMUTH, _ELEVATION = math.radians(-52.0), math.radians(28.0)
 _BASE = np.array((0.84, 0.87, 0.92), dtype=np.float32)
 _BACK = np.array((0.93, 0.42, 0.38), dtype=np.float32)  # the inside of a face, so that flipped faces show
+_POINT = np.array((0.36, 0.50, 0.74), dtype=np.float32)
 _WIRE = np.array((0.10, 0.12, 0.16), dtype=np.float32)
 _SKY, _GROUND = np.array((0.975, 0.98, 0.985)), np.array((0.87, 0.885, 0.905))
 _KEY, _FILL = (-0.50, 0.70, 0.62), (0.80, 0.10, 0.35)  # light directions: right, up, toward the viewer
@@ -71,20 +72,26 @@ def _to_screen(points: np.ndarray, size: tuple[int, int], frame: Frame | None) -
     return screen.astype(np.float32)
 
 
+def _to_bytes(color: np.ndarray) -> np.ndarray:
+    """Colours in [0, 1], clipped, as uint8."""
+    return (np.clip(color, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
 def _background(width: int, height: int) -> np.ndarray:
-    """A soft vertical gradient (H, W, 3) at supersampled resolution, float32 in [0, 1]."""
+    """A soft vertical gradient (H, W, 3) uint8 at supersampled resolution."""
     t = np.linspace(0.0, 1.0, height * SUPERSAMPLE)[:, None, None] ** 1.5
-    return np.broadcast_to(_SKY * (1.0 - t) + _GROUND * t, (t.shape[0], width * SUPERSAMPLE, 3)).astype(
-        np.float32
-    )
+    rows = _to_bytes(_SKY * (1.0 - t) + _GROUND * t)
+    return np.repeat(rows, width * SUPERSAMPLE, axis=1)
 
 
 def _finish(image: np.ndarray) -> np.ndarray:
-    """Average the supersamples and turn to uint8."""
-    h, w, _ = image.shape
+    """The average of the supersamples of a uint8 picture."""
     s = SUPERSAMPLE
-    small = image.reshape(h // s, s, w // s, s, 3).mean(axis=(1, 3))
-    return (np.clip(small, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    total = np.zeros((image.shape[0] // s, image.shape[1] // s, 3), dtype=np.uint16)
+    for i in range(s):
+        for j in range(s):
+            total += image[i::s, j::s]
+    return ((total + s * s // 2) // (s * s)).astype(np.uint8)
 
 
 def _light(normals: np.ndarray) -> np.ndarray:
@@ -140,16 +147,18 @@ def _plane(triangles: np.ndarray) -> np.ndarray:
 def visible_faces(triangles: np.ndarray, width: int, height: int) -> np.ndarray:
     """The index of the nearest screen triangle (F, 3, 3) at each pixel: (height, width) int64, -1 if none."""
     index, row, first, count = _spans(triangles, width, height)
-    plane = _plane(triangles)[index]
-    depth_start = plane[:, 0] * (first + 0.5) + plane[:, 1] * (row + 0.5) + plane[:, 2]
-    offset = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-    depth = (np.repeat(depth_start, count) + np.repeat(plane[:, 0], count) * offset).astype(np.float32)
-    pixel = np.repeat(row * width + first, count) + offset
+    plane = _plane(triangles.astype(np.float64))[index]
+    start = (plane[:, 0] * (first + 0.5) + plane[:, 1] * (row + 0.5) + plane[:, 2]).astype(np.float32)
+    before = (np.cumsum(count) - count).astype(np.int32)
+    span = np.repeat(np.arange(len(index), dtype=np.int32), count)
+    offset = np.arange(len(span), dtype=np.int32) - before[span]
+    depth = start[span] + plane[:, 0].astype(np.float32)[span] * offset.astype(np.float32)
+    pixel = (row * width + first).astype(np.int32)[span] + offset
     nearest = np.full(width * height, -np.inf, dtype=np.float32)
     np.maximum.at(nearest, pixel, depth)
     winner = np.full(width * height, -1, dtype=np.int64)
-    wins = depth == nearest[pixel]
-    winner[pixel[wins]] = np.repeat(index, count)[wins]
+    wins = np.flatnonzero(depth == nearest[pixel])
+    winner[pixel[wins]] = index[span[wins]]
     return winner.reshape(height, width)
 
 
@@ -202,13 +211,17 @@ def render_mesh(
     back = normals[:, 2] < 0.0
     normals[back] *= -1.0
     color = (np.where(back[:, None], _BACK, _BASE) * _light(normals)[:, None]).astype(np.float32)
-    y, x = np.nonzero(winner >= 0)
-    face = winner[y, x]
-    shade = color[face]
+    pixel = np.flatnonzero(winner >= 0)
+    face = winner.ravel()[pixel]
+    flat = image.reshape(-1, 3)
+    flat[pixel] = _to_bytes(color)[face]
     if wireframe:
-        cover = _wire_cover(triangles, face, x + np.float32(0.5), y + np.float32(0.5))[:, None]
-        shade = shade + (_WIRE - shade) * cover
-    image[y, x] = shade
+        y, x = np.divmod(pixel.astype(np.int32), np.int32(width * SUPERSAMPLE))
+        cover = _wire_cover(triangles, face, x + np.float32(0.5), y + np.float32(0.5))
+        on_line = cover > 0.0
+        mixed = color[face[on_line]]
+        mixed += (_WIRE - mixed) * cover[on_line, None]
+        flat[pixel[on_line]] = _to_bytes(mixed)
     return _finish(image)
 
 
@@ -222,7 +235,8 @@ def render_points(
 ) -> np.ndarray:
     """A picture (height, width, 3) uint8 of a point cloud (N, 3) as discs of `radius` pixels.
 
-    Shaded by `normals` (N, 3) where given (insides reddish), else by depth. `frame` as in `render_mesh`.
+    Shaded by `normals` (N, 3) where given (those that face away are pale), else by depth. `frame` as in
+    `render_mesh`.
     """
     width, height = _check_size(size)
     points = check_points("points", np.asarray(points).reshape(-1, 3), minimum=0)
@@ -232,14 +246,13 @@ def render_points(
     screen = _to_screen(points, (width, height), frame)
     if normals is None:
         near = (screen[:, 2] - screen[:, 2].min()) / (np.ptp(screen[:, 2]) + 1e-6)
-        color = np.array((0.30, 0.42, 0.60)) * (1.35 - 0.75 * near)[:, None]
+        color = _POINT * (1.35 - 0.75 * near)[:, None]
     else:
         facing = check_points("normals", normals, minimum=len(points)) @ _view_axes().T
         facing /= np.linalg.norm(facing, axis=1, keepdims=True) + 1e-12
         back = facing[:, 2] < 0.0
-        color = (
-            np.where(back[:, None], _BACK, _BASE) * _light(np.where(back[:, None], -facing, facing))[:, None]
-        )
+        color = _POINT * _light(np.where(back[:, None], -facing, facing))[:, None]
+        color[back] = 0.8 * _SKY + 0.2 * color[back]
     r = max(1.0, radius * SUPERSAMPLE)
     reach = np.arange(-math.floor(r), math.floor(r) + 1)
     dy, dx = (v.ravel() for v in np.meshgrid(reach, reach, indexing="ij"))
@@ -251,7 +264,7 @@ def render_points(
     order = np.argsort(
         screen[owner[inside], 2], kind="stable"
     )  # painter's order: the nearest is written last
-    image[y[inside][order], x[inside][order]] = color[owner[inside][order]]
+    image[y[inside][order], x[inside][order]] = _to_bytes(color)[owner[inside][order]]
     return _finish(image)
 
 
