@@ -70,11 +70,9 @@ def run_serve(args: argparse.Namespace, factory: EngineFactory | None = None) ->
         return _complain(
             f"this Python lacks {names}; install with: {sys.executable} -m pip install {names}", EXIT_LACKS
         )
+    worker = None
     try:
         token = choose_token(args.host, args.token, args.allow_remote)
-        if args.queue < 0:
-            raise ValueError(f"--queue must be 0 or more, got {args.queue}")
-        listener = listen(args.host, args.port)
         worker = EngineWorker(
             factory or load_engine,
             checkpoint=args.checkpoint,
@@ -82,7 +80,10 @@ def run_serve(args: argparse.Namespace, factory: EngineFactory | None = None) ->
             queue_limit=args.queue,
             idle_unload=args.idle_unload,
         )
+        listener = listen(args.host, args.port)
     except ValueError as error:
+        if worker is not None:
+            worker.close()
         return _complain(str(error), EXIT_USAGE)
     service = Service(worker, listener, token=token)
     if args.watch_stdin:

@@ -81,6 +81,8 @@ class EngineWorker:
     ) -> None:
         if idle_unload is not None and not idle_unload > 0:
             raise ValueError(f"idle_unload must be a number of seconds > 0, got {idle_unload}")
+        if queue_limit < 0:
+            raise ValueError(f"queue must be 0 or more generations, got {queue_limit}")
         self.checkpoint, self.device, self.queue_limit = checkpoint, device, queue_limit
         self._factory, self._idle_unload = factory, idle_unload
         self._engine: Any = None

@@ -178,7 +178,7 @@ def test_a_python_without_the_libraries_is_told_what_to_install(
         (("--token", "with space"), "token must be 1 to 512 printable"),
         (("--token", ""), "token must be 1 to 512 printable"),
         (("--port", "-1"), "port must be in [0, 65535], got -1"),
-        (("--queue", "-1"), "--queue must be 0 or more, got -1"),
+        (("--queue", "-1"), "queue must be 0 or more generations, got -1"),
         (("--idle-unload", "-2"), "idle_unload must be a number of seconds > 0, got -2.0"),
     ],
 )
