@@ -82,6 +82,8 @@ SHAPE_KINDS: tuple[str, ...] = (*_BUILDERS, _GROUP)
 OPEN_KINDS: frozenset[str] = frozenset({"terrain", "cards"})  # surfaces with a border; all others are closed
 
 _CUMULATIVE = np.cumsum([*(weight for _, weight in _BUILDERS.values()), _GROUP_WEIGHT])
+_SIMPLE = ("box", "prism", "pyramid", "wedge")  # kinds that fit the smallest face limits
+_PATIENCE = 12  # draws over all kinds before only the simple ones are tried
 _SOLID = tuple(kind for kind in _BUILDERS if kind not in OPEN_KINDS)
 
 
@@ -135,8 +137,11 @@ def random_shape(rng: np.random.Generator, max_faces: int = 800) -> Mesh:
     """
     if max_faces < MIN_FACES:
         raise ValueError(f"max_faces must be at least {MIN_FACES}, got {max_faces}")
+    attempts = 0
     while True:
         index = int(np.searchsorted(_CUMULATIVE, rng.random() * _CUMULATIVE[-1], side="right"))
-        mesh = make_shape(SHAPE_KINDS[index], rng)
+        kind = SHAPE_KINDS[index] if attempts < _PATIENCE else pick(rng, _SIMPLE)
+        mesh = make_shape(kind, rng)
+        attempts += 1
         if MIN_FACES <= len(mesh.faces) <= max_faces:
             return mesh
