@@ -173,9 +173,8 @@ def _outline(rng: Rng) -> np.ndarray:
         points = [(0, 0), (t, 0), (t, s), (w - t, s), (w - t, 0), (w, 0), (w, 1)]
         points += [(w - t, 1), (w - t, s + t), (t, s + t), (t, 1), (0, 1)]
     elif kind == 6:
-        n, inner = whole(rng, 4, 7), between(rng, 0.35, 0.6)
-        star = ngon(2 * n, 0.5, phase=math.pi / 2.0)
-        star[1::2] *= inner
+        star = ngon(2 * whole(rng, 4, 7), 0.5, phase=math.pi / 2.0)
+        star[1::2] *= between(rng, 0.35, 0.6)
         return star
     elif kind == 7:
         points = [(0, 0), (0.3, 0.25), (0.5, 0.6), (0.42, 0.85), (0.2, 0.92), (0, 0.72)]

@@ -188,7 +188,8 @@ def wheel(rng: Rng) -> Mesh:
     if style == 1:
         tyre = [(r * 0.6, -w), (r * 0.9, -w), (r, -w * 0.6), (r, w * 0.6), (r * 0.9, w), (r * 0.6, w)]
         return stand(join(lathe([*tyre, (r * 0.5, w * 0.4), (0.0, w * 0.4)], n)))
-    return stand(lathe([(r, -w), (r, -w * 0.5), (r * 0.75, 0.0), (r, w * 0.5), (r, w)], n))
+    groove = [(r, -w), (r, -w * 0.5), (r * 0.75, 0.0), (r, w * 0.5), (r, w)]
+    return stand(join(lathe(groove, n), prism(max(6, n // 2), r * 0.3, width * 1.5, z=-width * 0.75)))
 
 
 def gear(rng: Rng) -> Mesh:
