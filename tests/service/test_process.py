@@ -19,6 +19,7 @@ from flashmesh_core.client import EngineClient, EngineError, EngineProcess
 from flashmesh_core.server import add_serve_arguments, choose_token, host_test, run_serve
 
 from .conftest import DEADLINE, wait_until
+from .engine_double import make_engine
 
 DOUBLE = (str(Path(__file__).parent / "serve_double.py"),)
 
@@ -161,7 +162,7 @@ def test_a_child_that_never_gets_ready_is_ended() -> None:
 def test_a_python_without_the_libraries_is_told_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr("flashmesh_core.server._ENGINE_NEEDS", ("torch", "no_such_library"))
+    monkeypatch.setattr("flashmesh_core.server._ENGINE_NEEDS", ("json", "no_such_library"))
     monkeypatch.setattr("flashmesh_core.server._SERVICE_NEEDS", ("another_missing_one",))
     assert run_serve(serve_arguments()) == 3
     said = capsys.readouterr()
@@ -183,7 +184,7 @@ def test_a_python_without_the_libraries_is_told_what_to_install(
     ],
 )
 def test_arguments_out_of_range_are_refused(given: tuple, said: str, capsys: pytest.CaptureFixture) -> None:
-    assert run_serve(serve_arguments(*given)) == 2
+    assert run_serve(serve_arguments(*given), factory=make_engine) == 2
     assert said in capsys.readouterr().err
 
 
