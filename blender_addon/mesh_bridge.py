@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blender objects to arrays and back, by the fast attribute path (numpy and bpy only).
+
+World space is what the scene shows; local space is the object's own, before its transform. A transform that
+mirrors turns every triangle inside out: both directions reverse the winding then, and outward stays outward.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+MESH_LIKE = ("MESH", "CURVE", "SURFACE", "FONT", "META")  # object types that Blender can show as a mesh
+MAX_SOURCE_FACES = 1_000_000
+_FOURFOLD = {"SUBSURF": "levels", "MULTIRES": "levels"}  # modifiers that quarter each face once a level
+
+
+class TooManyFacesError(ValueError):
+    """An object whose evaluated mesh has, or would have, more faces than allowed."""
+
+
+def check_face_count(name: str, count: int, max_faces: int = MAX_SOURCE_FACES) -> None:
+    """Raises TooManyFacesError if `count` faces are more than `max_faces`."""
+    if count > max_faces:
+        raise TooManyFacesError(
+            f"object {name!r} must have at most {max_faces:,} faces with its modifiers, got {count:,}; "
+            "lower its subdivision levels or decimate it"
+        )
+
+
+def expected_faces(obj: bpy.types.Object) -> int:
+    """A cheap estimate of the evaluated face count of a mesh object, made without evaluating it.
+
+    It counts the modifiers whose factor is known (subdivision, multiresolution, array of fixed count,
+    mirror), since evaluating a subdivision of a dense mesh can take all memory. 0 for what is no mesh.
+    """
+    if obj.type != "MESH":
+        return 0
+    count = len(obj.data.polygons)
+    for modifier in obj.modifiers:
+        if not modifier.show_viewport:
+            continue
+        if modifier.type in _FOURFOLD:
+            count *= 4 ** getattr(modifier, _FOURFOLD[modifier.type])
+        elif modifier.type == "ARRAY" and getattr(modifier, "fit_type", "") == "FIXED_COUNT":
+            count *= max(1, modifier.count)
+        elif modifier.type == "MIRROR":
+            count *= 2 ** sum(modifier.use_axis)
+    return count
+
+
+def evaluated_triangles(
+    obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_faces: int = MAX_SOURCE_FACES
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the scene shows of `obj`, in world space: vertices (V, 3) float64, faces (F, 3) int64.
+
+    Modifiers are applied; curves, texts and metaballs are converted. Where there is no surface F is 0. Raises
+    TooManyFacesError above `max_faces` triangles, ValueError for a type without mesh or non-finite positions.
+    """
+    if obj.type not in MESH_LIKE:
+        raise ValueError(f"object {obj.name!r} must be of type {', '.join(MESH_LIKE)}, got {obj.type}")
+    check_face_count(obj.name, expected_faces(obj), max_faces)
+    evaluated = obj.evaluated_get(depsgraph)
+    try:
+        mesh = evaluated.to_mesh()
+    except RuntimeError:  # a metaball that melts into another one, or an object that the depsgraph leaves out
+        mesh = None
+    if mesh is None:
+        return np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)
+    try:
+        check_face_count(obj.name, len(mesh.loops) - 2 * len(mesh.polygons), max_faces)
+        local, faces = mesh_arrays(mesh)
+    finally:
+        evaluated.to_mesh_clear()
+    matrix = np.array(evaluated.matrix_world, dtype=np.float64)
+    if not (np.isfinite(local).all() and np.isfinite(matrix).all()):
+        raise ValueError(f"object {obj.name!r} must have finite positions and transform, got NaN or infinity")
+    return transform_triangles(local, faces, matrix)
+
+
+def mesh_arrays(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """A mesh, triangulated: vertices (V, 3) float32 in local space, faces (F, 3) int64."""
+    vertices = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    if len(vertices):
+        mesh.attributes["position"].data.foreach_get("vector", vertices)
+    corners = len(mesh.loops)
+    if corners and corners == 3 * len(
+        mesh.polygons
+    ):  # a face has at least three corners, so all are triangles
+        faces = np.empty(corners, dtype=np.int32)
+        mesh.attributes[".corner_vert"].data.foreach_get("value", faces)
+    else:
+        mesh.calc_loop_triangles()
+        faces = np.empty(len(mesh.loop_triangles) * 3, dtype=np.int32)
+        mesh.loop_triangles.foreach_get("vertices", faces)
+    return vertices.reshape(-1, 3), faces.reshape(-1, 3).astype(np.int64)
+
+
+def transform_triangles(
+    vertices: np.ndarray, faces: np.ndarray, matrix: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles moved by `matrix` (4, 4): vertices (V, 3) float64, faces (F, 3) reversed where it mirrors."""
+    matrix = np.asarray(matrix, dtype=np.float64)
+    moved = np.asarray(vertices, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+    mirrors = np.linalg.det(matrix[:3, :3]) < 0.0
+    return moved, faces[:, ::-1] if mirrors else faces
+
+
+def mesh_from_arrays(
+    name: str, vertices: np.ndarray, faces: np.ndarray, matrix_inverse: np.ndarray
+) -> bpy.types.Mesh:
+    """A new mesh datablock from world-space triangles; `matrix_inverse` (4, 4) leads to local space.
+
+    `vertices` (V, 3) float, `faces` (F, 3) integer. The mesh is validated: improper faces are dropped.
+    """
+    local, faces = transform_triangles(vertices, faces, np.array(matrix_inverse))
+    mesh = bpy.data.meshes.new(name)
+    set_triangles(mesh, local, faces)
+    mesh.validate()
+    return mesh
+
+
+def set_triangles(mesh: bpy.types.Mesh, vertices: np.ndarray, faces: np.ndarray) -> None:
+    """Replaces the geometry of `mesh` by triangles: `vertices` (V, 3) in local space, `faces` (F, 3)."""
+    corners = np.ascontiguousarray(faces, dtype=np.int32).reshape(-1)
+    mesh.clear_geometry()
+    mesh.vertices.add(len(vertices))
+    mesh.loops.add(len(corners))
+    mesh.polygons.add(len(faces))
+    if len(vertices):
+        positions = np.ascontiguousarray(vertices, dtype=np.float32).reshape(-1)
+        mesh.attributes["position"].data.foreach_set("vector", positions)
+    if len(corners):
+        mesh.attributes[".corner_vert"].data.foreach_set("value", corners)
+        mesh.polygons.foreach_set("loop_start", np.arange(0, len(corners), 3, dtype=np.int32))
+    mesh.update(calc_edges=True)
+
+
+def usable_inverse(matrix: np.ndarray) -> np.ndarray | None:
+    """The inverse (4, 4) of a transform, or None where it flattens space too much to be undone in float32."""
+    linear = np.asarray(matrix, dtype=np.float64)[:3, :3]
+    lengths = np.linalg.norm(linear, axis=0)
+    if not np.isfinite(linear).all() or (lengths == 0.0).any():
+        return None
+    if np.linalg.cond(linear / lengths) > 1e5:
+        return None
+    return np.linalg.inv(np.asarray(matrix, dtype=np.float64))

@@ -1,0 +1,84 @@
+"""The real Blender program, and the bpy module of another Python where $FLASHMESH_BPY_PYTHON names one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+TIMEOUT = 120  # seconds for one start of Blender
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Starts scripts in Blender; `command` is what stands before the script."""
+
+    name: str
+    command: tuple[str, ...]
+    home: Path  # in place of the user's own Blender settings
+
+    def arguments(self, script: Path, *arguments: object) -> list[str]:
+        return [*self.command, str(script), "--", *map(str, arguments)]
+
+    def environment(self) -> dict[str, str]:
+        inherited = {key: value for key, value in os.environ.items() if key != "FLASHMESH_TOKEN"}
+        own = {"BLENDER_USER_RESOURCES": str(self.home), "FLASHMESH_PYTHON": sys.executable}
+        return {**inherited, **own, "OMP_NUM_THREADS": "1"}
+
+    def run(self, script: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.arguments(script, *arguments),
+            env={**self.environment(), **environment},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT,
+            check=False,
+        )
+
+    def ask(self, mark: str, script: Path, *arguments: object) -> list[Any]:
+        """What the script prints as JSON after `mark`, line by line."""
+        done = self.run(script, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = [line for line in done.stdout.splitlines() if line.startswith(f"{mark} ")]
+        return [json.loads(line.removeprefix(f"{mark} ")) for line in lines]
+
+    def describe(self, *paths: Path) -> list[dict[str, dict[str, Any]]]:
+        """For each mesh file its objects by name; see describe.py."""
+        answers = self.ask("DESCRIBED", HERE / "describe.py", *paths)
+        return [{item["name"]: item for item in answer["objects"]} for answer in answers]
+
+
+@pytest.fixture(scope="session", params=["blender", "bpy"])
+def blender(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Blender, both ways."""
+    home = tmp_path_factory.mktemp("home")
+    if request.param == "bpy":
+        python = os.environ.get("FLASHMESH_BPY_PYTHON")
+        if not python:
+            pytest.skip("FLASHMESH_BPY_PYTHON does not name a Python that has bpy")
+        return Runner("bpy", (python,), home)
+    program = shutil.which("blender")
+    if program is None:
+        message = "the program blender is not on the path"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    options = ("--background", "--factory-startup", "--python-exit-code", "9", "--python")
+    return Runner("blender", (program, *options), home)
+
+
+@pytest.fixture(scope="session")
+def sources(blender: Runner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small inputs; see make_sources.py. Not to be changed."""
+    folder = tmp_path_factory.mktemp("sources") / "in"
+    done = blender.run(HERE / "make_sources.py", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
