@@ -31,12 +31,6 @@ MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 CLOUD_SUFFIXES = (".npy", ".ply", ".xyz")
 _Y_UP_SUFFIXES = (".glb", ".gltf")
 _FLOAT32_SUFFIXES = (".glb", ".gltf", ".stl")
-_LOADER_OPTIONS: dict[str, dict[str, Any]] = {
-    ".obj": {"skip_materials": True},
-    ".ply": {"skip_materials": True, "fix_texture": False},
-    ".glb": {"skip_materials": True},
-    ".gltf": {"skip_materials": True},
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +130,7 @@ def weld(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
 
     Faces that then name a vertex twice go, and so do vertices without a face.
     """
-    vertices = np.asarray(vertices, dtype=np.float64) + 0.0  # -0.0 becomes 0.0
+    vertices = np.asarray(vertices, dtype=np.float64)
     order = np.lexsort(vertices.T)
     ordered = vertices[order]
     starts = np.ones(len(order), dtype=bool)
@@ -172,8 +166,9 @@ def _readable_file(path: str | os.PathLike[str], allowed: list[str] | tuple[str,
 def _load_geometry(path: Path, suffix: str) -> Any:
     import trimesh
 
+    options: dict[str, Any] = {} if suffix == ".stl" else {"skip_materials": True}
     try:
-        return trimesh.load(str(path), file_type=suffix[1:], process=False, **_LOADER_OPTIONS.get(suffix, {}))
+        return trimesh.load(str(path), file_type=suffix[1:], process=False, **options)
     except Exception as error:  # the parsers raise anything from IndexError to struct.error on a broken file
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from error

@@ -62,18 +62,24 @@ def test_faces_without_area_are_never_chosen() -> None:
     np.testing.assert_array_equal(samples.normals, np.tile(np.float32([0, 0, 1]), (5000, 1)))
 
 
-class LargestDraw(np.random.Generator):
-    """A generator that always draws the largest float below 1, so that the pick rounds up to the total."""
+class ConstantDraw(np.random.Generator):
+    """A generator that draws one value over and over, to reach the ends of the range [0, 1)."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.value = value
 
     def random(self, size=None, dtype=np.float64, out=None):  # type: ignore[override]
-        return np.full(size, np.nextafter(1.0, 0.0))
+        return np.full(size, self.value)
 
 
-def test_the_last_pick_never_falls_off_the_end() -> None:
-    vertices, faces = sheet(7, 3)
-    faces = np.vstack([faces, [[0, 0, 1]]])
-    samples = sample_surface(vertices, faces, 10, LargestDraw(np.random.PCG64(0)))
-    assert (samples.face_index == len(faces) - 2).all() and np.isfinite(samples.normals).all()
+@pytest.mark.parametrize("columns", [1, 3, 7, 10, 49, 1000])
+def test_the_extreme_draws_find_faces_with_area(columns: int) -> None:
+    vertices, faces = sheet(columns, 3)
+    faces = np.vstack([[[0, 1, 1]], faces, [[0, 0, 1]]])
+    for value, expected in ((0.0, 1), (np.nextafter(1.0, 0.0), len(faces) - 2)):
+        samples = sample_surface(vertices, faces, 10, ConstantDraw(value))
+        assert (samples.face_index == expected).all() and np.isfinite(samples.normals).all()
 
 
 @given(exponent=st.integers(-30, 30), seed=st.integers(0, 100))
@@ -122,6 +128,17 @@ def test_estimated_normals_face_outwards(mesh: tuple, lowest_side: float, lowest
         agreement = (normals * samples.normals).sum(axis=1)
         assert (agreement > 0).mean() >= lowest_side
         assert np.abs(agreement).mean() >= lowest_match
+
+
+def test_the_side_turns_right_round_a_sharp_edge() -> None:
+    # Two walls that meet at 45 degrees: their normals point 135 degrees apart.
+    h = 3 * np.tan(np.radians(45 / 2))
+    vertices = np.array([[0, 0, 0], [0, 1, 0], [3, 0, h], [3, 1, h], [3, 0, -h], [3, 1, -h]])
+    faces = np.array([[0, 2, 1], [1, 2, 3], [0, 1, 4], [1, 5, 4]])
+    for seed in range(3):
+        samples = samples_of((vertices, faces), 3000, seed)
+        agreement = (estimate_normals(samples.points) * samples.normals).sum(axis=1)
+        assert max((agreement > 0).mean(), (agreement < 0).mean()) > 0.98
 
 
 def test_a_sheet_gets_one_side() -> None:

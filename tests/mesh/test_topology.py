@@ -55,6 +55,7 @@ def test_the_flipped_side_is_the_smaller_one_in_each_patch() -> None:
     faces = faces.copy()
     faces[:10] = faces[:10, ::-1]
     assert topology_report(vertices, faces).n_flipped_faces == 2
+    assert topology_report(vertices, faces[::-1]).n_flipped_faces == 2
     inside_out = faces.copy()
     inside_out[10:] = inside_out[10:, ::-1]
     assert topology_report(vertices, inside_out).n_flipped_faces == 0
