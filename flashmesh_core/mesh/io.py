@@ -95,7 +95,7 @@ def save_mesh(path: str | os.PathLike[str], mesh: Mesh) -> None:
     if suffix in _FLOAT32_SUFFIXES and reach > limit:
         raise ValueError(f"mesh.vertices must be within {limit:.3g} for {suffix}, got {reach:.3g}")
     if suffix in _Y_UP_SUFFIXES:
-        vertices = np.stack([vertices[:, 0], vertices[:, 2], -vertices[:, 1]], axis=1)
+        vertices = np.stack([vertices[:, 0], vertices[:, 2], 0.0 - vertices[:, 1]], axis=1)
     _write_atomically(path, _encode_mesh(suffix, path.stem, vertices, faces))
 
 
@@ -231,7 +231,7 @@ def _mesh_from_parts(path: Path, suffix: str, parts: list[tuple[np.ndarray, np.n
     )
     vertices = check_points(f"{path}: vertices", np.concatenate([vertices for vertices, _ in parts]))
     if suffix in _Y_UP_SUFFIXES:
-        vertices = np.stack([vertices[:, 0], -vertices[:, 2], vertices[:, 1]], axis=1)
+        vertices = np.stack([vertices[:, 0], 0.0 - vertices[:, 2], vertices[:, 1]], axis=1)
     mesh = weld(vertices, faces)
     if len(mesh.faces) == 0:
         raise ValueError(f"{path}: holds no faces with three different corners")

@@ -69,7 +69,7 @@ class ConstantDraw(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self.value = value
 
-    def random(self, size=None, dtype=np.float64, out=None):  # type: ignore[override]
+    def random(self, size=None, dtype=np.float64, out=None):
         return np.full(size, self.value)
 
 
