@@ -31,8 +31,8 @@ class Runner:
 
     def environment(self) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if key != "FLASHMESH_TOKEN"}
-        own = {"BLENDER_USER_RESOURCES": str(self.home), "FLASHMESH_PYTHON": sys.executable}
-        return {**inherited, **own, "OMP_NUM_THREADS": "1"}
+        own = {"BLENDER_USER_RESOURCES": str(self.home), "OMP_NUM_THREADS": "1"}
+        return {"FLASHMESH_PYTHON": sys.executable, **inherited, **own}
 
     def run(self, script: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
