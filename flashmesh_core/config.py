@@ -9,6 +9,7 @@ from typing import Any
 # Rows of `num_bins` bits over the next coordinate that the decoder may be shown (DESIGN section 3b); see slices.py.
 SLICE_ROWS = (
     "surface",  # the input surface
+    "crease",  # where the input surface bends sharply
     "open",  # earlier vertices that still have an open half-edge
     "strong",  # what the half-edge table names first for this slot
     "weak",  # what it names second

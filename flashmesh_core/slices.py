@@ -1,0 +1,335 @@
+"""What the decoder is shown of the surface and of the unfinished mesh (DESIGN section 3b).
+
+For every token that is about to be written, each row of `SLICE_ROWS` is a set of places, cut down to those that agree
+with the coordinates of the vertex already written, as `num_bins` bits over the next coordinate. The places come from a
+universe of vertices: the corners of the input surface and the vertices of the mesh so far. Everything is a function of
+the surface and of the prefix, so decoding stays exact. `mesh_rows` makes the rows of a known mesh at once (training),
+`SliceCursor` makes them token by token (decoding); both go through `item_masks`. An item is one vertex slot of one
+face. Suffixes: I items, M vertices of the universe, R rows, Q bins.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import numpy as np
+
+from flashmesh_core.config import SLICE_ROWS
+from flashmesh_core.mesh.canonical import CanonicalMesh, quantize, vertex_keys
+from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
+from flashmesh_core.mesh.surface import SurfaceGrid
+from flashmesh_core.prefix import Prefix
+
+SURFACE, CREASE, OPEN, STRONG, WEAK, CORNER, SEEN, SUPPORTED_CORNER, SUPPORTED_SEEN = range(len(SLICE_ROWS))
+CREASE_CELL = 3.0 / 128.0  # unit box
+CREASE_THRESHOLD = 0.02
+MAX_SUPPORT_CANDIDATES = 192  # nearest candidates tested for support; bounds the work on dense meshes
+
+
+_T = np.array([[a, b, 6 - a - b] for a, b in ((4, 1), (1, 4), (1, 1), (2, 2))]) / 6.0
+_E = np.arange(1, 6) / 6.0
+
+
+def edge_support(grid, a, b):
+    p = a[:, None] * (1 - _E)[:, None] + b[:, None] * _E[:, None]
+    return grid.contains(np.rint(p).astype(np.int64)).all(axis=1)
+
+
+def triangle_support(grid, tri):
+    ok = edge_support(grid, tri[:, 0], tri[:, 2]) & edge_support(grid, tri[:, 1], tri[:, 2])
+    idx = np.flatnonzero(ok)
+    p = np.einsum("kc,mcd->mkd", _T, tri[idx])
+    ok[idx] = grid.contains(np.rint(p).astype(np.int64)).all(axis=1)
+    return ok
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceContext:
+    """What is known of the input surface at one bin count.
+
+    `corner_keys` (C,) int64 are the detected corners as sorted, unique (z, y, x) keys.
+    """
+
+    num_bins: int
+    grid: SurfaceGrid
+    crease: SurfaceGrid
+    corner_keys: np.ndarray
+
+    @staticmethod
+    def of_samples(
+        points: np.ndarray, normals: np.ndarray, corners: np.ndarray, num_bins: int, tolerance: int = 1
+    ) -> SurfaceContext:
+        """From samples (N, 3) in the unit box, their normals, and corner positions (C, 3)."""
+        grid = SurfaceGrid(points, num_bins, tolerance)
+        creased = points[crease_samples(points, normals)]
+        crease = SurfaceGrid(creased if len(creased) else points[:1], num_bins, tolerance)
+        keys = np.unique(vertex_keys(quantize(corners, num_bins), num_bins))
+        return SurfaceContext(num_bins, grid, crease, keys)
+
+
+def crease_samples(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Which samples (N, 3) lie where the surface bends by more than about 20 degrees within CREASE_CELL, (N,) bool.
+
+    The second invariant of the mean normal tensor of a cell tells it; two grids, half a cell apart, are asked.
+    """
+    found = np.zeros(len(points), dtype=bool)
+    for offset in (0.0, 0.5):
+        cell = np.floor((points + 0.5) / CREASE_CELL + offset).astype(np.int64)
+        flat = (cell[:, 2] * 4096 + cell[:, 1]) * 4096 + cell[:, 0]
+        _, inverse, count = np.unique(flat, return_inverse=True, return_counts=True)
+        inverse = inverse.reshape(-1)
+        mean = {}
+        for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
+            mean[a, b] = np.bincount(inverse, normals[:, a] * normals[:, b]) / count
+        second = sum(mean[a, a] * mean[b, b] - mean[a, b] ** 2 for a, b in ((0, 1), (0, 2), (1, 2)))
+        found |= (second > CREASE_THRESHOLD)[inverse]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Universe:
+    """The vertices that a row may name: `keys_M` sorted, `bins_M3` their x, y, z, `corner_M` bool."""
+
+    keys_M: np.ndarray
+    bins_M3: np.ndarray
+    corner_M: np.ndarray
+
+    @staticmethod
+    def of_keys(corner_keys: np.ndarray, other_keys: np.ndarray, num_bins: int) -> Universe:
+        """The union of the corners and of other vertices."""
+        keys = np.union1d(corner_keys, other_keys)
+        bins = np.stack([keys % num_bins, keys // num_bins % num_bins, keys // num_bins**2], axis=1)
+        return Universe(keys, bins, np.isin(keys, corner_keys, assume_unique=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """The state of the prefix at each item; vertex numbers are rows of the universe, -1 where not yet written."""
+
+    slot_I: np.ndarray
+    v0_I: np.ndarray
+    v1_I: np.ndarray
+    lowest_I: np.ndarray  # the order allows no vertex below this one
+    seen_IM: np.ndarray
+    open_IM: np.ndarray
+    strong_IM: np.ndarray
+    weak_IM: np.ndarray
+    banned_IM: np.ndarray  # would use a directed edge twice
+
+
+def item_masks(context: SurfaceContext, universe: Universe, items: Items) -> np.ndarray:
+    """Which vertices of the universe each row names at each item, (I, R, M) bool; the surface row is left empty."""
+    count, size = items.seen_IM.shape
+    masks = np.zeros((count, len(SLICE_ROWS), size), dtype=bool)
+    number_M = np.arange(size)
+    legal = (number_M >= items.lowest_I[:, None]) & (number_M != items.v1_I[:, None])
+    masks[:, OPEN] = items.open_IM & legal & ~items.banned_IM
+    masks[:, STRONG] = items.strong_IM & legal
+    masks[:, WEAK] = items.weak_IM & legal
+    masks[:, CORNER] = universe.corner_M & legal
+    masks[:, SEEN] = items.seen_IM & legal & ~items.banned_IM
+    supported = _supported(context, universe, items, (masks[:, CORNER] | masks[:, SEEN]) & ~items.banned_IM)
+    masks[:, SUPPORTED_CORNER] = supported & ~items.seen_IM
+    masks[:, SUPPORTED_SEEN] = supported & items.seen_IM
+    first = items.slot_I == 0
+    masks[first, SUPPORTED_SEEN] &= items.open_IM[first]
+    return masks
+
+
+def _supported(
+    context: SurfaceContext, universe: Universe, items: Items, candidate_IM: np.ndarray
+) -> np.ndarray:
+    """Of the candidates, those whose edge (v1) or triangle (v2) with the face begun lies along the surface."""
+    if candidate_IM.shape[1] > MAX_SUPPORT_CANDIDATES:
+        distance = np.abs(universe.bins_M3[None] - universe.bins_M3[items.v0_I][:, None]).max(axis=2)
+        distance = np.where(candidate_IM, distance, 1 << 20)
+        limit = np.partition(distance, MAX_SUPPORT_CANDIDATES - 1, axis=1)[:, MAX_SUPPORT_CANDIDATES - 1]
+        tested_IM = candidate_IM & ((distance <= limit[:, None]) | (items.slot_I == 0)[:, None])
+    else:
+        tested_IM = candidate_IM
+    supported = tested_IM.copy()
+    bins = universe.bins_M3
+    item, number = np.nonzero(tested_IM & (items.slot_I == 1)[:, None])
+    supported[item, number] = edge_support(context.grid, bins[items.v0_I[item]], bins[number])
+    item, number = np.nonzero(tested_IM & (items.slot_I == 2)[:, None])
+    triangles = np.stack([bins[items.v0_I[item]], bins[items.v1_I[item]], bins[number]], axis=1)
+    supported[item, number] = triangle_support(context.grid, triangles)
+    return supported
+
+
+def mesh_items(mesh: CanonicalMesh, universe: Universe, start: int, stop: int) -> Items:
+    """The items of faces start..stop-1, three each, and of the v0 that follows face stop - 1."""
+    number_of = np.searchsorted(universe.keys_M, vertex_keys(mesh.vertices, mesh.num_bins))
+    faces = number_of[mesh.faces]
+    size, count = len(universe.keys_M), 3 * (stop - start) + 1
+    birth = np.full(size, len(faces) + 1)
+    np.minimum.at(birth, faces.reshape(-1), np.arange(3 * len(faces)) // 3)
+    face_I = np.minimum(start + np.arange(count) // 3, len(faces))
+    slot_I = np.arange(count) % 3
+    ends = np.vstack([faces, [[-1, -1, -1]]])[face_I]
+    before = np.vstack([[[-1, -1, -1]], faces])[face_I]
+    v0_I = np.where(slot_I >= 1, ends[:, 0], -1)
+    v1_I = np.where(slot_I >= 2, ends[:, 1], -1)
+    lowest_I = _lowest(slot_I, v0_I, v1_I, before)
+
+    table = OpenHalfEdges()
+    face_rows = faces.tolist()
+    for face in face_rows[:start]:
+        table.push((face[0], face[1], face[2]))
+    flags = {name: np.zeros((count, size), dtype=bool) for name in ("open", "strong", "weak", "banned")}
+    for item in range(0, count, 3):
+        face = face_rows[start + item // 3] if item + 1 < count else []
+        flags["open"][item : item + 3, table.open_vertices] = True
+        _flag_candidates(table, flags, item, int(before[item, 0]), face)
+        if face:
+            table.push((face[0], face[1], face[2]))
+    return Items(
+        slot_I=slot_I, v0_I=v0_I, v1_I=v1_I, lowest_I=lowest_I, seen_IM=birth[None] < face_I[:, None],
+        open_IM=flags["open"], strong_IM=flags["strong"], weak_IM=flags["weak"], banned_IM=flags["banned"],
+    )  # fmt: skip
+
+
+def v0_candidates(table: OpenHalfEdges, previous_v0: int) -> tuple[list[int], list[int]]:
+    """The lowest open vertex that v0 may still be, and the three after it."""
+    at = bisect_left(table.open_vertices, previous_v0)
+    return table.open_vertices[at : at + 1], table.open_vertices[at + 1 : at + 4]
+
+
+def _flag_candidates(
+    table: OpenHalfEdges, flags: dict[str, np.ndarray], item: int, previous_v0: int, face: list[int]
+) -> None:
+    for slot in range(3 if face else 1):
+        strong, weak, banned = _candidates(table, face[:slot], previous_v0)
+        flags["strong"][item + slot, strong] = True
+        flags["weak"][item + slot, weak] = True
+        flags["banned"][item + slot, list(banned)] = True
+
+
+def _lowest(slot_I: np.ndarray, v0_I: np.ndarray, v1_I: np.ndarray, before_I3: np.ndarray) -> np.ndarray:
+    """The lowest vertex that the order allows: faces increase, v1 and v2 lie above v0 (DESIGN section 9)."""
+    p0, p1, p2 = before_I3.T
+    same = v0_I == p0
+    second = np.maximum(v0_I + 1, np.where(same, p1, 0))
+    third = np.maximum(v0_I + 1, np.where(same & (v1_I == p1), p2 + 1, 0))
+    return np.select([slot_I == 0, slot_I == 1], [np.maximum(p0, 0), second], third)
+
+
+def rows_of_items(
+    context: SurfaceContext, universe: Universe, masks_IRM: np.ndarray, target_I3: np.ndarray
+) -> np.ndarray:
+    """Rows (I, 3, R, Q) uint8 for the three coordinates (z, y, x) of each item's true vertex `target_I3` (z, y, x)."""
+    bins = context.num_bins
+    rows = np.zeros((len(masks_IRM), 3, len(SLICE_ROWS), bins), dtype=np.uint8)
+    item, row, number = np.nonzero(masks_IRM)
+    x, y, z = universe.bins_M3[number].T
+    rows[item, 0, row, z] = 1
+    keep = z == target_I3[item, 0]
+    item, row, x, y = item[keep], row[keep], x[keep], y[keep]
+    rows[item, 1, row, y] = 1
+    keep = y == target_I3[item, 1]
+    rows[item[keep], 2, row[keep], x[keep]] = 1
+    for row, grid in ((SURFACE, context.grid), (CREASE, context.crease)):
+        rows[:, 0, row] = grid.row_z()
+        rows[:, 1, row] = grid.rows_y(target_I3[:, 0])
+        rows[:, 2, row] = grid.rows_x(target_I3[:, 0], target_I3[:, 1])
+    return rows
+
+
+def mesh_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, stop: int) -> np.ndarray:
+    """The slice rows of every token of faces start..stop-1 and of the token that follows, (9 * faces + 1, R, Q) uint8."""
+    universe = Universe.of_keys(
+        context.corner_keys, vertex_keys(mesh.vertices, mesh.num_bins), context.num_bins
+    )
+    items = mesh_items(mesh, universe, start, stop)
+    masks = item_masks(context, universe, items)
+    target = mesh.vertices[mesh.faces[start:stop]][:, :, ::-1].reshape(-1, 3)
+    rows = rows_of_items(context, universe, masks, np.vstack([target, [[0, 0, 0]]]))
+    return rows.reshape(-1, *rows.shape[2:])[: 9 * (stop - start) + 1]
+
+
+class SliceCursor:
+    """The rows token by token, from a growing `Prefix`; equal to `mesh_rows` on every prefix of a mesh (tested)."""
+
+    def __init__(self, context: SurfaceContext, prefix: Prefix) -> None:
+        self.context, self.prefix = context, prefix
+        self.universe = Universe.of_keys(context.corner_keys, np.zeros(0, dtype=np.int64), context.num_bins)
+        self.seen_M = np.zeros(len(self.universe.keys_M), dtype=bool)
+        self.noted = 0  # faces whose vertices are in the universe
+        self.masks_RM: np.ndarray | None = None
+
+    def rows(self) -> np.ndarray:
+        """The rows of the next coordinate, (R, Q) uint8."""
+        partial = self.prefix.partial
+        if not partial or self.masks_RM is None:
+            self.masks_RM = self._masks()
+        bins = self.universe.bins_M3
+        keep = self.masks_RM
+        for coordinate, axis in zip(partial, (2, 1), strict=False):
+            keep = keep & (bins[:, axis] == coordinate)
+        row, number = np.nonzero(keep)
+        rows = np.zeros((len(SLICE_ROWS), self.context.num_bins), dtype=np.uint8)
+        rows[row, bins[number, 2 - len(partial)]] = 1
+        for index, grid in ((SURFACE, self.context.grid), (CREASE, self.context.crease)):
+            rows[index] = (grid.row_z, grid.row_y, grid.row_x)[len(partial)](*partial)
+        return rows
+
+    def _masks(self) -> np.ndarray:
+        table, prefix = self.prefix.table, self.prefix
+        for face in table.faces[self.noted :]:
+            for key in face:
+                at = self._number(key)
+                self.seen_M[at] = True
+        self.noted = len(table.faces)
+        begun = [self._number(prefix.key(slot)) for slot in range(prefix.slot)]
+        if len(begun) == 2:
+            begun[0] = self._number(prefix.key(0))
+        size = len(self.universe.keys_M)
+        keys = self.universe.keys_M
+
+        def flags(chosen: list[int] | set[int]) -> np.ndarray:
+            flag = np.zeros((1, size), dtype=bool)
+            if chosen:
+                at = np.minimum(np.searchsorted(keys, sorted(chosen)), size - 1)
+                flag[0, at[keys[at] == sorted(chosen)]] = True
+            return flag
+
+        vertices = [prefix.key(slot) for slot in range(prefix.slot)]
+        strong, weak, banned = _candidates(table, vertices, prefix.last_face[0])
+        items = Items(
+            slot_I=np.array([prefix.slot]),
+            v0_I=np.array([begun[0] if begun else -1]),
+            v1_I=np.array([begun[1] if len(begun) > 1 else -1]),
+            lowest_I=np.array([np.searchsorted(keys, prefix.lowest())]),
+            seen_IM=self.seen_M[None],
+            open_IM=flags(table.open_vertices),
+            strong_IM=flags(strong),
+            weak_IM=flags(weak),
+            banned_IM=flags(banned),
+        )
+        return item_masks(self.context, self.universe, items)[0]
+
+    def _number(self, key: int) -> int:
+        """The row of a vertex in the universe, which takes it in if it is new."""
+        keys = self.universe.keys_M
+        at = int(np.searchsorted(keys, key))
+        if at == len(keys) or keys[at] != key:
+            z, y, x = self.prefix.coordinates(key)
+            self.universe = Universe(
+                np.insert(keys, at, key),
+                np.insert(self.universe.bins_M3, at, (x, y, z), axis=0),
+                np.insert(self.universe.corner_M, at, False),
+            )
+            self.seen_M = np.insert(self.seen_M, at, False)
+        return at
+
+
+def _candidates(
+    table: OpenHalfEdges, vertices: list[int], previous_v0: int
+) -> tuple[list[int], list[int], set[int]]:
+    """Strong, weak and banned vertices of the slot that follows `vertices`."""
+    if not vertices:
+        return *v0_candidates(table, previous_v0), set()
+    if len(vertices) == 1:
+        return *table.v1_candidates(vertices[0]), table.v1_banned(vertices[0])
+    return *table.v2_candidates(*vertices), table.v2_banned(*vertices)

@@ -1,0 +1,322 @@
+"""Training data: packed meshes, folders of mesh files, or procedural shapes; augmentation, crops, batches.
+
+Every micro-batch is a function of (seed, its number) alone, so a resumed run continues with the very next one.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from flashmesh_core.config import ModelConfig
+from flashmesh_core.mesh.canonical import (
+    Mesh,
+    Normalization,
+    canonicalize_bins,
+    quantize,
+    vertex_keys,
+)
+from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.slices import SurfaceContext, mesh_rows
+from flashmesh_core.tokenizer import TOKENS_PER_FACE, face_tokens, first_occurrence
+
+MAX_FACES = 10_000  # paper Sec. 4.1: longer meshes are left out
+IGNORE = -100
+LOOKAHEAD = 36  # targets past the crop that the draft heads may ask for
+NO_VERTEX = -(1 << 30)  # "first occurrence" of a vertex that is no vertex
+MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How samples are drawn. Checked once, here."""
+
+    seed: int = 0
+    surface_points: int = 16_384  # samples that the surface grid and the corners are made from
+    procedural: float = 0.15  # share of procedural shapes beside a data set
+    augment: bool = True
+    batch_tokens: int = 4608  # tokens of a micro-batch
+    lengths: tuple[int, ...] = (576, 1152, 2304)  # padded lengths, in tokens; multiples of 9
+    length_weights: tuple[float, ...] = (0.3, 0.35, 0.35)  # share of the micro-batches of each length
+    corner_dropout: float = 0.1  # chance that a sample shows no corners at all
+
+    def __post_init__(self) -> None:
+        if any(length % TOKENS_PER_FACE or length > self.batch_tokens for length in self.lengths):
+            raise ValueError(f"lengths must be multiples of 9 up to {self.batch_tokens}, got {self.lengths}")
+        for field in ("procedural", "corner_dropout"):
+            if not 0.0 <= getattr(self, field) <= 1.0:
+                raise ValueError(f"{field} must be in [0, 1], got {getattr(self, field)}")
+
+
+@dataclass
+class MeshStore:
+    """Meshes in memory, each centred with its longest side 1; `skipped` counts those over MAX_FACES or unreadable."""
+
+    vertices: list[np.ndarray]
+    faces: list[np.ndarray]
+    names: list[str]
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    @staticmethod
+    def open(path: Path, split: str | None = None) -> MeshStore:
+        """A packed `.npz`, a folder that holds `meshes.npz`, or a folder of mesh files."""
+        path = Path(path)
+        if path.is_dir() and (path / "meshes.npz").is_file():
+            path = path / "meshes.npz"
+        if path.is_file() and path.suffix == ".npz":
+            return MeshStore.of_npz(path, split)
+        if path.is_dir():
+            return MeshStore.of_folder(path)
+        raise ValueError(f"data must be an .npz file or a folder, got {str(path)!r}, which is neither")
+
+    @staticmethod
+    def of_npz(path: Path, split: str | None = None) -> MeshStore:
+        """`vertices`, `faces`, `vert_offsets`, `face_offsets`; with an index.csv beside it, only rows of `split`."""
+        with np.load(path) as packed:
+            missing = {"vertices", "faces", "vert_offsets", "face_offsets"} - set(packed.files)
+            if missing:
+                raise ValueError(f"{path} must hold vertices, faces, vert_offsets, face_offsets; lacks {sorted(missing)}")
+            vertices, faces = packed["vertices"], packed["faces"].astype(np.int64)
+            vertex_at, face_at = packed["vert_offsets"], packed["face_offsets"]
+        names = [f"mesh_{number:05d}" for number in range(len(face_at) - 1)]
+        wanted = list(range(len(names)))
+        index = path.with_name("index.csv")
+        if index.is_file():
+            with index.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            names = [row["id"] for row in rows]
+            wanted = [n for n, row in enumerate(rows) if split is None or row["split"] == split]
+        store = MeshStore([], [], [])
+        for number in wanted:
+            store.add(
+                vertices[vertex_at[number] : vertex_at[number + 1]],
+                faces[face_at[number] : face_at[number + 1]],
+                names[number],
+            )
+        return store
+
+    @staticmethod
+    def of_folder(path: Path) -> MeshStore:
+        """Every mesh file under a folder, in name order; files that can't be read are counted as skipped."""
+        from flashmesh_core.mesh.io import load_mesh
+
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in MESH_SUFFIXES)
+        if not files:
+            raise ValueError(f"{path} must hold mesh files of {MESH_SUFFIXES}, got none")
+        store = MeshStore([], [], [])
+        for file in files:
+            try:
+                mesh = load_mesh(file)
+            except ValueError:
+                store.skipped += 1
+                continue
+            store.add(mesh.vertices, mesh.faces, file.stem)
+        return store
+
+    def add(self, vertices: np.ndarray, faces: np.ndarray, name: str) -> None:
+        """Append a mesh, unless it is empty or over MAX_FACES."""
+        if not 1 <= len(faces) <= MAX_FACES:
+            self.skipped += 1
+            return
+        unit = Normalization.of_points(vertices).apply(vertices)
+        self.vertices.append(unit.astype(np.float32))
+        self.faces.append(np.asarray(faces, dtype=np.int64))
+        self.names.append(name)
+
+
+def augmentation(rng: np.random.Generator) -> np.ndarray:
+    """A random 3x3: scale per axis, a turn about z (mostly by quarter turns), mirroring."""
+    scale = np.exp(rng.uniform(-0.25, 0.25, 3))
+    if rng.random() < 0.2:
+        angle = rng.uniform(0, 2 * np.pi)
+    else:
+        angle = rng.integers(4) * np.pi / 2
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    mirror = np.diag([-1.0 if rng.random() < 0.5 else 1.0, 1.0, 1.0])
+    return np.diag(scale) @ turn @ mirror
+
+
+def place(vertices: np.ndarray, rng: np.random.Generator, augment: bool) -> tuple[np.ndarray, float, np.ndarray]:
+    """The scale and shift that put a mesh into the unit box as the engine would, varied in training."""
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    side = float((high - low).max()) or 1.0
+    size = rng.uniform(0.92, 1.0) if augment else 1.0 / (1.0 + 2.0 * PLACEMENT_MARGIN)
+    slack = (1.0 - size) / 2.0
+    shift = rng.uniform(-slack, slack, 3) if augment else np.zeros(3)
+    return (low + high) / 2.0, size / side, shift
+
+
+@dataclass
+class Sample:
+    """One crop, as arrays; see `sample_of_mesh`."""
+
+    tokens: np.ndarray  # (N,)
+    targets: np.ndarray  # (N + LOOKAHEAD,)
+    first: np.ndarray  # (N / 3 + 12,) first occurrence of each vertex in the mesh, in crop positions
+    rows: np.ndarray | None  # (N, R, Q) uint8
+    points: np.ndarray  # (P, 7) float32
+    face_count: float
+
+
+class MeshBatches(Dataset):
+    """Micro-batch `number` of a run, as a dict of tensors. With no store, every shape is procedural."""
+
+    def __init__(self, config: ModelConfig, data: DataConfig, store: MeshStore | None, corners: list | None) -> None:
+        self.config, self.data, self.store = config, data, store
+        self.corners = corners
+        self.groups: list[np.ndarray] = []
+        if store is not None:
+            counts = np.array([len(faces) for faces in store.faces])
+            edges = [0, *(length // TOKENS_PER_FACE - 1 for length in data.lengths)]
+            edges[-1] = MAX_FACES
+            self.groups = [
+                np.flatnonzero((counts > low) & (counts <= high)) for low, high in zip(edges, edges[1:], strict=False)
+            ]
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.data.seed, number))
+        weights = np.array(self.data.length_weights)
+        if self.store is not None:
+            weights = weights * np.array([len(group) > 0 for group in self.groups])
+        bucket = int(rng.choice(len(weights), p=weights / weights.sum()))
+        length = self.data.lengths[bucket]
+        samples = []
+        while len(samples) < self.data.batch_tokens // length:
+            sample = self._draw(rng, bucket, length)
+            if sample is not None:
+                samples.append(sample)
+        return collate(samples)
+
+    def _draw(self, rng: np.random.Generator, bucket: int, length: int) -> Sample | None:
+        if self.store is None or rng.random() < self.data.procedural:
+            from training.shapes import random_shape
+
+            mesh = random_shape(rng, max_faces=4 * length // TOKENS_PER_FACE)
+            corners = plain_corners(mesh)
+        else:
+            index = int(rng.choice(self.groups[bucket]))
+            mesh = Mesh(self.store.vertices[index], self.store.faces[index])
+            corners = self.corners[index] if self.corners is not None else plain_corners(mesh)
+        return sample_of_mesh(mesh, corners, self.config, self.data, rng, length)
+
+
+PLACEMENT_MARGIN = 0.01  # of the longest side, on either side; what the engine leaves around its samples
+
+
+def plain_corners(mesh: Mesh) -> np.ndarray:
+    """Vertices where faces of at least three different directions meet, (C, 3): corners without detection."""
+    triangles = mesh.triangles.astype(np.float64)
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    tensor = np.zeros((len(mesh.vertices), 3, 3))
+    np.add.at(tensor, mesh.faces.reshape(-1), np.repeat(normal[:, :, None] * normal[:, None, :], 3, axis=0))
+    count = np.bincount(mesh.faces.reshape(-1), minlength=len(mesh.vertices))
+    smallest = np.linalg.eigvalsh(tensor / np.maximum(count, 1)[:, None, None])[:, 0]
+    return mesh.vertices[smallest > 1e-3]
+
+
+def sample_of_mesh(
+    mesh: Mesh,
+    corners: np.ndarray,
+    config: ModelConfig,
+    data: DataConfig,
+    rng: np.random.Generator,
+    length: int,
+) -> Sample | None:
+    """Augment, place, quantise and crop one mesh to at most `length` tokens; None if nothing is left of it.
+
+    The encoder's points, the surface grid and the corners all come from the same augmented surface.
+    """
+    augment = data.augment
+    linear = augmentation(rng) if augment else np.eye(3)
+    vertices, faces = mesh.vertices @ linear.T, mesh.faces
+    if np.linalg.det(linear) < 0:
+        faces = faces[:, ::-1]
+    center, scale, shift = place(vertices, rng, augment)
+    vertices = (vertices - center) * scale + shift
+    canonical = canonicalize_bins(quantize(vertices, config.num_bins), faces, config.num_bins)
+    if not len(canonical.faces):
+        return None
+    surface = sample_surface(vertices, faces, data.surface_points, rng)
+    noise = rng.uniform(0.0, 0.006) if augment and rng.random() < 0.15 else 0.0
+    points = surface.points + rng.normal(0.0, noise, surface.points.shape) if noise else surface.points
+    read = rng.choice(len(points), config.num_points, replace=False)
+    known = not (augment and rng.random() < 0.1)
+    channels = [points[read], surface.normals[read] * known, np.full((len(read), 1), float(known))]
+
+    groups = length // TOKENS_PER_FACE
+    total = len(canonical.faces)
+    start = 0 if total + 1 <= groups or rng.random() < 0.25 else int(rng.integers(1, max(1, total - groups) + 1))
+    sample = crop(canonical, config, start, groups)
+    if config.slice_rows:
+        placed = (corners @ linear.T - center) * scale + shift
+        if augment and (rng.random() < data.corner_dropout):
+            placed = placed[:0]
+        elif augment:
+            placed = placed[rng.random(len(placed)) < rng.choice([1.0, 0.95, 0.8])]
+            placed = placed + rng.normal(0.0, noise / 2, placed.shape)
+        context = SurfaceContext.of_samples(points, surface.normals, placed, config.num_bins, 2 if noise else 1)
+        sample.rows = crop_rows(context, canonical, start, groups)
+    sample.points = np.concatenate(channels, axis=1).astype(np.float32)
+    sample.face_count = 0.0 if augment and rng.random() < 0.15 else float(total)
+    return sample
+
+
+def crop(mesh, config: ModelConfig, start: int, groups: int) -> Sample:  # noqa: ANN001
+    """Tokens, targets and first occurrences of `groups` groups: the BOS group and faces, or faces from `start` on."""
+    bins = config.num_bins
+    body = face_tokens(mesh).reshape(-1)
+    if start == 0:
+        whole = np.concatenate([np.full(9, config.bos), body, [config.eos]])
+    else:
+        whole = np.concatenate([body[start * 9 :], [config.eos]])
+    length = groups * TOKENS_PER_FACE
+    tokens = np.full(length, config.pad)
+    tokens[: min(length, len(whole) - 1)] = whole[: min(length, len(whole) - 1)]
+    targets = np.full(length + LOOKAHEAD, IGNORE)
+    ahead = whole[1 : length + LOOKAHEAD + 1]
+    targets[: len(ahead)] = np.where(ahead <= bins, ahead, IGNORE)
+    keys = vertex_keys(mesh.vertices, bins)[mesh.faces].reshape(-1)
+    occurrence = first_occurrence(keys) + (3 if start == 0 else -3 * start)
+    occurrence = occurrence[3 * start :] if start else np.concatenate([np.full(3, NO_VERTEX), occurrence])
+    first = np.full(length // 3 + LOOKAHEAD // 3, NO_VERTEX)
+    first[: min(len(first), len(occurrence))] = occurrence[: len(first)]
+    return Sample(tokens, targets, first, None, np.zeros((0, 7)), 0.0)
+
+
+def crop_rows(context: SurfaceContext, mesh, start: int, groups: int) -> np.ndarray:  # noqa: ANN001
+    """Slice rows of the token after each of the crop's positions, (9 * groups, R, Q) uint8."""
+    begin = 9 if start == 0 else 0
+    stop = min(len(mesh.faces), start + groups - begin // 9)
+    made = mesh_rows(context, mesh, start, stop)
+    rows = np.zeros((groups * TOKENS_PER_FACE, *made.shape[1:]), dtype=np.uint8)
+    made = made if begin else made[1:]
+    at = begin - 1 if begin else 0
+    rows[at : at + len(made)] = made[: len(rows) - at]
+    return rows
+
+
+def collate(samples: list[Sample]) -> dict[str, torch.Tensor]:
+    """Stack crops of one length."""
+    batch = {
+        "tokens": torch.from_numpy(np.stack([s.tokens for s in samples]).astype(np.int64)),
+        "targets": torch.from_numpy(np.stack([s.targets for s in samples]).astype(np.int64)),
+        "first": torch.from_numpy(np.stack([s.first for s in samples]).astype(np.int64)),
+        "points": torch.from_numpy(np.stack([s.points for s in samples])),
+        "face_count": torch.tensor([s.face_count for s in samples], dtype=torch.float32),
+    }
+    if samples[0].rows is not None:
+        batch["rows"] = torch.from_numpy(np.stack([s.rows for s in samples if s.rows is not None]))
+    return batch

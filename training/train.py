@@ -1,0 +1,338 @@
+"""Train a FlashMesh model: `python training/train.py --preset nano --data PATH --out runs/nano --minutes 60`.
+
+Without --data it trains on procedural shapes, so that it needs nothing. Stop it with Ctrl-C or SIGTERM at any time;
+`--resume` goes on bit for bit. See `--help` for every option.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Two OpenMP threads that spin at their barriers beside a busy neighbour made steps ten times slower; docs/log.md.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+import torch
+from torch.utils.data import DataLoader
+
+from flashmesh_core.checkpoint import save_checkpoint
+from flashmesh_core.config import PRESETS, ModelConfig, preset
+from flashmesh_core.model.hourglass import Hourglass
+from training.data import DataConfig, MeshBatches, MeshStore
+from training.losses import joint_loss
+from training.optimizer import make_optimizers
+
+LEVELS = ("main", "coordinate", "vertex", "face", "label")
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--preset", default="debug", choices=sorted(PRESETS), help="model preset")
+    parser.add_argument("--data", help="packed .npz, folder with meshes.npz, or folder of mesh files; default: procedural")
+    parser.add_argument("--out", default="runs/train", help="where checkpoints, logs and pictures go")
+    parser.add_argument("--steps", type=int, default=100_000, help="optimiser steps in all")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of this run")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    parser.add_argument("--weights", help="start from the weights of this checkpoint (a new run: fresh optimiser)")
+    parser.add_argument("--optimizer", default="muon", choices=("muon", "adam"))
+    parser.add_argument("--lr", type=float, default=2e-3, help="Adam's learning rate (the paper: 1e-4 at 30k steps)")
+    parser.add_argument("--muon-lr", type=float, default=1.5e-2, help="Muon's learning rate")
+    parser.add_argument("--weight-decay", type=float, default=0.01)
+    parser.add_argument("--warmup", type=int, default=50, help="steps of linear warm-up")
+    parser.add_argument("--cooldown", type=int, default=0, help="last steps over which the rate falls to zero")
+    parser.add_argument("--accumulate", type=int, default=2, help="micro-batches a step")
+    parser.add_argument("--batch-tokens", type=int, default=4608, help="tokens of a micro-batch")
+    parser.add_argument("--draft-every", type=int, default=2, help="every n-th micro-batch trains the heads; 0: none")
+    parser.add_argument("--draft-share", type=float, default=0.125, help="share of the split nodes that train them")
+    parser.add_argument("--draft-weight", type=float, default=1.0, help="weight of a drafted token (the paper: 1)")
+    parser.add_argument("--procedural", type=float, default=0.15, help="share of procedural shapes beside --data")
+    parser.add_argument("--precision", default="bf16", choices=("bf16", "float32"))
+    parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are exported")
+    parser.add_argument("--compile", action="store_true", help="torch.compile with static shapes")
+    parser.add_argument("--workers", type=int, default=1, help="data processes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
+    parser.add_argument("--validate-every", type=int, default=200, help="steps between validations")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    args = parser.parse_args(arguments)
+    for name, low, high in (
+        ("steps", 1, 10**9), ("accumulate", 1, 4096), ("draft_every", 0, 10**6), ("draft_share", 0.001, 1.0),
+        ("minutes", 0.0, math.inf), ("ema", 0.0, 0.99999), ("procedural", 0.0, 1.0), ("workers", 0, 64),
+        ("cooldown", 0, 10**9), ("warmup", 0, 10**9), ("lr", 1e-8, 1.0), ("muon_lr", 1e-8, 1.0),
+        ("draft_weight", 0.0, 100.0), ("batch_tokens", 576, 10**7),
+    ):  # fmt: skip
+        if not low <= getattr(args, name) <= high:
+            parser.error(f"--{name.replace('_', '-')} must be in [{low}, {high}], got {getattr(args, name)}")
+    return args
+
+
+class Trainer:
+    """Everything a run holds: model, averaged weights, optimisers, step, and what has been counted."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.out = Path(args.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.config: ModelConfig = preset(args.preset)
+        torch.manual_seed(args.seed)
+        self.model = Hourglass(self.config).to(args.device)
+        if args.weights:
+            from flashmesh_core.checkpoint import load_model
+
+            self.model.load_state_dict(load_model(args.weights).state_dict())
+        self.averaged = {name: tensor.detach().clone() for name, tensor in self.model.named_parameters()}
+        self.optimizers = make_optimizers(self.model, args.optimizer, args.lr, args.muon_lr, args.weight_decay)
+        self.base_rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        if args.resume:
+            self.resume()
+        self.loss = torch.compile(joint_loss, dynamic=False) if args.compile else joint_loss
+
+    @property
+    def state_file(self) -> Path:
+        """The checkpoint that `--resume` reads."""
+        return self.out / "state.pt"
+
+    def save(self) -> None:
+        """Write the whole state and the exported weights, each file atomically."""
+        state = {
+            "config": self.config.to_dict(), "model": self.model.state_dict(), "averaged": self.averaged,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step, "tokens": self.tokens, "seconds": self.seconds,
+        }  # fmt: skip
+        part = self.state_file.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self.state_file)
+        self.export(self.out / "checkpoint")
+
+    def export(self, folder: Path) -> None:
+        """The averaged weights as a checkpoint folder that the engine loads."""
+        model = Hourglass(self.config)
+        model.load_state_dict(self.averaged)
+        extra = {"steps": self.step, "tokens": self.tokens, "hours": round(self.seconds / 3600, 3)}
+        save_checkpoint(folder, model, extra, dtype=torch.bfloat16)
+
+    def resume(self) -> None:
+        """Take up the newest state; a ValueError where there is none or it is of another configuration."""
+        if not self.state_file.is_file():
+            raise ValueError(f"--resume needs {self.state_file}, which does not exist")
+        state = torch.load(self.state_file, map_location=self.args.device, weights_only=True)
+        if ModelConfig.from_dict(state["config"]) != self.config:
+            raise ValueError(f"{self.state_file} is of another configuration than preset {self.config.name!r}")
+        self.model.load_state_dict(state["model"])
+        self.averaged = state["averaged"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+
+    def set_rate(self) -> float:
+        """Warm up, hold, and fall to zero over the last `cooldown` steps; returns the factor."""
+        args = self.args
+        factor = min(1.0, (self.step + 1) / max(args.warmup, 1))
+        if args.cooldown:
+            factor = min(factor, max(0.0, (args.steps - self.step) / args.cooldown))
+        for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        return factor
+
+    def draft_groups(self, batch: dict[str, torch.Tensor], micro: int) -> torch.Tensor | None:
+        """The random face groups whose split nodes train the heads in this micro-batch, (B, S), or None."""
+        args = self.args
+        number = self.step * args.accumulate + micro
+        if not args.draft_every or number % args.draft_every:
+            return None
+        groups = batch["tokens"].shape[1] // 9
+        valid = (batch["tokens"] != self.config.pad).sum(dim=1).float() / 9.0
+        generator = torch.Generator().manual_seed(args.seed * 1_000_003 + number)
+        count = max(1, int(groups * args.draft_share))
+        pick = torch.rand((len(valid), count), generator=generator).to(valid.device) * valid[:, None]
+        return pick.long().clamp(max=groups - 1)
+
+    def train_step(self, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:
+        """One optimiser step over the micro-batches; returns sums and counts per loss."""
+        self.set_rate()
+        sums: dict[str, float] = {}
+        for micro, batch in enumerate(batches):
+            batch = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
+            enabled = self.args.precision == "bf16"
+            with torch.autocast(self.args.device.split(":")[0], torch.bfloat16, enabled=enabled):
+                parts = self.loss(self.model, batch, self.draft_groups(batch, micro), self.args.draft_weight)
+            (parts.total / len(batches)).backward()
+            for name, value in parts.values.items():
+                sums[name] = sums.get(name, 0.0) + value
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            decay = min(self.args.ema, (1.0 + self.step) / (10.0 + self.step))
+            for name, parameter in self.model.named_parameters():
+                self.averaged[name].lerp_(parameter.detach(), 1.0 - decay)
+        self.step += 1
+        self.tokens += int(sums["main_count"])
+        return sums
+
+
+@torch.no_grad()
+def validate(trainer: Trainer, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:
+    """Nats a token of the averaged weights on fixed, un-augmented crops: in all, and per vertex slot."""
+    model = Hourglass(trainer.config).to(trainer.args.device)
+    model.load_state_dict(trainer.averaged)
+    model.eval()
+    total = torch.zeros(9, 2)
+    for batch in batches:
+        enabled = trainer.args.precision == "bf16"
+        with torch.autocast(trainer.args.device.split(":")[0], torch.bfloat16, enabled=enabled):
+            condition = model.encode(batch["points"], batch["face_count"])
+            logits = model(batch["tokens"], condition, batch.get("rows"))
+        length = batch["tokens"].shape[1]
+        targets = batch["targets"][:, :length]
+        loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=-100, reduction="none")
+        for slot in range(9):
+            at = slice((slot + 8) % 9, None, 9)
+            total[slot, 0] += loss[:, at].sum().cpu()
+            total[slot, 1] += (targets[:, at] != -100).sum().cpu()
+    mean = total[:, 0] / total[:, 1].clamp(min=1)
+    result = {"val": (total[:, 0].sum() / total[:, 1].sum()).item()}
+    return result | {f"val_v{vertex}": mean[3 * vertex : 3 * vertex + 3].mean().item() for vertex in range(3)}
+
+
+class Log:
+    """CSV always, TensorBoard where it is installed."""
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / "log.csv"
+        self.fields = ["step", "tokens", "seconds", "tokens_per_second", "loss", *LEVELS[1:], "val", "val_v0", "val_v1", "val_v2"]
+        if not self.path.exists():
+            with self.path.open("w", newline="") as file:
+                csv.writer(file).writerow(self.fields)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(out / "tensorboard"))
+        except ImportError:
+            self.writer = None
+
+    def write(self, row: dict[str, float]) -> None:
+        """Append a row; what it lacks stays empty."""
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerow([row.get(field, "") for field in self.fields])
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(name, value, int(row["step"]))
+
+
+def means(sums: dict[str, float]) -> dict[str, float]:
+    """Sums and counts to nats a token (the main tokens' under "loss") and a label."""
+    result = {}
+    for level in LEVELS:
+        if sums.get(f"{level}_count"):
+            result["loss" if level == "main" else level] = sums[f"{level}_sum"] / sums[f"{level}_count"]
+    return result
+
+
+def start_worker(_: int) -> None:
+    """Data processes compute on one thread and leave signals to the main process."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train until steps, minutes or a signal end it; the exit status."""
+    from tqdm import tqdm
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    trainer = Trainer(args)
+    data = DataConfig(seed=args.seed, procedural=args.procedural, batch_tokens=args.batch_tokens)
+    store = MeshStore.open(Path(args.data), "train") if args.data else None
+    if store is not None:
+        print(f"{len(store)} training meshes, {store.skipped} left out (over 10,000 faces or unreadable)")
+    from training.corners import corners_of_store
+
+    corners = corners_of_store(store, trainer.out) if store is not None and trainer.config.slice_rows else None
+    batches = MeshBatches(trainer.config, data, store, corners)
+    first = trainer.step * args.accumulate
+    loader = DataLoader(
+        batches, batch_size=None, sampler=range(first, args.steps * args.accumulate), num_workers=args.workers,
+        prefetch_factor=4 if args.workers else None, worker_init_fn=start_worker if args.workers else None,
+    )  # fmt: skip
+    fixed = validation_batches(args, trainer.config, data)
+    stop: list[int] = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, _: stop.append(number))
+
+    log, began, saved = Log(trainer.out), time.monotonic(), time.monotonic()
+    counted, mark = 0, time.monotonic()
+    bar = tqdm(total=args.steps, initial=trainer.step, unit="step", smoothing=0.05, mininterval=5.0)
+    running: dict[str, float] = {}
+    pending: list[dict[str, torch.Tensor]] = []
+    for batch in loader:
+        pending.append(batch)
+        if len(pending) < args.accumulate:
+            continue
+        before = time.monotonic()
+        sums = trainer.train_step(pending)
+        trainer.seconds += time.monotonic() - before
+        counted += sum(batch["tokens"].numel() for batch in pending)
+        pending = []
+        for name, value in sums.items():
+            running[name] = running.get(name, 0.0) + value
+        bar.update()
+        now = time.monotonic()
+        done = trainer.step >= args.steps or bool(stop) or now - began > args.minutes * 60
+        if trainer.step % 20 == 0 or done:
+            row = {"step": trainer.step, "tokens": trainer.tokens, "seconds": round(trainer.seconds, 1)}
+            row |= {"tokens_per_second": round(counted / (now - mark))} | means(running)
+            if fixed and (trainer.step % args.validate_every == 0 or done):
+                row |= validate(trainer, fixed)
+            bar.set_postfix({k: f"{row[k]:.3f}" for k in ("loss", "face", "val") if k in row} | {"tok/s": row["tokens_per_second"]})
+            log.write(row)
+            running, counted, mark = {}, 0, time.monotonic()
+        if done or now - saved > args.checkpoint_minutes * 60:
+            trainer.save()
+            saved = time.monotonic()
+        if done:
+            break
+    bar.close()
+    print(f"step {trainer.step}, {trainer.tokens:,} tokens, checkpoint in {trainer.out / 'checkpoint'}")
+    return 0
+
+
+def validation_batches(args: argparse.Namespace, config: ModelConfig, data: DataConfig) -> list[dict[str, torch.Tensor]]:
+    """Eight fixed micro-batches of the validation split (of other procedural shapes without data)."""
+    from dataclasses import replace
+
+    from training.corners import corners_of_store
+
+    fixed = replace(data, augment=False, seed=data.seed + 1_000_000, procedural=0.0)
+    store = None
+    if args.data:
+        store = MeshStore.open(Path(args.data), "val")
+        if not len(store):
+            return []
+    corners = corners_of_store(store, Path(args.out), "val") if store is not None and config.slice_rows else None
+    batches = MeshBatches(config, fixed, store, corners)
+    return [batches[number] for number in range(8)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; a ValueError becomes one line on stderr and exit status 2."""
+    try:
+        return run(parse_arguments(arguments))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
