@@ -1,0 +1,105 @@
+"""From what the user gives (a mesh, or points with or without normals) to what decoding needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flashmesh_core.config import ModelConfig
+from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
+from flashmesh_core.mesh.half_edge import build_half_edges
+from flashmesh_core.mesh.sampling import estimate_normals, sample_surface
+from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance, detect_corners
+from flashmesh_core.slices import SurfaceContext
+
+SURFACE_POINTS = 16_384  # samples that corners, creases and slices are made from, as in training
+MIN_POINTS, MAX_POINTS = 16, 2_000_000
+MARGIN = 0.01  # of the longest side, left free on either side of the samples, as in training
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An input surface in the unit box.
+
+    `channels` (P, 7) float32 are what the condition encoder reads; `points` (N, 3) are samples to measure against.
+    """
+
+    normalization: Normalization
+    points: np.ndarray
+    channels: np.ndarray
+    context: SurfaceContext | None
+    mask_grid: SurfaceGrid
+    is_manifold: bool
+
+
+def prepare_source(
+    source: Mesh | np.ndarray,
+    normals: np.ndarray | None,
+    config: ModelConfig,
+    *,
+    seed: int = 0,
+    tolerance: int | None = None,
+) -> Source:
+    """Normalise, sample, detect corners and build the grids.
+
+    `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated).
+    `tolerance` of the surface mask is in bins; by default 1 around a mesh, more around sparse points.
+    Raises ValueError for wrong shapes, non-finite values, and N outside [16, 2,000,000].
+    """
+    rng = np.random.default_rng(seed)
+    is_manifold = True
+    if isinstance(source, Mesh):
+        vertices = check_points("source vertices", source.vertices, minimum=3)
+        faces = check_faces("source faces", source.faces, len(vertices))
+        if not len(faces):
+            raise ValueError("source must have at least 1 face, got 0")
+        surface = sample_surface(vertices, faces, SURFACE_POINTS, rng)
+        points, normals = surface.points.astype(np.float64), surface.normals
+        is_manifold = not build_half_edges(faces, len(vertices)).is_nonmanifold.any()
+    else:
+        points = check_points("points", source, minimum=MIN_POINTS)
+        if len(points) > MAX_POINTS:
+            raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
+        points, normals = _thin(points, normals, rng)
+        vertices = faces = None
+    normalization = Normalization.of_points(points)
+    normalization = Normalization(normalization.center, normalization.scale * (1.0 + 2.0 * MARGIN))
+    unit = normalization.apply(points)
+    if vertices is not None:
+        grid = SurfaceGrid.of_mesh(
+            normalization.apply(vertices), faces, config.num_bins, 1 if tolerance is None else tolerance
+        )
+    else:
+        wanted = default_tolerance(unit, config.num_bins) if tolerance is None else tolerance
+        grid = SurfaceGrid(unit, config.num_bins, wanted)
+    normals = np.asarray(normals, dtype=np.float64)
+    context = None
+    if config.slice_rows:
+        feature_tolerance = 1 if len(unit) >= SURFACE_POINTS * 3 // 4 else 2
+        corners = detect_corners(unit, normals).positions
+        context = SurfaceContext.of_samples(unit, normals, corners, config.num_bins, feature_tolerance)
+    read = rng.choice(len(unit), config.num_points, replace=len(unit) < config.num_points)
+    channels = np.concatenate([unit[read], normals[read], np.ones((len(read), 1))], axis=1)
+    return Source(normalization, unit, channels.astype(np.float32), context, grid, is_manifold)
+
+
+def _thin(
+    points: np.ndarray, normals: np.ndarray | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most SURFACE_POINTS of the points, with unit normals, given or estimated."""
+    if normals is not None:
+        normals = np.asarray(normals, dtype=np.float64)
+        if normals.shape != points.shape:
+            raise ValueError(f"normals must have the shape of points, {points.shape}, got {normals.shape}")
+        if not np.isfinite(normals).all():
+            raise ValueError("normals must be finite, got NaN or infinity")
+        length = np.linalg.norm(normals, axis=1, keepdims=True)
+        if (length < 1e-9).any():
+            raise ValueError(f"normals must not be zero, got {int((length < 1e-9).sum())} zero rows")
+        normals = normals / length
+    if len(points) > SURFACE_POINTS:
+        keep = np.sort(rng.choice(len(points), SURFACE_POINTS, replace=False))
+        points = points[keep]
+        normals = None if normals is None else normals[keep]
+    return points, estimate_normals(points) if normals is None else normals
