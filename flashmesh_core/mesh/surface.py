@@ -73,9 +73,7 @@ def _group_facets(
     return _Facets(label, normal, np.bincount(label, height, count) / size, size)
 
 
-def _adopt(
-    points: np.ndarray, normals: np.ndarray, neighbours: np.ndarray, facets: _Facets, near: float
-) -> _Facets:
+def _adopt(points: np.ndarray, normals: np.ndarray, neighbours: np.ndarray, facets: _Facets, near: float) -> _Facets:
     """Move each sample of a small facet to the nearest large facet whose plane it lies on, within `near`.
 
     Normals estimated beside an edge are a blend of both sides, while the positions there are still good.
@@ -246,8 +244,8 @@ def default_tolerance(points: np.ndarray, num_bins: int) -> int:
     return max(1, int(np.ceil(1.5 * np.quantile(gap, 0.95) * num_bins)))
 
 
-def _dilate(padded: np.ndarray, radius: int) -> np.ndarray:
-    """A bool grid (S, S, S) grown by `radius` cells along every axis (Chebyshev).
+def grow(padded: np.ndarray, radius: int) -> np.ndarray:
+    """A bool or mask grid (S, S, S) grown by `radius` cells along every axis (Chebyshev).
 
     The outermost `radius` cells must be empty: then shifts of the flat array cannot wrap into another row,
     and every pass runs over contiguous memory.
@@ -292,11 +290,7 @@ def _triangle_samples(triangles: np.ndarray, step: float, budget: int = 1_000_00
 
 def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Starts and ends of the runs of equal entries of a 1-d array."""
-    starts = (
-        np.flatnonzero(np.diff(values, prepend=values[:1] - 1))
-        if len(values)
-        else np.zeros(0, dtype=np.int64)
-    )
+    starts = np.flatnonzero(np.diff(values, prepend=values[:1] - 1)) if len(values) else np.zeros(0, dtype=np.int64)
     return starts, np.append(starts[1:], len(values))[: len(starts)]
 
 
@@ -320,9 +314,7 @@ class SurfaceGrid:
         self._finish()
 
     @classmethod
-    def of_mesh(
-        cls, vertices: np.ndarray, faces: np.ndarray, num_bins: int, tolerance: int = 0
-    ) -> SurfaceGrid:
+    def of_mesh(cls, vertices: np.ndarray, faces: np.ndarray, num_bins: int, tolerance: int = 0) -> SurfaceGrid:
         """The grid of a triangle mesh in the unit box: `vertices` (V, 3), `faces` (F, 3).
 
         Every triangle is sampled at half a cell, corners included, so the bin of every vertex is in it.
@@ -353,7 +345,7 @@ class SurfaceGrid:
 
     def _finish(self) -> None:
         inner = slice(self._pad, self._pad + self.cells)
-        self.occupied = np.ascontiguousarray(_dilate(self.occupied, self._pad)[inner, inner, inner])
+        self.occupied = np.ascontiguousarray(grow(self.occupied, self._pad)[inner, inner, inner])
         self._any_x: np.ndarray = np.logical_or.reduce(self.occupied, axis=2)  # (z, y)
         self._any_yx: np.ndarray = np.logical_or.reduce(self._any_x, axis=1)  # (z,)
 
