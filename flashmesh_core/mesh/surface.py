@@ -230,9 +230,11 @@ def detect_corners(points: np.ndarray, normals: np.ndarray) -> Corners:
 def default_tolerance(points: np.ndarray, num_bins: int) -> int:
     """The surface tolerance in bins that suits a cloud (N, 3) in the unit box.
 
-    It is 1.5 times the 95 % quantile of the nearest-neighbour gap, at least 1. Measured on 100 training
-    meshes (12 to 4,000 faces) with 16,384 samples at 128 bins: tolerances of 1, 2, 3, 4 hold 95.4, 99.84,
-    99.996, 100 % of the true vertices; this rule holds all of them and is 2.5 bins on average.
+    It is 1.5 times the 95 % quantile of the nearest-neighbour gap, at least 1. Measured on 300 training
+    meshes (12 to 4,000 faces) with 16,384 samples at 128 bins: tolerances of 1, 2, 3, 4 hold 96.4, 99.83,
+    99.99, 100 % of the true vertices, and all of 48, 85, 98, 100 % of the meshes. This rule is 2.5 bins on
+    average and holds 99.997 %, all of 98.7 % of the meshes. With the detected corners among the points,
+    tolerances of 1, 2, 3 hold 98.6, 99.92, 99.996 %.
     """
     from scipy.spatial import cKDTree
 
