@@ -31,9 +31,7 @@ from .worker import EngineWorker, Generation
 HEARTBEAT_SECONDS = 1.0  # a progress event after this long without another one
 BODY_IDLE_SECONDS = 15.0  # a body that stands still for this long is given up
 _DRAIN_SECONDS = 0.25  # a refused sender that is silent for this long is answered at once
-CHECKPOINTS = (
-    Path(__file__).parent / "checkpoints"
-)  # one folder with a config.json for each bundled checkpoint
+CHECKPOINTS = Path(__file__).parent / "checkpoints"  # one folder with a config.json for each bundled checkpoint
 
 
 def create_app(
@@ -156,9 +154,7 @@ class _Guard:
 class _EventStream(Response):
     """The answer of /v1/generate: frames until the generation ends or the client goes away."""
 
-    def __init__(
-        self, worker: EngineWorker, generation: Generation, frames: asyncio.Queue[bytes | None]
-    ) -> None:
+    def __init__(self, worker: EngineWorker, generation: Generation, frames: asyncio.Queue[bytes | None]) -> None:
         headers = {protocol.GENERATION_HEADER: generation.id, "cache-control": "no-store"}
         super().__init__(None, 200, headers, protocol.CONTENT_TYPE)
         del self.headers["content-length"]
@@ -234,9 +230,7 @@ async def _drain(receive: Receive) -> None:
 
 
 def _too_large(size: int) -> RequestError:
-    return RequestError(
-        f"body must have at most {protocol.MAX_REQUEST_BYTES:,} bytes, got {size:,}", "body", 413
-    )
+    return RequestError(f"body must have at most {protocol.MAX_REQUEST_BYTES:,} bytes, got {size:,}", "body", 413)
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
@@ -249,9 +243,7 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    refusal = RequestError(
-        f"{request.method} {request.url.path!r:.80}: {error.detail}", status=error.status_code
-    )
+    refusal = RequestError(f"{request.method} {request.url.path!r:.80}: {error.detail}", status=error.status_code)
     return JSONResponse(refusal.to_json(), error.status_code, headers=error.headers)
 
 

@@ -42,7 +42,10 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def save_checkpoint(
-    folder: str | os.PathLike[str], model: Hourglass, extra: dict | None = None, dtype: torch.dtype | None = None
+    folder: str | os.PathLike[str],
+    model: Hourglass,
+    extra: dict | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write config and weights (in `dtype`, else as they are) into `folder`; each file appears whole or not at all.
 
@@ -72,7 +75,9 @@ def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
 
 
 def load_model(
-    name_or_path: str | os.PathLike[str], device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    name_or_path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> Hourglass:
     """The model of a checkpoint in evaluation mode; a ValueError names the file when weights and config disagree."""
     from safetensors import SafetensorError

@@ -59,9 +59,7 @@ class EngineClient:
         health = self._call("GET", "/health")
         if health.get("protocol") != protocol.PROTOCOL_VERSION:
             ours = protocol.PROTOCOL_VERSION
-            raise EngineError(
-                f"the engine speaks protocol {health.get('protocol')}, this client {ours}: update one"
-            )
+            raise EngineError(f"the engine speaks protocol {health.get('protocol')}, this client {ours}: update one")
         return health
 
     def checkpoints(self) -> dict[str, Any]:
@@ -77,9 +75,7 @@ class EngineClient:
         """Frees the engine's memory; whether there was an engine. Refused (409) while a generation runs."""
         return bool(self._call("POST", "/v1/unload")["unloaded"])
 
-    def generate(
-        self, points: np.ndarray, normals: np.ndarray | None = None, **options: Any
-    ) -> GenerationStream:
+    def generate(self, points: np.ndarray, normals: np.ndarray | None = None, **options: Any) -> GenerationStream:
         """Starts a generation from surface samples (N, 3) and gives its events; see protocol.py for both.
 
         Options: faces, seed, temperature, surface, manifold, watertight, candidates, max_faces,
@@ -90,9 +86,7 @@ class EngineClient:
         except RequestError as error:
             raise EngineError(error.message, error.field, error.status) from None
         headers = {"Content-Type": protocol.CONTENT_TYPE}
-        return GenerationStream(
-            self, self._send("POST", "/v1/generate", data=body, headers=headers, stream=True)
-        )
+        return GenerationStream(self, self._send("POST", "/v1/generate", data=body, headers=headers, stream=True))
 
     def _call(self, method: str, path: str) -> dict[str, Any]:
         with self._send(method, path) as response:

@@ -19,9 +19,7 @@ from flashmesh_core.mesh.canonical import check_faces, check_points
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-Frame = tuple[
-    np.ndarray, float
-]  # the source position in the middle of the picture; source units per unit box
+Frame = tuple[np.ndarray, float]  # the source position in the middle of the picture; source units per unit box
 Cell = np.ndarray | str | Sequence[str]
 
 SUPERSAMPLE = 2
@@ -104,9 +102,7 @@ def _light(normals: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- the z-buffer
 
 
-def _spans(
-    triangles: np.ndarray, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _spans(triangles: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cut screen triangles (F, 3, 3) into pixel rows: triangle index, row, first column, count."""
     y = triangles[:, :, 1]
     top = np.clip(np.ceil(y.min(axis=1) - 0.5), 0, height).astype(np.int64)
@@ -261,9 +257,7 @@ def render_points(
     y = np.floor(screen[:, 1:2]).astype(np.int64) + dy
     owner = np.broadcast_to(np.arange(len(points))[:, None], x.shape)
     inside = (x >= 0) & (x < width * SUPERSAMPLE) & (y >= 0) & (y < height * SUPERSAMPLE)
-    order = np.argsort(
-        screen[owner[inside], 2], kind="stable"
-    )  # painter's order: the nearest is written last
+    order = np.argsort(screen[owner[inside], 2], kind="stable")  # painter's order: the nearest is written last
     image[y[inside][order], x[inside][order]] = _to_bytes(color)[owner[inside][order]]
     return _finish(image)
 
@@ -303,9 +297,7 @@ def _cell_image(cell: Cell) -> np.ndarray:
     return cell
 
 
-def picture_grid(
-    rows: Sequence[Sequence[Cell]], path: str | os.PathLike[str], *, header: Cell | None = None
-) -> None:
+def picture_grid(rows: Sequence[Sequence[Cell]], path: str | os.PathLike[str], *, header: Cell | None = None) -> None:
     """Write a PNG of `rows` of cells, each an image (H, W, 3) uint8, a string, or a list of text lines.
 
     `header` is a title, or a list of strings, one above each column. The file appears whole or not at all.

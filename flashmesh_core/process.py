@@ -137,9 +137,7 @@ class EngineProcess:
             if ready is not None:
                 self.address, self.token = str(ready.get("address")), token
                 return
-        raise EngineError(
-            f"the engine was not ready after {timeout:g} s. It said: {self.stderr_tail or 'nothing'}"
-        )
+        raise EngineError(f"the engine was not ready after {timeout:g} s. It said: {self.stderr_tail or 'nothing'}")
 
     def _why_ended(self) -> str:
         """A sentence on why the process ended, from its exit status and what it wrote."""
@@ -154,9 +152,7 @@ class EngineProcess:
             name = {"flashmesh_core": "flashmesh"}.get(lacks[1], lacks[1])
             return f"{self.python} lacks {lacks[1]}; install with: {self.python} -m pip install {name}"
         said = self.stderr_tail.strip().splitlines()[-5:]
-        return f"the engine ended with status {self._child.poll()}. It said: " + (
-            "\n".join(said) or "nothing"
-        )
+        return f"the engine ended with status {self._child.poll()}. It said: " + ("\n".join(said) or "nothing")
 
     def _read_stdout(self, pipe: IO[bytes]) -> None:
         with pipe:

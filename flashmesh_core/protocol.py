@@ -193,9 +193,7 @@ def decode_frame(data: bytes) -> Frame:
         name, dtype, shape = _parse_array_entry(entry)
         count = math.prod(shape)
         if name in arrays or offset + count * dtype.itemsize > end:
-            raise RequestError(
-                f"array {name!r:.80} must fit the body once, got {entry!r:.80}", field="arrays"
-            )
+            raise RequestError(f"array {name!r:.80} must fit the body once, got {entry!r:.80}", field="arrays")
         native = dtype.newbyteorder("=")
         arrays[name] = np.frombuffer(data, dtype, count, offset).reshape(shape).astype(native, copy=True)
         offset += count * dtype.itemsize
@@ -232,9 +230,7 @@ def decode_request(data: bytes) -> GenerationRequest:
     frame = decode_frame(data)
     unknown = [*(frame.header.keys() - {"options"}), *(frame.arrays.keys() - {"points", "normals"})]
     if unknown:
-        raise RequestError(
-            f"a request holds options, points and normals, got {unknown[0]!r:.80}", field="header"
-        )
+        raise RequestError(f"a request holds options, points and normals, got {unknown[0]!r:.80}", field="header")
     if "points" not in frame.arrays:
         raise RequestError("points must be given as an array of shape (N, 3)", field="points")
     points = check_samples("points", frame.arrays["points"])
@@ -252,9 +248,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     checked = {}
     for name, value in options.items():
         if name not in OPTIONS:
-            raise RequestError(
-                f"options must be among {', '.join(OPTIONS)}, got {name!r:.80}", field="options"
-            )
+            raise RequestError(f"options must be among {', '.join(OPTIONS)}, got {name!r:.80}", field="options")
         checked[name] = OPTIONS[name].check(name, value.item() if isinstance(value, np.generic) else value)
     return checked
 
@@ -270,9 +264,7 @@ def check_samples(name: str, array: np.ndarray, like: np.ndarray | None = None) 
         allowed = f"(N, 3) with N in [{MIN_POINTS}, {MAX_POINTS:,}]"
         raise RequestError(f"{name} must have shape {allowed}, got {values.shape}", field=name)
     if like is not None and values.shape != like.shape:
-        raise RequestError(
-            f"{name} must have the shape of points {like.shape}, got {values.shape}", field=name
-        )
+        raise RequestError(f"{name} must have the shape of points {like.shape}, got {values.shape}", field=name)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).any(axis=1).sum())
         raise RequestError(f"{name} must be finite in float32, got {bad} rows that are not", field=name)

@@ -61,9 +61,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_serve(args: argparse.Namespace, factory: EngineFactory | None = None) -> int:
     """Serves until told to end; the exit status. `factory` makes the engine (default: `load_engine`)."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     lacking = missing_libraries(_SERVICE_NEEDS if factory is not None else _SERVICE_NEEDS + _ENGINE_NEEDS)
     if lacking:
         names = " ".join(lacking)
@@ -98,9 +96,7 @@ def run_serve(args: argparse.Namespace, factory: EngineFactory | None = None) ->
 class Service:
     """A worker behind HTTP on one listening socket. `run` blocks; `stop` may be called from any thread."""
 
-    def __init__(
-        self, worker: EngineWorker, listener: socket.socket, *, token: str, **app_options: Any
-    ) -> None:
+    def __init__(self, worker: EngineWorker, listener: socket.socket, *, token: str, **app_options: Any) -> None:
         import uvicorn
 
         from .app import create_app

@@ -137,9 +137,7 @@ def item_masks(context: SurfaceContext, universe: Universe, items: Items) -> np.
     return masks
 
 
-def _supported(
-    context: SurfaceContext, universe: Universe, items: Items, candidate_IM: np.ndarray
-) -> np.ndarray:
+def _supported(context: SurfaceContext, universe: Universe, items: Items, candidate_IM: np.ndarray) -> np.ndarray:
     """Of the candidates, those whose edge (v1) or triangle (v2) with the face begun lies along the surface."""
     if candidate_IM.shape[1] > MAX_SUPPORT_CANDIDATES:
         distance = np.abs(universe.bins_M3[None] - universe.bins_M3[items.v0_I][:, None]).max(axis=2)
@@ -229,18 +227,16 @@ def rows_of_items(
     rows[item, 1, row, y] = 1
     keep = y == target_I3[item, 1]
     rows[item[keep], 2, row[keep], x[keep]] = 1
-    for row, grid in ((SURFACE, context.grid), (CREASE, context.crease)):
-        rows[:, 0, row] = grid.row_z()
-        rows[:, 1, row] = grid.rows_y(target_I3[:, 0])
-        rows[:, 2, row] = grid.rows_x(target_I3[:, 0], target_I3[:, 1])
+    for index, grid in ((SURFACE, context.grid), (CREASE, context.crease)):
+        rows[:, 0, index] = grid.row_z()
+        rows[:, 1, index] = grid.rows_y(target_I3[:, 0])
+        rows[:, 2, index] = grid.rows_x(target_I3[:, 0], target_I3[:, 1])
     return rows
 
 
 def mesh_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, stop: int) -> np.ndarray:
     """The slice rows of every token of faces start..stop-1 and of the token that follows, (9 * faces + 1, R, Q) uint8."""
-    universe = Universe.of_keys(
-        context.corner_keys, vertex_keys(mesh.vertices, mesh.num_bins), context.num_bins
-    )
+    universe = Universe.of_keys(context.corner_keys, vertex_keys(mesh.vertices, mesh.num_bins), context.num_bins)
     items = mesh_items(mesh, universe, start, stop)
     masks = item_masks(context, universe, items)
     target = mesh.vertices[mesh.faces[start:stop]][:, :, ::-1].reshape(-1, 3)
@@ -324,9 +320,7 @@ class SliceCursor:
         return at
 
 
-def _candidates(
-    table: OpenHalfEdges, vertices: list[int], previous_v0: int
-) -> tuple[list[int], list[int], set[int]]:
+def _candidates(table: OpenHalfEdges, vertices: list[int], previous_v0: int) -> tuple[list[int], list[int], set[int]]:
     """Strong, weak and banned vertices of the slot that follows `vertices`."""
     if not vertices:
         return *v0_candidates(table, previous_v0), set()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.config import ModelConfig
 from flashmesh_core.mesh.canonical import CanonicalMesh, canonicalize_bins, check_num_bins
 
 TOKENS_PER_VERTEX = 3
@@ -46,9 +45,7 @@ def decode(tokens: np.ndarray, num_bins: int) -> CanonicalMesh:
     num_bins = check_num_bins(num_bins)
     tokens = np.asarray(tokens, dtype=np.int64).reshape(-1)
     if tokens.size and (tokens.min() < 0 or tokens.max() > bos_token(num_bins)):
-        raise ValueError(
-            f"tokens must be in [0, {bos_token(num_bins)}], got {tokens.min()} to {tokens.max()}"
-        )
+        raise ValueError(f"tokens must be in [0, {bos_token(num_bins)}], got {tokens.min()} to {tokens.max()}")
     not_bos = np.flatnonzero(tokens != bos_token(num_bins))
     tokens = tokens[not_bos[0] :] if len(not_bos) else tokens[:0]
     ends = np.flatnonzero(tokens == eos_token(num_bins))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.surface import detect_corners
-from training.data import MeshStore
 
 POINTS = 16_384
 
@@ -26,7 +26,9 @@ def corners_of_store(store: MeshStore, out: Path, name: str = "train") -> list[n
     """Corners (C, 3) of each mesh, found in its surface samples as the engine does; cached in `out`."""
     from tqdm import tqdm
 
-    digest = hashlib.sha256(repr([(v.shape, f.shape, float(v.sum())) for v, f in zip(store.vertices, store.faces, strict=True)]).encode())
+    digest = hashlib.sha256(
+        repr([(v.shape, f.shape, float(v.sum())) for v, f in zip(store.vertices, store.faces, strict=True)]).encode()
+    )
     cache = out / f"corners_{name}_{digest.hexdigest()[:12]}.npz"
     if cache.is_file():
         with np.load(cache) as data:

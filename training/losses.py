@@ -70,9 +70,7 @@ def joint_loss(
     if groups_BS is None:
         return LossParts(main / main_count.clamp(min=1), values)
 
-    drafts = model.drafts.draft_all(
-        states.coordinate_BND, states.vertex_BVD, states.face_BFD, condition, groups_BS
-    )
+    drafts = model.drafts.draft_all(states.coordinate_BND, states.vertex_BVD, states.face_BFD, condition, groups_BS)
     total, count = main, main_count.float()
     levels = (
         ("coordinate", drafts.coordinate_BSPD, 1, 1, config.coordinate_drafts),

@@ -26,11 +26,13 @@ class Muon(torch.optim.Optimizer):
     one batch here, which is what makes the step cheap at small widths.
     """
 
-    def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, params: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure=None):  # noqa: ANN001, ANN201
+    def step(self, closure=None):
         """One update of every parameter with a gradient."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor]]] = {}
@@ -63,7 +65,17 @@ def make_optimizers(
     matrices, rest = [], []
     for key, parameter in model.named_parameters():
         hidden = parameter.ndim >= 2 and not any(
-            part in key for part in ("embed", "latents", "slices", "head.weight", "label", "copy_gates", "point_in", "count_in")
+            part in key
+            for part in (
+                "embed",
+                "latents",
+                "slices",
+                "head.weight",
+                "label",
+                "copy_gates",
+                "point_in",
+                "count_in",
+            )
         )
         (matrices if hidden and name == "muon" else rest).append(parameter)
     adam = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)

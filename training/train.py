@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 
 from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.config import PRESETS, ModelConfig, preset
+from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.model.hourglass import Hourglass
-from training.data import DataConfig, MeshBatches, MeshStore
+from training.data import DataConfig, MeshBatches
 from training.losses import joint_loss
 from training.optimizer import make_optimizers
 
@@ -35,7 +36,9 @@ LEVELS = ("main", "coordinate", "vertex", "face", "label")
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--preset", default="debug", choices=sorted(PRESETS), help="model preset")
-    parser.add_argument("--data", help="packed .npz, folder with meshes.npz, or folder of mesh files; default: procedural")
+    parser.add_argument(
+        "--data", help="packed .npz, folder with meshes.npz, or folder of mesh files; default: procedural"
+    )
     parser.add_argument("--out", default="runs/train", help="where checkpoints, logs and pictures go")
     parser.add_argument("--steps", type=int, default=100_000, help="optimiser steps in all")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of this run")
@@ -211,7 +214,18 @@ class Log:
 
     def __init__(self, out: Path) -> None:
         self.path = out / "log.csv"
-        self.fields = ["step", "tokens", "seconds", "tokens_per_second", "loss", *LEVELS[1:], "val", "val_v0", "val_v1", "val_v2"]
+        self.fields = [
+            "step",
+            "tokens",
+            "seconds",
+            "tokens_per_second",
+            "loss",
+            *LEVELS[1:],
+            "val",
+            "val_v0",
+            "val_v1",
+            "val_v2",
+        ]
         if not self.path.exists():
             with self.path.open("w", newline="") as file:
                 csv.writer(file).writerow(self.fields)
@@ -295,7 +309,9 @@ def run(args: argparse.Namespace) -> int:
             row |= {"tokens_per_second": round(counted / (now - mark))} | means(running)
             if fixed and (trainer.step % args.validate_every == 0 or done):
                 row |= validate(trainer, fixed)
-            bar.set_postfix({k: f"{row[k]:.3f}" for k in ("loss", "face", "val") if k in row} | {"tok/s": row["tokens_per_second"]})
+            bar.set_postfix(
+                {k: f"{row[k]:.3f}" for k in ("loss", "face", "val") if k in row} | {"tok/s": row["tokens_per_second"]}
+            )
             log.write(row)
             running, counted, mark = {}, 0, time.monotonic()
         if done or now - saved > args.checkpoint_minutes * 60:
@@ -308,7 +324,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def validation_batches(args: argparse.Namespace, config: ModelConfig, data: DataConfig) -> list[dict[str, torch.Tensor]]:
+def validation_batches(
+    args: argparse.Namespace, config: ModelConfig, data: DataConfig
+) -> list[dict[str, torch.Tensor]]:
     """Eight fixed micro-batches of the validation split (of other procedural shapes without data)."""
     from dataclasses import replace
 

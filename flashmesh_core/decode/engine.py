@@ -23,7 +23,7 @@ from flashmesh_core.model.cache import CachedDecoder
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.prefix import Prefix
 from flashmesh_core.slices import SliceCursor
-from flashmesh_core.tokenizer import TOKENS_PER_FACE, bos_prefix
+from flashmesh_core.tokenizer import bos_prefix
 
 MAX_FACES = 10_000
 DEFAULT_FACE_LIMIT = 2_000
@@ -52,8 +52,8 @@ class Options:
             value = getattr(self, name)
             if value is None and name not in ("seed", "temperature"):
                 continue
-            kind = (int, float) if name == "temperature" else (int,)
-            if isinstance(value, bool) or not isinstance(value, (*kind, np.integer)) or not low <= value <= high:
+            kinds = (int, float, np.integer, np.floating) if name == "temperature" else (int, np.integer)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not low <= float(value) <= high:
                 raise ValueError(f"{name} must be in [{low}, {high}], got {value!r}")
         for name in ("surface", "watertight"):
             if not isinstance(getattr(self, name), bool):
@@ -189,9 +189,7 @@ class Engine:
 
         Options and errors as in `stream`. Candidates advance in lock-step; `on_event` gets the events of all of them.
         """
-        return self.generate_all(
-            source, normals, candidates=candidates, on_event=on_event, cancel=cancel, **options
-        )[0]
+        return self.generate_all(source, normals, candidates=candidates, on_event=on_event, cancel=cancel, **options)[0]
 
     def generate_all(
         self,
@@ -229,7 +227,11 @@ class Engine:
 
     @torch.inference_mode()
     def _decode(
-        self, source: Source, options: Options, candidates: Sequence[_Candidate], cancel: threading.Event | None
+        self,
+        source: Source,
+        options: Options,
+        candidates: Sequence[_Candidate],
+        cancel: threading.Event | None,
     ) -> Iterator[GenerationEvent]:
         """Plain autoregressive decoding of a lock-step batch: one token a pass. The reference of every faster way."""
         config, device = self.config, self.device
@@ -327,6 +329,11 @@ class Engine:
         )  # fmt: skip
 
 
+def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto") -> Engine:
+    """See `Engine.load`."""
+    return Engine.load(name_or_path, device=device)
+
+
 def resolve_device(device: str) -> torch.device:
     """The torch device of a name; "auto" is CUDA where available, else the CPU. A ValueError says what can be had."""
     if device == "auto":
@@ -340,4 +347,4 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
-__all__ = ["Engine", "GenerationEvent", "GenerationResult", "Options", "resolve_device"]
+__all__ = ["Engine", "GenerationEvent", "GenerationResult", "Options", "load", "resolve_device"]

@@ -105,9 +105,7 @@ def _allowed_bins(grammar: Grammar, prefix: Prefix) -> np.ndarray:
     return allowed
 
 
-def _row_y(
-    grammar: Grammar, prefix: Prefix, z: int, lowest: int, highest: int, banned: list[int]
-) -> np.ndarray:
+def _row_y(grammar: Grammar, prefix: Prefix, z: int, lowest: int, highest: int, banned: list[int]) -> np.ndarray:
     """The y that can be finished at this z."""
     size = grammar.num_bins
     row = np.arange(size) + z * size  # z and y as one number

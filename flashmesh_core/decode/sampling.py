@@ -32,9 +32,7 @@ def gumbel_noise(seed: int, positions: np.ndarray, num_classes: int) -> np.ndarr
     return (-np.log(-np.log(uniform))).astype(np.float32)
 
 
-def choose(
-    logits: np.ndarray, allowed: np.ndarray | None, temperature: float, noise: np.ndarray | None
-) -> int:
+def choose(logits: np.ndarray, allowed: np.ndarray | None, temperature: float, noise: np.ndarray | None) -> int:
     """The token: arg max of the allowed logits over the temperature plus noise; of the logits alone at temperature 0.
 
     `logits` and `noise` (C,) float32, `allowed` (C,) bool with at least one True.

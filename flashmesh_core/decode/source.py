@@ -49,6 +49,7 @@ def prepare_source(
     """
     rng = np.random.default_rng(seed)
     is_manifold = True
+    mesh: tuple[np.ndarray, np.ndarray] | None = None
     if isinstance(source, Mesh):
         vertices = check_points("source vertices", source.vertices, minimum=3)
         faces = check_faces("source faces", source.faces, len(vertices))
@@ -56,20 +57,19 @@ def prepare_source(
             raise ValueError("source must have at least 1 face, got 0")
         surface = sample_surface(vertices, faces, SURFACE_POINTS, rng)
         points, normals = surface.points.astype(np.float64), surface.normals
+        mesh = (vertices, faces)
         is_manifold = not build_half_edges(faces, len(vertices)).is_nonmanifold.any()
     else:
         points = check_points("points", source, minimum=MIN_POINTS)
         if len(points) > MAX_POINTS:
             raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
         points, normals = _thin(points, normals, rng)
-        vertices = faces = None
     normalization = Normalization.of_points(points)
     normalization = Normalization(normalization.center, normalization.scale * (1.0 + 2.0 * MARGIN))
     unit = normalization.apply(points)
-    if vertices is not None:
-        grid = SurfaceGrid.of_mesh(
-            normalization.apply(vertices), faces, config.num_bins, 1 if tolerance is None else tolerance
-        )
+    if mesh is not None:
+        wanted = 1 if tolerance is None else tolerance
+        grid = SurfaceGrid.of_mesh(normalization.apply(mesh[0]), mesh[1], config.num_bins, wanted)
     else:
         wanted = default_tolerance(unit, config.num_bins) if tolerance is None else tolerance
         grid = SurfaceGrid(unit, config.num_bins, wanted)
@@ -84,9 +84,7 @@ def prepare_source(
     return Source(normalization, unit, channels.astype(np.float32), context, grid, is_manifold)
 
 
-def _thin(
-    points: np.ndarray, normals: np.ndarray | None, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _thin(points: np.ndarray, normals: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """At most SURFACE_POINTS of the points, with unit normals, given or estimated."""
     if normals is not None:
         normals = np.asarray(normals, dtype=np.float64)

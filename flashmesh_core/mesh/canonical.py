@@ -84,9 +84,7 @@ def check_faces(name: str, faces: np.ndarray, n_vertices: int) -> np.ndarray:
         raise ValueError(f"{name} must hold integers, got {array.dtype}")
     array = array.astype(np.int64)
     if array.size and (array.min() < 0 or array.max() >= n_vertices):
-        raise ValueError(
-            f"{name} must hold indices in [0, {n_vertices - 1}], got {array.min()} to {array.max()}"
-        )
+        raise ValueError(f"{name} must hold indices in [0, {n_vertices - 1}], got {array.min()} to {array.max()}")
     return array
 
 

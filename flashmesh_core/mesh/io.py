@@ -86,7 +86,7 @@ def save_mesh(path: str | os.PathLike[str], mesh: Mesh) -> None:
     write.
     """
     path = Path(path)
-    suffix = _check_suffix(path, MESH_SUFFIXES)
+    suffix = check_suffix(path, MESH_SUFFIXES)
     vertices = check_points("mesh.vertices", mesh.vertices)
     faces = check_faces("mesh.faces", mesh.faces, len(vertices))
     if len(faces) == 0:
@@ -105,7 +105,7 @@ def save_points(path: str | os.PathLike[str], cloud: PointCloud) -> None:
     Raises ValueError for an unsupported suffix or wrong arrays, OSError where the disk refuses the write.
     """
     path = Path(path)
-    suffix = _check_suffix(path, CLOUD_SUFFIXES)
+    suffix = check_suffix(path, CLOUD_SUFFIXES)
     rows = check_points("cloud.points", cloud.points)
     if cloud.normals is not None:
         normals = check_points("cloud.normals", cloud.normals)
@@ -144,7 +144,8 @@ def weld(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     return Mesh(vertices[used], compact.reshape(-1, 3).astype(np.int64))
 
 
-def _check_suffix(path: Path, allowed: list[str] | tuple[str, ...]) -> str:
+def check_suffix(path: Path, allowed: list[str] | tuple[str, ...]) -> str:
+    """The lower-case suffix of `path`, or a ValueError that lists the allowed ones."""
     suffix = path.suffix.lower()
     if suffix not in allowed:
         raise ValueError(f"{path}: the suffix must be one of {' '.join(allowed)}, got '{path.suffix}'")
@@ -153,7 +154,7 @@ def _check_suffix(path: Path, allowed: list[str] | tuple[str, ...]) -> str:
 
 def _readable_file(path: str | os.PathLike[str], allowed: list[str] | tuple[str, ...]) -> Path:
     path = Path(path)
-    _check_suffix(path, allowed)
+    check_suffix(path, allowed)
     if not path.exists():
         raise ValueError(f"{path}: no such file")
     if not path.is_file():
@@ -224,10 +225,7 @@ def _face_columns(lines: list[list[str]]) -> list[list[str]]:
 def _mesh_from_parts(path: Path, suffix: str, parts: list[tuple[np.ndarray, np.ndarray]]) -> Mesh:
     offsets = np.cumsum([0] + [len(vertices) for vertices, _ in parts])
     faces = np.concatenate(
-        [
-            check_faces(f"{path}: faces", f, len(v)) + start
-            for (v, f), start in zip(parts, offsets, strict=False)
-        ]
+        [check_faces(f"{path}: faces", f, len(v)) + start for (v, f), start in zip(parts, offsets, strict=False)]
     )
     vertices = check_points(f"{path}: vertices", np.concatenate([vertices for vertices, _ in parts]))
     if suffix in _Y_UP_SUFFIXES:
@@ -251,9 +249,7 @@ def _read_rows(path: Path, suffix: str) -> np.ndarray:
 
 def _cloud_from_rows(path: Path, rows: np.ndarray) -> PointCloud:
     if rows.ndim != 2 or rows.shape[1] not in (3, 6) or len(rows) == 0:
-        raise ValueError(
-            f"{path}: must hold points (N, 3) or points and normals (N, 6), got shape {rows.shape}"
-        )
+        raise ValueError(f"{path}: must hold points (N, 3) or points and normals (N, 6), got shape {rows.shape}")
     points = check_points(f"{path}: points", rows[:, :3])
     if rows.shape[1] == 3:
         return PointCloud(points)
@@ -261,9 +257,7 @@ def _cloud_from_rows(path: Path, rows: np.ndarray) -> PointCloud:
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     zero = int((length == 0.0).sum())
     if zero:
-        raise ValueError(
-            f"{path}: normals must not be zero, got {zero} that are; without them they are estimated"
-        )
+        raise ValueError(f"{path}: normals must not be zero, got {zero} that are; without them they are estimated")
     return PointCloud(points, normals / length)
 
 
@@ -281,9 +275,7 @@ def _encode_mesh(suffix: str, name: str, vertices: np.ndarray, faces: np.ndarray
     if suffix == ".obj":
         return (_text_rows(vertices, "v ") + _text_rows(faces + 1, "f ")).encode()
     if suffix == ".off":
-        return (
-            f"OFF\n{len(vertices)} {len(faces)} 0\n" + _text_rows(vertices) + _text_rows(faces, "3 ")
-        ).encode()
+        return (f"OFF\n{len(vertices)} {len(faces)} 0\n" + _text_rows(vertices) + _text_rows(faces, "3 ")).encode()
     if suffix == ".ply":
         return _encode_ply(vertices, faces)
     import trimesh

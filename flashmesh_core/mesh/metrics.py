@@ -87,9 +87,7 @@ def bounding_box_iou(a: np.ndarray, b: np.ndarray) -> float:
     return min(shared / union, 1.0)
 
 
-def compare_meshes(
-    source: Mesh, result: Mesh, *, samples: int = DEFAULT_SAMPLES, seed: int = 0
-) -> MeshComparison:
+def compare_meshes(source: Mesh, result: Mesh, *, samples: int = DEFAULT_SAMPLES, seed: int = 0) -> MeshComparison:
     """Chamfer, Hausdorff and bounding-box IoU of `result` against `source`, as the module defines them.
 
     The same arguments give the same figures. Raises ValueError for a source without faces or area, for wrong

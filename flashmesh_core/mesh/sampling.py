@@ -27,9 +27,7 @@ class SurfaceSamples:
     face_index: np.ndarray
 
 
-def sample_surface(
-    vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.random.Generator
-) -> SurfaceSamples:
+def sample_surface(vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.random.Generator) -> SurfaceSamples:
     """`count` independent points, uniform over the area of a triangle mesh, each with its face's normal.
 
     `vertices` (V, 3) finite, any unit; `faces` (F, 3) indices. Faces without area are never chosen. The same
@@ -46,9 +44,7 @@ def sample_surface(
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     reach = max(abs(float(low.min())), abs(float(high.max())))
     if reach > float(np.finfo(np.float32).max):
-        raise ValueError(
-            f"vertices must be within the range of float32, got a coordinate of size {reach:.3g}"
-        )
+        raise ValueError(f"vertices must be within the range of float32, got a coordinate of size {reach:.3g}")
     extent = float((high - low).max())
     # Areas are taken in the unit box: squares of very small or very large edges would under- or overflow.
     a, b, c = ((vertices - low) / (extent if extent > 0.0 else 1.0))[faces.T]
@@ -96,9 +92,7 @@ def estimate_normals(points: np.ndarray, neighbours: int = 16) -> np.ndarray:
         raise ValueError(f"neighbours must be in [{MIN_NEIGHBOURS}, {MAX_NEIGHBOURS}], got {neighbours}")
     low, high = points.min(axis=0), points.max(axis=0)
     extent = float((high - low).max())
-    points, inverse = np.unique(
-        (points - low) / (extent if extent > 0.0 else 1.0), axis=0, return_inverse=True
-    )
+    points, inverse = np.unique((points - low) / (extent if extent > 0.0 else 1.0), axis=0, return_inverse=True)
     k = min(int(neighbours), len(points))
     nearest = np.asarray(cKDTree(points).query(points, k=k)[1], dtype=np.int64).reshape(len(points), k)
     normals = _principal_normals(points, nearest)

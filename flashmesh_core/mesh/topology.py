@@ -87,9 +87,7 @@ def flipped_faces(half_edges: HalfEdges) -> tuple[np.ndarray, np.ndarray]:
     # Every face appears twice, as it is (f) and reversed (f + n); agreeing copies are joined.
     other = pairs[:, 1] + np.where(turned, n, 0)
     mirrored = pairs[:, 1] + np.where(turned, 0, n)
-    joins = np.concatenate(
-        [np.stack([pairs[:, 0], other], axis=1), np.stack([pairs[:, 0] + n, mirrored], axis=1)]
-    )
+    joins = np.concatenate([np.stack([pairs[:, 0], other], axis=1), np.stack([pairs[:, 0] + n, mirrored], axis=1)])
     labels = component_labels(2 * n, joins)
     straight, reverse = labels[:n], labels[n:]
     orientable = straight != reverse

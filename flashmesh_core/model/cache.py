@@ -70,7 +70,9 @@ class LevelCache:
             self.keys.data[number, :, :, length - self.keys.start : end - self.keys.start] = k
             self.values.data[number, :, :, length - self.keys.start : end - self.keys.start] = v
             seen = slice(begin - self.keys.start, end - self.keys.start)
-            mixed = block.attention.attend(q, self.keys.data[number, :, :, seen], self.values.data[number, :, :, seen], mask)
+            mixed = block.attention.attend(
+                q, self.keys.data[number, :, :, seen], self.values.data[number, :, :, seen], mask
+            )
             x_BTD = block.after_attention(x_BTD + mixed, self.conditions[number])
         return x_BTD
 
@@ -163,7 +165,12 @@ class CachedDecoder:
         self.vertices.make_room(n0 // 3, n1 // 3 - n0 // 3)
         self.from_faces.make_room(n0 // 3, n1 // 3 - n0 // 3 + 3)
         self.from_vertices.make_room(n0, n1 - n0 + 3)
-        groups = (self.coordinates.start, 3 * self.vertices.start, self.from_vertices.start, 3 * self.from_faces.start)
+        groups = (
+            self.coordinates.start,
+            3 * self.vertices.start,
+            self.from_vertices.start,
+            3 * self.from_faces.start,
+        )
         keys = (cache.keys.start * 3**level for level, cache in enumerate(self.levels))
         rolled = max(*groups, *(start + self.config.window - 9 if start else 0 for start in keys))
         self.lowest = min(n0, rolled)

@@ -25,8 +25,8 @@ class LatentBlock(nn.Module):
         self.feed_forward = GatedFeedForward(dim, hidden)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        parts = self.qkv(self.attention_norm(x_BLD)).chunk(3, dim=-1)
-        mixed = F.scaled_dot_product_attention(*(split_heads(part, self.heads) for part in parts))
+        q, k, v = (split_heads(part, self.heads) for part in self.qkv(self.attention_norm(x_BLD)).chunk(3, dim=-1))
+        mixed = F.scaled_dot_product_attention(q, k, v)
         x_BLD = x_BLD + self.out(merge_heads(mixed))
         return x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD))
 
@@ -49,9 +49,7 @@ class ConditionEncoder(nn.Module):
         self.read = CrossAttention(config.dim, config.heads)
         self.read_ffn_norm = RMSNorm(config.dim)
         self.read_ffn = GatedFeedForward(config.dim, hidden)
-        self.blocks = nn.ModuleList(
-            LatentBlock(config.dim, config.heads, hidden) for _ in range(config.encoder_layers)
-        )
+        self.blocks = nn.ModuleList(LatentBlock(config.dim, config.heads, hidden) for _ in range(config.encoder_layers))
         self.count_in = nn.Linear(17, config.dim)
         self.out_norm = RMSNorm(config.dim)
 

@@ -48,8 +48,7 @@ class Hourglass(nn.Module):
             window = config.window // 3**level
             cross = config.cross_attention[level]
             return nn.ModuleList(
-                Block(dim=dim, heads=config.heads, window=window, hidden=hidden, cross=cross)
-                for _ in range(count)
+                Block(dim=dim, heads=config.heads, window=window, hidden=hidden, cross=cross) for _ in range(count)
             )
 
         self.encoder = ConditionEncoder(config)

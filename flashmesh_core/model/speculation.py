@@ -128,7 +128,10 @@ class HFBlock(nn.Module):
         q_BSPD = _per_draft(self.query_norm(x_BSPD), self.q)
         offset = torch.arange(self.positions, device=h_BSPD.device)
         table = rope_table((first_BS[:, :, None] + offset).flatten(), q_BSPD.shape[-1] // self.heads)
-        table = (table[0].view(batch, 1, nodes * self.positions, -1), table[1].view(batch, 1, nodes * self.positions, -1))
+        table = (
+            table[0].view(batch, 1, nodes * self.positions, -1),
+            table[1].view(batch, 1, nodes * self.positions, -1),
+        )
         q = apply_rope(_heads(q_BSPD.flatten(1, 2), 1, self.heads), table)
         mixed = F.scaled_dot_product_attention(q, *keys_values, attn_mask=mask)
         mixed_BSPD = mixed.transpose(1, 2).flatten(2).unflatten(1, (nodes, self.positions))

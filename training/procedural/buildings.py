@@ -162,9 +162,7 @@ def castle(rng: Rng) -> Mesh:
     if chance(rng, 0.4):
         length, teeth = between(rng, 0.8, 1.4), whole(rng, 3, 6)
         gap = length / (teeth - 0.5)
-        merlons = [
-            box(gap * 0.5, t, 0.09, (-length / 2 + gap * (k + 0.25), 0.0, wall_h)) for k in range(teeth)
-        ]
+        merlons = [box(gap * 0.5, t, 0.09, (-length / 2 + gap * (k + 0.25), 0.0, wall_h)) for k in range(teeth)]
         return join(box(length, t * 1.4, wall_h), *merlons)
     half = between(rng, 0.4, 0.6)
     roof = between(rng, 0.2, 0.4)
@@ -225,9 +223,7 @@ def stairs(rng: Rng) -> Mesh:
         return join(*steps, *mirrored(beam, "y"))
     count += 3
     angle = between(rng, 0.35, 0.6)
-    wedge = np.array(
-        [(0.04, -0.03), (width, -angle * width * 0.52), (width, angle * width * 0.52), (0.04, 0.03)]
-    )
+    wedge = np.array([(0.04, -0.03), (width, -angle * width * 0.52), (width, angle * width * 0.52), (0.04, 0.03)])
     step = extrude(wedge, 0.05)
     steps = [move(turn(step, angle * k), z=rise * (k + 1) - 0.05) for k in range(count)]
     return join(prism(8, 0.07, rise * (count + 1)), *steps)
@@ -303,9 +299,7 @@ def well(rng: Rng) -> Mesh:
     basin = tube(ngon(n, r), ngon(n, r * between(rng, 0.65, 0.85)), h)
     if chance(rng, 0.4):
         t, z = r * 0.16, between(rng, 0.4, 0.8)
-        bowl = lathe(
-            [(0.0, 0.0), (t, 0.0), (t, z), (r * 0.6, z + 0.1), (r * 0.55, z + 0.14), (0.0, z + 0.06)], n
-        )
+        bowl = lathe([(0.0, 0.0), (t, 0.0), (t, z), (r * 0.6, z + 0.1), (r * 0.55, z + 0.14), (0.0, z + 0.06)], n)
         return join(basin, prism(n, r * 0.75, h * 0.5), bowl)
     z = between(rng, 0.7, 1.0)
     posts = mirrored(box(0.07, 0.07, z, (r * 0.88, 0.0, 0.0)), "x")

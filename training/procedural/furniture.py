@@ -81,9 +81,7 @@ def table(rng: Rng) -> Mesh:
         pieces.append(box(w * 0.82, d * 0.8, 0.07, (0.0, 0.0, h - 0.07)))
     elif chance(rng, 0.3):
         block = box(w * 0.28, d * 0.85, h * 0.6, (w * 0.28, 0.0, h * 0.4))
-        drawers = [
-            box(w * 0.24, 0.04, h * 0.22, (w * 0.28, -d * 0.43, h * (0.44 + 0.28 * k))) for k in range(2)
-        ]
+        drawers = [box(w * 0.24, 0.04, h * 0.22, (w * 0.28, -d * 0.43, h * (0.44 + 0.28 * k))) for k in range(2)]
         pieces += [block, *drawers]
     return join(*pieces)
 
@@ -102,9 +100,7 @@ def _back(rng: Rng, width: float, depth: float, z: float, height: float) -> list
         gap = height / (count + 0.4)
         return posts + [box(inner, t * 0.7, gap * 0.55, (0.0, y, z + gap * (k + 0.75))) for k in range(count)]
     count = whole(rng, 2, 4)
-    bars = [
-        box(t * 0.8, t * 0.8, height - t, (inner * ((k + 1) / (count + 1) - 0.5), y, z)) for k in range(count)
-    ]
+    bars = [box(t * 0.8, t * 0.8, height - t, (inner * ((k + 1) / (count + 1) - 0.5), y, z)) for k in range(count)]
     return [*posts, *bars, box(inner, t, t * 1.4, (0.0, y, z + height - t * 1.4))]
 
 
@@ -178,9 +174,7 @@ def cabinet(rng: Rng) -> Mesh:
     pieces = [box(w, d, h, (0.0, 0.0, foot))]
     if chance(rng, 0.5):
         pieces += [
-            box(0.07, 0.07, foot, (sx * (w / 2 - 0.06), sy * (d / 2 - 0.06), 0.0))
-            for sx in (-1, 1)
-            for sy in (-1, 1)
+            box(0.07, 0.07, foot, (sx * (w / 2 - 0.06), sy * (d / 2 - 0.06), 0.0)) for sx in (-1, 1) for sy in (-1, 1)
         ]
     else:
         pieces.append(box(w * 0.9, d * 0.9, foot))
@@ -217,11 +211,7 @@ def bed(rng: Rng) -> Mesh:
     if chance(rng, 0.2):
         storey = join(*body)
         rise = between(rng, 0.6, 0.8)
-        posts = [
-            box(t, t, rise + top + 0.1, (s * (w + t) / 2, q * (d - t) / 2, 0.0))
-            for s in (-1, 1)
-            for q in (-1, 1)
-        ]
+        posts = [box(t, t, rise + top + 0.1, (s * (w + t) / 2, q * (d - t) / 2, 0.0)) for s in (-1, 1) for q in (-1, 1)]
         return join(storey, move(storey, z=rise), *posts)
     head, foot = between(rng, 0.25, 0.6), between(rng, 0.0, 0.2)
     body.append(box(w + t, t, z + 0.1 + head, (0.0, (d + t) / 2.0, 0.0)))
@@ -239,9 +229,7 @@ def sofa(rng: Rng) -> Mesh:
         box(w + 2 * arm, 0.18, base + back, (0.0, d / 2.0 - 0.09, 0.06)),
     ]
     pieces += mirrored(
-        taper(
-            arm, d - 0.18, base + rise, arm * between(rng, 0.8, 1.0), d - 0.18, ((w + arm) / 2.0, -0.09, 0.06)
-        ),
+        taper(arm, d - 0.18, base + rise, arm * between(rng, 0.8, 1.0), d - 0.18, ((w + arm) / 2.0, -0.09, 0.06)),
         "x",
     )
     for k in range(seats):
@@ -328,14 +316,10 @@ def figure(rng: Rng) -> Mesh:
     if chance(rng, 0.6):
         limbs.append(box(2.1 * t, d * 1.3, 0.07, (w * 0.27, -d * 0.2, 0.0)))
     shoulder = leg + torso - 0.06
-    limbs.append(
-        rod((w / 2 + t * 0.6, 0.0, shoulder), (w / 2 + t + spread, 0.0, leg - 0.05 + spread * 0.6), t, n)
-    )
+    limbs.append(rod((w / 2 + t * 0.6, 0.0, shoulder), (w / 2 + t + spread, 0.0, leg - 0.05 + spread * 0.6), t, n))
     body = taper(w * between(rng, 0.7, 1.0), d * 0.9, torso, w, d, (0.0, 0.0, leg))
     skull = (
-        stretch(sphere(8, 5, head), z=1.1)
-        if chance(rng, 0.4)
-        else box(1.6 * head, 1.6 * head, 2 * head, (0, 0, -head))
+        stretch(sphere(8, 5, head), z=1.1) if chance(rng, 0.4) else box(1.6 * head, 1.6 * head, 2 * head, (0, 0, -head))
     )
     pieces = [body, move(skull, z=leg + torso + head * 1.02)]
     for limb in limbs:

@@ -69,9 +69,7 @@ def car(rng: Rng) -> Mesh:
         body = [side_extrude(np.array(points), w)]
     else:
         a = x * between(rng, 0.2, 0.5)
-        bed = box(
-            x + a - 0.03, w, roof - low + between(rng, -0.2, 0.3), ((a - x) / 2.0 - 0.015, 0.0, low + 0.06)
-        )
+        bed = box(x + a - 0.03, w, roof - low + between(rng, -0.2, 0.3), ((a - x) / 2.0 - 0.015, 0.0, low + 0.06))
         points = [(a, low), (x, low), (x, belt), (x - 0.1, roof), (a, roof)]
         body = [bed, side_extrude(np.array(points), w * 0.94), box(length, w * 0.6, 0.06, (0.0, 0.0, low))]
     n = pick(rng, (6, 8, 8, 10, 12))
@@ -126,12 +124,7 @@ def boat(rng: Rng) -> Mesh:
     rings = []
     for k in range(stations):
         t = k / (stations - 1)
-        half = (
-            w
-            / 2.0
-            * (stern + (1.0 - stern) * math.sin(min(t * 2.2, 1.0) * math.pi / 2.0))
-            * (1.0 - t**3 * 0.97)
-        )
+        half = w / 2.0 * (stern + (1.0 - stern) * math.sin(min(t * 2.2, 1.0) * math.pi / 2.0)) * (1.0 - t**3 * 0.97)
         sheer, keel = h + 0.12 * t * t, 0.22 * h * t**3
         x = length * (t - 0.5)
         rings.append(
@@ -177,9 +170,7 @@ def plane(rng: Rng) -> Mesh:
             n,
         )
         reach, rise = between(rng, 0.15, 0.3), between(rng, 0.2, 0.4)
-        fin = side_extrude(
-            np.array([(r * 0.6, 0.1), (r + reach, -0.15), (r + reach, 0.05), (r * 0.9, rise)]), 0.05
-        )
+        fin = side_extrude(np.array([(r * 0.6, 0.1), (r + reach, -0.15), (r + reach, 0.05), (r * 0.9, rise)]), 0.05)
         return join(body, *around(fin, whole(rng, 3, 4), 0.4), prism(n, r * 0.6, 0.1, z=-0.1, top=0.8))
     body = lay(
         lathe(
@@ -188,9 +179,7 @@ def plane(rng: Rng) -> Mesh:
         )
     )
     span, chord, back = between(rng, 0.4, 0.7), between(rng, 0.2, 0.3), between(rng, -0.05, 0.25)
-    wing = extrude(
-        np.array([(0.0, 0.0), (chord, 0.0), (chord - back, span), (chord * 0.4 - back, span)]), 0.05
-    )
+    wing = extrude(np.array([(0.0, 0.0), (chord, 0.0), (chord - back, span), (chord * 0.4 - back, span)]), 0.05)
     x, z = length * 0.4, between(rng, -0.6, 0.6) * r
     pieces = [body, *mirrored(move(wing, x, 0.0, z - 0.025), "y")]
     tail = extrude(np.array([(0.0, 0.0), (0.15, 0.0), (0.07, 0.25), (0.0, 0.25)]), 0.04)
@@ -218,9 +207,7 @@ def sword(rng: Rng) -> Mesh:
     span = between(rng, 0.15, 0.28)
     guard = box(2 * span, 0.08, 0.06, (0.0, 0.0, -0.05))
     if chance(rng, 0.4):
-        bent = np.array(
-            [(-span, 0.0, 0.08), (-span * 0.4, 0.0, 0.0), (span * 0.4, 0.0, 0.0), (span, 0.0, 0.08)]
-        )
+        bent = np.array([(-span, 0.0, 0.08), (-span * 0.4, 0.0, 0.0), (span * 0.4, 0.0, 0.0), (span, 0.0, 0.08)])
         guard = sweep(bent, ngon(4, 0.045), up=(0.0, 1.0, 0.0))
     handle = prism(n, 0.04, grip, z=-grip)
     pommel = move(sphere(6, 4, 0.06), z=-grip - 0.03)

@@ -85,9 +85,7 @@ def rock(rng: Rng) -> Mesh:
             n = pick(rng, (4, 5, 6))
             crystal = lathe([(r * 0.8, 0.0), (r, h * 0.7), (0.0, h)], n)
             lean = turn(crystal, between(rng, 0.0, 0.5), "y")
-            pieces.append(
-                move(turn(lean, rng.random() * 6.28), between(rng, -0.15, 0.15), between(rng, -0.15, 0.15))
-            )
+            pieces.append(move(turn(lean, rng.random() * 6.28), between(rng, -0.15, 0.15), between(rng, -0.15, 0.15)))
         return join(*pieces)
     pieces = []
     for _ in range(pick(rng, (1, 1, 2, 3))):
@@ -108,9 +106,7 @@ def tree(rng: Rng) -> Mesh:
         pieces = [trunk]
         for k in range(tiers):
             size = width * (1.0 - 0.22 * k)
-            pieces.append(
-                turn(prism(n, size, size * 1.15, top=0.0 if k == tiers - 1 else 0.35, z=z), 0.3 * k)
-            )
+            pieces.append(turn(prism(n, size, size * 1.15, top=0.0 if k == tiers - 1 else 0.35, z=z), 0.3 * k))
             z += size * 0.75
         return join(*pieces)
     if style == 1:
@@ -156,9 +152,7 @@ def mushroom(rng: Rng) -> Mesh:
         return join(lathe([(r * 1.2, 0.0), (r, h * 0.5), (r * 0.8, h)], n), lathe(skin, n))
     if style == 1:
         cap = between(rng, 0.4, 0.6)
-        roof = lathe(
-            [(0.0, h + 0.38), (cap, h + 0.2), (cap, h + 0.25), (cap * 0.6, h + 0.4), (0.0, h + 0.48)], n
-        )
+        roof = lathe([(0.0, h + 0.38), (cap, h + 0.2), (cap, h + 0.25), (cap * 0.6, h + 0.4), (0.0, h + 0.48)], n)
         return join(roof, prism(6, 0.03, h + 0.45), prism(8, 0.16, 0.07, top=0.7))
     r, tall = r + 0.03, h + 0.4
     trunk = lathe([(r, 0.0), (r, tall - r * 0.5), (r * 0.6, tall), (0.0, tall + r * 0.2)], n)
@@ -173,9 +167,7 @@ def mushroom(rng: Rng) -> Mesh:
                 (reach, 0.0, z + between(rng, 0.2, 0.4)),
             ]
         )
-        pieces.append(
-            turn(sweep(path, ngon(6, r * 0.6), up=(0.0, 1.0, 0.0)), 3.14 * k + between(rng, -0.3, 0.3))
-        )
+        pieces.append(turn(sweep(path, ngon(6, r * 0.6), up=(0.0, 1.0, 0.0)), 3.14 * k + between(rng, -0.3, 0.3)))
     return join(*pieces)
 
 
@@ -190,9 +182,7 @@ def animal(rng: Rng) -> Mesh:
             between(rng, 0.2, 0.5),
         )
         t = between(rng, 0.07, 0.1)
-        pieces = [
-            taper(length, w, h, length * between(rng, 0.85, 1.0), w * between(rng, 0.7, 1.0), (0.0, 0.0, leg))
-        ]
+        pieces = [taper(length, w, h, length * between(rng, 0.85, 1.0), w * between(rng, 0.7, 1.0), (0.0, 0.0, leg))]
         pieces += [
             box(t, t, leg + 0.03, (x * (length * 0.46 - t / 2), y * (w * 0.46 - t / 2), 0.0))
             for x in (-1, 1)

@@ -177,9 +177,7 @@ def ear_clip(outline: np.ndarray) -> np.ndarray:
             if length >= best_length or cross(a, b, c) <= 1e-12:
                 continue
             inside = (
-                cross(a, b, p) >= 0 and cross(b, c, p) >= 0 and cross(c, a, p) >= 0
-                for p in ring
-                if p not in (a, b, c)
+                cross(a, b, p) >= 0 and cross(b, c, p) >= 0 and cross(c, a, p) >= 0 for p in ring if p not in (a, b, c)
             )
             if not any(inside):
                 best, best_length = k, length
@@ -225,9 +223,7 @@ def prism(n: int, radius: Number, height: Number, *, top: Number = 1.0, z: Numbe
     return stacked(outline, [(z, 1.0), (z + height, top)])
 
 
-def taper(
-    sx: Number, sy: Number, sz: Number, tx: Number, ty: Number, at: Sequence[Number] = (0.0, 0.0, 0.0)
-) -> Mesh:
+def taper(sx: Number, sy: Number, sz: Number, tx: Number, ty: Number, at: Sequence[Number] = (0.0, 0.0, 0.0)) -> Mesh:
     """A box whose top is `tx` by `ty`; bottom centre at `at`."""
     rings = np.stack([_ring(rectangle(sx, sy), 0.0), _ring(rectangle(tx, ty), sz)])
     return move(loft(rings), *at)

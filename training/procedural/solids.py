@@ -206,9 +206,7 @@ def stack(rng: Rng) -> Mesh:
     return join(*pieces)
 
 
-def _push(
-    vertices: list[np.ndarray], quads: list[tuple[int, ...]], index: int, inset: float, out: float
-) -> None:
+def _push(vertices: list[np.ndarray], quads: list[tuple[int, ...]], index: int, inset: float, out: float) -> None:
     """Extrude quad `index` in place: shrink it about its centre, push it out, and bridge the gap."""
     quad = quads[index]
     corners = np.array([vertices[k] for k in quad])
@@ -257,9 +255,7 @@ def terrain(rng: Rng) -> Mesh:
     height = np.zeros_like(u)
     for _ in range(whole(rng, 1, 4)):
         cx, cy = rng.random() - 0.5, rng.random() - 0.5
-        height += between(rng, -0.15, 0.35) * np.exp(
-            -((u - cx) ** 2 + (v - cy) ** 2) / between(rng, 0.02, 0.15)
-        )
+        height += between(rng, -0.15, 0.35) * np.exp(-((u - cx) ** 2 + (v - cy) ** 2) / between(rng, 0.02, 0.15))
     if chance(rng, 0.4):
         height += rng.normal(0.0, 0.025, u.shape)
     k = np.arange(n)[:, None] * (m + 1) + np.arange(m)[None]

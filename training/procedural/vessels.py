@@ -133,9 +133,7 @@ def _sprout(rng: Rng, radius: float, z: float) -> list[Mesh]:
     """A few leaves as flattened spikes spreading out of a pot."""
     count, rise = whole(rng, 4, 7), between(rng, 0.3, 0.7)
     outline = np.array([(0.0, -0.02), (0.05, 0.0), (0.0, 0.02), (-0.05, 0.0)])
-    path = np.array(
-        [(0.02, 0.0, z - 0.02), (radius * 0.7, 0.0, z + rise * 0.6), (radius * 1.8, 0.0, z + rise)]
-    )
+    path = np.array([(0.02, 0.0, z - 0.02), (radius * 0.7, 0.0, z + rise * 0.6), (radius * 1.8, 0.0, z + rise)])
     leaf = sweep(path, outline * 1.3, up=(0.0, 1.0, 0.0), sizes=np.array([0.7, 1.6, 0.4]))
     return around(leaf, count, rng.random())
 

@@ -1,0 +1,231 @@
+"""The command line: `python -m flashmesh_core generate | evaluate | serve | inspect`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flashmesh_core.decode.engine import Engine
+
+# Spinning OpenMP threads lose far more beside a busy neighbour than they gain; must be set before torch loads.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that `generate` and `evaluate` share."""
+    parser.add_argument("--checkpoint", default="nano", help="bundled name, folder or .safetensors (default: nano)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: auto)")
+    parser.add_argument("--candidates", type=int, default=1, help="meshes to make; the one nearest the source stays")
+    parser.add_argument("--temperature", type=float, default=0.5, help="0 is greedy, up to 2 (default: 0.5)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same mesh (default: 0)")
+    parser.add_argument("--no-surface", action="store_true", help="let vertices leave the input surface")
+    parser.add_argument(
+        "--manifold", choices=("auto", "on", "off"), default="auto", help="use a directed edge once (auto: as the source)"
+    )
+    parser.add_argument("--watertight", action="store_true", help="close every open edge where possible")
+    parser.add_argument("--surface-tolerance", type=int, help="bins a vertex may lie off the surface")
+    parser.add_argument("--report", type=Path, help="write a JSON report here")
+
+
+def engine_options(args: argparse.Namespace) -> dict[str, object]:
+    """The keyword arguments of `Engine.generate` that the shared options stand for."""
+    return {
+        "temperature": args.temperature,
+        "seed": args.seed,
+        "surface": not args.no_surface,
+        "manifold": {"auto": None, "on": True, "off": False}[args.manifold],
+        "watertight": args.watertight,
+        "surface_tolerance": args.surface_tolerance,
+    }
+
+
+def load_engine(args: argparse.Namespace) -> Engine:
+    """The engine of `--checkpoint` on `--device`."""
+    import flashmesh_core
+
+    return flashmesh_core.load(args.checkpoint, device=args.device)
+
+
+def write_report(path: Path | None, report: dict[str, object]) -> None:
+    """Write a report as JSON, whole or not at all; infinities become null."""
+    if path is None:
+        return
+    from flashmesh_core.checkpoint import write_atomic
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(_finite(report), indent=2).encode())
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def run_generate(args: argparse.Namespace) -> int:
+    """IN to OUT, with a progress bar and a line of figures."""
+    from tqdm import tqdm
+
+    from flashmesh_core.mesh.canonical import Mesh
+    from flashmesh_core.mesh.io import MESH_SUFFIXES, check_suffix, load_source, save_mesh
+    from flashmesh_core.mesh.topology import topology_report
+
+    check_suffix(args.output, MESH_SUFFIXES)
+    source = load_source(args.input)
+    engine = load_engine(args)
+    if isinstance(source, Mesh):
+        given: tuple = (source, None)
+    else:
+        given = (source.points, source.normals)
+    faces_of: dict[int, int] = {}
+    with tqdm(total=args.faces, unit="face", disable=not sys.stderr.isatty()) as bar:
+
+        def progress(event) -> None:  # noqa: ANN001
+            faces_of[event.candidate] = event.n_faces
+            bar.n = max(faces_of.values())
+            bar.refresh() if event.kind == "end" else bar.update(0)
+
+        result = engine.generate(
+            *given, candidates=args.candidates, faces=args.faces, max_faces=args.max_faces,
+            on_event=progress, **engine_options(args),
+        )  # fmt: skip
+    if not len(result.mesh.faces):
+        raise ValueError(f"no face was generated for {args.input}; try another seed or --temperature")
+    save_mesh(args.output, result.mesh)
+    topology = topology_report(result.mesh.vertices, result.mesh.faces)
+    report: dict[str, object] = {
+        "input": str(args.input), "output": str(args.output), "checkpoint": engine.name, "device": engine.device,
+        "faces": len(result.mesh.faces), "vertices": len(result.mesh.vertices), "end_reason": result.end_reason,
+        "tokens": result.n_tokens, "seconds": result.seconds, "tokens_per_second": result.tokens_per_second,
+        "chamfer": result.chamfer, "hausdorff": result.hausdorff, "seed": result.seed,
+        "topology": topology.as_dict(),
+    }  # fmt: skip
+    write_report(args.report, report)
+    print(
+        f"{args.output}: {len(result.mesh.faces)} faces, {len(result.mesh.vertices)} vertices, "
+        f"{result.seconds:.1f} s, {result.tokens_per_second:.0f} tokens/s, Chamfer {result.chamfer:.4f}, "
+        f"Hausdorff {result.hausdorff:.4f}, {'watertight' if topology.is_watertight else 'open'}, ended by "
+        f"{result.end_reason}"
+    )
+    return 0
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    """Generate unseen meshes again and report the distances."""
+    from tqdm import tqdm
+
+    from flashmesh_core.evaluation import Pictures, choose_meshes, evaluate
+    from flashmesh_core.mesh.store import MeshStore
+
+    store = MeshStore.open(args.data, args.split)
+    numbers = choose_meshes(store, args.max_faces, args.limit)
+    engine = load_engine(args)
+    pictures = Pictures(args.pictures) if args.pictures else None
+    with tqdm(total=len(numbers), unit="mesh", disable=not sys.stderr.isatty()) as bar:
+
+        def progress(row, source, result) -> None:  # noqa: ANN001
+            bar.update()
+            if pictures is not None:
+                pictures.add(row, source, result)
+
+        report = evaluate(
+            engine, store, numbers=numbers, candidates=args.candidates, ask_faces=not args.free_faces,
+            on_row=progress, **engine_options(args),
+        )  # fmt: skip
+    if pictures is not None:
+        pictures.flush()
+    report |= {"checkpoint": engine.name, "data": str(args.data), "split": args.split, "max_faces": args.max_faces}
+    write_report(args.report, report)
+    print(
+        f"{report['meshes']} meshes: median Chamfer {report['median_chamfer']:.4f}, median Hausdorff "
+        f"{report['median_hausdorff']:.4f}, mean BBox-IoU {report['mean_bbox_iou']:.3f}, "
+        f"{report['ended_share']:.0%} ended by themselves"
+    )
+    return 0
+
+
+def run_inspect(args: argparse.Namespace) -> int:
+    """Parameter counts of the presets beside the paper's, or what a checkpoint holds."""
+    from flashmesh_core.checkpoint import find_checkpoint, load_config
+    from flashmesh_core.config import PAPER_PARAMETERS, PRESETS
+    from flashmesh_core.model.hourglass import count_parameters
+
+    configs = list(PRESETS.values())
+    if args.checkpoint:
+        configs = [load_config(find_checkpoint(args.checkpoint))]
+    print(f"{'preset':<14} {'layers':<8} {'dim':>5} {'heads':>5} {'window':>7}  backbone  with heads   the paper's")
+    for config in configs:
+        backbone, total = (number / 1e9 for number in count_parameters(config))
+        paper = PAPER_PARAMETERS.get(config.name)
+        beside = f"{paper[0]:.1f} B / {paper[1]:.1f} B" if paper else "ours"
+        note = "  (d768 with 24 layers cannot reach 0.5 B)" if config.name == "meshtron-0.5b" else ""
+        print(
+            f"{config.name:<14} {config.layer_string:<8} {config.dim:>5} {config.heads:>5} {config.window:>7}  "
+            f"{backbone:7.4f} B {total:9.4f} B   {beside}{note}"
+        )
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    from flashmesh_core import __version__
+    from flashmesh_core.server import add_serve_arguments, run_serve
+
+    parser = argparse.ArgumentParser(prog="python -m flashmesh_core", description="FlashMesh, the engine")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    generate = commands.add_parser("generate", help="one object to an artist-like mesh")
+    generate.add_argument("input", type=Path, help="mesh (OBJ PLY STL GLB glTF OFF) or cloud (PLY XYZ NPY)")
+    generate.add_argument("-o", "--output", type=Path, required=True, help="mesh file to write")
+    generate.add_argument("--faces", type=int, help="wanted number of faces")
+    generate.add_argument("--max-faces", type=int, help="end at this many faces at the latest")
+    add_engine_arguments(generate)
+    generate.set_defaults(run=run_generate)
+
+    evaluate = commands.add_parser("evaluate", help="distances on unseen meshes")
+    evaluate.add_argument("--data", type=Path, required=True, help="packed .npz (with or without index.csv) or folder")
+    evaluate.add_argument("--split", default="test", help="split named in index.csv (default: test)")
+    evaluate.add_argument("--max-faces", type=int, help="only meshes of at most this many faces")
+    evaluate.add_argument("--limit", type=int, help="only this many, spread over the split")
+    evaluate.add_argument("--free-faces", action="store_true", help="do not ask for the source's face count")
+    evaluate.add_argument("--pictures", type=Path, help="folder for grids of source, result and figures")
+    add_engine_arguments(evaluate)
+    evaluate.set_defaults(run=run_evaluate)
+
+    serve = commands.add_parser("serve", help="the engine as a local service")
+    add_serve_arguments(serve)
+    serve.set_defaults(run=run_serve)
+
+    inspect = commands.add_parser("inspect", help="parameter counts beside the paper's")
+    inspect.add_argument("--checkpoint", help="only this checkpoint's")
+    inspect.set_defaults(run=run_inspect)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; bad input is one line on stderr and exit status 2."""
+    args = build_parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed: pip install {error.name}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

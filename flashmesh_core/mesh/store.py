@@ -1,0 +1,93 @@
+"""Many meshes in memory: a packed .npz (with or without its index), or a folder of mesh files."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Normalization
+from flashmesh_core.mesh.io import MESH_SUFFIXES, load_mesh
+
+MAX_FACES = 10_000  # paper Sec. 4.1: longer meshes are left out
+
+
+@dataclass
+class MeshStore:
+    """Meshes in memory, each centred with its longest side 1; `skipped` counts those over MAX_FACES or unreadable."""
+
+    vertices: list[np.ndarray]
+    faces: list[np.ndarray]
+    names: list[str]
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    @staticmethod
+    def open(path: Path, split: str | None = None) -> MeshStore:
+        """A packed `.npz`, a folder that holds `meshes.npz`, or a folder of mesh files."""
+        path = Path(path)
+        if path.is_dir() and (path / "meshes.npz").is_file():
+            path = path / "meshes.npz"
+        if path.is_file() and path.suffix == ".npz":
+            return MeshStore.of_npz(path, split)
+        if path.is_dir():
+            return MeshStore.of_folder(path)
+        raise ValueError(f"data must be an .npz file or a folder, got {str(path)!r}, which is neither")
+
+    @staticmethod
+    def of_npz(path: Path, split: str | None = None) -> MeshStore:
+        """`vertices`, `faces`, `vert_offsets`, `face_offsets`; with an index.csv beside it, only rows of `split`."""
+        with np.load(path) as packed:
+            missing = {"vertices", "faces", "vert_offsets", "face_offsets"} - set(packed.files)
+            if missing:
+                raise ValueError(
+                    f"{path} must hold vertices, faces, vert_offsets, face_offsets; lacks {sorted(missing)}"
+                )
+            vertices, faces = packed["vertices"], packed["faces"].astype(np.int64)
+            vertex_at, face_at = packed["vert_offsets"], packed["face_offsets"]
+        names = [f"mesh_{number:05d}" for number in range(len(face_at) - 1)]
+        wanted = list(range(len(names)))
+        index = path.with_name("index.csv")
+        if index.is_file():
+            with index.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            names = [row["id"] for row in rows]
+            wanted = [n for n, row in enumerate(rows) if split is None or row["split"] == split]
+        store = MeshStore([], [], [])
+        for number in wanted:
+            store.add(
+                vertices[vertex_at[number] : vertex_at[number + 1]],
+                faces[face_at[number] : face_at[number + 1]],
+                names[number],
+            )
+        return store
+
+    @staticmethod
+    def of_folder(path: Path) -> MeshStore:
+        """Every mesh file under a folder, in name order; files that can't be read are counted as skipped."""
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in MESH_SUFFIXES)
+        if not files:
+            raise ValueError(f"{path} must hold mesh files of {MESH_SUFFIXES}, got none")
+        store = MeshStore([], [], [])
+        for file in files:
+            try:
+                mesh = load_mesh(file)
+            except ValueError:
+                store.skipped += 1
+                continue
+            store.add(mesh.vertices, mesh.faces, file.stem)
+        return store
+
+    def add(self, vertices: np.ndarray, faces: np.ndarray, name: str) -> None:
+        """Append a mesh, unless it is empty or over MAX_FACES."""
+        if not 1 <= len(faces) <= MAX_FACES:
+            self.skipped += 1
+            return
+        unit = Normalization.of_points(vertices).apply(vertices)
+        self.vertices.append(unit.astype(np.float32))
+        self.faces.append(np.asarray(faces, dtype=np.int64))
+        self.names.append(name)
