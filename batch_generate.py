@@ -31,11 +31,12 @@ import bpy  # noqa: E402
 import mesh_bridge  # noqa: E402
 import mesh_files  # noqa: E402
 import numpy as np  # noqa: E402
-from batch_engine import Engine, EngineUnavailableError, make_engine  # noqa: E402
+from batch_engine import DEFAULT_CHECKPOINT, Engine, EngineUnavailableError, make_engine  # noqa: E402
 from batch_report import Job, Report, plan_jobs, write_atomically  # noqa: E402
 from mesh_files import SourceObject  # noqa: E402
 
 from flashmesh_core import protocol  # noqa: E402
+from flashmesh_core.mesh.half_edge import build_half_edges, degenerate_faces  # noqa: E402
 from flashmesh_core.mesh.sampling import sample_surface  # noqa: E402
 
 ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight")
@@ -104,8 +105,6 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     # fmt: on
     options = parser.parse_args(arguments)
     options.report = options.report or options.output / "report.json"
-    if options.checkpoint and Path(options.checkpoint).exists():
-        options.checkpoint = str(Path(options.checkpoint).resolve())
     engines, is_address = ("auto", "process", "inprocess"), "://" in options.engine
     for name, allowed, good in (
         ("input", "a folder or file that exists", options.input.exists()),
@@ -137,10 +136,11 @@ def result_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The options that a result depends on, as the report stores them."""
     names = (*ENGINE_OPTIONS, "format", "points", "max_source_faces", "visible_only", "checkpoint")
     settings = {name: getattr(options, name) for name in names}
-    path = Path(options.checkpoint or "")
-    if options.checkpoint and path.exists():  # weights may be replaced under the same name
-        files = [path] if path.is_file() else [item for item in path.iterdir() if item.is_file()]
-        settings["checkpoint_mtime_ns"] = max((item.stat().st_mtime_ns for item in files), default=0)
+    if "://" not in options.engine:  # weights may be replaced under the same name
+        name = options.checkpoint or DEFAULT_CHECKPOINT
+        folders = (ROOT / "flashmesh_core" / "checkpoints" / name, Path(name))
+        files = [path for folder in folders for path in ([folder] if folder.is_file() else folder.glob("*"))]
+        settings["checkpoint_mtime_ns"] = max((path.stat().st_mtime_ns for path in files), default=0)
     return settings
 
 
@@ -148,6 +148,17 @@ def wanted_options(options: argparse.Namespace) -> dict[str, Any]:
     """The options that were given; the engine chooses the others."""
     given = {name: getattr(options, name) for name in ENGINE_OPTIONS}
     return {name: value for name, value in given.items() if value is not None and value is not False}
+
+
+def is_manifold(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether at most two faces meet at an edge, and opposite ways; samples alone cannot tell the engine.
+
+    Vertices at one place are one vertex: importers split them where normals or texture coordinates differ.
+    """
+    _, welded = np.unique(vertices, axis=0, return_inverse=True)
+    faces = welded.reshape(-1)[faces]
+    faces = faces[~degenerate_faces(faces)]
+    return not build_half_edges(faces, len(vertices)).edge_is_nonmanifold.any()
 
 
 def generate_object(engine: Engine, source: SourceObject, options: argparse.Namespace) -> dict[str, Any]:
@@ -158,7 +169,8 @@ def generate_object(engine: Engine, source: SourceObject, options: argparse.Name
     center = (source.vertices.min(axis=0) + source.vertices.max(axis=0)) / 2.0
     rng = np.random.default_rng(options.seed or 0)
     samples = sample_surface(source.vertices - center, source.faces, options.points, rng)
-    result = engine.generate(samples.points, samples.normals, **wanted_options(options))
+    wanted = {**wanted_options(options), "manifold": is_manifold(source.vertices, source.faces)}
+    result = engine.generate(samples.points, samples.normals, **wanted)
     vertices, faces = np.asarray(result["vertices"], dtype=np.float64), np.asarray(result["face_indices"])
     if result["end_reason"] == "cancelled":
         raise ValueError("the generation was cancelled at the engine")

@@ -17,6 +17,7 @@ import numpy as np
 from flashmesh_core import protocol
 
 ROOT = Path(__file__).resolve().parent.parent  # where flashmesh_core lies
+DEFAULT_CHECKPOINT = "nano"
 
 
 class EngineUnavailableError(Exception):
@@ -42,14 +43,20 @@ class LocalEngine:
     def __init__(self, options: argparse.Namespace) -> None:
         from flashmesh_core.server import load_engine
 
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as flashmesh_core.__main__ does, before torch loads
         try:
-            self._engine = load_engine(options.checkpoint or "nano", options.device)
+            self._engine = load_engine(options.checkpoint or DEFAULT_CHECKPOINT, options.device)
         except (ValueError, OSError, ImportError) as error:
             raise EngineUnavailableError(f"the engine cannot be loaded: {error}") from error
 
     def generate(self, points: np.ndarray, normals: np.ndarray, **wanted: Any) -> dict[str, Any]:
         """As Engine.generate."""
-        result = self._engine.generate(points, normals, **wanted)
+        try:
+            result = self._engine.generate(points, normals, **wanted)
+        except ValueError as error:
+            if str(error).split(" ", 1)[0] in wanted:  # no other object would fare better
+                raise EngineUnavailableError(str(error)) from error
+            raise
         names = ("end_reason", "seconds", "tokens_per_second", "chamfer")
         return {
             **{name: getattr(result, name) for name in names},
@@ -76,7 +83,7 @@ class ServiceEngine:
                 self._given = {"checkpoint": options.checkpoint} if options.checkpoint else {}
                 self._client.health()
             else:
-                python, checkpoint = engine_python(options.engine_python), options.checkpoint or "nano"
+                python, checkpoint = engine_python(options.engine_python), options.checkpoint or DEFAULT_CHECKPOINT
                 named = {"checkpoint": checkpoint, "device": options.device}
                 self._start = partial(EngineProcess.start, python, **named)
                 self._process = self._start()
@@ -93,7 +100,7 @@ class ServiceEngine:
                 for _ in stream:
                     pass
         except self._error as error:
-            if error.field in ("checkpoint", "device"):  # no other object would fare better
+            if error.field in ("checkpoint", "device", *wanted):  # no other object would fare better
                 raise EngineUnavailableError(str(error)) from error
             raise
         return stream.result

@@ -42,9 +42,7 @@ def plan_jobs(source: Path, output: Path, suffixes: Sequence[str], suffix: str) 
     found = [source] if source.is_file() else sorted(_files_below(source, output.resolve()))
     relative = [path.relative_to(folder) for path in found if path.suffix.lower() in suffixes]
     if not relative:
-        raise ValueError(
-            f"--input must hold files that end in {' '.join(suffixes)}, got none in {str(source)!r}"
-        )
+        raise ValueError(f"--input must hold files that end in {' '.join(suffixes)}, got none in {str(source)!r}")
     stems = Counter(str(path.with_suffix("")).lower() for path in relative)
     inputs = {(folder / path).resolve() for path in relative}
     jobs, taken = [], set()
@@ -63,9 +61,7 @@ def plan_jobs(source: Path, output: Path, suffixes: Sequence[str], suffix: str) 
 
 def _files_below(folder: Path, leave_out: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
-        folders[:] = [
-            name for name in folders if (Path(place) / name).resolve() != leave_out and name[0] != "."
-        ]
+        folders[:] = [name for name in folders if (Path(place) / name).resolve() != leave_out and name[0] != "."]
         yield from (Path(place) / name for name in names if not name.startswith("."))
 
 

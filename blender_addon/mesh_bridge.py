@@ -84,9 +84,7 @@ def mesh_arrays(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:
     if len(vertices):
         mesh.attributes["position"].data.foreach_get("vector", vertices)
     corners = len(mesh.loops)
-    if corners and corners == 3 * len(
-        mesh.polygons
-    ):  # a face has at least three corners, so all are triangles
+    if corners and corners == 3 * len(mesh.polygons):  # a face has at least three corners, so all are triangles
         faces = np.empty(corners, dtype=np.int32)
         mesh.attributes[".corner_vert"].data.foreach_get("value", faces)
     else:
@@ -96,9 +94,7 @@ def mesh_arrays(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:
     return vertices.reshape(-1, 3), faces.reshape(-1, 3).astype(np.int64)
 
 
-def transform_triangles(
-    vertices: np.ndarray, faces: np.ndarray, matrix: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def transform_triangles(vertices: np.ndarray, faces: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Triangles moved by `matrix` (4, 4): vertices (V, 3) float64, faces (F, 3) reversed where it mirrors."""
     matrix = np.asarray(matrix, dtype=np.float64)
     moved = np.asarray(vertices, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -106,9 +102,7 @@ def transform_triangles(
     return moved, faces[:, ::-1] if mirrors else faces
 
 
-def mesh_from_arrays(
-    name: str, vertices: np.ndarray, faces: np.ndarray, matrix_inverse: np.ndarray
-) -> bpy.types.Mesh:
+def mesh_from_arrays(name: str, vertices: np.ndarray, faces: np.ndarray, matrix_inverse: np.ndarray) -> bpy.types.Mesh:
     """A new mesh datablock from world-space triangles; `matrix_inverse` (4, 4) leads to local space.
 
     `vertices` (V, 3) float, `faces` (F, 3) integer. The mesh is validated: improper faces are dropped.

@@ -18,9 +18,7 @@ same = [(item, item.vertices, item.faces) for item in objects]
 for suffix in mesh_files.EXPORTED:
     mesh_files.write_objects(output / f"same.{suffix}", suffix, same)
 for visible_only in (False, True):
-    zoo = mesh_files.read_objects(
-        source.parent / "more" / "zoo.blend", max_faces=10_000, visible_only=visible_only
-    )
+    zoo = mesh_files.read_objects(source.parent / "more" / "zoo.blend", max_faces=10_000, visible_only=visible_only)
     found = {item.name: item.error or [len(item.faces), *item.vertices.mean(axis=0)] for item in zoo}
     print("ZOO " + json.dumps(found))
 sys.stdout.flush()

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashmesh_core.checkpoint import WEIGHTS_FILE, save_checkpoint
+from flashmesh_core.decode.engine import Engine
 from flashmesh_core.process import EngineProcess
 
 from .conftest import ROOT, TIMEOUT, Runner
@@ -30,9 +32,7 @@ OUTPUTS = {  # by input; two inputs of one stem keep their suffix
     "sub/chair.glb": "sub/chair.glb.glb",
     "sub/seat.ply": "sub/seat.glb",
 }
-LINE = re.compile(
-    r"^\[\d+/\d+\] \S+: .+: \d+ faces in [\d.]+ s, \d+ tokens/s, Chamfer [\d.]+ \((eos|face_limit)\)$"
-)
+LINE = re.compile(r"^\[\d+/\d+\] \S+: .+: \d+ faces in [\d.]+ s, \d+ tokens/s, Chamfer [\d.]+ \((eos|face_limit)\)$")
 
 
 def entries(output: Path) -> dict[str, dict[str, Any]]:
@@ -97,9 +97,7 @@ def test_results_lie_on_their_sources(blender: Runner, first) -> None:
     report = entries(output)["chair.blend"]["objects"]
     assert set(now) == set(was) == {"Seat", "Leg"}
     np.testing.assert_allclose(now["Seat"]["matrix"], was["Seat"]["matrix"], atol=1e-5)
-    assert {name: item["triangles"] for name, item in now.items()} == {
-        row["object"]: row["faces"] for row in report
-    }
+    assert {name: item["triangles"] for name, item in now.items()} == {row["object"]: row["faces"] for row in report}
     for name, item in now.items():
         corners, result = np.array(was[name]["vertices"]), np.array(item["vertices"])
         margin = 0.05 * np.ptp(corners, axis=0).max()  # a few bins
@@ -125,6 +123,20 @@ def test_the_next_run_does_only_what_is_missing(blender: Runner, first, tmp_path
     assert done.stdout.count("done before, skipped") == 4
     assert "2 done, 4 skipped, 0 failed" in done.stdout
     assert (output / "sub" / "block.glb").exists() and (output / "chair.obj.glb").stat().st_mtime_ns == kept
+
+
+def test_a_checkpoint_folder(blender: Runner, sources: Path, tmp_path: Path) -> None:
+    """Its weights count: with other ones under the same name everything is done again."""
+    checkpoint = tmp_path / "weights"
+    save_checkpoint(checkpoint, Engine.random("debug", seed=5).model)
+    arguments = ("--input", sources / "chair.obj", "--output", tmp_path / "out", "--checkpoint", checkpoint)
+    arguments = (*arguments, "--points", 2048, "--max-faces", 4, "--seed", 3)
+    for words in ("1 done, 0 skipped", "0 done, 1 skipped"):
+        done = blender.run(SCRIPT, *arguments)
+        assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr
+    os.utime(checkpoint / WEIGHTS_FILE)
+    done = blender.run(SCRIPT, *arguments)
+    assert done.returncode == 0 and "1 done, 0 skipped" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("suffix", ["obj", "ply", "blend"])
@@ -162,6 +174,7 @@ def test_one_object_that_fails_leaves_the_others(blender: Runner, sources: Path,
         ),
         (("--engine", "http://127.0.0.1:9"), "no engine answers at http://127.0.0.1:9"),
         (("--checkpoint", "no-such-checkpoint"), "no-such-checkpoint"),
+        (("--checkpoint", "debug", "--temperature", 5), "temperature must be in [0.0, 2.0], got 5.0"),
     ],
 )
 def test_wrong_usage(blender: Runner, sources: Path, tmp_path: Path, wrong: tuple, message: str) -> None:

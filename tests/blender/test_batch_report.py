@@ -100,9 +100,7 @@ def test_a_change_while_the_file_is_being_done_counts(job: Job) -> None:
     assert not report.is_done(job)
 
 
-@pytest.mark.parametrize(
-    ("rows", "error"), [([ROW, {"object": "B", "error": "no faces"}], None), ([], "broken")]
-)
+@pytest.mark.parametrize(("rows", "error"), [([ROW, {"object": "B", "error": "no faces"}], None), ([], "broken")])
 def test_what_failed_is_not_done(job: Job, rows: list, error: str | None) -> None:
     report = Report(job.output.parent / "report.json", {})
     report.begin(job)

@@ -27,9 +27,7 @@ def farthest(a: list[list[float]], b: list[list[float]]) -> float:
 
 def test_objects_come_back_as_they_were(blender: Runner, sources: Path, answers) -> None:
     folder = answers[0]
-    source, *results = blender.describe(
-        sources / "chair.blend", *(folder / f"same.{suffix}" for suffix in FORMATS)
-    )
+    source, *results = blender.describe(sources / "chair.blend", *(folder / f"same.{suffix}" for suffix in FORMATS))
     assert set(source) == {"Seat", "Leg"}
     assert source["Seat"]["volume"] == pytest.approx(48, rel=1e-5)
     assert source["Leg"]["triangles"] > 48, "the modifier makes more than the cone's 14 triangles"
@@ -58,9 +56,7 @@ def test_objects_come_back_as_they_were(blender: Runner, sources: Path, answers)
 
 def test_ply_keeps_mirrored_objects_outward(blender: Runner, sources: Path, answers) -> None:
     """The exporter itself turns them inside out."""
-    source, ply, glb = blender.describe(
-        sources / "chair.blend", answers[0] / "same.ply", answers[0] / "same.glb"
-    )
+    source, ply, glb = blender.describe(sources / "chair.blend", answers[0] / "same.ply", answers[0] / "same.glb")
     (joined,) = ply.values()
     vertices = np.array(joined["vertices"])
     # Closed surfaces: the volume does not depend on the origin, so the parts add up.
