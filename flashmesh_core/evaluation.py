@@ -87,8 +87,8 @@ def summarize(rows: list[dict[str, object]]) -> dict[str, object]:
 class Pictures:
     """Grids of source, result and figures, `per_page` meshes a PNG, in a folder."""
 
-    def __init__(self, folder: Path, per_page: int = 8) -> None:
-        self.folder, self.per_page = folder, per_page
+    def __init__(self, folder: Path, per_page: int = 8, stem: str = "page") -> None:
+        self.folder, self.per_page, self.stem = folder, per_page, stem
         self.cells: list[list[object]] = []
         self.page = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,5 +119,5 @@ class Pictures:
         from flashmesh_core.picture import picture_grid
 
         if self.cells:
-            picture_grid(self.cells, self.folder / f"page_{self.page:03d}.png", header=["source", "result", ""])
+            picture_grid(self.cells, self.folder / f"{self.stem}_{self.page:03d}.png", header=["source", "result", ""])
             self.page, self.cells = self.page + 1, []

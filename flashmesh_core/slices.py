@@ -18,6 +18,7 @@ import numpy as np
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, quantize, vertex_keys
 from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
+from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
 from flashmesh_core.mesh.surface import SurfaceGrid
 from flashmesh_core.prefix import Prefix
 
@@ -25,23 +26,6 @@ SURFACE, CREASE, OPEN, STRONG, WEAK, CORNER, SEEN, SUPPORTED_CORNER, SUPPORTED_S
 CREASE_CELL = 3.0 / 128.0  # unit box
 CREASE_THRESHOLD = 0.02
 MAX_SUPPORT_CANDIDATES = 192  # nearest candidates tested for support; bounds the work on dense meshes
-
-
-_T = np.array([[a, b, 6 - a - b] for a, b in ((4, 1), (1, 4), (1, 1), (2, 2))]) / 6.0
-_E = np.arange(1, 6) / 6.0
-
-
-def edge_support(grid, a, b):
-    p = a[:, None] * (1 - _E)[:, None] + b[:, None] * _E[:, None]
-    return grid.contains(np.rint(p).astype(np.int64)).all(axis=1)
-
-
-def triangle_support(grid, tri):
-    ok = edge_support(grid, tri[:, 0], tri[:, 2]) & edge_support(grid, tri[:, 1], tri[:, 2])
-    idx = np.flatnonzero(ok)
-    p = np.einsum("kc,mcd->mkd", _T, tri[idx])
-    ok[idx] = grid.contains(np.rint(p).astype(np.int64)).all(axis=1)
-    return ok
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +36,10 @@ class SurfaceContext:
     """
 
     num_bins: int
-    grid: SurfaceGrid
+    grid: SurfaceGrid  # what the surface row shows
     crease: SurfaceGrid
+    support_grid: SurfaceGrid  # wider: what edges and triangles are tested against
+    directions: DirectionGrid
     corner_keys: np.ndarray
 
     @staticmethod
@@ -61,11 +47,18 @@ class SurfaceContext:
         points: np.ndarray, normals: np.ndarray, corners: np.ndarray, num_bins: int, tolerance: int = 1
     ) -> SurfaceContext:
         """From samples (N, 3) in the unit box, their normals, and corner positions (C, 3)."""
-        grid = SurfaceGrid(points, num_bins, tolerance)
+        held = np.concatenate([points, np.clip(corners, -0.5, 0.5)])  # corners are where samples are missing
         creased = points[crease_samples(points, normals)]
         crease = SurfaceGrid(creased if len(creased) else points[:1], num_bins, tolerance)
         keys = np.unique(vertex_keys(quantize(corners, num_bins), num_bins))
-        return SurfaceContext(num_bins, grid, crease, keys)
+        return SurfaceContext(
+            num_bins=num_bins,
+            grid=SurfaceGrid(held, num_bins, tolerance),
+            crease=crease,
+            support_grid=SurfaceGrid(held, num_bins, tolerance + 1),
+            directions=DirectionGrid(points, normals, num_bins),
+            corner_keys=keys,
+        )
 
 
 def crease_samples(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
@@ -149,10 +142,15 @@ def _supported(context: SurfaceContext, universe: Universe, items: Items, candid
     supported = tested_IM.copy()
     bins = universe.bins_M3
     item, number = np.nonzero(tested_IM & (items.slot_I == 1)[:, None])
-    supported[item, number] = edge_support(context.grid, bins[items.v0_I[item]], bins[number])
+    supported[item, number] = edge_support(context.support_grid, bins[items.v0_I[item]], bins[number]) >= 1.0
     item, number = np.nonzero(tested_IM & (items.slot_I == 2)[:, None])
     triangles = np.stack([bins[items.v0_I[item]], bins[items.v1_I[item]], bins[number]], axis=1)
-    supported[item, number] = triangle_support(context.grid, triangles)
+    share, alike = triangle_support(context.support_grid, context.directions, triangles)
+    good = np.flatnonzero((share >= 1.0) & alike)
+    for corner in (0, 1):
+        good = good[edge_support(context.support_grid, triangles[good, corner], triangles[good, 2]) >= 1.0]
+    supported[item, number] = False
+    supported[item[good], number[good]] = True
     return supported
 
 

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # Two OpenMP threads that spin at their barriers beside a busy neighbour made steps ten times slower; docs/log.md.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -62,6 +63,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="data processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
+    parser.add_argument("--picture-minutes", type=float, default=15.0, help="between sample pictures; 0: none")
     parser.add_argument("--validate-every", type=int, default=200, help="steps between validations")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
@@ -209,6 +211,32 @@ def validate(trainer: Trainer, batches: list[dict[str, torch.Tensor]]) -> dict[s
     return result | {f"val_v{vertex}": mean[3 * vertex : 3 * vertex + 3].mean().item() for vertex in range(3)}
 
 
+def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
+    """Greedy results of four validation meshes (or procedural shapes) of the averaged weights, as a picture in `out`."""
+    from flashmesh_core.decode.engine import Engine
+    from flashmesh_core.evaluation import Pictures
+    from flashmesh_core.mesh.canonical import Mesh
+    from flashmesh_core.mesh.metrics import compare_meshes
+    from training.shapes import random_shape
+
+    model = Hourglass(trainer.config)
+    model.load_state_dict(trainer.averaged)
+    engine = Engine(model.to(trainer.args.device), trainer.config.name)
+    if store is not None:
+        small = [n for n in range(len(store)) if len(store.faces[n]) <= 160] or list(range(len(store)))
+        chosen = [small[k * len(small) // 4] for k in range(4)]
+        sources = [(store.names[n], Mesh(store.vertices[n], store.faces[n])) for n in chosen]
+    else:
+        sources = [(f"shape {n}", random_shape(np.random.default_rng(10_000 + n), max_faces=160)) for n in range(4)]
+    pictures = Pictures(trainer.out / "pictures", stem=f"step_{trainer.step:06d}")
+    for name, mesh in sources:
+        result = engine.generate(mesh, faces=len(mesh.faces), temperature=0.0, max_faces=2 * len(mesh.faces) + 8)
+        compared = compare_meshes(mesh, result.mesh).as_dict()
+        row = {"name": name, "source_faces": len(mesh.faces), "faces": len(result.mesh.faces)}
+        pictures.add(row | {"end_reason": result.end_reason} | compared, mesh, result)
+    pictures.flush()
+
+
 class Log:
     """CSV always, TensorBoard where it is installed."""
 
@@ -267,6 +295,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     trainer = Trainer(args)
+    samples_from = None if args.data is None else MeshStore.open(Path(args.data), "val")
     data = DataConfig(seed=args.seed, procedural=args.procedural, batch_tokens=args.batch_tokens)
     store = MeshStore.open(Path(args.data), "train") if args.data else None
     if store is not None:
@@ -285,7 +314,8 @@ def run(args: argparse.Namespace) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stop.append(number))
 
-    log, began, saved = Log(trainer.out), time.monotonic(), time.monotonic()
+    log, began = Log(trainer.out), time.monotonic()
+    saved = drawn = began
     counted, mark = 0, time.monotonic()
     bar = tqdm(total=args.steps, initial=trainer.step, unit="step", smoothing=0.05, mininterval=5.0)
     running: dict[str, float] = {}
@@ -317,6 +347,9 @@ def run(args: argparse.Namespace) -> int:
         if done or now - saved > args.checkpoint_minutes * 60:
             trainer.save()
             saved = time.monotonic()
+        if args.picture_minutes and (done or now - drawn > args.picture_minutes * 60):
+            draw_samples(trainer, samples_from)
+            drawn = time.monotonic()
         if done:
             break
     bar.close()
