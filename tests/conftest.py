@@ -1,0 +1,56 @@
+"""What the tests share: one thread, examples without time limits, the shared mesh data if any, a small engine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Read when numpy and torch load, so they must be set first; child processes inherit them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+import pytest
+from hypothesis import settings
+
+from flashmesh_core.mesh.store import MeshStore
+
+if TYPE_CHECKING:
+    from flashmesh_core.decode.engine import Engine
+
+settings.register_profile("busy", deadline=None)  # a neighbour on the same cores must not fail an example
+settings.load_profile("busy")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the shared artist meshes: $FLASHMESH_DATA or ../shared/data; the test skips without it."""
+    folder = Path(os.environ.get("FLASHMESH_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "meshes.npz").is_file():
+        pytest.skip(f"no meshes.npz in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def all_meshes(data_dir: Path) -> MeshStore:
+    """Every shared mesh."""
+    return MeshStore.open(data_dir)
+
+
+@pytest.fixture(scope="session")
+def test_split(data_dir: Path) -> MeshStore:
+    """The shared meshes held out for tests."""
+    return MeshStore.open(data_dir, "test")
+
+
+@pytest.fixture(scope="session")
+def debug_engine() -> Engine:
+    """The smallest preset with random weights, on the CPU in float32 and one thread."""
+    import torch
+
+    from flashmesh_core.decode.engine import Engine
+
+    torch.set_num_threads(1)
+    return Engine.random("debug", seed=0)
