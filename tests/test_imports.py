@@ -1,0 +1,101 @@
+"""Imports point one way: config <- mesh <- tokenizer <- model <- decode <- server; training and add-on use the core."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = "flashmesh_core"
+# Each noun of the core may import those of the lines above it, and its own line's.
+LAYERS = (
+    ("config", "protocol"),
+    ("mesh",),
+    ("tokenizer", "picture"),
+    ("prefix",),
+    ("slices",),
+    ("model",),
+    ("checkpoint",),
+    ("decode",),
+    ("evaluation",),
+    ("client", "process", "worker"),
+    ("app",),
+    ("server",),
+    ("__main__",),
+)
+RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
+WITHOUT_TORCH = {"config", "protocol", "mesh", "tokenizer", "picture", "prefix", "slices", "client", "process"}
+ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}
+
+
+def imports_of(code: str, package: str, *, top_level: bool = False) -> set[str]:
+    """Dotted names that `code`, a module of `package`, imports; with `top_level` only those outside functions."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(code)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif not (top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def noun_of(name: str) -> str | None:
+    """The part of the core that a dotted name belongs to; None for another library, or the core's public door."""
+    parts = name.split(".")
+    known = parts[0] == CORE and len(parts) > 1 and parts[1] not in ("load", "__version__")
+    return parts[1] if known else None
+
+
+def core_modules() -> dict[str, set[str]]:
+    """What each module of the core imports, by its dotted name below the core."""
+    modules = {}
+    for path in sorted((ROOT / CORE).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / CORE).with_suffix("").parts)
+        package = ".".join(path.relative_to(ROOT).parent.parts)
+        modules[name] = imports_of(path.read_text(encoding="utf-8"), package)
+    del modules["__init__"]  # the public door, which may import what it opens on
+    return modules
+
+
+MODULES = core_modules()
+
+
+def test_imports_are_read_as_python_reads_them() -> None:
+    code = "import a.b\nfrom . import c\nfrom ..d import e\ndef f():\n    from g import h\n"
+    assert imports_of(code, "p.q") == {"a.b", "p.q.c", "p.d.e", "g.h"}
+    assert imports_of(code, "p.q", top_level=True) == {"a.b", "p.q.c", "p.d.e"}
+    assert [noun_of(name) for name in ("torch.nn", f"{CORE}.load", f"{CORE}.mesh.io")] == [None, None, "mesh"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_core_imports_only_what_lies_below(module: str) -> None:
+    noun, _, _ = module.partition(".")
+    assert noun in RANK, f"give {noun} a place in LAYERS"
+    names = MODULES[module]
+    assert not [name for name in names if name.split(".")[0] in ("training", "blender_addon", "tests", "bpy")]
+    assert not [name for name in names if RANK.get(noun_of(name) or "config", len(LAYERS)) > RANK[noun]]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.split(".")[0] in WITHOUT_TORCH])
+def test_what_needs_no_torch_imports_none(module: str) -> None:
+    names = MODULES[module]
+    assert not [name for name in names if name.split(".")[0] in ("torch", "safetensors")]
+    assert {noun_of(name) for name in names} - {None} <= WITHOUT_TORCH
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "blender_addon").glob("*.py")), ids=lambda path: path.name)
+def test_the_addon_imports_no_torch_by_itself(path: Path) -> None:
+    code = path.read_text(encoding="utf-8")
+    own = {other.stem for other in path.parent.glob("*.py")} | {"blender_addon"}
+    names = imports_of(code, "blender_addon", top_level=True)
+    assert {name.split(".")[0] for name in names} <= ADDON_MAY_IMPORT | own
+    assert {noun_of(name) for name in names} - {None} <= WITHOUT_TORCH
