@@ -51,12 +51,7 @@ class LocalEngine:
 
     def generate(self, points: np.ndarray, normals: np.ndarray, **wanted: Any) -> dict[str, Any]:
         """As Engine.generate."""
-        try:
-            result = self._engine.generate(points, normals, **wanted)
-        except ValueError as error:
-            if str(error).split(" ", 1)[0] in wanted:  # no other object would fare better
-                raise EngineUnavailableError(str(error)) from error
-            raise
+        result = self._engine.generate(points, normals, **wanted)
         names = ("end_reason", "seconds", "tokens_per_second", "chamfer")
         return {
             **{name: getattr(result, name) for name in names},

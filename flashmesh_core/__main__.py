@@ -8,10 +8,13 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from flashmesh_core import protocol
 
 if TYPE_CHECKING:
-    from flashmesh_core.decode.engine import Engine
+    from flashmesh_core.decode.engine import Engine, GenerationEvent, GenerationResult
+    from flashmesh_core.mesh.canonical import Mesh
 
 # Spinning OpenMP threads lose far more beside a busy neighbour than they gain; must be set before torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -21,21 +24,30 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that `generate` and `evaluate` share."""
     parser.add_argument("--checkpoint", default="nano", help="bundled name, folder or .safetensors (default: nano)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: auto)")
-    parser.add_argument("--candidates", type=int, default=1, help="meshes to make; the one nearest the source stays")
-    parser.add_argument("--temperature", type=float, default=0.5, help="0 is greedy, up to 2 (default: 0.5)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same mesh (default: 0)")
+    candidates = f"meshes to make, {allowed('candidates')}; the one nearest the source stays (default: 1)"
+    parser.add_argument("--candidates", type=int, default=1, help=candidates)
+    temperature = f"{allowed('temperature')}; 0 is greedy (default: 0.5)"
+    parser.add_argument("--temperature", type=float, default=0.5, help=temperature)
+    seed = f"{allowed('seed')}; the same seed gives the same mesh (default: 0)"
+    parser.add_argument("--seed", type=int, default=0, help=seed)
     parser.add_argument("--no-surface", action="store_true", help="let vertices leave the input surface")
-    parser.add_argument(
-        "--manifold", choices=("auto", "on", "off"), default="auto", help="use a directed edge once (auto: as the source)"
-    )
+    manifold = "use a directed edge once (auto: as the source)"
+    parser.add_argument("--manifold", choices=("auto", "on", "off"), default="auto", help=manifold)
     parser.add_argument("--watertight", action="store_true", help="close every open edge where possible")
-    parser.add_argument("--surface-tolerance", type=int, help="bins a vertex may lie off the surface")
+    tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
+    parser.add_argument("--surface-tolerance", type=int, help=tolerance)
     parser.add_argument("--report", type=Path, help="write a JSON report here")
 
 
-def engine_options(args: argparse.Namespace) -> dict[str, object]:
-    """The keyword arguments of `Engine.generate` that the shared options stand for."""
-    return {
+def allowed(option: str) -> str:
+    """The values that a generation option may have, in words."""
+    return protocol.OPTIONS[option].describe().removesuffix(" or null")
+
+
+def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
+    """The keyword arguments of `Engine.generate` that the shared options stand for, and `more`; checked."""
+    options = {
+        "candidates": args.candidates,
         "temperature": args.temperature,
         "seed": args.seed,
         "surface": not args.no_surface,
@@ -43,6 +55,7 @@ def engine_options(args: argparse.Namespace) -> dict[str, object]:
         "watertight": args.watertight,
         "surface_tolerance": args.surface_tolerance,
     }
+    return protocol.check_options({**options, **more})
 
 
 def load_engine(args: argparse.Namespace) -> Engine:
@@ -79,6 +92,7 @@ def run_generate(args: argparse.Namespace) -> int:
     from flashmesh_core.mesh.topology import topology_report
 
     check_suffix(args.output, MESH_SUFFIXES)
+    options = engine_options(args, faces=args.faces, max_faces=args.max_faces)
     source = load_source(args.input)
     engine = load_engine(args)
     if isinstance(source, Mesh):
@@ -88,15 +102,12 @@ def run_generate(args: argparse.Namespace) -> int:
     faces_of: dict[int, int] = {}
     with tqdm(total=args.faces, unit="face", disable=not sys.stderr.isatty()) as bar:
 
-        def progress(event) -> None:  # noqa: ANN001
+        def progress(event: GenerationEvent) -> None:
             faces_of[event.candidate] = event.n_faces
             bar.n = max(faces_of.values())
             bar.refresh() if event.kind == "end" else bar.update(0)
 
-        result = engine.generate(
-            *given, candidates=args.candidates, faces=args.faces, max_faces=args.max_faces,
-            on_event=progress, **engine_options(args),
-        )  # fmt: skip
+        result = engine.generate(*given, on_event=progress, **options)
     if not len(result.mesh.faces):
         raise ValueError(f"no face was generated for {args.input}; try another seed or --temperature")
     save_mesh(args.output, result.mesh)
@@ -125,21 +136,19 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from flashmesh_core.evaluation import Pictures, choose_meshes, evaluate
     from flashmesh_core.mesh.store import MeshStore
 
+    options = engine_options(args)
     store = MeshStore.open(args.data, args.split)
     numbers = choose_meshes(store, args.max_faces, args.limit)
     engine = load_engine(args)
     pictures = Pictures(args.pictures) if args.pictures else None
     with tqdm(total=len(numbers), unit="mesh", disable=not sys.stderr.isatty()) as bar:
 
-        def progress(row, source, result) -> None:  # noqa: ANN001
+        def progress(row: dict[str, object], source: Mesh, result: GenerationResult) -> None:
             bar.update()
             if pictures is not None:
                 pictures.add(row, source, result)
 
-        report = evaluate(
-            engine, store, numbers=numbers, candidates=args.candidates, ask_faces=not args.free_faces,
-            on_row=progress, **engine_options(args),
-        )  # fmt: skip
+        report = evaluate(engine, store, numbers=numbers, ask_faces=not args.free_faces, on_row=progress, **options)
     if pictures is not None:
         pictures.flush()
     report |= {"checkpoint": engine.name, "data": str(args.data), "split": args.split, "max_faces": args.max_faces}
@@ -186,8 +195,8 @@ def build_parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="one object to an artist-like mesh")
     generate.add_argument("input", type=Path, help="mesh (OBJ PLY STL GLB glTF OFF) or cloud (PLY XYZ NPY)")
     generate.add_argument("-o", "--output", type=Path, required=True, help="mesh file to write")
-    generate.add_argument("--faces", type=int, help="wanted number of faces")
-    generate.add_argument("--max-faces", type=int, help="end at this many faces at the latest")
+    generate.add_argument("--faces", type=int, help=f"wanted number of faces, {allowed('faces')}")
+    generate.add_argument("--max-faces", type=int, help=f"end at this many faces at the latest, {allowed('max_faces')}")
     add_engine_arguments(generate)
     generate.set_defaults(run=run_generate)
 

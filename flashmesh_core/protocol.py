@@ -98,7 +98,12 @@ class OptionSpec:
     nullable: bool = False
 
     def check(self, name: str, value: Any) -> Any:
-        """`value` in its type, or a RequestError that names the option, the range and the value given."""
+        """`value` in its type, or a RequestError that names the option, the range and the value given.
+
+        Scalars of numpy count as what they hold.
+        """
+        if isinstance(value, np.generic):
+            value = value.item()
         if value is None and self.nullable:
             return None
         fits = isinstance(value, (int, float) if self.kind is float else self.kind)
@@ -123,17 +128,19 @@ class OptionSpec:
         return words + (" or null" if self.nullable else "")
 
 
-MAX_FACES = 100_000
+MAX_FACES = 10_000
+MAX_SEED = 2**32 - 1
+# The one table of options and their ranges: the engine, the service, its clients and the command lines check by it.
 OPTIONS: dict[str, OptionSpec] = {
     "faces": OptionSpec(int, 1, MAX_FACES, nullable=True),  # wanted face count
-    "seed": OptionSpec(int, 0, 2**63 - 1),
-    "temperature": OptionSpec(float, 0.0, 10.0),
+    "seed": OptionSpec(int, 0, MAX_SEED),
+    "temperature": OptionSpec(float, 0.0, 2.0),  # 0 is greedy
     "surface": OptionSpec(bool),
     "manifold": OptionSpec(bool, nullable=True),  # null: where the source is manifold
     "watertight": OptionSpec(bool),
-    "candidates": OptionSpec(int, 1, 64),
+    "candidates": OptionSpec(int, 1, 16),
     "max_faces": OptionSpec(int, 1, MAX_FACES, nullable=True),
-    "surface_tolerance": OptionSpec(float, 0.0, 4096.0, nullable=True),  # bins
+    "surface_tolerance": OptionSpec(int, 0, 64, nullable=True),  # bins
     "checkpoint": OptionSpec(str, 1, 256, nullable=True),  # one of /v1/checkpoints; null: the service's own
 }
 
@@ -249,7 +256,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if name not in OPTIONS:
             raise RequestError(f"options must be among {', '.join(OPTIONS)}, got {name!r:.80}", field="options")
-        checked[name] = OPTIONS[name].check(name, value.item() if isinstance(value, np.generic) else value)
+        checked[name] = OPTIONS[name].check(name, value)
     return checked
 
 

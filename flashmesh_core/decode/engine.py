@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -14,25 +14,28 @@ import torch
 from flashmesh_core.checkpoint import load_model
 from flashmesh_core.config import ModelConfig, preset
 from flashmesh_core.decode.grammar import Grammar, allowed_tokens
-from flashmesh_core.decode.sampling import MAX_SEED, choose, gumbel_noise
+from flashmesh_core.decode.sampling import choose, gumbel_noise
 from flashmesh_core.decode.source import Source, prepare_source
 from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins, dequantize
-from flashmesh_core.mesh.metrics import chamfer_distance, hausdorff_distance
+from flashmesh_core.mesh.metrics import chamfer_distance, has_area, hausdorff_distance
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.model.cache import CachedDecoder
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.prefix import Prefix
+from flashmesh_core.protocol import MAX_FACES, MAX_SEED, OPTIONS
 from flashmesh_core.slices import SliceCursor
 from flashmesh_core.tokenizer import bos_prefix
 
-MAX_FACES = 10_000
 DEFAULT_FACE_LIMIT = 2_000
 MEASURED_SAMPLES = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a generation can be asked for. Checked once, here; a ValueError names field, range and value."""
+    """What a generation can be asked for. Checked once, here, by protocol.OPTIONS; scalars of numpy are taken too.
+
+    A ValueError names field, range and value.
+    """
 
     faces: int | None = None  # wanted number of faces; None leaves it to the model
     seed: int = 0
@@ -44,29 +47,16 @@ class Options:
     surface_tolerance: int | None = None  # bins; None: 1 around a mesh, more around sparse points
 
     def __post_init__(self) -> None:
-        ranges: dict[str, tuple[float, float]] = {
-            "faces": (1, MAX_FACES), "seed": (0, MAX_SEED), "temperature": (0.0, 2.0),
-            "max_faces": (1, MAX_FACES), "surface_tolerance": (0, 64),
-        }  # fmt: skip
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if value is None and name not in ("seed", "temperature"):
-                continue
-            kinds = (int, float, np.integer, np.floating) if name == "temperature" else (int, np.integer)
-            if isinstance(value, bool) or not isinstance(value, kinds) or not low <= float(value) <= high:
-                raise ValueError(f"{name} must be in [{low}, {high}], got {value!r}")
-        for name in ("surface", "watertight"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
-        if self.manifold is not None and not isinstance(self.manifold, bool):
-            raise ValueError(f"manifold must be true, false or none, got {self.manifold!r}")
+        for option in fields(self):
+            value = OPTIONS[option.name].check(option.name, getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
 
     @property
     def face_limit(self) -> int:
         """The number of faces at which decoding ends."""
         if self.max_faces is not None:
-            return int(self.max_faces)
-        return DEFAULT_FACE_LIMIT if self.faces is None else min(MAX_FACES, int(self.faces) * 3 // 2 + 32)
+            return self.max_faces
+        return DEFAULT_FACE_LIMIT if self.faces is None else min(MAX_FACES, self.faces * 3 // 2 + 32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +157,8 @@ class Engine:
     ) -> Iterator[GenerationEvent]:
         """Generate one mesh and yield its faces as they are written, and last an event of kind "end".
 
-        `source`: surface samples (N, 3) with `normals` (N, 3) or None (estimated), or a Mesh. `options` are the fields of
-        `Options`. Raises ValueError for bad input before the first event. Setting `cancel` ends it within a pass.
+        `source`: surface samples (N, 3) with `normals` (N, 3) or None (estimated), or a Mesh. `options` are the fields
+        of `Options`. Raises ValueError for bad input before the first event. Setting `cancel` ends it within a pass.
         """
         checked = Options(**options)  # type: ignore[arg-type]
         prepared = self.prepare(source, normals, checked)
@@ -203,10 +193,9 @@ class Engine:
     ) -> list[GenerationResult]:
         """As `generate`, but every candidate's result, the best first."""
         checked = Options(**options)  # type: ignore[arg-type]
-        if isinstance(candidates, bool) or not isinstance(candidates, int) or not 1 <= candidates <= 16:
-            raise ValueError(f"candidates must be in [1, 16], got {candidates!r}")
+        count = OPTIONS["candidates"].check("candidates", candidates)
         prepared = self.prepare(source, normals, checked)
-        running = self._candidates(prepared, checked, candidates)
+        running = self._candidates(prepared, checked, count)
         for event in self._decode(prepared, checked, running, cancel):
             if on_event is not None:
                 on_event(event)
@@ -222,7 +211,7 @@ class Engine:
         for number in range(count):
             prefix = Prefix(self.config.num_bins)
             cursor = SliceCursor(source.context, prefix) if source.context is not None else None
-            made.append(_Candidate(number, prefix, cursor, (int(options.seed) + number) % (MAX_SEED + 1)))
+            made.append(_Candidate(number, prefix, cursor, (options.seed + number) % (MAX_SEED + 1)))
         return made
 
     @torch.inference_mode()
@@ -291,7 +280,7 @@ class Engine:
         if not allowed.any():
             return None
         noise = candidate.noise_at(position, len(logits)) if options.temperature > 0 else None
-        token = choose(logits, allowed, float(options.temperature), noise)
+        token = choose(logits, allowed, options.temperature, noise)
         return None if token == self.config.eos else token
 
     def _event(self, kind: str, source: Source, candidate: _Candidate, began: float) -> GenerationEvent:
@@ -315,7 +304,7 @@ class Engine:
         canonical = canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), size)
         unit = canonical.dequantize()
         chamfer = hausdorff = float("inf")
-        if len(canonical.faces):
+        if has_area(unit.vertices, unit.faces):  # a mesh of slivers may have none once it is on the grid
             rng = np.random.default_rng(0)
             made = sample_surface(unit.vertices, unit.faces, MEASURED_SAMPLES, rng).points
             pick = rng.choice(len(source.points), min(MEASURED_SAMPLES, len(source.points)), replace=False)

@@ -1,11 +1,15 @@
-"""Choosing tokens: greedy, or by the Gumbel maximum with noise that depends on (seed, position) alone (DESIGN section 7)."""
+"""Choosing tokens: greedy, or by the Gumbel maximum (DESIGN section 7).
+
+The noise depends on (seed, position) alone.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from flashmesh_core.protocol import MAX_SEED
+
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15))
-MAX_SEED = 2**32 - 1
 
 
 def _splitmix(x: np.ndarray) -> np.ndarray:

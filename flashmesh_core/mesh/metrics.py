@@ -105,7 +105,7 @@ def compare_meshes(source: Mesh, result: Mesh, *, samples: int = DEFAULT_SAMPLES
     source_rng, result_rng = (np.random.default_rng([int(seed), side]) for side in (0, 1))
     a = sample_surface(unit.apply(source_vertices), source_faces, samples, source_rng).points
     result_vertices, result_faces = _checked("result", result)
-    if not _has_area(unit.apply(result_vertices), result_faces):
+    if not has_area(unit.apply(result_vertices), result_faces):
         return MeshComparison(chamfer=float("inf"), hausdorff=float("inf"), bbox_iou=0.0)
     b = sample_surface(unit.apply(result_vertices), result_faces, samples, result_rng).points
     forth, back = _nearest_distances(a, b)
@@ -121,7 +121,8 @@ def _checked(name: str, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     return vertices, check_faces(f"{name}.faces", mesh.faces, len(vertices))
 
 
-def _has_area(vertices: np.ndarray, faces: np.ndarray) -> bool:
+def has_area(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether any triangle can be sampled; `vertices` (V, 3) in the unit box, `faces` (F, 3)."""
     a, b, c = vertices[faces.T] if len(faces) else np.zeros((3, 0, 3))
     return bool((np.abs(np.cross(b - a, c - a)) > _LEAST_AREA).any())
 

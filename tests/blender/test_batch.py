@@ -164,8 +164,8 @@ def test_one_object_that_fails_leaves_the_others(blender: Runner, sources: Path,
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (("--faces", 0), "argument --faces: must be an integer in [1, 100,000], got '0'"),
-        (("--temperature", "nan"), "argument --temperature: must be a number in [0, 10], got 'nan'"),
+        (("--faces", 0), "argument --faces: must be an integer in [1, 10,000], got '0'"),
+        (("--temperature", "nan"), "argument --temperature: must be a number in [0, 2], got 'nan'"),
         (("--format", "gltf"), "argument --format: invalid choice: 'gltf'"),
         (("--points", "many"), "argument --points: must be an integer in [16, 500,000], got 'many'"),
         (
@@ -174,7 +174,6 @@ def test_one_object_that_fails_leaves_the_others(blender: Runner, sources: Path,
         ),
         (("--engine", "http://127.0.0.1:9"), "no engine answers at http://127.0.0.1:9"),
         (("--checkpoint", "no-such-checkpoint"), "no-such-checkpoint"),
-        (("--checkpoint", "debug", "--temperature", 5), "temperature must be in [0.0, 2.0], got 5.0"),
     ],
 )
 def test_wrong_usage(blender: Runner, sources: Path, tmp_path: Path, wrong: tuple, message: str) -> None:
@@ -239,7 +238,7 @@ def test_a_signal_ends_the_engine_too(blender: Runner, sources: Path, tmp_path: 
         "--engine-python",
         python.path,
     )
-    arguments = (*arguments, "--checkpoint", "debug", "--points", 2048, "--faces", 2000, "--candidates", 64)
+    arguments = (*arguments, "--checkpoint", "debug", "--points", 2048, "--faces", 2000, "--candidates", 16)
     with log.open("wb") as stream:
         child = subprocess.Popen(
             blender.arguments(SCRIPT, *arguments), env=blender.environment(), stdout=stream, stderr=stream

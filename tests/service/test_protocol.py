@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from flashmesh_core import protocol
+from flashmesh_core.__main__ import main
+from flashmesh_core.decode.engine import Engine, Options
 from flashmesh_core.protocol import RequestError
 
 json_values = st.recursive(
@@ -49,9 +52,7 @@ def test_a_frame_round_trips(header: dict, given_arrays: dict) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(headers, arrays), max_size=4), st.integers(1, 7), st.integers(0, 10_000))
-def test_a_stream_of_frames_is_read_in_any_pieces_and_never_past_its_end(
-    frames: list, piece: int, cut: int
-) -> None:
+def test_a_stream_of_frames_is_read_in_any_pieces_and_never_past_its_end(frames: list, piece: int, cut: int) -> None:
     data = b"".join(protocol.encode_frame(*frame) for frame in frames)
     stream = io.BytesIO(data)
 
@@ -89,19 +90,17 @@ def test_garbage_is_refused_and_never_breaks_the_decoder(noise: bytes, header: d
 
 @settings(max_examples=30, deadline=None)
 @given(
-    npst.arrays(
-        np.float32, st.tuples(st.integers(16, 40), st.just(3)), elements=st.floats(-1e6, 1e6, width=32)
-    ),
+    npst.arrays(np.float32, st.tuples(st.integers(16, 40), st.just(3)), elements=st.floats(-1e6, 1e6, width=32)),
     st.booleans(),
     st.fixed_dictionaries(
         {},
         optional={
-            "faces": st.none() | st.integers(1, 100_000),
-            "seed": st.integers(0, 2**63 - 1),
-            "temperature": st.floats(0, 10),
+            "faces": st.none() | st.integers(1, 10_000),
+            "seed": st.integers(0, 2**32 - 1),
+            "temperature": st.floats(0, 2),
             "watertight": st.booleans(),
             "manifold": st.none() | st.booleans(),
-            "candidates": st.integers(1, 64),
+            "candidates": st.integers(1, 16),
         },
     ),
 )
@@ -120,15 +119,11 @@ def test_a_frame_is_laid_out_as_documented() -> None:
     """A golden frame: what a client in another language would have to write."""
     data = protocol.encode_frame({"kind": "faces"}, {"faces": np.array([[1.0, 2.0]], np.float32)})
     header = b'{"kind":"faces","arrays":[["faces","float32",[1,2]]]}'
-    assert data == struct.pack("<4sHHII", b"FMSH", 1, 0, len(header), 8) + header + struct.pack(
-        "<2f", 1.0, 2.0
-    )
+    assert data == struct.pack("<4sHHII", b"FMSH", 1, 0, len(header), 8) + header + struct.pack("<2f", 1.0, 2.0)
 
 
 def test_numbers_that_are_not_finite_become_null() -> None:
-    frame = protocol.decode_frame(
-        protocol.encode_frame({"chamfer": float("nan"), "list": [np.float32("inf"), 1.5]})
-    )
+    frame = protocol.decode_frame(protocol.encode_frame({"chamfer": float("nan"), "list": [np.float32("inf"), 1.5]}))
     assert frame.header == {"chamfer": None, "list": [None, 1.5]}
 
 
@@ -163,14 +158,16 @@ def test_a_broken_frame_is_refused_with_a_reason(data: bytes, said: str) -> None
 @pytest.mark.parametrize(
     ("options", "field", "said"),
     [
-        ({"faces": 0}, "faces", "faces must be an integer in [1, 100,000] or null, got 0"),
+        ({"faces": 0}, "faces", "faces must be an integer in [1, 10,000] or null, got 0"),
         ({"faces": 2.5}, "faces", "got 2.5"),
         ({"faces": True}, "faces", "got True"),
         ({"seed": None}, "seed", "seed must be an integer"),
-        ({"temperature": float("nan")}, "temperature", "a number in [0, 10], got nan"),
+        ({"temperature": float("nan")}, "temperature", "a number in [0, 2], got nan"),
         ({"temperature": "hot"}, "temperature", "got 'hot'"),
         ({"watertight": 1}, "watertight", "true or false, got 1"),
-        ({"candidates": 65}, "candidates", "[1, 64], got 65"),
+        ({"candidates": 17}, "candidates", "[1, 16], got 17"),
+        ({"max_faces": np.int64(10_001)}, "max_faces", "in [1, 10,000] or null, got 10001"),
+        ({"surface_tolerance": 1.5}, "surface_tolerance", "an integer in [0, 64] or null, got 1.5"),
         ({"checkpoint": ""}, "checkpoint", "1 to 256 characters"),
         ({"colour": 1}, "options", "options must be among faces, seed"),
     ],
@@ -179,6 +176,41 @@ def test_an_option_out_of_its_range_is_refused_by_name(options: dict, field: str
     with pytest.raises(RequestError) as caught:
         protocol.check_options(options)
     assert caught.value.field == field and said in caught.value.message
+
+
+@pytest.mark.parametrize("name", [option.name for option in fields(Options)])
+def test_the_engine_checks_by_the_same_table(name: str) -> None:
+    spec = protocol.OPTIONS[name]
+    ends = (False, True) if spec.kind is bool else (spec.low, spec.high)
+    for end in ends:
+        for value in (end, np.asarray(end)[()]):
+            taken = getattr(Options(**{name: value}), name)
+            assert taken == end and type(taken) is spec.kind
+    for wrong in (-1, 2**40, "1", [1]):
+        with pytest.raises(ValueError) as caught:
+            Options(**{name: wrong})
+        assert str(caught.value) == f"{name} must be {spec.describe()}, got {wrong!r}"
+    if spec.nullable:
+        assert getattr(Options(**{name: None}), name) is None
+    else:
+        with pytest.raises(ValueError, match=f"{name} must be .*, got None"):
+            Options(**{name: None})
+
+
+def test_every_option_but_two_is_the_engines() -> None:
+    assert protocol.OPTIONS.keys() - {option.name for option in fields(Options)} == {"candidates", "checkpoint"}
+
+
+@pytest.mark.parametrize("wrong", [0, 17, 1.0, True])
+def test_the_engine_checks_the_candidates_too(debug_engine: Engine, wrong: object) -> None:
+    with pytest.raises(ValueError, match=rf"candidates must be an integer in \[1, 16\], got {wrong}"):
+        debug_engine.generate(np.zeros((16, 3)), candidates=wrong)
+
+
+def test_the_command_line_checks_before_it_loads_anything(capsys: pytest.CaptureFixture) -> None:
+    arguments = ["generate", "no-such-file.obj", "-o", "out.obj", "--checkpoint", "no-such", "--faces", "0"]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == "error: faces must be an integer in [1, 10,000] or null, got 0\n"
 
 
 @pytest.mark.parametrize(
