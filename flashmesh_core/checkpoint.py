@@ -70,7 +70,7 @@ def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return ModelConfig.from_dict(data["model"])
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"checkpoint config {path} can't be read: {error}") from error
 
 
