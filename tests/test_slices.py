@@ -1,0 +1,184 @@
+"""Slice rows: the cursor equals the rows of a whole mesh, both follow their definition, the surface holds the truth."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from generated_meshes import shape
+
+from flashmesh_core.config import SLICE_ROWS
+from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, Normalization, canonicalize
+from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.mesh.store import MeshStore
+from flashmesh_core.mesh.surface import detect_corners
+from flashmesh_core.prefix import Prefix
+from flashmesh_core.slices import SliceCursor, SurfaceContext, mesh_rows
+from flashmesh_core.tokenizer import face_tokens
+from training.procedural.primitives import join, move
+
+ROW = {name: number for number, name in enumerate(SLICE_ROWS)}
+
+
+def in_context(mesh: Mesh, num_bins: int = 128, *, detect: bool = True) -> tuple[SurfaceContext, CanonicalMesh]:
+    """A mesh at `num_bins` and what samples tell of its surface; with its own vertices as corners unless `detect`."""
+    box = Normalization.of_points(mesh.vertices)
+    placed = Normalization(box.center, box.scale * 1.02)
+    unit = placed.apply(mesh.vertices)
+    samples = sample_surface(unit, mesh.faces, 8192, np.random.default_rng(0))
+    points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
+    corners = detect_corners(points, normals).positions if detect else unit
+    context = SurfaceContext.of_samples(points, normals, corners, num_bins)
+    return context, canonicalize(mesh.vertices, mesh.faces, num_bins, placed)
+
+
+@cache
+def procedural(seed: int, max_faces: int = 150) -> tuple[SurfaceContext, CanonicalMesh, np.ndarray]:
+    context, mesh = in_context(shape(seed, max_faces))
+    return context, mesh, mesh_rows(context, mesh, 0, len(mesh.faces))
+
+
+def assert_cursor_equals(rows: np.ndarray, context: SurfaceContext, mesh: CanonicalMesh, every: int = 1) -> None:
+    """The cursor's rows at every `every`-th face and after the last token equal `rows` of the whole mesh."""
+    prefix = Prefix(mesh.num_bins)
+    cursor = SliceCursor(context, prefix)
+    for n, token in enumerate(face_tokens(mesh).reshape(-1).tolist()):
+        if n // 9 % every == 0:
+            np.testing.assert_array_equal(cursor.rows(), rows[n], err_msg=f"token {n}")
+        prefix.push(token)
+    np.testing.assert_array_equal(cursor.rows(), rows[-1], err_msg="the token that follows")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_cursor_equals_the_rows_of_a_procedural_shape(seed: int) -> None:
+    context, mesh, rows = procedural(seed, 100)
+    assert rows.shape == (9 * len(mesh.faces) + 1, len(SLICE_ROWS), 128)
+    assert_cursor_equals(rows, context, mesh)
+
+
+@pytest.mark.parametrize("num_bins", [16, 300])
+def test_the_cursor_equals_the_rows_at_other_bin_counts(num_bins: int) -> None:
+    context, mesh = in_context(shape(3, 60), num_bins)
+    assert_cursor_equals(mesh_rows(context, mesh, 0, len(mesh.faces)), context, mesh)
+
+
+def test_the_cursor_equals_the_rows_where_support_is_bounded() -> None:
+    """More vertices than are tested for support."""
+    context, mesh = in_context(join(*(move(shape(seed, 2000), 2.0 * n) for n, seed in enumerate((4, 13, 41)))))
+    assert len(mesh.vertices) > 192
+    assert_cursor_equals(mesh_rows(context, mesh, 0, len(mesh.faces)), context, mesh, every=29)
+
+
+@pytest.mark.data
+def test_the_cursor_equals_the_rows_of_artist_meshes(test_split: MeshStore) -> None:
+    small = [n for n, faces in enumerate(test_split.faces) if len(faces) <= 100][::8]
+    assert len(small) >= 5
+    for number in small:
+        context, mesh = in_context(Mesh(test_split.vertices[number], test_split.faces[number]))
+        rows = mesh_rows(context, mesh, 0, len(mesh.faces))
+        assert_cursor_equals(rows, context, mesh, every=4)
+
+
+@pytest.mark.data
+def test_the_cursor_equals_the_rows_of_large_artist_meshes(test_split: MeshStore) -> None:
+    large = [n for n, faces in enumerate(test_split.faces) if 600 <= len(faces) <= 1000][:3]
+    for number in large:
+        context, mesh = in_context(Mesh(test_split.vertices[number], test_split.faces[number]))
+        rows = mesh_rows(context, mesh, 0, len(mesh.faces))
+        assert_cursor_equals(rows, context, mesh, every=len(mesh.faces) // 20)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_from_a_start_are_a_part_of_the_whole(seed: int) -> None:
+    context, mesh, rows = procedural(seed)
+    count = len(mesh.faces)
+    for start, stop in ((0, 1), (1, count), (count // 3, 2 * count // 3), (count - 1, count), (count, count)):
+        part = mesh_rows(context, mesh, start, stop)
+        np.testing.assert_array_equal(part, rows[9 * start : 9 * stop + 1])
+
+
+def named_by_definition(context: SurfaceContext, prefix: Prefix) -> dict[str, set[int]]:
+    """The keys that the history rows may name for the vertex begun, one by one."""
+    table, begun = prefix.table, [prefix.key(slot) for slot in range(prefix.slot)]
+    corners = set(context.corner_keys.tolist())
+    strong: list[int]
+    weak: list[int]
+    banned: set[int] = set()
+    if not begun:
+        upwards = [v for v in table.open_vertices if v >= prefix.last_face[0]]
+        strong, weak = upwards[:1], upwards[1:4]
+    elif len(begun) == 1:
+        (strong, weak), banned = table.v1_candidates(*begun), table.v1_banned(*begun)
+    else:
+        (strong, weak), banned = table.v2_candidates(*begun), table.v2_banned(*begun)
+    sets = {
+        "open": set(table.open_vertices) - banned, "strong": set(strong), "weak": set(weak),
+        "corner": corners, "seen": set(table.degree) - banned,
+    }  # fmt: skip
+    taken = set(begun[1:])
+    return {name: {v for v in keys if v >= prefix.lowest() and v not in taken} for name, keys in sets.items()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_follow_from_the_table_and_the_grids(seed: int) -> None:
+    context, mesh, rows = procedural(seed, 60)
+    prefix = Prefix(mesh.num_bins)
+    for n, token in enumerate([*face_tokens(mesh).reshape(-1).tolist(), 0]):
+        partial = prefix.partial
+        for name, keys in named_by_definition(context, prefix).items():
+            places = [prefix.coordinates(key) for key in keys]
+            agree = {p[len(partial)] for p in places if list(p[: len(partial)]) == partial}
+            assert set(np.flatnonzero(rows[n, ROW[name]]).tolist()) == agree, (n, name)
+        for name, grid in (("surface", context.grid), ("crease", context.crease)):
+            look_up = (grid.row_z, grid.row_y, grid.row_x)[len(partial)]
+            np.testing.assert_array_equal(rows[n, ROW[name]], look_up(*partial))
+        prefix.push(token)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_supported_rows_are_parts_of_the_corner_and_seen_rows(seed: int) -> None:
+    rows = procedural(seed)[2]
+    assert not (rows[:, ROW["supported_corner"]] & ~rows[:, ROW["corner"]]).any()
+    assert not (rows[:, ROW["supported_seen"]] & ~rows[:, ROW["seen"]]).any()
+    assert rows[:, ROW["supported_seen"]].any()
+    assert rows[:, ROW["supported_corner"]].any()
+
+
+def share_of_truth(rows: np.ndarray, mesh: CanonicalMesh, name: str) -> float:
+    """How often the true next token's bit is set."""
+    tokens = face_tokens(mesh).reshape(-1)
+    return float(rows[np.arange(len(tokens)), ROW[name], tokens].mean())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_surface_row_holds_every_true_token(seed: int) -> None:
+    context, mesh = in_context(shape(seed, 120), detect=False)
+    assert share_of_truth(mesh_rows(context, mesh, 0, len(mesh.faces)), mesh, "surface") == 1.0
+
+
+def test_detected_corners_hold_nearly_every_true_token() -> None:
+    shares = [share_of_truth(rows, mesh, "surface") for _, mesh, rows in (procedural(seed) for seed in range(6))]
+    assert np.mean(shares) > 0.98
+
+
+@pytest.mark.data
+def test_the_surface_row_holds_the_tokens_of_artist_meshes(test_split: MeshStore) -> None:
+    meshes = [(v, f) for v, f in zip(test_split.vertices, test_split.faces, strict=True) if len(f) < 200][::10]
+    for vertices, faces in meshes:
+        context, mesh = in_context(Mesh(vertices, faces), detect=False)
+        assert share_of_truth(mesh_rows(context, mesh, 0, len(mesh.faces)), mesh, "surface") == 1.0
+
+
+def test_a_surface_without_corners_has_rows_all_the_same() -> None:
+    """A cloud in which no corner is found: the universe is empty at the first token."""
+    rng = np.random.default_rng(0)
+    normals = rng.normal(size=(500, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    context = SurfaceContext.of_samples(normals * 0.49, normals, np.zeros((0, 3)), 32)
+    prefix = Prefix(32)
+    cursor = SliceCursor(context, prefix)
+    for token in (2, 15, 15, 2, 15, 17, 2, 17, 15):
+        assert cursor.rows().shape == (len(SLICE_ROWS), 32)
+        prefix.push(token)
+    assert cursor.rows()[ROW["open"], 2] == 1
