@@ -36,8 +36,8 @@ from batch_report import Job, Report, plan_jobs, write_atomically  # noqa: E402
 from mesh_files import SourceObject  # noqa: E402
 
 from flashmesh_core import protocol  # noqa: E402
-from flashmesh_core.mesh.half_edge import build_half_edges, degenerate_faces  # noqa: E402
 from flashmesh_core.mesh.sampling import sample_surface  # noqa: E402
+from flashmesh_core.mesh.topology import is_manifold  # noqa: E402
 
 ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight")
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -150,17 +150,6 @@ def wanted_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None and value is not False}
 
 
-def is_manifold(vertices: np.ndarray, faces: np.ndarray) -> bool:
-    """Whether at most two faces meet at an edge, and opposite ways; samples alone cannot tell the engine.
-
-    Vertices at one place are one vertex: importers split them where normals or texture coordinates differ.
-    """
-    _, welded = np.unique(vertices, axis=0, return_inverse=True)
-    faces = welded.reshape(-1)[faces]
-    faces = faces[~degenerate_faces(faces)]
-    return not build_half_edges(faces, len(vertices)).edge_is_nonmanifold.any()
-
-
 def generate_object(engine: Engine, source: SourceObject, options: argparse.Namespace) -> dict[str, Any]:
     """The figures of one object, its `vertices` (V, 3) in world space and its `face_indices` (F, 3)."""
     if source.error is not None:
@@ -169,7 +158,8 @@ def generate_object(engine: Engine, source: SourceObject, options: argparse.Name
     center = (source.vertices.min(axis=0) + source.vertices.max(axis=0)) / 2.0
     rng = np.random.default_rng(options.seed or 0)
     samples = sample_surface(source.vertices - center, source.faces, options.points, rng)
-    wanted = {**wanted_options(options), "manifold": is_manifold(source.vertices, source.faces)}
+    manifold = is_manifold(source.vertices, source.faces)  # samples alone cannot tell the engine
+    wanted = {**wanted_options(options), "manifold": manifold}
     result = engine.generate(samples.points, samples.normals, **wanted)
     vertices, faces = np.asarray(result["vertices"], dtype=np.float64), np.asarray(result["face_indices"])
     if result["end_reason"] == "cancelled":

@@ -8,9 +8,9 @@ import numpy as np
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
-from flashmesh_core.mesh.half_edge import build_half_edges
 from flashmesh_core.mesh.sampling import estimate_normals, sample_surface
 from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance, detect_corners
+from flashmesh_core.mesh.topology import is_manifold
 from flashmesh_core.slices import SurfaceContext
 
 SURFACE_POINTS = 16_384  # samples that corners, creases and slices are made from, as in training
@@ -30,7 +30,7 @@ class Source:
     channels: np.ndarray
     context: SurfaceContext | None
     mask_grid: SurfaceGrid
-    is_manifold: bool
+    is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
 
 
 def prepare_source(
@@ -48,7 +48,7 @@ def prepare_source(
     Raises ValueError for wrong shapes, non-finite values, and N outside [16, 2,000,000].
     """
     rng = np.random.default_rng(seed)
-    is_manifold = True
+    manifold = True
     mesh: tuple[np.ndarray, np.ndarray] | None = None
     if isinstance(source, Mesh):
         vertices = check_points("source vertices", source.vertices, minimum=3)
@@ -58,7 +58,7 @@ def prepare_source(
         surface = sample_surface(vertices, faces, SURFACE_POINTS, rng)
         points, normals = surface.points.astype(np.float64), surface.normals
         mesh = (vertices, faces)
-        is_manifold = not build_half_edges(faces, len(vertices)).is_nonmanifold.any()
+        manifold = is_manifold(vertices, faces)
     else:
         points = check_points("points", source, minimum=MIN_POINTS)
         if len(points) > MAX_POINTS:
@@ -81,7 +81,7 @@ def prepare_source(
         context = SurfaceContext.of_samples(unit, normals, corners, config.num_bins, feature_tolerance)
     read = rng.choice(len(unit), config.num_points, replace=len(unit) < config.num_points)
     channels = np.concatenate([unit[read], normals[read], np.ones((len(read), 1))], axis=1)
-    return Source(normalization, unit, channels.astype(np.float32), context, grid, is_manifold)
+    return Source(normalization, unit, channels.astype(np.float32), context, grid, manifold)
 
 
 def _thin(points: np.ndarray, normals: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .canonical import check_faces, check_points
 from .half_edge import HalfEdges, build_half_edges, degenerate_faces
+from .io import weld
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,16 @@ def topology_report(vertices: np.ndarray, faces: np.ndarray) -> TopologyReport:
         flipped_edge_ratio=_ratio(half_edges.edge_is_flipped),
         n_flipped_faces=int(flipped.sum()),
     )
+
+
+def is_manifold(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether at most two faces meet at an edge, and opposite ways; `vertices` (V, 3), `faces` (F, 3).
+
+    Vertices at exactly one place are one vertex: files and importers split them where normals or texture
+    coordinates differ. Faces that then name a vertex twice do not count.
+    """
+    welded = weld(vertices, faces)
+    return not build_half_edges(welded.faces, len(welded.vertices)).edge_is_nonmanifold.any()
 
 
 def _ratio(mask: np.ndarray) -> float:

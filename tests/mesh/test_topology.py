@@ -15,9 +15,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from flashmesh_core.mesh.half_edge import build_half_edges
-from flashmesh_core.mesh.topology import component_labels, flipped_faces, topology_report
+from flashmesh_core.mesh.topology import component_labels, flipped_faces, is_manifold, topology_report
 
-from .shapes import box, join, moebius, shared_data, sheet, torus
+from .shapes import Arrays, box, join, moebius, shared_data, sheet, torus
 
 
 def test_a_cube_is_clean() -> None:
@@ -68,6 +68,25 @@ def test_a_flipped_edge_ratio_by_hand() -> None:
     assert report.flipped_edge_ratio == pytest.approx(1 / 5)
     assert report.boundary_edge_ratio == pytest.approx(4 / 5)
     assert report.n_flipped_faces == 1 and report.nonmanifold_edge_ratio == 0.0
+
+
+@pytest.mark.parametrize(
+    ("mesh", "manifold"),
+    [
+        (box(), True),
+        (sheet(2, 3), True),
+        (join(box(), torus()), True),
+        ((box()[0], box()[1][[0, 0, 1]]), False),  # a face twice
+        ((np.eye(4, 3), np.array([[0, 1, 2], [1, 2, 3]])), False),  # windings disagree
+        ((np.eye(5, 3) - np.eye(5, 3, -2), np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4]])), False),  # a fin
+    ],
+)
+def test_splitting_vertices_makes_no_difference_to_being_manifold(mesh: Arrays, manifold: bool) -> None:
+    vertices, faces = mesh
+    soup = vertices[faces].reshape(-1, 3), np.arange(3 * len(faces)).reshape(-1, 3)
+    degenerate = vertices, np.concatenate([faces, [[0, 1, 1]]])
+    for form in (mesh, soup, degenerate):
+        assert is_manifold(*form) is manifold
 
 
 def test_a_fin_is_nonmanifold() -> None:
@@ -127,9 +146,7 @@ def test_reversing_the_named_faces_always_repairs_what_can_be(faces: np.ndarray,
     assert topology_report(vertices, faces).n_flipped_faces == flipped.sum()
 
 
-@pytest.mark.parametrize(
-    "mesh", [box(), sheet(3, 4), torus(), moebius()], ids=["box", "sheet", "torus", "moebius"]
-)
+@pytest.mark.parametrize("mesh", [box(), sheet(3, 4), torus(), moebius()], ids=["box", "sheet", "torus", "moebius"])
 def test_watertight_agrees_with_trimesh(mesh: tuple[np.ndarray, np.ndarray]) -> None:
     report = topology_report(*mesh)
     other = trimesh.Trimesh(*mesh, process=False)
@@ -150,9 +167,7 @@ def test_real_meshes_agree_with_their_index() -> None:
     assert len(rows) > 200
     for row in rows:
         i = int(row["idx"])
-        report = topology_report(
-            vertices[v_at[i] : v_at[i + 1]], faces[f_at[i] : f_at[i + 1]].astype(np.int64)
-        )
+        report = topology_report(vertices[v_at[i] : v_at[i + 1]], faces[f_at[i] : f_at[i + 1]].astype(np.int64))
         assert report.n_faces == int(row["n_faces"]) and report.n_vertices == int(row["n_verts"])
         assert report.is_watertight == bool(int(row["is_watertight"])), row["id"]
         assert report.nonmanifold_edge_ratio == pytest.approx(float(row["nonmanifold_edge_ratio"]), abs=1e-3)
