@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.metrics import compare_meshes
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.topology import topology_report
+from flashmesh_core.picture import Cell
 
 
 def choose_meshes(store: MeshStore, max_faces: int | None, limit: int | None) -> list[int]:
@@ -37,7 +39,7 @@ def evaluate(
     candidates: int = 1,
     ask_faces: bool = True,
     on_row: Callable[[dict[str, object], Mesh, GenerationResult], None] | None = None,
-    **options: object,
+    **options: Any,
 ) -> dict[str, object]:
     """Generate every chosen mesh again from its surface and measure (metrics.py). Returns the report.
 
@@ -89,7 +91,7 @@ class Pictures:
 
     def __init__(self, folder: Path, per_page: int = 8, stem: str = "page") -> None:
         self.folder, self.per_page, self.stem = folder, per_page, stem
-        self.cells: list[list[object]] = []
+        self.cells: list[list[Cell]] = []
         self.page = 0
         folder.mkdir(parents=True, exist_ok=True)
 

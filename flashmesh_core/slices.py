@@ -233,7 +233,7 @@ def rows_of_items(
 
 
 def mesh_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, stop: int) -> np.ndarray:
-    """The slice rows of every token of faces start..stop-1 and of the token that follows, (9 * faces + 1, R, Q) uint8."""
+    """Slice rows of every token of faces start..stop-1 and of the token after, (9 * faces + 1, R, Q) uint8."""
     universe = Universe.of_keys(context.corner_keys, vertex_keys(mesh.vertices, mesh.num_bins), context.num_bins)
     items = mesh_items(mesh, universe, start, stop)
     masks = item_masks(context, universe, items)

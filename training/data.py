@@ -38,8 +38,8 @@ class DataConfig:
     procedural: float = 0.15  # share of procedural shapes beside a data set
     augment: bool = True
     batch_tokens: int = 4608  # tokens of a micro-batch
-    lengths: tuple[int, ...] = (576, 1152, 2304)  # padded lengths, in tokens; multiples of 9
-    length_weights: tuple[float, ...] = (0.2, 0.35, 0.45)  # share of the micro-batches of each length
+    lengths: tuple[int, ...] = (576, 1152, 2304, 2304)  # padded, by mesh size; the last takes all larger
+    length_weights: tuple[float, ...] = (0.2, 0.35, 0.25, 0.2)  # share of the micro-batches of each group
     corner_dropout: float = 0.1  # chance that a sample shows no corners at all
 
     def __post_init__(self) -> None:
@@ -96,9 +96,7 @@ class MeshBatches(Dataset):
             counts = np.array([len(faces) for faces in store.faces])
             edges = [0, *(length // TOKENS_PER_FACE - 1 for length in data.lengths)]
             edges[-1] = MAX_FACES
-            self.groups = [
-                np.flatnonzero((counts > low) & (counts <= high)) for low, high in pairwise(edges)
-            ]
+            self.groups = [np.flatnonzero((counts > low) & (counts <= high)) for low, high in pairwise(edges)]
 
     def __len__(self) -> int:
         return 1 << 40

@@ -22,8 +22,8 @@ def orthogonalize(update_PRC: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised, for parameters of two axes and for stacks of matrices of three.
 
-    torch.optim.Muon takes single matrices only; the draft heads keep theirs stacked, and equal shapes are orthogonalised in
-    one batch here, which is what makes the step cheap at small widths.
+    torch.optim.Muon takes single matrices only; the draft heads keep theirs stacked, and equal shapes are
+    orthogonalised in one batch here, which is what makes the step cheap at small widths.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
 def make_optimizers(
     model: nn.Module, name: str, lr: float, muon_lr: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    """`adam`: Adam (0.9, 0.99) for everything, as in the paper (Sec. 10); `muon`: Muon for hidden matrices, Adam else."""
+    """`adam`: Adam (0.9, 0.99) as in the paper (Sec. 10); `muon`: Muon for hidden matrices, Adam for the rest."""
     if name not in ("adam", "muon"):
         raise ValueError(f"optimizer must be 'adam' or 'muon', got {name!r}")
     matrices, rest = [], []

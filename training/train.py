@@ -212,7 +212,7 @@ def validate(trainer: Trainer, batches: list[dict[str, torch.Tensor]]) -> dict[s
 
 
 def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
-    """Greedy results of four validation meshes (or procedural shapes) of the averaged weights, as a picture in `out`."""
+    """A picture in `out`: greedy results of the averaged weights for four validation meshes or procedural shapes."""
     from flashmesh_core.decode.engine import Engine
     from flashmesh_core.evaluation import Pictures
     from flashmesh_core.mesh.canonical import Mesh

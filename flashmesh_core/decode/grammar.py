@@ -2,13 +2,14 @@
 
 Order: faces strictly increase, v1 and v2 lie above v0, v1 differs from v2, EOS only at a face start. Surface: a
 vertex lies within a tolerance of the input surface. Manifold: a directed edge is used once. Closure: v0 may not pass
-the lowest vertex with an open half-edge, and the mesh may not end while it has one. Every mask looks ahead within
-its vertex, so that a coordinate is allowed only if the vertex can be finished.
+the lowest vertex with an open half-edge, and the mesh may not end while it has one. Every mask looks ahead, so
+that a coordinate is allowed only if its vertex can be finished; order and surface also let the face be finished.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -25,21 +26,33 @@ class Grammar:
     manifold: bool = False
     closure: bool = False
 
+    @cached_property
+    def top_keys(self) -> tuple[int, int, int]:
+        """The three highest keys that a vertex may have, the highest first."""
+        size = self.num_bins
+        if self.surface is None:
+            return size**3 - 1, size**3 - 2, size**3 - 3
+        found: list[int] = []
+        for z in np.flatnonzero(self.surface.row_z())[::-1]:
+            for y in np.flatnonzero(self.surface.row_y(z))[::-1]:
+                found += [int((z * size + y) * size + x) for x in np.flatnonzero(self.surface.row_x(z, y))[::-1][:3]]
+                if len(found) >= 3:
+                    return found[0], found[1], found[2]
+        raise ValueError(f"the surface must hold at least 3 places for vertices, got {len(found)}")
+
 
 def allowed_tokens(grammar: Grammar, prefix: Prefix) -> np.ndarray:
     """The tokens that may follow the prefix, (num_bins + 1,) bool, the last one EOS.
 
-    Where the optional masks leave a vertex no place, they are dropped one after the other: closure, manifold,
-    surface. All False means that even the order leaves none: the face begun can't be finished.
+    Where closure, then manifold leave a vertex no place, they are dropped for it. Order and surface never are: they look
+    ahead over the whole face. All False: the face begun can't be finished (a prefix that these masks did not make).
     """
     at_face_start = not prefix.begun
     relaxed = [grammar]
     if grammar.closure:
-        relaxed.append(_without(relaxed[-1], closure=False))
+        relaxed.append(replace(relaxed[-1], closure=False))
     if grammar.manifold and not at_face_start:
-        relaxed.append(_without(relaxed[-1], manifold=False))
-    if grammar.surface is not None and not at_face_start:
-        relaxed.append(_without(relaxed[-1], surface=None))
+        relaxed.append(replace(relaxed[-1], manifold=False))
     allowed = np.zeros(grammar.num_bins + 1, dtype=bool)
     for attempt in relaxed:
         allowed[:-1] = _allowed_bins(attempt, prefix)
@@ -50,22 +63,26 @@ def allowed_tokens(grammar: Grammar, prefix: Prefix) -> np.ndarray:
     return allowed
 
 
-def _without(grammar: Grammar, **changes: object) -> Grammar:
-    from dataclasses import replace
-
-    return replace(grammar, **changes)  # type: ignore[arg-type]
-
-
 def _bounds(grammar: Grammar, prefix: Prefix) -> tuple[int, int]:
-    """The lowest and the highest key that the vertex begun may have."""
-    bins = grammar.num_bins
-    highest = bins**3 - 1
+    """The lowest and the highest key that the vertex begun may have, so that order and surface let the face be finished.
+
+    v0 needs two places above it; where v0 (and v1) repeat the last face's, v1 (and v2) need a place above the last ones.
+    """
+    first, second, third = grammar.top_keys
+    p0, p1, p2 = prefix.last_face
+    lowest = prefix.lowest()
     if prefix.slot == 0:
-        highest -= 2  # v1 and v2 must find a place above
+        exhausted = p1 >= first and p2 >= second
+        if lowest == p0 and exhausted:
+            lowest += 1
+        highest = third
         if grammar.closure:
-            lowest_open = prefix.table.lowest_open(max(prefix.last_face[0], 0))
+            lowest_open = prefix.table.lowest_open(max(p0, 0))
             highest = highest if lowest_open is None else min(highest, lowest_open)
-    return prefix.lowest(), highest
+        return lowest, highest
+    if prefix.slot == 1 and lowest == p1 and prefix.key(0) == p0 and p2 >= (second if p1 >= first else first):
+        lowest += 1
+    return lowest, first
 
 
 def _banned(grammar: Grammar, prefix: Prefix, lowest: int, highest: int) -> list[int]:

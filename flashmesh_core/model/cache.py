@@ -1,8 +1,8 @@
 """Decoding with caches: any chunk of tokens in, their logits out, and roll-back by length (DESIGN section 8).
 
 Keys and values stand in static buffers per level; a length says how much of them is valid, so rejecting is not
-advancing. The inputs of each shortening and the upsampled states stand in buffers too, addressed by absolute position, so a
-rolled-back group is computed anew from them. Buffers roll once more than `window` positions are behind.
+advancing. The inputs of each shortening and the upsampled states stand in buffers too, addressed by absolute
+position, so a rolled-back group is computed anew from them. Buffers roll once more than `window` positions are behind.
 """
 
 from __future__ import annotations

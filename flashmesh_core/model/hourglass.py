@@ -7,6 +7,7 @@ Suffixes: B batch, N coordinate positions, V vertices, F faces, D width, C class
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,16 @@ class LevelStates:
 def serve(upsampled_BTD: Tensor, length: int) -> Tensor:
     """Shift upsampled states so that group g's three serve positions 3g + 2 to 3g + 4; cut to `length`."""
     return F.pad(upsampled_BTD, (0, 0, 2, 0))[:, :length]
+
+
+def smooth_embedding(num_bins: int, dim: int) -> Tensor:
+    """Sines and cosines of the bin at `dim` / 2 frequencies, a quarter turn to half the bins over the range, (bins, dim).
+
+    Bins that lie near each other begin near each other, so that distances need not be learned bin by bin.
+    """
+    turns = torch.logspace(math.log2(0.25), math.log2(num_bins / 2), dim // 2, base=2.0)
+    angle = 2.0 * math.pi * turns * (torch.arange(num_bins)[:, None] + 0.5) / num_bins
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 class Hourglass(nn.Module):
@@ -66,26 +77,31 @@ class Hourglass(nn.Module):
         rows = len(config.slice_rows)
         if rows:
             self.slices = nn.Parameter(torch.empty(TOKENS_PER_FACE, rows * config.num_bins, dim))
-            self.copy_gates = nn.Linear(dim, rows)
+            self.copy_gates = nn.Linear(dim, 2 * rows)
         self.out_norm = RMSNorm(dim)
         self.head = nn.Linear(dim, config.num_classes, bias=False)
         self.drafts = DraftHeads(config)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Normal weights of std 1/sqrt(width); what ends a residual branch, a third of that."""
+        """Normal weights of std 1/sqrt(width), what ends a residual branch a third of that; smooth bin embeddings."""
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
                 if name.endswith("bias"):
                     nn.init.zeros_(parameter)
                 continue
-            if "embed" in name or "latents" in name or name == "slices":
+            if "latents" in name or name == "slices":
                 std = 0.02
+            elif "embed" in name:
+                std = 0.5
             else:
                 std = parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else parameter.shape[-2] ** -0.5
-                if name.endswith(("out.weight", "down.weight", "linear", "ffn_out", "_out")):
+                if name.endswith(("out.weight", "down.weight", "head.weight", "linear", "ffn_out", "_out")):
                     std /= 3.0
             nn.init.normal_(parameter, std=std, generator=generator)
+        if self.embed.weight.device.type != "meta":
+            with torch.no_grad():
+                self.embed.weight[: self.config.num_bins] = smooth_embedding(self.config.num_bins, self.config.dim)
 
     def embed_tokens(self, tokens_BN: Tensor, slots_N: Tensor) -> Tensor:
         """Token and slot embeddings, (B, N, D)."""
@@ -108,12 +124,14 @@ class Hourglass(nn.Module):
         return torch.bmm(flat.transpose(0, 1), weight).transpose(0, 1)
 
     def logits(self, state_BND: Tensor, rows_BNRQ: Tensor | None) -> Tensor:
-        """Logits of the next token, float32; the copy gates add each slice row straight to its bins."""
+        """Logits of the next token, float32; the copy gates add each slice row, and its lowest bin, straight to the bins."""
         state = self.out_norm(state_BND)
         logits = self.head(state).float()
         if rows_BNRQ is not None:
-            gates = self.copy_gates(state)
-            bins = torch.matmul(gates.unsqueeze(-2), rows_BNRQ.to(gates.dtype)).squeeze(-2)
+            rows = rows_BNRQ.to(state.dtype)
+            lowest = rows * (rows.cumsum(dim=-1) <= 1)  # of each set only the first place in the order
+            gates = self.copy_gates(state).unsqueeze(-1)
+            bins = (gates * torch.cat([rows, lowest], dim=-2)).sum(dim=-2)
             logits = logits + F.pad(bins.float(), (0, 1))
         return logits
 
