@@ -278,10 +278,11 @@ def _watch_stdin(service: Service) -> None:
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         sys.stderr.write("note: --watch-stdin has no effect, stdin is not a pipe\n")
         return
+    pipe = _take_stdin()
 
     def watch() -> None:
         try:
-            while os.read(0, 4096):  # not sys.stdin: its lock would be held while the interpreter ends
+            while os.read(pipe, 4096):  # not sys.stdin: its lock would be held while the interpreter ends
                 pass
         except OSError:
             pass
@@ -290,3 +291,15 @@ def _watch_stdin(service: Service) -> None:
         os._exit(0)  # only reached if the clean end did not come
 
     threading.Thread(target=watch, name="flashmesh-stdin", daemon=True).start()
+
+
+def _take_stdin() -> int:
+    """Moves stdin to the descriptor returned, with the null device in its place.
+
+    On Windows a library that looks at stdin while it is loaded, as those of torch and scipy do, would hang as long
+    as another thread reads from it (numpy/numpy#24290, python/cpython#78961).
+    """
+    pipe, null = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return pipe
