@@ -263,10 +263,7 @@ class EngineWorker:
         self._state = "loading"
         generation.enter("loading", checkpoint=checkpoint)
         self._drop_engine()
-        try:
-            engine = self._factory(checkpoint, self.device)
-        except FileNotFoundError as error:
-            raise RequestError(f"checkpoint cannot be loaded: {error}", field="checkpoint") from error
+        engine = self._factory(checkpoint, self.device)
         with self._changed:
             self._engine, self._loaded = engine, checkpoint
 
