@@ -1,4 +1,4 @@
-"""A real service on a loopback port, in a thread, around the deterministic engine."""
+"""A real service on a loopback port, in a thread, around the real engine with small random or hand-made weights."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import torch
 
+from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.client import EngineClient
-from flashmesh_core.server import Service, listen
-from flashmesh_core.worker import EngineWorker
-
-from .engine_double import make_engine
+from flashmesh_core.decode.engine import Engine
+from flashmesh_core.server import Service, listen, load_engine
+from flashmesh_core.worker import EngineFactory, EngineWorker
 
 TOKEN = "token-of-the-tests"
-DEADLINE = 10.0  # seconds after which a test that waits for something gives up
+DEADLINE = 30.0  # seconds after which a test that waits for something gives up
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline: float = DEADLINE) -> float:
@@ -41,17 +42,11 @@ def fastest(measure: Callable[[], float], bound: float, attempts: int = 3) -> fl
 class RunningService:
     """A Service in a thread, with the client and the worker that belong to it."""
 
-    def __init__(
-        self, *, queue_limit: int = 8, idle_unload: float | None = None, checkpoint: str = "one"
-    ) -> None:
-        self.worker = EngineWorker(
-            make_engine, checkpoint=checkpoint, queue_limit=queue_limit, idle_unload=idle_unload
-        )
+    def __init__(self, checkpoint: str = "debug", *, factory: EngineFactory = load_engine, **options: object) -> None:
+        self.worker = EngineWorker(factory, checkpoint=checkpoint, **options)
         self.service = Service(self.worker, listen("127.0.0.1", 0), token=TOKEN, body_idle_seconds=0.3)
         ready = threading.Event()
-        self.thread = threading.Thread(
-            target=self.service.run, args=(lambda service: ready.set(),), daemon=True
-        )
+        self.thread = threading.Thread(target=self.service.run, args=(lambda service: ready.set(),), daemon=True)
         self.thread.start()
         assert ready.wait(DEADLINE)
         self.address = self.service.address
@@ -67,9 +62,27 @@ class RunningService:
         assert not self.thread.is_alive()
 
 
+@pytest.fixture(scope="session")
+def endless(debug_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A checkpoint that always takes the lowest token it may: it ends at the face limit, minutes from its start.
+
+    One channel of the state outweighs all others, and the logits fall along it from token to token.
+    """
+    folder = tmp_path_factory.mktemp("checkpoints") / "endless"
+    model = Engine.random("debug").model
+    with torch.no_grad():
+        model.embed.weight[:, 0] = 1000.0
+        model.head.weight.zero_()
+        model.head.weight[:, 0] = -10.0 * torch.arange(model.config.num_classes)
+        model.copy_gates.weight.zero_()
+    save_checkpoint(folder, model)
+    return str(folder)
+
+
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningService]:
-    service = RunningService()
+def running(endless: str) -> Iterator[RunningService]:
+    """A service whose generations end by themselves only at `max_faces`."""
+    service = RunningService(endless)
     yield service
     service.stop()
 
@@ -78,8 +91,8 @@ def running() -> Iterator[RunningService]:
 def make_service() -> Iterator[Callable[..., RunningService]]:
     services: list[RunningService] = []
 
-    def make(**options: object) -> RunningService:
-        services.append(RunningService(**options))
+    def make(*arguments: str, **options: object) -> RunningService:
+        services.append(RunningService(*arguments, **options))
         return services[-1]
 
     yield make
@@ -89,6 +102,6 @@ def make_service() -> Iterator[Callable[..., RunningService]]:
 
 @pytest.fixture(scope="session")
 def points() -> np.ndarray:
-    """(64, 3) float32 samples of a sphere."""
+    """(64, 3) float32 samples of a sphere, which are their own normals."""
     samples = np.random.default_rng(0).normal(size=(64, 3))
     return (samples / np.linalg.norm(samples, axis=1, keepdims=True)).astype(np.float32)

@@ -19,23 +19,20 @@ from flashmesh_core.client import EngineClient, EngineError, EngineProcess
 from flashmesh_core.server import add_serve_arguments, choose_token, host_test, run_serve
 
 from .conftest import DEADLINE, wait_until
-from .engine_double import make_engine
 
-DOUBLE = (str(Path(__file__).parent / "serve_double.py"),)
-
-COLD_HEALTH = """
-import sys, threading
-from flashmesh_core.client import EngineClient
-from flashmesh_core.server import EngineWorker, Service, listen, load_engine
-service = Service(EngineWorker(load_engine), listen("127.0.0.1", 0), token="t")
-ready = threading.Event()
-thread = threading.Thread(target=service.run, args=(lambda service: ready.set(),))
-thread.start()
-ready.wait(10)
-print(EngineClient(service.address, "t").health()["state"])
-service.stop()
-thread.join()
-print("torch" in sys.modules)
+SERVE = ("-m", "flashmesh_core", "serve")
+COLD = """
+import sys
+from flashmesh_core.__main__ import main
+status = main(["serve", "--watch-stdin", "--token", "t"])
+print(status, "torch" in sys.modules, repr(sys.stdin.read()))
+"""
+SLOW = """
+import sys, time
+from flashmesh_core import server
+from flashmesh_core.__main__ import main
+server.load_engine = lambda checkpoint, device: time.sleep(600)
+sys.exit(main())
 """
 
 
@@ -54,13 +51,26 @@ def serve_arguments(*given: str) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def test_a_child_serves_and_stops(points: np.ndarray) -> None:
-    with EngineProcess.start(command=DOUBLE, checkpoint="two", timeout=DEADLINE) as process:
+def start_serve(*options: str, entry: tuple[str, ...] = SERVE) -> subprocess.Popen:
+    command = [sys.executable, *entry, *options]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def test_a_child_serves_the_engine_and_stops(points: np.ndarray) -> None:
+    with EngineProcess.start(checkpoint="debug") as process:
         assert process.address.startswith("http://127.0.0.1:") and process.alive
-        with process.client.generate(points, faces=2) as stream:
-            assert list(stream)[-1]["n_faces"] == 2
-        health = process.client.health()
-        assert (health["checkpoint"], health["pid"]) == ("two", process.pid)
+        client = process.client
+        assert client.health()["checkpoint"] is None
+        with client.generate(points, points, max_faces=2, candidates=2) as stream:
+            events = list(stream)
+        assert {event["candidate"] for event in events if event["kind"] == "candidate_end"} == {0, 1}
+        assert 1 <= events[-1]["n_faces"] <= 2 and stream.result is events[-1]
+        with client.generate(points, np.zeros_like(points)) as stream, pytest.raises(EngineError) as caught:
+            list(stream)
+        assert (caught.value.status, caught.value.field) == (400, "normals")
+        health = client.health()
+        assert (health["checkpoint"], health["device"], health["pid"]) == ("debug", "cpu", process.pid)
+        assert client.unload() is True and client.health()["checkpoint"] is None
         assert "FlashMesh serves on" in process.stderr_tail
         with pytest.raises(EngineError, match="bearer token"):
             EngineClient(process.address, "").health()
@@ -68,16 +78,13 @@ def test_a_child_serves_and_stops(points: np.ndarray) -> None:
     assert process.stop() == 0
 
 
-def test_the_first_line_of_stdout_is_the_ready_line_and_stdin_eof_ends_it(points: np.ndarray) -> None:
-    command = [sys.executable, *DOUBLE, "--watch-stdin"]
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+def test_the_first_line_of_stdout_is_the_ready_line_and_stdin_eof_ends_it(points: np.ndarray, endless: str) -> None:
+    child = start_serve("--watch-stdin", "--checkpoint", endless)
     ready = json.loads(child.stdout.readline())
     assert ready["event"] == "ready" and ready["pid"] == child.pid and ready["protocol"] == 1
     assert len(ready["token"]) >= 32
     client = EngineClient(ready["address"], ready["token"])
-    with client.generate(points, faces=100_000) as stream:
+    with client.generate(points) as stream:
         next(event for event in stream if event["kind"] == "faces")
         child.stdin.close()
         assert list(stream)[-1]["end_reason"] == "cancelled"
@@ -88,51 +95,66 @@ def test_the_first_line_of_stdout_is_the_ready_line_and_stdin_eof_ends_it(points
 
 def test_it_ends_when_its_parent_is_killed() -> None:
     parent = (
-        "import sys; from flashmesh_core.client import EngineProcess;"
-        f"p = EngineProcess.start(command=({DOUBLE[0]!r},)); print(p.pid, flush=True); sys.stdin.read()"
+        "import sys; from flashmesh_core.client import EngineProcess; p = EngineProcess.start();"
+        "print(p.pid, p.client.health()['default_checkpoint'], flush=True); sys.stdin.read()"
     )
-    child = subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    service = int(child.stdout.readline())
-    assert not ended(service)
+    child = start_serve(entry=("-c", parent))
+    service, checkpoint = child.stdout.readline().split()
+    assert checkpoint == b"nano" and not ended(int(service))
     child.kill()
     child.wait(DEADLINE)
-    wait_until(lambda: ended(service), "the end of the service")
+    wait_until(lambda: ended(int(service)), "the end of the service")
     child.stdin.close()
     child.stdout.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_the_middle_of_a_generation(points: np.ndarray, number: signal.Signals) -> None:
-    process = EngineProcess.start(command=DOUBLE, timeout=DEADLINE)
-    with process.client.generate(points, faces=100_000) as stream:
+def test_a_signal_ends_it_in_the_middle_of_a_generation(points: np.ndarray, endless: str) -> None:
+    process = EngineProcess.start(checkpoint=endless)
+    with process.client.generate(points) as stream:
         next(event for event in stream if event["kind"] == "faces")
-        os.kill(process.pid, number)
+        os.kill(process.pid, signal.SIGTERM)
         assert list(stream)[-1]["end_reason"] == "cancelled"
     wait_until(lambda: not process.alive, "the end of the service")
     process.stop()
 
 
-def test_it_ends_even_while_a_checkpoint_is_being_loaded(points: np.ndarray, tmp_path: Path) -> None:
-    env = {"FLASHMESH_TEST_RELEASE": str(tmp_path / "never")}
-    process = EngineProcess.start(command=DOUBLE, checkpoint="slow", env=env, timeout=DEADLINE)
+def test_ctrl_c_ends_it() -> None:
+    process = EngineProcess.start()
+    os.kill(process.pid, signal.SIGINT)
+    wait_until(lambda: not process.alive, "the end of the service")
+    assert process.stop() == 0 and "Traceback" not in process.stderr_tail
+
+
+def test_it_ends_even_while_a_checkpoint_is_being_loaded(points: np.ndarray) -> None:
+    process = EngineProcess.start(command=("-c", SLOW, "serve"))
     with process.client.generate(points) as stream:
         next(event for event in stream if event["kind"] == "loading")
         assert process.stop(timeout=DEADLINE) == 0
 
 
-def test_neither_client_nor_a_cold_service_imports_torch() -> None:
+def test_the_client_imports_nothing_heavy() -> None:
     names = "torch scipy trimesh starlette uvicorn"
     code = f"import sys, flashmesh_core.client; print([n for n in {names.split()!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    done = subprocess.run([sys.executable, "-c", COLD_HEALTH], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["idle", "False"]
+
+
+def test_a_service_without_work_imports_no_torch_and_keeps_its_hands_off_stdin() -> None:
+    child = start_serve(entry=("-c", COLD))
+    address = json.loads(child.stdout.readline())["address"]
+    assert EngineClient(address, "t").health()["state"] == "idle"
+    stdin = Path(f"/proc/{child.pid}/fd/0")  # libraries that look at it while they load must find nothing to wait for
+    assert not stdin.is_symlink() or stdin.readlink() == Path(os.devnull)
+    child.stdin.close()
+    assert child.stdout.read().split() == [b"0", b"False", b"''"]
+    assert child.wait(DEADLINE) == 0
+    child.stdout.close()
 
 
 @pytest.mark.parametrize(
     ("python", "command", "said"),
     [
-        ("no-such-python", DOUBLE, "'no-such-python' cannot be started: No such file"),
+        ("no-such-python", SERVE, "'no-such-python' cannot be started: No such file"),
         (
             None,
             ("-c", "import sys; sys.exit('error: port must be free')"),
@@ -141,7 +163,7 @@ def test_neither_client_nor_a_cold_service_imports_torch() -> None:
         (None, ("-c", "import no_such_library"), "-m pip install no_such_library"),
         (None, ("-m", "no_such_module"), "lacks no_such_module; install with:"),
         (None, ("-c", "raise RuntimeError('out of luck')"), "status 1. It said: .*out of luck"),
-        (None, (*DOUBLE, "--port", "70000"), "port must be in"),
+        (None, (*SERVE, "--port", "70000"), "port must be in"),
     ],
 )
 def test_a_child_that_cannot_start_says_why(python: str | None, command: tuple, said: str) -> None:
@@ -184,7 +206,7 @@ def test_a_python_without_the_libraries_is_told_what_to_install(
     ],
 )
 def test_arguments_out_of_range_are_refused(given: tuple, said: str, capsys: pytest.CaptureFixture) -> None:
-    assert run_serve(serve_arguments(*given), factory=make_engine) == 2
+    assert run_serve(serve_arguments(*given)) == 2
     assert said in capsys.readouterr().err
 
 

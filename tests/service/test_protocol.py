@@ -38,7 +38,7 @@ def frame_of(header: object, body: bytes = b"", version: int = 1) -> bytes:
     return struct.pack("<4sHHII", b"FMSH", version, 0, len(text), len(body)) + text + body
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(headers, arrays)
 def test_a_frame_round_trips(header: dict, given_arrays: dict) -> None:
     frame = protocol.decode_frame(protocol.encode_frame(header, given_arrays))
@@ -72,7 +72,7 @@ def test_a_stream_of_frames_is_read_in_any_pieces_and_never_past_its_end(frames:
                     pass
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=60), headers, st.binary(max_size=30))
 def test_garbage_is_refused_and_never_breaks_the_decoder(noise: bytes, header: dict, body: bytes) -> None:
     for data in (

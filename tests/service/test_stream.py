@@ -1,158 +1,195 @@
-"""The event stream through the real client: order, content, cancelling, the queue, unloading."""
+"""The event stream through the real client and the real engine: order, content, cancelling, the queue, unloading."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flashmesh_core import worker as worker_module
-from flashmesh_core.client import EngineClient, EngineError, normalize_address
+from flashmesh_core.client import EngineError
+from flashmesh_core.decode.engine import Engine
+from flashmesh_core.server import load_engine
+from flashmesh_core.worker import EngineWorker
 
-from .conftest import TOKEN, RunningService, fastest, wait_until
-from .engine_double import DEFAULT_FACES, DeterministicEngine
-
-ENDLESS = 100_000  # faces: minutes of work for the engine of these tests
+from .conftest import DEADLINE, RunningService, fastest, wait_until
 
 
 def kinds(events: list[dict]) -> list[str]:
-    return [event["kind"] for event in events]
+    """Without the progress events, which come only where the machine is slow."""
+    return [event["kind"] for event in events if event["kind"] != "progress"]
 
 
-def test_events_come_in_order_and_carry_the_engines_faces(make_service: Callable, points: np.ndarray) -> None:
-    client = make_service().client
-    with client.generate(points, points, seed=3, temperature=0.0) as stream:
-        events = list(stream)
-    assert kinds(events) == ["queued", "loading", "encoding", *["faces"] * DEFAULT_FACES, "end"]
-    assert events[0]["id"] == stream.id and events[0]["position"] == 0 and events[1]["checkpoint"] == "one"
-    expected = [e.faces for e in DeterministicEngine("one").stream(points, seed=3) if e.kind == "faces"]
-    np.testing.assert_array_equal(
-        np.concatenate([e["faces"] for e in events[3:-1]]), np.concatenate(expected)
-    )
-    assert [e["n_faces"] for e in events[3:-1]] == list(range(1, DEFAULT_FACES + 1))
-    end = events[-1]
+def first_faces(stream: object) -> dict:
+    return next(event for event in stream if event["kind"] == "faces")
+
+
+def test_events_come_in_order_and_carry_what_the_engine_makes(
+    make_service: Callable, points: np.ndarray, debug_engine: Engine
+) -> None:
+    client = make_service("debug").client
+    options = {"seed": 3, "temperature": 1.0, "watertight": True, "max_faces": 12}
+    with client.generate(points, points, **options) as stream:
+        events = [event for event in stream if event["kind"] != "progress"]
+    made = [event for event in debug_engine.stream(points, points, **options) if event.kind == "faces"]
+    assert len(made) == 12 and kinds(events) == ["queued", "loading", "encoding", *["faces"] * len(made), "end"]
+    assert events[0]["id"] == stream.id and events[0]["position"] == 0 and events[1]["checkpoint"] == "debug"
+    for event, expected in zip(events[3:-1], made, strict=True):
+        np.testing.assert_array_equal(event["faces"], expected.faces)
+        assert (event["n_faces"], event["n_tokens"]) == (expected.n_faces, expected.n_tokens)
+    end, result = events[-1], debug_engine.generate(points, points, **options)
     assert stream.result is end
-    assert (end["end_reason"], end["seed"], end["n_faces"], end["hausdorff"]) == (
-        "eos",
-        3,
-        DEFAULT_FACES,
-        None,
-    )
+    assert (end["end_reason"], end["seed"], end["n_faces"], end["candidate"]) == ("face_limit", 3, 12, 0)
+    assert 0 < end["chamfer"] == result.chamfer and 0 < end["hausdorff"] == result.hausdorff
+    assert end["n_vertices"] == len(end["vertices"]) and end["tokens_per_second"] > 0
     assert end["vertices"].dtype == np.float32 and end["face_indices"].dtype == np.int32
-    np.testing.assert_array_equal(end["vertices"][end["face_indices"]], np.concatenate(expected))
+    np.testing.assert_array_equal(end["vertices"], result.mesh.vertices)
+    np.testing.assert_array_equal(end["face_indices"], result.mesh.faces)
     with client.generate(points) as again:  # loaded now
         assert kinds(list(again))[:2] == ["queued", "encoding"]
 
 
 def test_candidates_carry_their_number_and_the_end_names_the_best(
-    running: RunningService, points: np.ndarray
+    make_service: Callable, points: np.ndarray, debug_engine: Engine
 ) -> None:
-    with running.client.generate(points, candidates=3, faces=2, max_faces=1) as stream:
-        events = [event for event in stream if event["kind"] not in ("queued", "loading", "encoding")]
-    assert kinds(events) == ["faces", "candidate_end"] * 3 + ["end"]
-    assert [event["candidate"] for event in events] == [0, 0, 1, 1, 2, 2, 2]
-    assert events[-1]["end_reason"] == "face_limit" and events[-1]["chamfer"] == pytest.approx(1 / 3)
+    options = {"candidates": 3, "temperature": 1.0, "max_faces": 4}
+    with make_service("debug").client.generate(points, points, **options) as stream:
+        events = [event for event in stream if event["kind"] in ("faces", "candidate_end", "end")]
+    expected = debug_engine.generate_all(points, points, **options)
+    ended = {event["candidate"]: event for event in events if event["kind"] == "candidate_end"}
+    written = Counter(event["candidate"] for event in events if event["kind"] == "faces")
+    assert {number: event["end_reason"] for number, event in ended.items()} == {
+        result.candidate: result.end_reason for result in expected
+    }
+    assert written == {number: event["n_faces"] for number, event in ended.items()}
+    assert kinds(events[-2:]) == ["candidate_end", "end"]
+    best = min(expected, key=lambda result: result.chamfer)
+    assert (events[-1]["candidate"], events[-1]["seed"], events[-1]["chamfer"]) == (
+        best.candidate, best.candidate, best.chamfer,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("limit", [np.int64(2), 2])
 def test_numpy_options_and_float64_samples_are_taken(
     running: RunningService, points: np.ndarray, limit: object
 ) -> None:
-    with running.client.generate(points.astype(np.float64), faces=limit) as stream:
-        assert list(stream)[-1]["n_faces"] == 2
+    with running.client.generate(points.astype(np.float64), max_faces=limit) as stream:
+        end = list(stream)[-1]
+    assert (end["n_faces"], end["end_reason"]) == (2, "face_limit")
+    assert end["chamfer"] is None and end["hausdorff"] is None  # two slivers on one line: infinitely far
 
 
-def test_a_value_error_of_the_engine_is_a_400_with_its_field(
-    running: RunningService, points: np.ndarray
-) -> None:
-    with running.client.generate(points, temperature=3.0) as stream, pytest.raises(EngineError) as caught:
+def test_a_value_error_of_the_engine_is_a_400_with_its_field(running: RunningService, points: np.ndarray) -> None:
+    with running.client.generate(points, np.zeros_like(points)) as stream, pytest.raises(EngineError) as caught:
         list(stream)
-    assert (caught.value.status, caught.value.field) == (400, "temperature")
-    assert caught.value.message == "temperature must be in [0, 2], got 3.0"
-
-
-def test_a_failure_of_the_engine_ends_that_generation_only(
-    running: RunningService, points: np.ndarray
-) -> None:
-    stream = running.client.generate(points, watertight=True, surface=False)
-    with stream, pytest.raises(EngineError) as caught:
-        list(stream)
-    assert caught.value.status == 500 and "RuntimeError: this combination breaks" in caught.value.message
-    with running.client.generate(points, faces=1) as stream:
-        assert list(stream)[-1]["end_reason"] == "eos"
-
-
-def test_the_client_refuses_what_the_service_would(running: RunningService, points: np.ndarray) -> None:
-    with pytest.raises(EngineError, match="points must be finite") as caught:
-        running.client.generate(points * np.nan)
-    assert caught.value.field == "points"
-    with pytest.raises(EngineError, match="faces must be an integer in") as caught:
-        running.client.generate(points, faces=0)
-    assert caught.value.field == "faces"
+    assert (caught.value.status, caught.value.field) == (400, "normals")
+    assert caught.value.message == "normals must not be zero, got 64 zero rows"
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "status", "said"),
-    [("needs-torch", 503, "-m pip install torch"), ("missing-file", 400, "no such checkpoint: missing-file")],
+    ("failure", "status", "said"),
+    [
+        (RuntimeError("out of luck"), 500, "the engine failed: RuntimeError: out of luck"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 503, "the engine ran out of memory: CUDA"),
+        (MemoryError(), 503, "the engine ran out of memory: MemoryError"),
+    ],
 )
-def test_a_checkpoint_that_cannot_be_loaded_says_why(
-    make_service: Callable, points: np.ndarray, checkpoint: str, status: int, said: str
+def test_a_failure_of_the_engine_ends_that_generation_only(
+    make_service: Callable, points: np.ndarray, failure: Exception, status: int, said: str
 ) -> None:
-    running = make_service(checkpoint=checkpoint)
-    with running.client.generate(points) as stream, pytest.raises(EngineError) as caught:
+    def fails_once(checkpoint: str, device: str) -> Engine:
+        engine = load_engine(checkpoint, device)
+
+        def generate(*arguments: object, **options: object) -> None:
+            del engine.generate
+            raise failure
+
+        engine.generate = generate
+        return engine
+
+    client = make_service(factory=fails_once).client
+    with client.generate(points) as stream, pytest.raises(EngineError) as caught:
         list(stream)
     assert caught.value.status == status and said in caught.value.message
-    assert running.client.health()["checkpoint"] is None
+    with client.generate(points) as stream:
+        assert list(stream)[-1]["end_reason"] == "eos"
+
+
+def test_a_checkpoint_that_cannot_be_loaded_says_why(
+    make_service: Callable, points: np.ndarray, endless: str, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(endless, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    for checkpoint, said in (("no-such", "got 'no-such'"), (str(broken), "model.safetensors can't be read")):
+        client = make_service(checkpoint).client
+        with client.generate(points) as stream, pytest.raises(EngineError) as caught:
+            list(stream)
+        assert (caught.value.status, caught.value.field) == (400, "checkpoint") and said in caught.value.message
+        assert client.health()["checkpoint"] is None
+
+
+def test_a_python_without_torch_says_what_to_install(make_service: Callable, points: np.ndarray) -> None:
+    def lacks_torch(checkpoint: str, device: str) -> Engine:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    client = make_service(factory=lacks_torch).client
+    with client.generate(points) as stream, pytest.raises(EngineError) as caught:
+        list(stream)
+    assert caught.value.status == 503 and "-m pip install torch" in caught.value.message
+    assert client.health()["checkpoint"] is None
 
 
 def test_cancel_by_id_ends_the_stream_with_what_there_is(running: RunningService, points: np.ndarray) -> None:
     def seconds_to_end() -> float:
-        with running.client.generate(points, faces=ENDLESS) as stream:
-            first = next(event for event in stream if event["kind"] == "faces")
+        with running.client.generate(points) as stream:
+            first = first_faces(stream)
             assert running.client.health()["generation"] == stream.id
             start = time.monotonic()
             assert stream.cancel() is True
             end = list(stream)[-1]
             took = time.monotonic() - start
-        assert end["end_reason"] == "cancelled" and end["n_faces"] >= first["n_faces"]
+        assert end["end_reason"] == "cancelled" and end["n_tokens"] >= first["n_tokens"]
         assert stream.cancel() is False  # has ended
         return took
 
     assert fastest(seconds_to_end, 0.5) < 0.5
 
 
-def test_closing_the_connection_stops_the_engine(running: RunningService, points: np.ndarray) -> None:
+def test_a_cancelled_generation_still_has_its_mesh(running: RunningService, points: np.ndarray) -> None:
+    with running.client.generate(points) as stream:
+        seen = []
+        for event in stream:
+            if event["kind"] == "faces":
+                seen.append(event["faces"])
+            if len(seen) == 20:
+                stream.cancel()
+    corners = np.concatenate(seen)
+    made = stream.result["vertices"][stream.result["face_indices"]]
+    assert stream.result["n_faces"] == len(made) == len(corners) >= 20
+    np.testing.assert_allclose(np.sort(made.sum(axis=(1, 2))), np.sort(corners.sum(axis=(1, 2))), atol=1e-5)
+
+
+@pytest.mark.parametrize("leave", ["close", "break"])
+def test_going_away_stops_the_engine(running: RunningService, points: np.ndarray, leave: str) -> None:
     def seconds_to_idle() -> float:
-        stream = running.client.generate(points, faces=ENDLESS)
-        next(event for event in stream if event["kind"] == "faces")
-        assert running.worker.status()["state"] == "busy"
-        stream.close()
-        took = running.wait_for_state("idle")
-        assert list(stream) == []
-        return took
-
-    assert fastest(seconds_to_idle, 0.5) < 0.5
-
-
-def test_leaving_the_block_early_stops_the_engine(running: RunningService, points: np.ndarray) -> None:
-    def seconds_to_idle() -> float:
-        with running.client.generate(points, faces=ENDLESS) as stream:
-            for event in stream:
-                if event["kind"] == "faces":
-                    break
+        with running.client.generate(points) as stream:
+            first_faces(stream)
+            assert running.worker.status()["state"] == "busy"
+            if leave == "close":
+                stream.close()
+                assert list(stream) == []
         return running.wait_for_state("idle")
 
     assert fastest(seconds_to_idle, 0.5) < 0.5
 
 
-def test_a_reader_in_another_thread_ends_quietly_when_closed(
-    running: RunningService, points: np.ndarray
-) -> None:
-    stream = running.client.generate(points, faces=ENDLESS)
+def test_a_reader_in_another_thread_ends_quietly_when_closed(running: RunningService, points: np.ndarray) -> None:
+    stream = running.client.generate(points)
     seen: list[dict] = []
     failures: list[BaseException] = []
 
@@ -166,38 +203,36 @@ def test_a_reader_in_another_thread_ends_quietly_when_closed(
     reader.start()
     running.wait_for_state("busy")
     assert stream.cancel()
-    reader.join(5.0)
+    reader.join(DEADLINE)
     assert not reader.is_alive() and not failures and seen[-1]["end_reason"] == "cancelled"
 
 
 def test_a_second_generation_waits_and_a_third_can_be_cancelled_while_waiting(
     running: RunningService, points: np.ndarray
 ) -> None:
-    with running.client.generate(points, faces=ENDLESS) as first:
+    with running.client.generate(points) as first:
         running.wait_for_state("busy")
-        with running.client.generate(points, faces=3) as second, running.client.generate(points) as third:
+        with running.client.generate(points, max_faces=3) as second, running.client.generate(points) as third:
             assert next(second)["position"] == 1 and next(third)["position"] == 2
             assert running.client.health()["queued"] == 2
             assert third.cancel() is True
-            (end,) = list(third)
+            end = list(third)[-1]
             assert end["end_reason"] == "cancelled" and end["vertices"].shape == (0, 3)
             assert running.worker.status()["generation"] == first.id  # undisturbed
             first.cancel()
             assert kinds(list(second)) == ["encoding", *["faces"] * 3, "end"]
 
 
-def test_a_waiting_generation_whose_client_leaves_is_never_started(
-    running: RunningService, points: np.ndarray
-) -> None:
-    with running.client.generate(points, faces=ENDLESS):
+def test_a_waiting_generation_whose_client_leaves_is_never_started(running: RunningService, points: np.ndarray) -> None:
+    with running.client.generate(points):
         running.wait_for_state("busy")
         running.client.generate(points).close()
         wait_until(lambda: running.worker.status()["queued"] == 0, "an empty queue")
 
 
-def test_a_full_queue_is_a_503(make_service: Callable, points: np.ndarray) -> None:
-    running = make_service(queue_limit=1)
-    with running.client.generate(points, faces=ENDLESS):
+def test_a_full_queue_is_a_503(make_service: Callable, points: np.ndarray, endless: str) -> None:
+    running = make_service(endless, queue_limit=1)
+    with running.client.generate(points):
         running.wait_for_state("busy")
         with running.client.generate(points), pytest.raises(EngineError) as caught:
             running.client.generate(points)
@@ -205,48 +240,52 @@ def test_a_full_queue_is_a_503(make_service: Callable, points: np.ndarray) -> No
 
 
 def test_a_silent_stretch_has_progress_events(
-    make_service: Callable, points: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_service: Callable, points: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = tmp_path / "release"
-    monkeypatch.setenv("FLASHMESH_TEST_RELEASE", str(release))
+    release = threading.Event()
+
+    def slow(checkpoint: str, device: str) -> Engine:
+        assert release.wait(DEADLINE)
+        return load_engine(checkpoint, device)
+
     monkeypatch.setattr("flashmesh_core.app.HEARTBEAT_SECONDS", 0.05)
-    running = make_service(checkpoint="slow")
-    with running.client.generate(points, faces=1) as stream:
+    running = make_service(factory=slow)
+    with running.client.generate(points) as stream:
         assert [next(stream)["kind"] for _ in range(3)] == ["queued", "loading", "progress"]
         assert running.client.health()["state"] == "loading"  # the event loop is free
         assert next(stream)["stage"] == "loading"
         assert stream.cancel()
-        release.touch()
+        release.set()
         end = next(event for event in stream if event["kind"] != "progress")
     assert end["end_reason"] == "cancelled" and end["n_faces"] == 0
 
 
 def test_unload_frees_the_engine_and_is_refused_while_it_works(
-    make_service: Callable, points: np.ndarray
+    make_service: Callable, points: np.ndarray, endless: str
 ) -> None:
-    running = make_service()
+    running = make_service(endless)
     assert running.client.unload() is False
-    with running.client.generate(points, faces=ENDLESS) as stream:
+    with running.client.generate(points) as stream:
         running.wait_for_state("busy")
         with pytest.raises(EngineError, match="cannot be unloaded while it works") as caught:
             running.client.unload()
         assert caught.value.status == 409
         stream.cancel()
         assert list(stream)[-1]["kind"] == "end"
-    assert running.client.health()["checkpoint"] == "one"
+    assert running.client.health()["checkpoint"] == endless
     assert running.client.unload() is True
     assert running.client.health()["checkpoint"] is None
-    with running.client.generate(points, faces=1) as stream:
+    with running.client.generate(points, max_faces=1) as stream:
         assert "loading" in kinds(list(stream))
 
 
 def test_an_idle_engine_is_dropped(make_service: Callable, points: np.ndarray) -> None:
     running = make_service(idle_unload=0.1)
-    with running.client.generate(points, faces=1) as stream:
-        list(stream)
+    with running.client.generate(points) as stream:
+        assert "loading" in kinds(list(stream))
     wait_until(lambda: running.worker.status()["checkpoint"] is None, "unloading")
     with pytest.raises(ValueError, match="idle_unload must be a number of seconds > 0, got 0"):
-        worker_module.EngineWorker(lambda name, device: None, idle_unload=0)
+        EngineWorker(load_engine, idle_unload=0)
 
 
 def test_health_and_checkpoints_tell_what_there_is(make_service: Callable, points: np.ndarray) -> None:
@@ -256,76 +295,39 @@ def test_health_and_checkpoints_tell_what_there_is(make_service: Callable, point
     assert health["protocol"] == 1 and health["version"] and health["queued"] == 0
     assert set(health["memory"]) == {"resident_bytes", "cuda_bytes"}
     names = client.checkpoints()
-    assert names["checkpoints"][0]["name"] == names["default"] == "one" and names["loaded"] is None
-    with client.generate(points, faces=1) as stream:
+    assert names["checkpoints"][0]["name"] == names["default"] == "debug" and names["loaded"] is None
+    with client.generate(points) as stream:
         list(stream)
     health = client.health()
-    assert health["checkpoint"] == "one" and health["device"] == "cpu"
+    assert health["checkpoint"] == "debug" and health["device"] == "cpu"
+    assert client.checkpoints()["loaded"] == "debug"
 
 
 def test_bundled_checkpoints_are_described_and_can_be_asked_for(
-    running: RunningService, points: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_service: Callable, points: np.ndarray, endless: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flashmesh_core.app.CHECKPOINTS", tmp_path)
+    for module in ("app.CHECKPOINTS", "checkpoint.BUNDLED"):
+        monkeypatch.setattr(f"flashmesh_core.{module}", tmp_path)
     (tmp_path / "no-checkpoint").mkdir()
-    (tmp_path / "small").mkdir()
-    (tmp_path / "small" / "config.json").write_text('{"format": 1, "model": {"num_bins": 64}}')
-    (tmp_path / "small" / "model.safetensors").write_bytes(bytes(100))
-    listed = running.client.checkpoints()["checkpoints"]
-    assert listed == [
-        {"name": "one", "bytes": None, "model": None},
-        {"name": "small", "bytes": 100, "model": {"num_bins": 64}},
-    ]
-    with running.client.generate(points, faces=1, checkpoint="small") as stream:
+    small = shutil.copytree(endless, tmp_path / "small")
+    client = make_service("debug").client
+    default, bundled = client.checkpoints()["checkpoints"]
+    assert default == {"name": "debug", "bytes": None, "model": None}
+    assert (bundled["name"], bundled["model"]["num_bins"]) == ("small", 128)
+    assert bundled["bytes"] == (small / "model.safetensors").stat().st_size
+    with client.generate(points, max_faces=1, checkpoint="small") as stream:
         assert [event.get("checkpoint") for event in stream][1] == "small"
-    assert running.client.health()["checkpoint"] == "small"
-    with pytest.raises(
-        EngineError, match="checkpoint must be one of one, small, got 'no-checkpoint'"
-    ) as caught:
-        running.client.generate(points, checkpoint="no-checkpoint")
+    assert client.health()["checkpoint"] == "small"
+    with pytest.raises(EngineError, match="checkpoint must be one of debug, small, got 'no-checkpoint'") as caught:
+        client.generate(points, checkpoint="no-checkpoint")
     assert (caught.value.status, caught.value.field) == (400, "checkpoint")
 
 
-def test_stopping_the_service_ends_a_running_stream(make_service: Callable, points: np.ndarray) -> None:
-    running = make_service()
-    with running.client.generate(points, faces=ENDLESS) as stream:
+def test_stopping_the_service_ends_a_running_stream(make_service: Callable, points: np.ndarray, endless: str) -> None:
+    running = make_service(endless)
+    with running.client.generate(points) as stream:
         running.wait_for_state("busy")
         running.stop()
         assert list(stream)[-1]["end_reason"] == "cancelled"
     with pytest.raises(EngineError, match="no engine answers at"):
         running.client.health()
-
-
-def test_a_wrong_token_is_an_error_to_show(running: RunningService) -> None:
-    with pytest.raises(EngineError, match="bearer token is missing or wrong") as caught:
-        EngineClient(running.address, "nonsense").health()
-    assert caught.value.status == 401
-
-
-@pytest.mark.parametrize(
-    "form", ["{a}", "{a}/", "127.0.0.1:{p}", " localhost:{p} ", "HTTP://127.0.0.1:{p}", "{p}", ":{p}"]
-)
-def test_any_form_of_the_address_reaches_it_and_no_proxy_is_asked(
-    running: RunningService, form: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    address = form.format(a=running.address, p=running.port)
-    assert EngineClient(address, TOKEN).health()["state"] == "idle"
-
-
-@pytest.mark.parametrize(
-    ("given", "base"),
-    [("[::1]:80", "http://[::1]:80"), ("gpu-box:8000/", "http://gpu-box:8000"), (8000, "http://127.0.0.1:8000"),
-     ("https://host", "https://host"), ("0.0.0.0:80", "http://127.0.0.1:80")],
-)  # fmt: skip
-def test_addresses_are_normalised(given: object, base: str) -> None:
-    assert normalize_address(given) == base
-
-
-@pytest.mark.parametrize(
-    "given", ["", "http://", "ftp://host", "host:port", "host/path", "u:p@host", "host?x", "a b"]
-)
-def test_what_is_no_address_is_refused(given: str) -> None:
-    with pytest.raises(EngineError, match="address must look like"):
-        normalize_address(given)
