@@ -15,6 +15,7 @@ from flashmesh_core.slices import SurfaceContext
 
 SURFACE_POINTS = 16_384  # samples that corners, creases and slices are made from, as in training
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
+MAX_REACH = 1e38  # source units
 MARGIN = 0.01  # of the longest side, left free on either side of the samples, as in training
 
 
@@ -53,16 +54,19 @@ def prepare_source(
     if isinstance(source, Mesh):
         vertices = check_points("source vertices", source.vertices, minimum=3)
         faces = check_faces("source faces", source.faces, len(vertices))
+        _check_reach("source vertices", vertices)
         if not len(faces):
             raise ValueError("source must have at least 1 face, got 0")
-        surface = sample_surface(vertices, faces, SURFACE_POINTS, rng)
-        points, normals = surface.points.astype(np.float64), surface.normals
+        box = Normalization.of_points(vertices)  # samples are float32: far from the origin they would be coarse
+        surface = sample_surface(box.apply(vertices), faces, SURFACE_POINTS, rng)
+        points, normals = box.invert(surface.points), surface.normals
         mesh = (vertices, faces)
         manifold = is_manifold(vertices, faces)
     else:
         points = check_points("points", source, minimum=MIN_POINTS)
         if len(points) > MAX_POINTS:
             raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
+        _check_reach("points", points)
         points, normals = _thin(points, normals, rng)
     normalization = Normalization.of_points(points)
     normalization = Normalization(normalization.center, normalization.scale * (1.0 + 2.0 * MARGIN))
@@ -82,6 +86,13 @@ def prepare_source(
     read = rng.choice(len(unit), config.num_points, replace=len(unit) < config.num_points)
     channels = np.concatenate([unit[read], normals[read], np.ones((len(read), 1))], axis=1)
     return Source(normalization, unit, channels.astype(np.float32), context, grid, manifold)
+
+
+def _check_reach(name: str, points: np.ndarray) -> None:
+    """A ValueError where a coordinate is so large that the result, which is float32, could not hold it."""
+    reach = float(np.abs(points).max())
+    if reach > MAX_REACH:
+        raise ValueError(f"{name} must be within {MAX_REACH:g} of the origin, got a coordinate of size {reach:.3g}")
 
 
 def _thin(points: np.ndarray, normals: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
