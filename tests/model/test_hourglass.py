@@ -88,15 +88,20 @@ def test_a_run_of_slice_rows_equals_its_positions_one_by_one(first: int) -> None
 
 
 def test_the_copy_gates_add_to_the_bins_of_their_row() -> None:
+    """A gate a row for all its bins, and another for the lowest of them."""
     model = small_model(**ROWS)
     state, bins = torch.randn(1, 1, 16, generator=torch.Generator().manual_seed(1)), model.config.num_bins
     rows = torch.zeros(1, 1, 3, bins)
     plain = model.logits(state, rows)
-    rows[0, 0, 1, 4] = 1.0
-    difference = model.logits(state, rows) - plain
-    gate = model.copy_gates(model.out_norm(state))[0, 0, 1]
-    expected = torch.zeros(bins + 1).index_fill(0, torch.tensor([4]), float(gate))
-    torch.testing.assert_close(difference[0, 0], expected)
+    rows[0, 0, 1, 2:5] = 1.0
+    rows[0, 0, 2, 0] = 1.0
+    difference = (model.logits(state, rows) - plain)[0, 0]
+    gates = model.copy_gates(model.out_norm(state))[0, 0]
+    expected = torch.zeros(bins + 1)
+    expected[2:5] += gates[1]
+    expected[2] += gates[4]
+    expected[0] += gates[2] + gates[5]
+    torch.testing.assert_close(difference, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_the_condition_does_not_depend_on_the_order_of_the_points() -> None:
