@@ -12,6 +12,7 @@ from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, Normalization, canonicalize
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.store import MeshStore
+from flashmesh_core.mesh.support import edge_support, triangle_support
 from flashmesh_core.mesh.surface import detect_corners
 from flashmesh_core.prefix import Prefix
 from flashmesh_core.slices import SliceCursor, SurfaceContext, mesh_rows
@@ -117,7 +118,23 @@ def named_by_definition(context: SurfaceContext, prefix: Prefix) -> dict[str, se
         "corner": corners, "seen": set(table.degree) - banned,
     }  # fmt: skip
     taken = set(begun[1:])
-    return {name: {v for v in keys if v >= prefix.lowest() and v not in taken} for name, keys in sets.items()}
+    legal = {name: {v for v in keys if v >= prefix.lowest() and v not in taken} for name, keys in sets.items()}
+    supported = {v for v in (legal["corner"] | legal["seen"]) - banned if is_supported(context, prefix, begun, v)}
+    legal["supported_corner"] = supported - set(table.degree)
+    legal["supported_seen"] = supported & set(table.degree) & (set(table.open_vertices) if not begun else supported)
+    return legal
+
+
+def is_supported(context: SurfaceContext, prefix: Prefix, begun: list[int], key: int) -> bool:
+    """Whether the edges from the vertices begun to `key`, and the triangle with two of them, lie along the surface."""
+    corners = np.array([prefix.coordinates(v)[::-1] for v in (*begun, key)])
+    for other in corners[:-1]:
+        if edge_support(context.support_grid, other[None], corners[-1:])[0] < 1.0:
+            return False
+    if len(begun) < 2:
+        return True
+    share, alike = triangle_support(context.support_grid, context.directions, corners[None])
+    return bool(share[0] >= 1.0 and alike[0])
 
 
 @pytest.mark.parametrize("seed", range(5))
