@@ -15,7 +15,7 @@ from flashmesh_core.checkpoint import load_model
 from flashmesh_core.config import ModelConfig, preset
 from flashmesh_core.decode.grammar import Grammar, allowed_tokens
 from flashmesh_core.decode.sampling import choose, gumbel_noise
-from flashmesh_core.decode.source import Source, prepare_source
+from flashmesh_core.decode.source import MARGIN, Source, prepare_source
 from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins, dequantize
 from flashmesh_core.mesh.metrics import chamfer_distance, has_area, hausdorff_distance
 from flashmesh_core.mesh.sampling import sample_surface
@@ -308,8 +308,9 @@ class Engine:
             rng = np.random.default_rng(0)
             made = sample_surface(unit.vertices, unit.faces, MEASURED_SAMPLES, rng).points
             pick = rng.choice(len(source.points), min(MEASURED_SAMPLES, len(source.points)), replace=False)
-            chamfer = chamfer_distance(source.points[pick], made)
-            hausdorff = hausdorff_distance(source.points[pick], made)
+            side = 1.0 + 2.0 * MARGIN  # the unit box holds the margin, the distances are over the longest side
+            chamfer = chamfer_distance(source.points[pick], made) * side
+            hausdorff = hausdorff_distance(source.points[pick], made) * side
         vertices = source.normalization.invert(unit.vertices).astype(np.float32)
         return GenerationResult(
             mesh=Mesh(vertices, canonical.faces), end_reason=candidate.end_reason or "cancelled",

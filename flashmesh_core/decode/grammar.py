@@ -44,8 +44,8 @@ class Grammar:
 def allowed_tokens(grammar: Grammar, prefix: Prefix) -> np.ndarray:
     """The tokens that may follow the prefix, (num_bins + 1,) bool, the last one EOS.
 
-    Where closure, then manifold leave a vertex no place, they are dropped for it. Order and surface never are: they look
-    ahead over the whole face. All False: the face begun can't be finished (a prefix that these masks did not make).
+    Where closure, then manifold leave a vertex no place, they are dropped for it. Order and surface never are: they
+    look ahead over the whole face. All False: the face begun can't be finished (these masks did not make the prefix).
     """
     at_face_start = not prefix.begun
     relaxed = [grammar]
@@ -64,9 +64,9 @@ def allowed_tokens(grammar: Grammar, prefix: Prefix) -> np.ndarray:
 
 
 def _bounds(grammar: Grammar, prefix: Prefix) -> tuple[int, int]:
-    """The lowest and the highest key that the vertex begun may have, so that order and surface let the face be finished.
+    """The lowest and the highest key of the vertex begun with which order and surface let the face be finished.
 
-    v0 needs two places above it; where v0 (and v1) repeat the last face's, v1 (and v2) need a place above the last ones.
+    v0 needs two places above it; where v0 (and v1) repeat the last face's, v1 (and v2) need one above the last ones.
     """
     first, second, third = grammar.top_keys
     p0, p1, p2 = prefix.last_face

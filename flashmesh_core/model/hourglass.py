@@ -37,7 +37,7 @@ def serve(upsampled_BTD: Tensor, length: int) -> Tensor:
 
 
 def smooth_embedding(num_bins: int, dim: int) -> Tensor:
-    """Sines and cosines of the bin at `dim` / 2 frequencies, a quarter turn to half the bins over the range, (bins, dim).
+    """Sines and cosines of the bin at `dim` / 2 frequencies, from a quarter turn over the range up, (bins, dim).
 
     Bins that lie near each other begin near each other, so that distances need not be learned bin by bin.
     """
@@ -124,7 +124,7 @@ class Hourglass(nn.Module):
         return torch.bmm(flat.transpose(0, 1), weight).transpose(0, 1)
 
     def logits(self, state_BND: Tensor, rows_BNRQ: Tensor | None) -> Tensor:
-        """Logits of the next token, float32; the copy gates add each slice row, and its lowest bin, straight to the bins."""
+        """Logits of the next token, float32; the copy gates add each slice row and its lowest bin to the bins."""
         state = self.out_norm(state_BND)
         logits = self.head(state).float()
         if rows_BNRQ is not None:
