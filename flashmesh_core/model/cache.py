@@ -30,8 +30,9 @@ class Rolling:
         start = max(self.start, length - self.keep)
         if length + more - start > self.capacity:
             raise ValueError(f"a chunk must hold at most {self.capacity - self.keep} positions, got {more}")
-        kept = self.data[..., start - self.start : length - self.start, :].clone()
-        self.data[..., : length - start, :] = kept
+        # Also what lies past `length`: upsampled states serve up to two positions that are still to come.
+        kept = self.data[..., start - self.start :, :].clone()
+        self.data[..., : kept.shape[-2], :] = kept
         self.start = start
 
     def write(self, at: int, values: Tensor) -> None:
@@ -166,13 +167,17 @@ class CachedDecoder:
         self.from_faces.make_room(n0 // 3, n1 // 3 - n0 // 3 + 3)
         self.from_vertices.make_room(n0, n1 - n0 + 3)
         groups = (
-            self.coordinates.start,
-            3 * self.vertices.start,
+            3 * -(-self.coordinates.start // 3),  # a group is made anew from all three of its inputs
+            9 * -(-self.vertices.start // 3),
             self.from_vertices.start,
             3 * self.from_faces.start,
         )
-        keys = (cache.keys.start * 3**level for level, cache in enumerate(self.levels))
-        rolled = max(*groups, *(start + self.config.window - 9 if start else 0 for start in keys))
+        keys = (
+            (cache.keys.start + cache.window - 1) * 3**level
+            for level, cache in enumerate(self.levels)
+            if cache.keys.start
+        )
+        rolled = max(*groups, *keys)
         self.lowest = min(n0, rolled)
 
 
