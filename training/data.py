@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.mesh.canonical import (
+    CanonicalMesh,
     Mesh,
     canonicalize_bins,
     quantize,
@@ -25,6 +26,7 @@ from flashmesh_core.slices import SurfaceContext, mesh_rows
 from flashmesh_core.tokenizer import TOKENS_PER_FACE, face_tokens, first_occurrence
 
 IGNORE = -100
+MISTAKE_RATE = 0.05  # of the faces of a sample that has mistakes
 LOOKAHEAD = 36  # targets past the crop that the draft heads may ask for
 NO_VERTEX = -(1 << 30)  # "first occurrence" of a vertex that is no vertex
 
@@ -40,12 +42,13 @@ class DataConfig:
     batch_tokens: int = 4608  # tokens of a micro-batch
     lengths: tuple[int, ...] = (576, 1152, 2304, 2304)  # padded, by mesh size; the last takes all larger
     length_weights: tuple[float, ...] = (0.2, 0.35, 0.25, 0.2)  # share of the micro-batches of each group
+    mistakes: float = 0.5  # chance that a sample's prefix holds wrong faces
     corner_dropout: float = 0.1  # chance that a sample shows no corners at all
 
     def __post_init__(self) -> None:
         if any(length % TOKENS_PER_FACE or length > self.batch_tokens for length in self.lengths):
             raise ValueError(f"lengths must be multiples of 9 up to {self.batch_tokens}, got {self.lengths}")
-        for field in ("procedural", "corner_dropout"):
+        for field in ("procedural", "corner_dropout", "mistakes"):
             if not 0.0 <= getattr(self, field) <= 1.0:
                 raise ValueError(f"{field} must be in [0, 1], got {getattr(self, field)}")
 
@@ -172,10 +175,13 @@ def sample_of_mesh(
     known = not (augment and rng.random() < 0.1)
     channels = [points[read], surface.normals[read] * known, np.full((len(read), 1), float(known))]
 
+    written, wanted = canonical, face_tokens(canonical)
+    if augment and rng.random() < data.mistakes:
+        written, wanted = make_mistakes(canonical, rng)
     groups = length // TOKENS_PER_FACE
-    total = len(canonical.faces)
+    total = len(written.faces)
     start = 0 if total + 1 <= groups or rng.random() < 0.25 else int(rng.integers(1, max(1, total - groups) + 1))
-    sample = crop(canonical, config, start, groups)
+    sample = crop(written, wanted, config, start, groups)
     if config.slice_rows:
         placed = (corners @ linear.T - center) * scale + shift
         if augment and (rng.random() < data.corner_dropout):
@@ -184,16 +190,75 @@ def sample_of_mesh(
             placed = placed[rng.random(len(placed)) < rng.choice([1.0, 0.95, 0.8])]
             placed = placed + rng.normal(0.0, noise / 2, placed.shape)
         context = SurfaceContext.of_samples(points, surface.normals, placed, config.num_bins, 2 if noise else 1)
-        sample.rows = crop_rows(context, canonical, start, groups)
+        sample.rows = crop_rows(context, written, start, groups)
     sample.points = np.concatenate(channels, axis=1).astype(np.float32)
-    sample.face_count = 0.0 if augment and rng.random() < 0.15 else float(total)
+    sample.face_count = 0.0 if augment and rng.random() < 0.15 else float(len(canonical.faces))
     return sample
 
 
-def crop(mesh, config: ModelConfig, start: int, groups: int) -> Sample:
-    """Tokens, targets and first occurrences of `groups` groups: the BOS group and faces, or faces from `start` on."""
+def make_mistakes(mesh: CanonicalMesh, rng: np.random.Generator) -> tuple[CanonicalMesh, np.ndarray]:
+    """A mesh as a model might have written it, with wrong faces here and there, and what it should have written.
+
+    Returns the written faces in the order of writing and, for each, the right tokens (F, 9), IGNORE after the first
+    wrong one. A wrong face has v1 or v2 moved by a few bins or to a vertex nearby; if it sorts before the right one,
+    that mostly follows, and right faces that the order then forbids are left out. So the model learns to go on after
+    a mistake, which teacher forcing never shows it.
+    """
+    bins = mesh.num_bins
+    vertices = mesh.vertices.tolist()
+    truth = mesh.vertices[mesh.faces][:, :, ::-1].reshape(-1, 9)
+    faces, wanted = [], []
+    last = (-1, -1, -1)
+    all_keys = vertex_keys(mesh.vertices, bins)
+    wrong = rng.random(len(mesh.faces)) < MISTAKE_RATE
+    for number, face in enumerate(mesh.faces.tolist()):
+        right = tuple(all_keys[face].tolist())
+        if right <= last:
+            continue
+        if wrong[number]:
+            slot = 1 if rng.random() < 0.25 else 2
+            place = _wrong_place(mesh, face[slot], rng)
+            written = list(face)
+            written[slot] = len(vertices)
+            corners = np.array([*(mesh.vertices[v] for v in face)])
+            corners[slot] = place
+            keys = tuple(vertex_keys(corners, bins).tolist())
+            if keys[1] > keys[0] < keys[2] and keys[1] != keys[2] and keys > last:
+                vertices.append(place.tolist())
+                faces.append(written)
+                tokens = corners[:, ::-1].reshape(-1)
+                different = int((tokens != truth[number]).argmax())
+                wanted.append(np.where(np.arange(9) <= different, truth[number], IGNORE))
+                last = keys
+                if keys > right or rng.random() < 0.3:
+                    continue
+        last = right
+        faces.append(face)
+        wanted.append(truth[number])
+    written_mesh = CanonicalMesh(np.array(vertices), np.array(faces), bins)
+    return written_mesh, np.array(wanted)
+
+
+def _wrong_place(mesh: CanonicalMesh, vertex: int, rng: np.random.Generator) -> np.ndarray:
+    """A place (x, y, z) in bins that is not the vertex: another vertex nearby, or a few bins off."""
+    right = mesh.vertices[vertex]
+    if rng.random() < 0.5 and len(mesh.vertices) > 1:
+        distance = np.abs(mesh.vertices - right).max(axis=1)
+        near = np.argsort(distance, kind="stable")[1:9]
+        return mesh.vertices[rng.choice(near)]
+    step = rng.integers(1, 4) * rng.choice([-1, 1], 3) * (rng.random(3) < 0.5)
+    moved = np.clip(right + step, 0, mesh.num_bins - 1)
+    return moved if (moved != right).any() else np.clip(right - np.array([1, 0, 0]), 0, mesh.num_bins - 1)
+
+
+def crop(mesh: CanonicalMesh, wanted: np.ndarray, config: ModelConfig, start: int, groups: int) -> Sample:
+    """Tokens, targets and first occurrences of `groups` groups: the BOS group and faces, or faces from `start` on.
+
+    `wanted` (F, 9) are the targets of the mesh's own tokens; the same tokens, but for mistakes.
+    """
     bins = config.num_bins
     body = face_tokens(mesh).reshape(-1)
+    aims = np.concatenate([np.full(9, IGNORE), wanted.reshape(-1), [config.eos]])[(9 + 9 * start if start else 0) :]
     if start == 0:
         whole = np.concatenate([np.full(9, config.bos), body, [config.eos]])
     else:
@@ -202,8 +267,8 @@ def crop(mesh, config: ModelConfig, start: int, groups: int) -> Sample:
     tokens = np.full(length, config.pad)
     tokens[: min(length, len(whole) - 1)] = whole[: min(length, len(whole) - 1)]
     targets = np.full(length + LOOKAHEAD, IGNORE)
-    ahead = whole[1 : length + LOOKAHEAD + 1]
-    targets[: len(ahead)] = np.where(ahead <= bins, ahead, IGNORE)
+    ahead = aims[1 : length + LOOKAHEAD + 1]
+    targets[: len(ahead)] = ahead
     keys = vertex_keys(mesh.vertices, bins)[mesh.faces].reshape(-1)
     occurrence = first_occurrence(keys) + (3 if start == 0 else -3 * start)
     occurrence = occurrence[3 * start :] if start else np.concatenate([np.full(3, NO_VERTEX), occurrence])
@@ -212,7 +277,7 @@ def crop(mesh, config: ModelConfig, start: int, groups: int) -> Sample:
     return Sample(tokens, targets, first, None, np.zeros((0, 7)), 0.0)
 
 
-def crop_rows(context: SurfaceContext, mesh, start: int, groups: int) -> np.ndarray:
+def crop_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, groups: int) -> np.ndarray:
     """Slice rows of the token after each of the crop's positions, (9 * groups, R, Q) uint8."""
     begin = 9 if start == 0 else 0
     stop = min(len(mesh.faces), start + groups - begin // 9)

@@ -285,7 +285,8 @@ def means(sums: dict[str, float]) -> dict[str, float]:
 def start_worker(_: int) -> None:
     """Data processes compute on one thread and leave signals to the main process."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, they must not end the workers first
+        signal.signal(name, signal.SIG_IGN)
 
 
 def run(args: argparse.Namespace) -> int:
