@@ -56,7 +56,7 @@ def allowed_tokens(grammar: Grammar, prefix: Prefix) -> np.ndarray:
     allowed = np.zeros(grammar.num_bins + 1, dtype=bool)
     for attempt in relaxed:
         allowed[:-1] = _allowed_bins(attempt, prefix)
-        if at_face_start and not (attempt.closure and prefix.table.open_vertices):
+        if at_face_start and not (attempt.closure and prefix.table.lowest_closable() is not None):
             allowed[-1] = True
         if allowed.any():
             break
@@ -77,7 +77,7 @@ def _bounds(grammar: Grammar, prefix: Prefix) -> tuple[int, int]:
             lowest += 1
         highest = third
         if grammar.closure:
-            lowest_open = prefix.table.lowest_open(max(p0, 0))
+            lowest_open = prefix.table.lowest_closable()
             highest = highest if lowest_open is None else min(highest, lowest_open)
         return lowest, highest
     if prefix.slot == 1 and lowest == p1 and prefix.key(0) == p0 and p2 >= (second if p1 >= first else first):

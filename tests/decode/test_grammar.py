@@ -32,13 +32,21 @@ def obeys(grammar: Grammar, prefix: Prefix, key: int) -> bool:
         return False
     begun = [prefix.key(slot) for slot in range(prefix.slot)]
     if not begun:
-        passed = any(last[0] <= v < key for v in table.open_vertices)
+        passed = any(v < key for v in closable(prefix))
         return last[0] <= key < bins**3 and not (grammar.closure and passed)
     face = (*begun, key)
     if key <= begun[0] or key in begun or (face <= last if len(face) == 3 else face < last[: len(face)]):
         return False
     edges = {(begun[-1], key)} | ({(key, begun[0])} if len(face) == 3 else set())
     return not (grammar.manifold and edges & set(table.uses))
+
+
+def closable(prefix: Prefix) -> list[int]:
+    """The lower vertex of every open edge that a face after the last one can still close."""
+    uses = prefix.table.uses
+    p0, p1 = prefix.last_face[:2]
+    edges = [(a, b) for a, b in uses if (b, a) not in uses]
+    return [min(a, b) for a, b in edges if min(a, b) > p0 or (min(a, b) == p0 and (a == p0 or a >= p1))]
 
 
 def finishable(grammar: Grammar, prefix: Prefix) -> np.ndarray:
@@ -69,7 +77,7 @@ def slowly_allowed(grammar: Grammar, prefix: Prefix) -> np.ndarray:
             place = prefix.coordinates(key)
             if list(place[: len(partial)]) == partial and obeys(attempt, prefix, key):
                 allowed[place[len(partial)]] = True
-        allowed[bins] = not prefix.begun and not (attempt.closure and prefix.table.open_vertices)
+        allowed[bins] = not prefix.begun and not (attempt.closure and closable(prefix))
         if allowed.any():
             break
     return allowed
