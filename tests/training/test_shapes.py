@@ -141,9 +141,7 @@ def test_primitives_have_the_volume_they_should() -> None:
     assert volume(primitives.box(1.0, 2.0, 3.0, (5.0, 5.0, 5.0))) == pytest.approx(6.0)
     assert volume(primitives.extrude(square[::-1], 3.0)) == pytest.approx(12.0)
     assert volume(primitives.tube(square, square * 0.5, 1.0)) == pytest.approx(3.0)
-    assert volume(primitives.loft(np.array([[(*p, 0.0) for p in square]]), end=(0, 0, 3))) == pytest.approx(
-        4.0
-    )
+    assert volume(primitives.loft(np.array([[(*p, 0.0) for p in square]]), end=(0, 0, 3))) == pytest.approx(4.0)
     assert volume(primitives.stretch(primitives.box(1, 1, 1), x=-2.0)) == pytest.approx(2.0)
     assert volume(primitives.rod((0, 0, 0), (0, 0, 5), 2.0**0.5)) == pytest.approx(20.0)
     assert volume(primitives.rod((0, 0, 0), (3, 0, 0), 2.0**0.5)) == pytest.approx(12.0)

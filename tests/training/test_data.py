@@ -1,0 +1,146 @@
+"""Crops, targets, labels and mistakes of training samples, and the batches they make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flashmesh_core.config import preset
+from flashmesh_core.mesh.canonical import CanonicalMesh, canonicalize, vertex_keys
+from flashmesh_core.mesh.io import save_mesh
+from flashmesh_core.mesh.store import MeshStore
+from flashmesh_core.tokenizer import encode, face_tokens
+from training.data import IGNORE, NO_VERTEX, DataConfig, MeshBatches, crop, make_mistakes, plain_corners
+from training.losses import draft_targets, label_targets
+from training.shapes import make_shape, random_shape
+
+CONFIG = preset("debug")
+
+
+def shape(seed: int = 0) -> CanonicalMesh:
+    mesh = random_shape(np.random.default_rng(seed), max_faces=120)
+    return canonicalize(mesh.vertices, mesh.faces, CONFIG.num_bins)
+
+
+def test_a_whole_mesh_is_its_sequence_and_the_token_after_each() -> None:
+    mesh = shape()
+    sample = crop(mesh, face_tokens(mesh), CONFIG, 0, len(mesh.faces) + 3)
+    sequence = np.where(encode(mesh) == CONFIG.num_bins + 1, CONFIG.bos, encode(mesh))
+    used = 9 * (len(mesh.faces) + 1)
+    np.testing.assert_array_equal(sample.tokens[:used], sequence[:used])
+    assert (sample.tokens[used:] == CONFIG.pad).all()
+    np.testing.assert_array_equal(sample.targets[8:used], sequence[9 : used + 1])
+    assert sample.targets[used - 1] == CONFIG.eos
+    assert (sample.targets[:8] == IGNORE).all() and (sample.targets[used:] == IGNORE).all()
+
+
+def test_a_crop_starts_at_a_face_and_looks_ahead() -> None:
+    mesh = shape(3)
+    body = face_tokens(mesh).reshape(-1)
+    sample = crop(mesh, face_tokens(mesh), CONFIG, 2, 4)
+    np.testing.assert_array_equal(sample.tokens, body[18:54])
+    ahead = body[19:]
+    np.testing.assert_array_equal(sample.targets[: len(ahead)][:72], ahead[:72])
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_labels_tell_earlier_new_and_repeated_vertices(start: int) -> None:
+    mesh = shape(5)
+    groups = 6
+    sample = crop(mesh, face_tokens(mesh), CONFIG, start, groups)
+    keys = vertex_keys(mesh.vertices, mesh.num_bins)[mesh.faces].reshape(-1).tolist()
+    labels = label_targets(torch.from_numpy(sample.first)[None], torch.arange(groups)[None], 1, 6)[0]
+    for group in range(groups):
+        for offset in range(6):
+            at = 3 * (group + 1) + offset  # position in the crop
+            absolute = at - 3 if start == 0 else at + 3 * start
+            batch = 3 * (group + 1) - 3 if start == 0 else 3 * (group + 1) + 3 * start
+            if absolute >= len(keys):
+                assert labels[group, offset] == IGNORE
+            elif keys[absolute] in keys[:batch]:
+                assert labels[group, offset] == 0
+            elif keys[absolute] in keys[batch:absolute]:
+                assert labels[group, offset] == 2
+            else:
+                assert labels[group, offset] == 1
+    if start == 0:
+        assert (sample.first[:3] == NO_VERTEX).all()
+
+
+def test_draft_targets_are_the_tokens_after_each_split_node() -> None:
+    targets = torch.arange(100, 200)[None]  # targets[n] is the token at n + 1, here 101 + n - 1
+    groups = torch.tensor([[1]])
+    token = {n + 1: int(targets[0, n]) for n in range(100)}
+    coordinate = draft_targets(targets, groups, 1, 1, 2)[0]
+    assert coordinate.tolist() == [[token[n + 2], token[n + 3]] for n in range(9, 18)]
+    vertex = draft_targets(targets, groups, 3, 0, 6)[0]
+    assert vertex.tolist() == [[token[n + 1 + k] for k in range(6)] for n in (11, 14, 17)]
+    face = draft_targets(targets, groups, 9, 0, 18)[0]
+    assert face.tolist() == [[token[18 + k] for k in range(18)]]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mistakes_keep_the_order_and_aim_at_the_right_tokens(seed: int) -> None:
+    mesh = shape(seed)
+    written, wanted = make_mistakes(mesh, np.random.default_rng(seed))
+    keys = vertex_keys(written.vertices, written.num_bins)[written.faces]
+    faces = [tuple(face) for face in keys.tolist()]
+    assert faces == sorted(set(faces)) and (keys[:, 0] < keys[:, 1:].min(axis=1)).all()
+    truth = {tuple(row) for row in face_tokens(mesh).tolist()}
+    tokens = face_tokens(written)
+    assert tokens.shape == wanted.shape
+    for row, aim in zip(tokens, wanted, strict=True):
+        if (aim == row).all():
+            assert tuple(row.tolist()) in truth
+        else:
+            first_wrong = int((aim != row).argmax())
+            assert aim[first_wrong] != IGNORE and (aim[first_wrong + 1 :] == IGNORE).all()
+            assert any((right[: first_wrong + 1] == tuple(aim[: first_wrong + 1].tolist())) for right in truth)
+
+
+def test_batches_depend_on_their_number_alone() -> None:
+    data = DataConfig(seed=3, batch_tokens=2304)
+    first, again = (MeshBatches(CONFIG, data, None, None) for _ in range(2))
+    again[0]
+    for name, tensor in first[4].items():
+        assert torch.equal(tensor, again[4][name]), name
+    other = MeshBatches(CONFIG, replace(data, seed=4), None, None)[4]
+    assert other["tokens"].shape != first[4]["tokens"].shape or not torch.equal(other["tokens"], first[4]["tokens"])
+
+
+def test_plain_corners_are_those_of_a_box() -> None:
+    mesh = make_shape("box", np.random.default_rng(0))
+    np.testing.assert_array_equal(np.unique(plain_corners(mesh), axis=0), np.unique(mesh.vertices, axis=0))
+
+
+def test_a_folder_of_files_is_a_store_and_unreadable_ones_are_counted(tmp_path: Path) -> None:
+    for seed in range(3):
+        save_mesh(tmp_path / f"shape_{seed}.ply", random_shape(np.random.default_rng(seed)))
+    (tmp_path / "broken.obj").write_text("v 0 0\n")
+    store = MeshStore.open(tmp_path)
+    assert len(store) == 3 and store.skipped == 1
+    for vertices in store.vertices:
+        assert np.ptp(vertices, axis=0).max() == pytest.approx(1.0, abs=1e-6)
+    batch = MeshBatches(CONFIG, DataConfig(batch_tokens=2304, procedural=0.0), store, None)[0]
+    assert (batch["targets"] == CONFIG.eos).any()
+
+
+def test_meshes_over_ten_thousand_faces_are_left_out(tmp_path: Path) -> None:
+    faces = np.zeros((10_001, 3), dtype=np.uint16) + np.arange(3, dtype=np.uint16)
+    np.savez(
+        tmp_path / "packed.npz", vertices=np.eye(3, dtype=np.float32), faces=faces,
+        vert_offsets=[0, 3], face_offsets=[0, 10_001],
+    )  # fmt: skip
+    store = MeshStore.open(tmp_path / "packed.npz")
+    assert len(store) == 0 and store.skipped == 1
+
+
+def test_bad_data_options_name_the_range() -> None:
+    with pytest.raises(ValueError, match=r"procedural must be in \[0, 1\], got 2"):
+        DataConfig(procedural=2)
+    with pytest.raises(ValueError, match="multiples of 9"):
+        DataConfig(lengths=(100,), length_weights=(1.0,))
