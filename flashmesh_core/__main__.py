@@ -35,6 +35,9 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifold", choices=("auto", "on", "off"), default="auto", help=manifold)
     parser.add_argument("--watertight", action="store_true", help="close every open edge where possible")
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
+    parser.add_argument(
+        "--guidance", type=float, default=4.0, help="nats against faces off the bare surface, 0 is off (default: 4)"
+    )
     parser.add_argument("--surface-tolerance", type=int, help=tolerance)
     parser.add_argument("--report", type=Path, help="write a JSON report here")
 
@@ -53,6 +56,7 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "surface": not args.no_surface,
         "manifold": {"auto": None, "on": True, "off": False}[args.manifold],
         "watertight": args.watertight,
+        "guidance": args.guidance,
         "surface_tolerance": args.surface_tolerance,
     }
     return protocol.check_options({**options, **more})

@@ -138,6 +138,7 @@ OPTIONS: dict[str, OptionSpec] = {
     "surface": OptionSpec(bool),
     "manifold": OptionSpec(bool, nullable=True),  # null: where the source is manifold
     "watertight": OptionSpec(bool),
+    "guidance": OptionSpec(float, 0.0, 20.0),  # nats against faces off the surface that is still bare
     "candidates": OptionSpec(int, 1, 16),
     "max_faces": OptionSpec(int, 1, MAX_FACES, nullable=True),
     "surface_tolerance": OptionSpec(int, 0, 64, nullable=True),  # bins

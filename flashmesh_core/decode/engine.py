@@ -14,6 +14,7 @@ import torch
 from flashmesh_core.checkpoint import load_model
 from flashmesh_core.config import ModelConfig, preset
 from flashmesh_core.decode.grammar import Grammar, allowed_tokens
+from flashmesh_core.decode.guidance import Guidance
 from flashmesh_core.decode.sampling import choose, gumbel_noise
 from flashmesh_core.decode.source import MARGIN, Source, prepare_source
 from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins, dequantize
@@ -27,6 +28,7 @@ from flashmesh_core.slices import SliceCursor
 from flashmesh_core.tokenizer import bos_prefix
 
 DEFAULT_FACE_LIMIT = 2_000
+DEFAULT_GUIDANCE = 6.0
 MEASURED_SAMPLES = 5_000
 
 
@@ -43,6 +45,7 @@ class Options:
     surface: bool = True  # keep vertices near the input surface
     manifold: bool | None = None  # use a directed edge once; None: where the source does
     watertight: bool = False  # close every open edge before the end, where possible
+    guidance: float = DEFAULT_GUIDANCE  # nats against faces off the surface that is still bare; 0 is off
     max_faces: int | None = None  # decoding ends here; None: 1.5 times the wanted number, else 2,000
     surface_tolerance: int | None = None  # bins; None: 1 around a mesh, more around sparse points
 
@@ -107,6 +110,7 @@ class _Candidate:
     number: int
     prefix: Prefix
     cursor: SliceCursor | None
+    guidance: Guidance | None
     seed: int
     n_tokens: int = 0
     seconds: float = 0.0
@@ -211,7 +215,11 @@ class Engine:
         for number in range(count):
             prefix = Prefix(self.config.num_bins)
             cursor = SliceCursor(source.context, prefix) if source.context is not None else None
-            made.append(_Candidate(number, prefix, cursor, (options.seed + number) % (MAX_SEED + 1)))
+            guidance = None
+            if options.guidance > 0 and source.context is not None:
+                guidance = Guidance(source.context, source.points, source.normals, prefix)
+            seed = (options.seed + number) % (MAX_SEED + 1)
+            made.append(_Candidate(number, prefix, cursor, guidance, seed))
         return made
 
     @torch.inference_mode()
@@ -279,6 +287,8 @@ class Engine:
         allowed = allowed_tokens(grammar, candidate.prefix)
         if not allowed.any():
             return None
+        if candidate.guidance is not None:
+            logits = logits + candidate.guidance.bias(options.guidance)
         noise = candidate.noise_at(position, len(logits)) if options.temperature > 0 else None
         token = choose(logits, allowed, options.temperature, noise)
         return None if token == self.config.eos else token

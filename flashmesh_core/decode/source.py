@@ -23,11 +23,13 @@ MARGIN = 0.01  # of the longest side, left free on either side of the samples, a
 class Source:
     """An input surface in the unit box.
 
-    `channels` (P, 7) float32 are what the condition encoder reads; `points` (N, 3) are samples to measure against.
+    `channels` (P, 7) float32 are what the condition encoder reads; `points` (N, 3) are samples to measure against,
+    with unit `normals` (N, 3).
     """
 
     normalization: Normalization
     points: np.ndarray
+    normals: np.ndarray
     channels: np.ndarray
     context: SurfaceContext | None
     mask_grid: SurfaceGrid
@@ -85,7 +87,7 @@ def prepare_source(
         context = SurfaceContext.of_samples(unit, normals, corners, config.num_bins, feature_tolerance)
     read = rng.choice(len(unit), config.num_points, replace=len(unit) < config.num_points)
     channels = np.concatenate([unit[read], normals[read], np.ones((len(read), 1))], axis=1)
-    return Source(normalization, unit, channels.astype(np.float32), context, grid, manifold)
+    return Source(normalization, unit, normals, channels.astype(np.float32), context, grid, manifold)
 
 
 def _check_reach(name: str, points: np.ndarray) -> None:
