@@ -24,9 +24,7 @@ SCAN_FACES = 20_000  # roughly
 CLOUD_POINTS = 4_000
 
 
-def shape(
-    kind: str, seed: int, *, size: float = 1.0, at: tuple[float, float, float] = (0.0, 0.0, 0.0)
-) -> Mesh:
+def shape(kind: str, seed: int, *, size: float = 1.0, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
     """A shape of `kind` whose longest side is `size` and whose lowest corner lies at `at`."""
     mesh = make_shape(kind, np.random.default_rng(seed))
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
@@ -63,9 +61,7 @@ def split_long_edges(mesh: Mesh, longest: float) -> Mesh:
 def scan(mesh: Mesh, rng: np.random.Generator) -> Mesh:
     """A dense, slightly noisy copy of `mesh`, as a scanner would return it: about SCAN_FACES triangles."""
     triangles = mesh.triangles
-    area = 0.5 * np.linalg.norm(
-        np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1
-    )
+    area = 0.5 * np.linalg.norm(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1)
     dense = split_long_edges(mesh, 2.25 * float(np.sqrt(area.sum() / SCAN_FACES)))
     size = float(np.ptp(mesh.vertices, axis=0).max())
     noisy = dense.vertices + rng.normal(0.0, 0.0012 * size, dense.vertices.shape)

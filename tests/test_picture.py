@@ -19,9 +19,7 @@ CUBE_FACES = np.array([t for a, b, c, d in QUADS for t in ((a, b, c), (a, c, d))
 def shades(image: np.ndarray, least: int = 500) -> list[tuple[int, ...]]:
     """The colours that cover at least `least` pixels."""
     colors, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
-    return [
-        tuple(int(v) for v in color) for color, count in zip(colors, counts, strict=True) if count >= least
-    ]
+    return [tuple(int(v) for v in color) for color, count in zip(colors, counts, strict=True) if count >= least]
 
 
 def covered(image: np.ndarray) -> np.ndarray:

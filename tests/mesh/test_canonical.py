@@ -76,9 +76,7 @@ def test_canonicalize_is_idempotent(soup: tuple[np.ndarray, np.ndarray], num_bin
 
 
 @given(soup=soups(), seed=st.integers(0, 2**32 - 1))
-def test_the_form_does_not_depend_on_how_the_mesh_was_listed(
-    soup: tuple[np.ndarray, np.ndarray], seed: int
-) -> None:
+def test_the_form_does_not_depend_on_how_the_mesh_was_listed(soup: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     vertices, faces = soup
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(vertices))

@@ -163,9 +163,7 @@ def test_weld_keeps_order_and_drops_what_is_unused() -> None:
 
 def test_polygons_are_triangulated(tmp_path: Path) -> None:
     vertices = "0 0 0\n2 0 0\n2 1 0\n1 2 0\n0 1 0\n1 0 3\n"
-    (tmp_path / "mixed.off").write_text(
-        f"OFF\n6 3 0\n{vertices}5 0 1 2 3 4\n4 0 1 2 5 255 0 0\n3 0 1 5 # end\n"
-    )
+    (tmp_path / "mixed.off").write_text(f"OFF\n6 3 0\n{vertices}5 0 1 2 3 4\n4 0 1 2 5 255 0 0\n3 0 1 5 # end\n")
     rows = vertices.splitlines()
     text = "".join(f"v {row}\n" for row in rows) + "f 1 2 3 4 5\nf 1 2 3 6\nf -6 -5 -1\n"
     (tmp_path / "mixed.obj").write_text(text)
@@ -182,9 +180,7 @@ def test_polygons_are_triangulated(tmp_path: Path) -> None:
         assert normals[flat, 2].sum() / 2 == pytest.approx(4.0) and (normals[flat, 2] > 0).all()
 
 
-CLOUD = PointCloud(
-    np.random.default_rng(0).normal(size=(50, 3)), np.tile([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0]], (25, 1))
-)
+CLOUD = PointCloud(np.random.default_rng(0).normal(size=(50, 3)), np.tile([[0.0, 0.6, 0.8], [1.0, 0.0, 0.0]], (25, 1)))
 
 
 @pytest.mark.parametrize("suffix", CLOUD_SUFFIXES)

@@ -20,9 +20,7 @@ from flashmesh_core.mesh.metrics import (
 
 from .shapes import box, join, sheet, torus
 
-CLOUDS = arrays(
-    np.float64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.floats(-100, 100, width=32)
-)
+CLOUDS = arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.floats(-100, 100, width=32))
 CORNERS = np.array([[0.0, 0, 0], [1, 1, 1]])
 
 
