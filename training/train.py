@@ -27,6 +27,7 @@ from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.config import PRESETS, ModelConfig, preset
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.model.hourglass import Hourglass
+from flashmesh_core.model.layers import Block
 from training.data import DataConfig, MeshBatches
 from training.losses import joint_loss
 from training.optimizer import make_optimizers
@@ -99,7 +100,8 @@ class Trainer:
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         if args.resume:
             self.resume()
-        self.loss = torch.compile(joint_loss, dynamic=False) if args.compile else joint_loss
+        if args.compile:
+            compile_blocks(self.model)
 
     @property
     def state_file(self) -> Path:
@@ -170,7 +172,7 @@ class Trainer:
             batch = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
             enabled = self.args.precision == "bf16"
             with torch.autocast(self.args.device.split(":")[0], torch.bfloat16, enabled=enabled):
-                parts = self.loss(self.model, batch, self.draft_groups(batch, micro), self.args.draft_weight)
+                parts = joint_loss(self.model, batch, self.draft_groups(batch, micro), self.args.draft_weight)
             (parts.total / len(batches)).backward()
             for name, value in parts.values.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -185,6 +187,14 @@ class Trainer:
         self.step += 1
         self.tokens += int(sums["main_count"])
         return sums
+
+
+def compile_blocks(model: Hourglass) -> None:
+    """Compile the transformer blocks, one graph for each shape: three levels by the padded lengths."""
+    torch._dynamo.config.recompile_limit = 64
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.compile(dynamic=False)
 
 
 @torch.no_grad()

@@ -50,7 +50,7 @@ class OpenHalfEdges:
     def lowest_closable(self) -> int | None:
         """The lowest vertex of an open edge that a later face can still close, or None.
 
-        Faces come in order, so a later face has no vertex below the last v0; with that v0 its v1 is not below the last v1.
+        Faces come in order: a later one has no vertex below the last v0, and with that v0 no v1 below the last v1.
         """
         p0, p1 = self.faces[-1][:2] if self.faces else (-1, -1)
         for vertex in self.open_vertices[bisect_left(self.open_vertices, p0) :]:
