@@ -107,11 +107,23 @@ def test_cancelling_ends_within_a_pass(debug_engine: Engine) -> None:
 
 
 def test_cancelling_from_another_thread(endless_engine: Engine) -> None:
-    cancel = threading.Event()
-    timer = threading.Timer(0.3, cancel.set)
-    timer.start()
-    result = endless_engine.generate(CHAIR, cancel=cancel, candidates=2, max_faces=10_000, temperature=1.0)
-    timer.join()
+    cancel, begun = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        begun.wait(timeout=60)
+        cancel.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    result = endless_engine.generate(
+        CHAIR,
+        cancel=cancel,
+        candidates=2,
+        max_faces=10_000,
+        temperature=1.0,
+        on_event=lambda event: begun.set() if event.n_faces >= 2 else None,
+    )
+    watcher.join()
     assert result.end_reason == "cancelled"
     assert 0 < len(result.mesh.faces) < 10_000
 
