@@ -51,7 +51,7 @@ def test_wrong_input_is_one_line_and_status_2(checkpoint: Path, tmp_path: Path) 
     for arguments, message in (
         (("--checkpoint", "no-such-checkpoint"), "no-such-checkpoint"),
         (("--checkpoint", checkpoint, "--input", tmp_path / "none.obj"), "none.obj"),
-        (("--checkpoint", checkpoint, "--candidates", 0), "candidates must be in [1, 16], got 0"),
+        (("--checkpoint", checkpoint, "--candidates", 0), "candidates must be an integer in [1, 16], got 0"),
     ):
         done = demo("--out", tmp_path / "out", *arguments)
         assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
