@@ -36,7 +36,10 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watertight", action="store_true", help="close every open edge where possible")
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
     parser.add_argument(
-        "--guidance", type=float, default=4.0, help="nats against faces off the bare surface, 0 is off (default: 4)"
+        "--guidance",
+        type=float,
+        default=protocol.DEFAULT_GUIDANCE,
+        help=f"nats against faces off the bare surface, 0 is off (default: {protocol.DEFAULT_GUIDANCE:g})",
     )
     parser.add_argument("--surface-tolerance", type=int, help=tolerance)
     parser.add_argument("--report", type=Path, help="write a JSON report here")

@@ -129,6 +129,7 @@ class OptionSpec:
 
 
 MAX_FACES = 10_000
+DEFAULT_GUIDANCE = 6.0  # nats
 MAX_SEED = 2**32 - 1
 # The one table of options and their ranges: the engine, the service, its clients and the command lines check by it.
 OPTIONS: dict[str, OptionSpec] = {

@@ -23,12 +23,11 @@ from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.model.cache import CachedDecoder
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.prefix import Prefix
-from flashmesh_core.protocol import MAX_FACES, MAX_SEED, OPTIONS
+from flashmesh_core.protocol import DEFAULT_GUIDANCE, MAX_FACES, MAX_SEED, OPTIONS
 from flashmesh_core.slices import SliceCursor
 from flashmesh_core.tokenizer import bos_prefix
 
 DEFAULT_FACE_LIMIT = 2_000
-DEFAULT_GUIDANCE = 6.0
 MEASURED_SAMPLES = 5_000
 
 
