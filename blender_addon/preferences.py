@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from . import installer
+from .engine_python import python_in
+from .installer import installed_python
 
 if TYPE_CHECKING:
     from bpy.types import Context
@@ -158,7 +159,7 @@ def resolve_engine_python(preferences: FlashMeshPreferences | PlainPreferences) 
     given = preferences.engine_python.strip()
     if given:
         return _checked_python(bpy.path.abspath(given), "Python, in the add-on's preferences,")
-    installed = installer.installed_python(user_folder())
+    installed = installed_python(user_folder())
     if installed is not None:
         return str(installed)
     named = os.environ.get(ENGINE_PYTHON_VARIABLE, "").strip()
@@ -171,7 +172,7 @@ def resolve_engine_python(preferences: FlashMeshPreferences | PlainPreferences) 
 
 
 def _checked_python(path: str, what: str) -> str:
-    found = installer.python_in(Path(path))
+    found = python_in(Path(path))
     if found is None:
         raise EnginePythonError(f"{what} must name a Python program or its environment's folder, got {path!r}")
     return str(found)
