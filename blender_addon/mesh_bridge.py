@@ -7,6 +7,10 @@ mirrors turns every triangle inside out: both directions reverse the winding the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 import bpy
 import numpy as np
 
@@ -57,25 +61,85 @@ def evaluated_triangles(
     Modifiers are applied; curves, texts and metaballs are converted. Where there is no surface F is 0. Raises
     TooManyFacesError above `max_faces` triangles, ValueError for a type without mesh or non-finite positions.
     """
+    with evaluated_mesh(obj, depsgraph, max_faces) as (mesh, matrix):
+        if mesh is None:
+            return np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)
+        local, faces = mesh_arrays(mesh)
+        _check_finite(obj.name, local, matrix)
+        return transform_triangles(local, faces, matrix)
+
+
+@contextmanager
+def evaluated_mesh(
+    obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_faces: int = MAX_SOURCE_FACES
+) -> Iterator[tuple[bpy.types.Mesh | None, np.ndarray]]:
+    """What the scene shows of `obj` as a mesh that lasts as long as the context, and its world matrix (4, 4).
+
+    None where Blender makes no mesh of it. Raises as `evaluated_triangles`.
+    """
     if obj.type not in MESH_LIKE:
         raise ValueError(f"object {obj.name!r} must be of type {', '.join(MESH_LIKE)}, got {obj.type}")
     check_face_count(obj.name, expected_faces(obj), max_faces)
     evaluated = obj.evaluated_get(depsgraph)
+    matrix = np.array(evaluated.matrix_world, dtype=np.float64)
     try:
         mesh = evaluated.to_mesh()
     except RuntimeError:  # a metaball that melts into another one, or an object that the depsgraph leaves out
         mesh = None
-    if mesh is None:
-        return np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)
     try:
-        check_face_count(obj.name, len(mesh.loops) - 2 * len(mesh.polygons), max_faces)
-        local, faces = mesh_arrays(mesh)
+        if mesh is not None:
+            check_face_count(obj.name, len(mesh.loops) - 2 * len(mesh.polygons), max_faces)
+        yield mesh, matrix
     finally:
-        evaluated.to_mesh_clear()
-    matrix = np.array(evaluated.matrix_world, dtype=np.float64)
-    if not (np.isfinite(local).all() and np.isfinite(matrix).all()):
-        raise ValueError(f"object {obj.name!r} must have finite positions and transform, got NaN or infinity")
-    return transform_triangles(local, faces, matrix)
+        if mesh is not None:
+            evaluated.to_mesh_clear()
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """What a run needs of a source object, in arrays: it may be changed or deleted from here on."""
+
+    name: str
+    matrix: np.ndarray  # (4, 4) float64, local to world
+    vertices: np.ndarray  # (V, 3) float64, world space
+    faces: np.ndarray  # (F, 3) int64; none for a point cloud
+    materials: tuple[str, ...]  # by slot; "" for an empty one
+    material_index: np.ndarray  # (F,) int32
+    smooth: np.ndarray  # (F,) bool
+
+
+def read_surface(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_faces: int = MAX_SOURCE_FACES) -> Surface:
+    """The evaluated surface of `obj`; a mesh of vertices alone is a point cloud.
+
+    Raises TooManyFacesError above `max_faces` triangles, ValueError where there is neither surface nor cloud.
+    """
+    with evaluated_mesh(obj, depsgraph, max_faces) as (mesh, matrix):
+        if mesh is None or not len(mesh.vertices):
+            raise ValueError(f"object {obj.name!r} must have a surface, got nothing that Blender can make a mesh of")
+        if not len(mesh.polygons) and len(mesh.edges):
+            advice = "fill it" if obj.type == "MESH" else "give it a bevel, an extrusion or a fill"
+            raise ValueError(f"object {obj.name!r} must have faces, got {len(mesh.edges)} edges alone; {advice}")
+        local, faces = mesh_arrays(mesh)
+        _check_finite(obj.name, local, matrix)
+        vertices, faces = transform_triangles(local, faces, matrix)
+        slots = [slot.material for slot in obj.evaluated_get(depsgraph).material_slots]
+        count = len(mesh.polygons)
+        material_index, smooth = np.zeros(count, dtype=np.int32), np.ones(count, dtype=bool)
+        if count and len(slots) > 1:
+            mesh.polygons.foreach_get("material_index", material_index)
+        if count:
+            mesh.polygons.foreach_get("use_smooth", smooth)
+        if len(faces) != count:
+            polygon = np.empty(len(faces), dtype=np.int32)
+            mesh.loop_triangles.foreach_get("polygon_index", polygon)
+            material_index, smooth = material_index[polygon], smooth[polygon]
+        names = tuple("" if material is None else material.name for material in slots)
+        return Surface(obj.name, matrix, vertices, faces, names, material_index, smooth)
+
+
+def _check_finite(name: str, vertices: np.ndarray, matrix: np.ndarray) -> None:
+    if not (np.isfinite(vertices).all() and np.isfinite(matrix).all()):
+        raise ValueError(f"object {name!r} must have finite positions and transform, got NaN or infinity")
 
 
 def mesh_arrays(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:

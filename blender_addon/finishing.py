@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done to a result once its triangles are there: snapped, shaded and coloured as its source, quads."""
+
+from __future__ import annotations
+
+from math import radians
+
+import bmesh
+import bpy
+import numpy as np
+from mathutils.bvhtree import BVHTree
+from mathutils.kdtree import KDTree
+
+from .mesh_bridge import Surface
+from .request import RunSettings
+
+QUAD_ANGLE = radians(40.0)  # Blender's own default of Triangles to Quads, for faces and for shapes
+
+
+class SourceSearch:
+    """The nearest place on a source, in world space: a transform may stretch one axis more than another.
+
+    The tree is made when the first question comes: for 500,000 triangles that takes about a second.
+    """
+
+    def __init__(self, surface: Surface) -> None:
+        self._surface = surface
+        self._tree: BVHTree | KDTree | None = None
+
+    def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For world-space `points` (N, 3) the nearest places on the source (N, 3), and its triangles there (N,).
+
+        For a point cloud: its nearest vertices, and their indices.
+        """
+        center = self._center()
+        places, numbers = np.array(points, dtype=np.float64), np.zeros(len(points), dtype=np.int64)
+        for row, point in enumerate(np.asarray(points, dtype=np.float64) - center):
+            place, number = self._find(point)
+            if place is not None:
+                places[row], numbers[row] = np.array(place) + center, number
+        return places, numbers
+
+    def _center(self) -> np.ndarray:
+        """The trees hold float32: around the origin, wherever the object stands."""
+        return (self._surface.vertices.min(axis=0) + self._surface.vertices.max(axis=0)) / 2.0
+
+    def _find(self, point: np.ndarray):
+        if self._tree is None:
+            self._tree = self._make_tree()
+        if isinstance(self._tree, BVHTree):
+            place, _, number, _ = self._tree.find_nearest(point)
+        else:
+            place, number, _ = self._tree.find(point)
+        return place, number
+
+    def _make_tree(self) -> BVHTree | KDTree:
+        vertices = self._surface.vertices - self._center()
+        if len(self._surface.faces):
+            return BVHTree.FromPolygons(vertices.tolist(), self._surface.faces.tolist(), all_triangles=True)
+        tree = KDTree(len(vertices))
+        for number, vertex in enumerate(vertices.tolist()):
+            tree.insert(vertex, number)
+        tree.balance()
+        return tree
+
+
+def finish_mesh(obj: bpy.types.Object, world: np.ndarray, surface: Surface, settings: RunSettings) -> None:
+    """Gives the mesh of `obj` what its source has. It holds triangles, unfinished or not.
+
+    `world` (4, 4) is the transform that the mesh is seen through.
+    """
+    mesh = obj.data
+    search = SourceSearch(surface)
+    if settings.snap:
+        _snap(mesh, world, search)
+    mesh.validate()
+    if len(mesh.polygons):
+        _copy_look(mesh, world, surface, search)
+        if settings.quads:
+            make_quads(mesh)
+    mesh.update()
+
+
+def make_quads(mesh: bpy.types.Mesh) -> None:
+    """Joins pairs of triangles into quads, as Blender's Triangles to Quads does by default."""
+    work = bmesh.new()
+    try:
+        work.from_mesh(mesh)
+        bmesh.ops.join_triangles(
+            work,
+            faces=work.faces[:],
+            cmp_materials=True,
+            angle_face_threshold=QUAD_ANGLE,
+            angle_shape_threshold=QUAD_ANGLE,
+        )
+        work.to_mesh(mesh)
+    finally:
+        work.free()
+
+
+def transfer_uvs(context: bpy.types.Context, source: bpy.types.Object, result: bpy.types.Object) -> str:
+    """Copies all UV maps by Blender's data transfer; why that was not possible, or ''."""
+    if source.type != "MESH" or not source.data.uv_layers:
+        return f"{source.name!r} has no UV map to transfer"
+    with context.temp_override(
+        object=source, active_object=source, selected_objects=[source, result], selected_editable_objects=[result]
+    ):
+        try:
+            bpy.ops.object.data_transfer(
+                data_type="UV",
+                use_create=True,
+                loop_mapping="POLYINTERP_NEAREST",
+                layers_select_src="ALL",
+                layers_select_dst="NAME",
+            )
+        except RuntimeError as error:
+            return f"the UV maps of {source.name!r} were not transferred: {error}"
+    return "" if result.data.uv_layers else f"the UV maps of {source.name!r} were not transferred"
+
+
+def _world_positions(mesh: bpy.types.Mesh, world: np.ndarray) -> np.ndarray:
+    flat = np.empty(3 * len(mesh.vertices), dtype=np.float32)
+    mesh.attributes["position"].data.foreach_get("vector", flat)
+    return flat.reshape(-1, 3).astype(np.float64) @ world[:3, :3].T + world[:3, 3]
+
+
+def _snap(mesh: bpy.types.Mesh, world: np.ndarray, search: SourceSearch) -> None:
+    """Moves every vertex to the nearest place on the source."""
+    if not len(mesh.vertices):
+        return
+    places, _ = search.nearest(_world_positions(mesh, world))
+    local = (places - world[:3, 3]) @ np.linalg.inv(world[:3, :3]).T
+    mesh.attributes["position"].data.foreach_set("vector", np.ascontiguousarray(local, dtype=np.float32).reshape(-1))
+    mesh.update()
+
+
+def _copy_look(mesh: bpy.types.Mesh, world: np.ndarray, surface: Surface, search: SourceSearch) -> None:
+    """Materials and smooth or flat shading, face by face where the source is not the same all over."""
+    for name in surface.materials:
+        mesh.materials.append(bpy.data.materials.get(name) if name else None)
+    if not len(surface.faces):
+        return
+    index, smooth = surface.material_index, surface.smooth
+    pick = np.zeros(len(mesh.polygons), dtype=np.int64)
+    if (index != index[0]).any() or (smooth != smooth[0]).any():
+        corners = np.empty(len(mesh.loops), dtype=np.int32)
+        mesh.attributes[".corner_vert"].data.foreach_get("value", corners)
+        centers = _world_positions(mesh, world)[corners.reshape(-1, 3)].mean(axis=1)
+        pick = search.nearest(centers)[1]
+    mesh.polygons.foreach_set("material_index", index[pick].astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", smooth[pick])

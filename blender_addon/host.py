@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one engine that Blender has at a time: made from the preferences, watched, and ended with Blender."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from flashmesh_core.protocol import EngineError
+
+from . import preferences, session
+from .backend import EngineChoice, make_engine
+from .generation import Engine
+
+_REFRESH_SECONDS = 2.0
+_EXIT_SECONDS = 1.0
+_WATCH_SECONDS = 0.4
+
+_choice: EngineChoice | None = None
+_engine: Engine | None = None
+_threads: list[threading.Thread] = []
+_refreshed = 0.0
+message = ""  # what went wrong when it was last started, stopped or freed
+
+
+def engine_choice(context: bpy.types.Context | None = None) -> EngineChoice:
+    """What the preferences name; raises ValueError with a sentence where they name nothing usable."""
+    wanted = preferences.get_preferences(context)
+    common: dict[str, Any] = {"backend": wanted.backend}
+    if wanted.backend == "ADDRESS":
+        return EngineChoice(
+            **common, address=wanted.address, token=wanted.token, online=getattr(bpy.app, "online_access", True)
+        )
+    checkpoint = wanted.checkpoint.strip() or "nano"
+    common |= {
+        "device": wanted.device.lower(),
+        "checkpoint": bpy.path.abspath(checkpoint),
+        "idle_minutes": wanted.idle_minutes,
+    }
+    if wanted.backend == "LOCAL":
+        common["python"] = preferences.resolve_engine_python(wanted)
+    return EngineChoice(**common)
+
+
+def problem(context: bpy.types.Context) -> str:
+    """Why no engine can be had, as a sentence, or ''. Quick: for every redraw."""
+    try:
+        return engine_choice(context).problem()
+    except (ValueError, OSError) as error:
+        return str(error)
+
+
+def engine(context: bpy.types.Context | None = None) -> Engine:
+    """The engine of the preferences as they are; one of other preferences is ended. Raises ValueError."""
+    global _choice, _engine
+    wanted = engine_choice(context)
+    if _engine is None or wanted != _choice:
+        if _engine is not None:
+            _spawn(_engine.stop)
+        _engine, _choice = make_engine(wanted), wanted
+    return _engine
+
+
+def status() -> dict[str, Any]:
+    """The state of the engine, at once; asks for its health in a thread if that is a while ago."""
+    global _refreshed
+    if _engine is None:
+        return {"state": "stopped"}
+    now = _engine.status()
+    if now["state"] not in ("stopped", "starting") and time.monotonic() - _refreshed > _REFRESH_SECONDS:
+        _refreshed = time.monotonic()
+        _spawn(_engine.refresh)
+    return now
+
+
+def trouble() -> str:
+    """Why the engine last ended or could not be reached, or ''."""
+    return message or (_engine.trouble if _engine is not None else "")
+
+
+def act(context: bpy.types.Context, action: str) -> None:
+    """START, STOP or FREE, in a thread; raises ValueError where there is no such engine."""
+    global message
+    wanted = engine(context)
+    actions = {"START": wanted.start, "STOP": wanted.stop, "FREE": wanted.free}
+    message = ""
+    _spawn(actions[action])
+    _watch_soon()
+
+
+def shutdown(timeout: float = _EXIT_SECONDS) -> None:
+    """Ends the run and the engine; waits for both, not longer than a few seconds."""
+    global _choice, _engine
+    session.abandon(timeout)
+    ended, _engine, _choice = _engine, None, None
+    if ended is not None:
+        ended.stop(timeout)
+    for thread in _threads:
+        thread.join(timeout)
+    _threads.clear()
+
+
+def _spawn(action: Callable[[], Any]) -> None:
+    def run() -> None:
+        global message
+        try:
+            action()
+        except EngineError as error:
+            message = error.message
+
+    _threads[:] = [thread for thread in _threads if thread.is_alive()]
+    thread = threading.Thread(target=run, name="flashmesh-host", daemon=True)
+    _threads.append(thread)
+    thread.start()
+
+
+def _watch_soon() -> None:
+    """Redraws the panel while the engine is being started, stopped or freed."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_watch):
+        bpy.app.timers.register(_watch, first_interval=_WATCH_SECONDS)
+
+
+def _watch() -> float | None:
+    redraw_panels()
+    return _WATCH_SECONDS if any(thread.is_alive() for thread in _threads) else None
+
+
+def redraw_panels() -> None:
+    """Asks for a redraw of what shows the panel."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+@persistent
+def _before_load(*_: Any) -> None:
+    session.abandon()
+
+
+def register() -> None:
+    """Sees to it that a run ends before a file is loaded, and run and engine before Blender does."""
+    bpy.app.handlers.load_pre.append(_before_load)
+    atexit.register(shutdown)
+
+
+def unregister() -> None:
+    """Undoes register, and ends what runs."""
+    shutdown()
+    atexit.unregister(shutdown)
+    if bpy.app.timers.is_registered(_watch):
+        bpy.app.timers.unregister(_watch)
+    if _before_load in bpy.app.handlers.load_pre:
+        bpy.app.handlers.load_pre.remove(_before_load)

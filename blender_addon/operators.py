@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""flashmesh.generate, and the small operators beside it."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import EnumProperty
+
+from . import host, session
+from .mesh_bridge import MESH_LIKE
+from .properties import option_properties, run_settings
+from .results import key_of
+from .session import Result, Run
+
+TICK_SECONDS = 1 / 15
+_WAIT_SECONDS = 0.1  # for the next event, where the operator has the main thread for itself
+
+
+def usable_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """The selected objects that can be sources, the active one first."""
+    selected = [item for item in context.selected_objects if item.type in MESH_LIKE]
+    return sorted(selected, key=lambda item: (item != context.active_object, item.name))
+
+
+def why_not(context: bpy.types.Context) -> str:
+    """Why nothing can be generated now, as a sentence for the artist, or ''."""
+    if session.active is not None:
+        return "A mesh is being generated"
+    if context.mode != "OBJECT":
+        return "Switch to Object Mode"
+    if not usable_objects(context):
+        return "Select a mesh, curve, surface, text or metaball object"
+    return host.problem(context)
+
+
+def summary(result: Result) -> str:
+    """One line about a result."""
+    line = f"{result.name}: {result.faces:,} faces"
+    if result.seconds is not None:
+        line += f" in {result.seconds:.1f} s"
+    return line
+
+
+class FLASHMESH_OT_generate(bpy.types.Operator):
+    """Write a new mesh of few, well placed faces over each selected object. Options not given are the panel's"""
+
+    bl_idname = "flashmesh.generate"
+    bl_label = "Generate Artist Mesh"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+    __annotations__ = option_properties(options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether something can be generated; the reason if not is shown with the button."""
+        reason = why_not(context)
+        if reason:
+            cls.poll_message_set(reason)
+        return not reason
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Generates, and returns when all is done: for scripts and for Blender without a window."""
+        run = self._begin(context)
+        if run is None:
+            return {"CANCELLED"}
+        try:
+            while not run.ended:
+                run.tick(context, _WAIT_SECONDS)
+        finally:
+            run.abandon()
+        return self._conclude(run)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Starts a run that a timer drives, and returns at once."""
+        if bpy.app.background or context.window is None:
+            return self.execute(context)
+        run = self._run = self._begin(context)
+        if run is None:
+            return {"CANCELLED"}
+        manager = context.window_manager
+        timer = manager.event_timer_add(TICK_SECONDS, window=context.window)
+        run.at_end.append(lambda: bpy.context.window_manager.event_timer_remove(timer))
+        run.at_end.append(host.redraw_panels)
+        manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """One event: a tick of the timer, or what the artist does meanwhile."""
+        run = self._run
+        if not run.ended:
+            if event.type == "ESC" and event.value == "PRESS":
+                run.cancel()
+                return {"RUNNING_MODAL"}
+            if event.type == "Z" and (event.ctrl or event.oskey):
+                return {"RUNNING_MODAL"}  # an undo now would take the ground from under this operator
+            if event.type != "TIMER":
+                return {"PASS_THROUGH"}
+            run.tick(context)
+            if not run.ended:
+                host.redraw_panels()
+                return {"PASS_THROUGH"}
+        return self._conclude(run)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends this operator itself: its window closes, or a file is loaded."""
+        self._run.abandon()
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """In place of the options, which would start all over again when touched, the figures."""
+        for result in session.last.results if session.last is not None else ():
+            self.layout.label(text=summary(result))
+
+    def _begin(self, context: bpy.types.Context) -> Run | None:
+        try:
+            settings = run_settings(self, context)
+            settings.engine_options(None)
+            sources = [key_of(item) for item in usable_objects(context)]
+            return session.begin(sources, settings, host.engine(context), context.scene)
+        except (ValueError, RuntimeError, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return None
+
+    def _conclude(self, run: Run) -> set[str]:
+        """Tells what happened; FINISHED, and with that an undo step, where there is something to undo."""
+        for level, text in run.messages:
+            # An error would raise an exception in a script, whatever was done.
+            self.report({"WARNING" if level == "ERROR" and run.results else level}, text)
+        if run.outcome == "finished":
+            self.report({"INFO"}, "; ".join(summary(result) for result in run.results))
+        return {"FINISHED"} if run.results else {"CANCELLED"}
+
+
+class FLASHMESH_OT_cancel(bpy.types.Operator):
+    """Stop generating; what happens to the unfinished mesh is set in the preferences"""
+
+    bl_idname = "flashmesh.cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is something to stop."""
+        return session.active is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Tells the run, which ends in one of its next ticks."""
+        if session.active is not None:
+            session.active.cancel()
+        return {"FINISHED"}
+
+
+class FLASHMESH_OT_engine(bpy.types.Operator):
+    """Start or stop the engine, or free its memory"""
+
+    bl_idname = "flashmesh.engine"
+    bl_label = "Engine"
+    bl_options = {"INTERNAL"}  # noqa: RUF012
+
+    action: EnumProperty(
+        name="Action",
+        items=(
+            ("START", "Start", "Start the engine now instead of when it is first needed"),
+            ("STOP", "Stop", "End the engine, and with it the mesh that is being generated"),
+            ("FREE", "Free Memory", "Drop the model; the next mesh loads it again"),
+        ),
+    )
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip of each of the three buttons."""
+        return properties.bl_rna.properties["action"].enum_items[properties.action].description
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Returns at once: the panel shows what becomes of it."""
+        try:
+            host.act(context, self.action)
+        except (ValueError, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    self.layout.separator()
+    self.layout.operator_context = "INVOKE_DEFAULT"
+    self.layout.operator(FLASHMESH_OT_generate.bl_idname, icon="MESH_ICOSPHERE")
+
+
+_CLASSES = (FLASHMESH_OT_generate, FLASHMESH_OT_cancel, FLASHMESH_OT_engine)
+
+
+def register() -> None:
+    """Registers the operators; the menu entry also makes the F3 search find it."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.VIEW3D_MT_object.append(_menu)
+
+
+def unregister() -> None:
+    """Undoes register."""
+    bpy.types.VIEW3D_MT_object.remove(_menu)
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of a run: once as the panel's settings, kept with the scene, once as the operator's properties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from flashmesh_core.protocol import MAX_FACES
+
+from . import preferences
+from .request import RunSettings
+
+PRESET_ITEMS = (
+    ("DRAFT", "Draft", "Looks at fewer points, and ends at the wanted number of faces", 0),
+    ("STANDARD", "Standard", "One mesh, written to its end", 1),
+    ("BEST_OF_4", "Best of 4", "Four meshes, of which the one nearest the source stays: about four times the work", 2),
+)
+DRAFTER_ITEMS = (
+    ("auto", "Automatic", "What the checkpoint is good at"),
+    ("none", "None", "Token by token: the slow reference"),
+    ("half_edge", "Half-edge", "Guess from the open edges"),
+    ("heads", "Heads", "Guess with the checkpoint's draft heads"),
+    ("united", "United", "Both together"),
+)
+MAX_SEED = 2**31 - 1  # of an IntProperty; the engine takes more
+_DEFAULTS = RunSettings()
+
+
+def option_properties(**common: Any) -> dict[str, Any]:
+    """All options by name, for the annotations of a class; `common` goes to each."""
+    d = _DEFAULTS
+    # fmt: off
+    return {
+        "faces": IntProperty(
+            name="Faces", description="Wanted number of faces", min=1, max=MAX_FACES, default=d.faces, **common),
+        "preset": EnumProperty(
+            name="Detail", description="How much effort goes into a mesh", items=PRESET_ITEMS, default=1, **common),
+        "seed": IntProperty(
+            name="Seed", description="Another seed gives another mesh, the same one the same",
+            min=0, max=MAX_SEED, default=d.seed, **common),
+        "temperature": FloatProperty(
+            name="Temperature", description="0 always takes what is likeliest; higher is more varied and less sure",
+            min=0.0, max=2.0, default=d.temperature, step=5, precision=2, **common),
+        "watertight": BoolProperty(
+            name="Watertight", description="Close every open edge before the end, where possible",
+            default=d.watertight, **common),
+        "keep_to_surface": BoolProperty(
+            name="Keep to Surface", description="Allow no vertex away from the source's surface",
+            default=d.keep_to_surface, **common),
+        "snap": BoolProperty(
+            name="Snap to Source", description="Move every vertex of the result onto the source at the end",
+            default=d.snap, **common),
+        "quads": BoolProperty(
+            name="Triangles to Quads", description="Join pairs of triangles at the end", default=d.quads, **common),
+        "transfer_uvs": BoolProperty(
+            name="Transfer UVs", description="Copy the source's UV maps by Blender's data transfer at the end",
+            default=d.transfer_uvs, **common),
+        "hide_source": BoolProperty(
+            name="Hide Source", description="Hide the source once its result is there",
+            default=d.hide_source, **common),
+        "drafter": EnumProperty(
+            name="Drafting", description="How tokens are guessed ahead; it changes the speed, not the kind of mesh",
+            items=DRAFTER_ITEMS, default=d.drafter, **common),
+    }
+    # fmt: on
+
+
+def _with_default(name: str) -> dict[str, Any]:
+    """Accessors of a setting that is the preferences' until the artist sets it, as text in `<name>_set`."""
+
+    def read(self: bpy.types.PropertyGroup) -> str:
+        text = getattr(self, f"{name}_set")
+        return text if text else str(getattr(preferences.get_preferences(), name))
+
+    def write(self: bpy.types.PropertyGroup, text: str) -> None:
+        setattr(self, f"{name}_set", text)
+
+    return {"read": read, "write": write}
+
+
+_FACES, _PRESET, _HIDE = (_with_default(name) for name in ("faces", "preset", "hide_source"))
+_PRESETS = [item[0] for item in PRESET_ITEMS]
+
+
+def _panel_properties() -> dict[str, Any]:
+    made = option_properties()
+    made["faces"] = IntProperty(
+        name="Faces",
+        description="Wanted number of faces",
+        min=1,
+        max=MAX_FACES,
+        get=lambda self: int(_FACES["read"](self)),
+        set=lambda self, value: _FACES["write"](self, str(value)),
+    )
+    made["preset"] = EnumProperty(
+        name="Detail",
+        description="How much effort goes into a mesh",
+        items=PRESET_ITEMS,
+        get=lambda self: _PRESETS.index(_PRESET["read"](self)),
+        set=lambda self, value: _PRESET["write"](self, _PRESETS[value]),
+    )
+    made["hide_source"] = BoolProperty(
+        name="Hide Source",
+        description="Hide the source once its result is there",
+        get=lambda self: _HIDE["read"](self) == "True",
+        set=lambda self, value: _HIDE["write"](self, str(bool(value))),
+    )
+    for name in ("faces", "preset", "hide_source"):
+        made[f"{name}_set"] = StringProperty(options={"HIDDEN"})
+    return made
+
+
+class FlashMeshSettings(bpy.types.PropertyGroup):
+    """`scene.flashmesh`: what the panel shows."""
+
+    __annotations__ = _panel_properties()
+
+
+def run_settings(operator: bpy.types.Operator, context: bpy.types.Context) -> RunSettings:
+    """The options of a run: those that the operator was given, the others as the panel has them."""
+    panel, given = context.scene.flashmesh, operator.properties
+    names = option_properties()
+    values = {name: getattr(given if given.is_property_set(name) else panel, name) for name in names}
+    return RunSettings(**values, keep_unfinished=preferences.get_preferences(context).on_cancel == "KEEP")
+
+
+def register() -> None:
+    """Registers the settings."""
+    bpy.utils.register_class(FlashMeshSettings)
+    bpy.types.Scene.flashmesh = PointerProperty(type=FlashMeshSettings)
+
+
+def unregister() -> None:
+    """Undoes register."""
+    del bpy.types.Scene.flashmesh
+    bpy.utils.unregister_class(FlashMeshSettings)

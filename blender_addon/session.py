@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run over the objects that were selected: drains the worker's events, grows the mesh, ends cleanly.
+
+Everything is driven by `Run.tick` on the main thread. Objects are found anew each time by their session id, since
+undo and deletion replace or free what a kept reference would point at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import bpy
+import numpy as np
+
+from flashmesh_core.mesh.topology import topology_report
+
+from . import mesh_bridge
+from .generation import Engine, Event, Job
+from .growing import GrowingMesh
+from .outline import Outline
+from .request import RunSettings, make_request
+from .results import Key, Placement, find
+
+CANCEL_SECONDS = 0.4  # that the engine has for its last word once a run is cancelled
+STAGES = {
+    "sampling": "Reading the object",
+    "starting": "Starting the engine",
+    "restarting": "Restarting the engine",
+    "queued": "Waiting for the engine",
+    "loading": "Loading the checkpoint",
+    "encoding": "Looking at the surface",
+    "decoding": "Generating",
+}
+_ENGINE_FIELDS = ("python", "address", "device", "checkpoint", "faces", "options")  # no other object would fare better
+
+
+@dataclass
+class Progress:
+    """What the panel shows of a run."""
+
+    source: str = ""
+    number: int = 0  # of the object, from 1
+    of: int = 0
+    stage: str = "sampling"
+    reason: str = ""  # why the engine had to be started again
+    faces: int = 0
+    wanted: int = 0
+    faces_per_second: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The stage in words."""
+        return STAGES.get(self.stage, self.stage)
+
+    @property
+    def factor(self) -> float:
+        """Of this object, from 0 to 1."""
+        return min(1.0, self.faces / self.wanted) if self.wanted else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate, or None where there is nothing to go by."""
+        if self.faces_per_second <= 0.0 or self.faces >= self.wanted:
+            return None
+        return (self.wanted - self.faces) / self.faces_per_second
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one finished object."""
+
+    name: str
+    source: str
+    faces: int
+    end_reason: str
+    seconds: float | None
+    tokens_per_second: float | None
+    tokens_per_pass: float | None
+    distance: float | None  # Chamfer, with the source's longest side as 1
+    watertight: bool
+
+
+@dataclass
+class Run:
+    """A run from its first tick to its end. `active` and `last` of this module hold the newest ones."""
+
+    sources: Sequence[Key]
+    settings: RunSettings
+    engine: Engine
+    scene: int  # session id
+    progress: Progress = field(default_factory=Progress)
+    results: list[Result] = field(default_factory=list)
+    messages: list[tuple[str, str]] = field(default_factory=list)  # (level of Operator.report, text)
+    outcome: str = ""  # finished, cancelled, failed; empty while it runs
+    at_end: list[Callable[[], None]] = field(default_factory=list)  # timers and the like to take away
+
+    def __post_init__(self) -> None:
+        self.progress.of, self.progress.wanted = len(self.sources), self.settings.faces
+        self._next = 0
+        self._job: Job | None = None
+        self._placement: Placement | None = None
+        self._growing = GrowingMesh()
+        self._center = np.zeros(3)  # add it to what the engine says
+        self._cancelled_at: float | None = None
+        self._began = 0.0
+        self._outline = Outline()
+        self.at_end.append(self._outline.remove)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over: nothing of it runs any more and nothing is left to tick."""
+        return bool(self.outcome)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was told to stop and has not done so yet."""
+        return self._cancelled_at is not None and not self.ended
+
+    def cancel(self, why: str = "cancelled") -> None:
+        """Stops the engine's work; a later tick ends the run, within CANCEL_SECONDS. Returns at once."""
+        if self.ended or self._cancelled_at is not None:
+            return
+        self._cancelled_at = time.monotonic()
+        self.messages.append(("INFO", why))
+        if self._job is not None:
+            self._job.cancel()
+
+    def tick(self, context: bpy.types.Context, wait: float = 0.0) -> None:
+        """Takes in what has come from the engine; `wait` seconds for the first event where nothing else runs."""
+        if self.ended:
+            return
+        why = self._interruption(context)
+        if why:
+            self.messages.append(("WARNING", why))
+            if self._job is not None:
+                self._job.cancel()
+            self._conclude(context, "cancelled", unfinished=True)
+        elif self._job is None:
+            self._begin_next(context)
+        else:
+            self._take_in(context, self._job.drain(wait))
+            if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
+                self._conclude(context, "cancelled", unfinished=True)
+
+    def abandon(self) -> None:
+        """Ends without a touch to Blender's data: for when the file is about to go, or Blender itself."""
+        if self.ended:
+            return
+        if self._job is not None:
+            self._job.cancel()
+        self._end("cancelled")
+
+    def join(self, timeout: float) -> bool:
+        """Waits for the worker thread; whether there is none any more."""
+        return self._job is None or self._job.join(timeout)
+
+    def _interruption(self, context: bpy.types.Context) -> str:
+        """What happened to the scene or the mesh that this run cannot go on with."""
+        if context.scene is None or context.scene.session_uid != self.scene:
+            return "stopped: another scene is shown"
+        if context.mode != "OBJECT":
+            return "stopped: the mode was changed"
+        if self._placement is not None and self._placement.made and self._placement.result() is None:
+            return "stopped: the growing mesh was deleted or undone"
+        return ""
+
+    def _begin_next(self, context: bpy.types.Context) -> None:
+        """Reads the next object and gives it to a worker; ends the run after the last one."""
+        if self._cancelled_at is not None or self._next >= len(self.sources):
+            self._conclude(context, self._outcome_at_end())
+            return
+        key = self.sources[self._next]
+        self._next += 1
+        self.progress.source, self.progress.number = key.name, self._next
+        self._enter("sampling")
+        self.progress.faces, self.progress.faces_per_second = 0, 0.0
+        self._growing.clear()
+        obj = find(key)
+        if obj is None:
+            self.messages.append(("WARNING", f"{key.name!r} is gone"))
+            return
+        try:
+            surface = mesh_bridge.read_surface(obj, context.evaluated_depsgraph_get())
+        except ValueError as error:
+            self.messages.append(("ERROR", str(error)))
+            return
+        self._placement = Placement(key, surface)
+        self._job = Job(self.engine, partial(make_request, surface.vertices, surface.faces, self.settings))
+
+    def _outcome_at_end(self) -> str:
+        if self._cancelled_at is not None:
+            return "cancelled"
+        return "finished" if self.results else "failed"
+
+    def _take_in(self, context: bpy.types.Context, events: list[Event]) -> None:
+        newest: list[np.ndarray] = []
+        for event in events:
+            kind = event["kind"]
+            if kind == "faces":
+                self._enter("decoding")
+                if event["candidate"] == 0:
+                    newest.append(event["faces"])
+                    self.progress.faces = event["n_faces"]
+            elif kind == "progress":
+                self._enter(event["stage"])
+            elif kind == "restarting":
+                newest.clear()
+                self._void(event["reason"])
+            elif kind in ("end", "failed"):
+                self._grow(context, newest)
+                self._job = None
+                self.progress.faces = event.get("n_faces", self.progress.faces)
+                if kind == "end":
+                    self._finish_object(context, event)
+                else:
+                    self._fail_object(context, event)
+                return
+            elif kind in STAGES:
+                self.progress.reason = event.get("reason") or self.progress.reason
+                self._enter(kind)
+        self._grow(context, newest)
+
+    def _enter(self, stage: str) -> None:
+        if stage == "decoding" and self.progress.stage != "decoding":
+            self._began = time.monotonic()
+        self.progress.stage = stage
+
+    def _grow(self, context: bpy.types.Context, newest: list[np.ndarray]) -> None:
+        """Puts new faces, each (k, 3, 3), into the mesh; the first ones make the object."""
+        if not newest or self._job is None or self._job.request is None or self._placement is None:
+            return
+        self._center = self._job.request.center
+        corners = np.concatenate(newest)
+        self._growing.append(corners)
+        elapsed = time.monotonic() - self._began
+        self.progress.faces_per_second = self.progress.faces / elapsed if elapsed > 0.5 else 0.0
+        self._placement.put(context, self._growing.vertices + self._center, self._growing.faces)
+        self._outline.show(corners + self._center)
+
+    def _void(self, reason: str) -> None:
+        """The engine begins this object again: what there is of it goes."""
+        self.progress.reason, self.progress.faces = reason, 0
+        self.messages.append(("WARNING", f"{reason}; it was started again"))
+        self._enter("restarting")
+        self._growing.clear()
+        if self._placement is not None:
+            self._placement.empty()
+
+    def _finish_object(self, context: bpy.types.Context, event: Event) -> None:
+        """The last word of the engine: its welded mesh takes the place of the growing one."""
+        placement = self._placement
+        assert placement is not None
+        cut_short = event["end_reason"] == "cancelled"
+        if cut_short and self._cancelled_at is None:
+            self.messages.append(("WARNING", "the engine's work was cancelled from elsewhere"))
+            self._cancelled_at = time.monotonic()
+        faces = event["face_indices"]
+        if cut_short and not (len(faces) and self.settings.keep_unfinished):
+            self._conclude(context, "cancelled", unfinished=True)
+            return
+        if not len(faces):
+            self.messages.append(("ERROR", f"{placement.source.name!r}: no faces came; try another seed"))
+            placement.remove()
+        else:
+            vertices = np.asarray(event["vertices"], dtype=np.float64) + self._center
+            placement.put(context, vertices, faces)
+            self._complete(context, placement, event, topology_report(vertices, faces).is_watertight)
+        self._placement = None
+
+    def _complete(self, context: bpy.types.Context, placement: Placement, event: Event, watertight: bool) -> None:
+        problem = placement.complete(context, self.settings)
+        if problem:
+            self.messages.append(("WARNING", problem))
+        result = placement.result()
+        figures = ("seconds", "tokens_per_second", "tokens_per_pass")
+        self.results.append(
+            Result(
+                name=result.name,
+                source=placement.source.name,
+                faces=len(result.data.polygons),
+                end_reason=event["end_reason"],
+                distance=event.get("chamfer"),
+                watertight=watertight,
+                **{name: event.get(name) for name in figures},
+            )
+        )
+
+    def _fail_object(self, context: bpy.types.Context, event: Event) -> None:
+        placement, self._placement = self._placement, None
+        if self._cancelled_at is not None:
+            self._placement = placement
+            self._conclude(context, "cancelled", unfinished=True)
+            return
+        if placement is not None:
+            placement.remove()
+        self.messages.append(("ERROR", event["message"]))
+        if event["field"] is None or event["field"] in _ENGINE_FIELDS:
+            self._conclude(context, "failed")
+
+    def _conclude(self, context: bpy.types.Context, outcome: str, *, unfinished: bool = False) -> None:
+        """Ends the run; `unfinished`: there may be a mesh that is not complete, kept or not as the settings say."""
+        placement, self._placement = self._placement, None
+        if unfinished and placement is not None and placement.result() is not None:
+            if self.settings.keep_unfinished and len(self._growing.faces):
+                report = topology_report(self._growing.vertices, self._growing.faces)
+                self._complete(context, placement, {"end_reason": "cancelled"}, report.is_watertight)
+            else:
+                placement.remove()
+        self._end(outcome)
+
+    def _end(self, outcome: str) -> None:
+        self.outcome = outcome
+        for action in self.at_end:
+            action()
+        self.at_end.clear()
+
+
+active: Run | None = None  # that runs
+last: Run | None = None  # whose results the panel shows
+
+
+def begin(sources: Sequence[Key], settings: RunSettings, engine: Engine, scene: bpy.types.Scene) -> Run:
+    """The one run that there can be at a time. Raises RuntimeError while another one is not over."""
+    global active, last
+    if active is not None and not active.ended:
+        raise RuntimeError("another run is not over yet")
+    active = last = Run(sources, settings, engine, scene.session_uid)
+    active.at_end.append(_forget)
+    return active
+
+
+def _forget() -> None:
+    global active
+    active = None
+
+
+def abandon(timeout: float = 0.0) -> None:
+    """Ends the run that there is, if any, without a touch to Blender's data."""
+    run = active
+    if run is not None:
+        run.abandon()
+        if timeout > 0.0:
+            run.join(timeout)
