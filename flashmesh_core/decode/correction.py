@@ -77,11 +77,11 @@ def snap_intra_batch(stream: np.ndarray, fixed: int, labels: np.ndarray, num_bin
     stream = stream.copy()
     vertices = _vertices(stream)
     face = np.arange(len(vertices)) // 3
-    real: np.ndarray = (vertices < num_bins).all(axis=1)
+    real = np.all(vertices < num_bins, axis=1)
     for k in np.flatnonzero(labels[: len(vertices)] == LABEL_INTRA_BATCH):
         if TOKENS_PER_VERTEX * k < fixed or not real[k]:
             continue
-        others: np.ndarray = real & (face != face[k])
+        others = real & (face != face[k])
         distance = ((vertices - vertices[k]) ** 2).sum(axis=1)
         if (distance[others] == 0).any():
             continue
