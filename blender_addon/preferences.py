@@ -132,6 +132,12 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
         default=DEFAULTS.hide_source,
     )
 
+    def draw(self, context: Context) -> None:
+        """The page in Blender's preferences."""
+        from . import preferences_page
+
+        preferences_page.draw(self.layout, self)
+
 
 def get_preferences(context: Context | None = None) -> FlashMeshPreferences | PlainPreferences:
     """The user's preferences; where the add-on is not installed, a plain object with the same attributes."""
@@ -178,16 +184,17 @@ def _checked_python(path: str, what: str) -> str:
     return str(found)
 
 
-_CLASSES = (FlashMeshPreferences,)
-
-
 def register() -> None:
-    """Registers the preferences."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
+    """Registers the preferences and their buttons."""
+    from . import setup
+
+    bpy.utils.register_class(FlashMeshPreferences)
+    setup.register()
 
 
 def unregister() -> None:
-    """Undoes register."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+    """Ends what the buttons began and undoes register."""
+    from . import setup
+
+    setup.unregister()
+    bpy.utils.unregister_class(FlashMeshPreferences)
