@@ -1,0 +1,305 @@
+"""The hourglass on a CPU at speed: the same numbers as `CachedDecoder`, whatever the chunks they are asked for in.
+
+`FastModel` holds the weights, cut into panels once; `FastDecoder` holds a batch of growing sequences. The numbers of a
+position are bitwise the same however positions are grouped into calls and sequences into batches, in both dtypes and
+with any number of threads, since all of it runs in kernels whose sums have a fixed order (kernels.py, fast_layers.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flashmesh_core.model import fast_layers
+from flashmesh_core.model.fast_weights import DTYPES, FastModel, Floats, padded, pick_dtype, to_numpy
+from flashmesh_core.model.kernels import PANEL, QUERIES
+
+__all__ = ["DTYPES", "FastDecoder", "FastModel", "pick_dtype"]
+
+
+class _RollingRows:
+    """Rows (B, T, D) by absolute position, each sequence with its own start; the last `keep` are kept."""
+
+    def __init__(self, batch: int, keep: int, slack: int, dim: int) -> None:
+        self.keep, self.capacity = keep, keep + slack
+        self.data = np.zeros((batch, self.capacity, padded(dim)), np.float32)
+        self.starts = np.zeros(batch, np.int64)
+
+    def make_room(self, sequence: int, length: int, more: int) -> None:
+        """Make positions length..length + more - 1 addressable."""
+        old = int(self.starts[sequence])
+        if length + more - old <= self.capacity:
+            return
+        start = max(old, length - self.keep)
+        rows = self.data[sequence]
+        rows[: self.capacity - (start - old)] = rows[start - old :].copy()
+        self.starts[sequence] = start
+
+
+class _LevelCache:
+    """Keys, values and last-layer inputs of one level; keys in tiles of positions, values in panels of columns."""
+
+    def __init__(self, fast: FastModel, level: int, conditions: Tensor, slack: int) -> None:
+        config = fast.config
+        batch, self.window = len(conditions), config.window // 3**level
+        self.capacity = padded(self.window + slack + PANEL)
+        width = config.dim // config.heads
+        panels = padded(width) // PANEL
+        shape = (len(fast.plans[level]), batch, config.heads)
+        self.keys = np.zeros((*shape, self.capacity // PANEL, width, PANEL), np.float32)
+        self.values = np.zeros((*shape, panels, self.capacity, PANEL), np.float32)
+        self.starts = np.zeros(batch, np.int64)
+        self.states = _RollingRows(batch, self.window, slack, config.dim)
+        weights = fast.condition_weights[level]
+        count = conditions.shape[1]
+        shape = (len(weights), batch, config.heads)
+        self.cross_keys = np.zeros((*shape, padded(count) // PANEL, width, PANEL), np.float32)
+        self.cross_values = np.zeros((*shape, panels, padded(count), PANEL), np.float32)
+        for layer, weight in enumerate(weights):
+            for sequence in range(batch):  # one by one: a product's last bits may follow from its number of rows
+                both = to_numpy(conditions[sequence] @ weight.t()).reshape(count, 2, config.heads, width)
+                k = np.zeros((padded(count), config.heads, width), np.float32)
+                k[:count] = both[:, 0]
+                self.cross_keys[layer, sequence] = k.reshape(-1, PANEL, config.heads, width).transpose(2, 0, 3, 1)
+                for panel in range(panels):
+                    part = both[:, 1, :, panel * PANEL : (panel + 1) * PANEL].transpose(1, 0, 2)
+                    self.cross_values[layer, sequence, :, panel, :count, : part.shape[2]] = part
+        self.arguments = (self.keys, self.values, self.cross_keys, self.cross_values, count)
+
+    def make_room(self, sequence: int, length: int, more: int) -> None:
+        """Make positions length..length + more - 1 addressable, keeping `window` before them. Starts are on tiles."""
+        self.states.make_room(sequence, length, more)
+        old = int(self.starts[sequence])
+        if length + more - old <= self.capacity:
+            return
+        start = max(old, (length - self.window) // PANEL * PANEL)
+        shift = start - old
+        kept = self.capacity - shift
+        keys, values = self.keys[:, sequence], self.values[:, sequence]
+        keys[:, :, : kept // PANEL] = keys[:, :, shift // PANEL :].copy()
+        values[:, :, :, :kept] = values[:, :, :, shift:].copy()
+        self.starts[sequence] = start
+
+
+class FastDecoder:
+    """A batch of sequences over their conditions (B, S, D), each with its own length.
+
+    Memory is bounded by the window. Longer chunks than `slack` tokens are taken in pieces.
+    """
+
+    def __init__(self, fast: FastModel, conditions: Tensor, slack: int | None = None) -> None:
+        config = fast.config
+        if conditions.ndim != 3 or conditions.shape[2] != config.dim or 0 in conditions.shape:
+            raise ValueError(f"conditions must be (B, S, {config.dim}), got {tuple(conditions.shape)}")
+        self.fast, self.config = fast, config
+        self.slack = slack or max(config.window // 4, 288)
+        if self.slack < 1:
+            raise ValueError(f"slack must be at least 1, got {slack}")
+        batch = len(conditions)
+        self.lengths = np.zeros(batch, np.int64)
+        self.lowest = np.zeros(batch, np.int64)
+        conditions = conditions.detach().to("cpu", torch.float32)
+        self.levels = [_LevelCache(fast, level, conditions, self.slack // 3**level + 2) for level in range(3)]
+        self.coordinates, self.vertices = (_RollingRows(batch, 9, self.slack + 9, config.dim) for _ in range(2))
+        self.from_faces, self.from_vertices = (_RollingRows(batch, 12, self.slack + 12, config.dim) for _ in range(2))
+        scores = max(padded(conditions.shape[1]), *(level.capacity for level in self.levels))
+        self.attention = (np.zeros((QUERIES, scores), np.float32), np.zeros((QUERIES, PANEL), np.float32))
+        self.nowhere = np.zeros((0, 0), np.uint8)
+        self._allocate(32)
+
+    def _allocate(self, rows: int) -> None:
+        dim, hidden = self.config.dim, self.fast.hidden
+        widths = (dim, max(3 * dim, 2 * hidden, len(self.fast.bias)), max(dim, hidden))
+        normed, wide, mixed = (np.zeros((rows, padded(width)), np.float32) for width in widths)
+        self.scratch = (normed, wide, mixed, *self.attention)
+        self.x = [np.zeros((rows // 3**level + len(self.lengths), padded(dim)), np.float32) for level in range(3)]
+
+    def truncate(self, sequence: int, length: int) -> None:
+        """Forget everything of a sequence from position `length` on.
+
+        Raises ValueError for an unknown sequence, and past the end or the rolled-out past.
+        """
+        if not 0 <= sequence < len(self.lengths):
+            raise ValueError(f"sequence must be in [0, {len(self.lengths) - 1}], got {sequence}")
+        if not self.lowest[sequence] <= length <= self.lengths[sequence]:
+            raise ValueError(
+                f"length must be in [{self.lowest[sequence]}, {self.lengths[sequence]}], got {length}"
+            )  # fmt: skip
+        self.lengths[sequence] = length
+
+    def states(self, level: int, sequence: int, begin: int, end: int) -> Floats:
+        """Inputs of the last layer of a level (0 coordinate, 1 vertex, 2 face) at positions begin..end - 1, (T, D).
+
+        A view, valid until the next `extend`. Raises ValueError outside what is complete and still kept.
+        """
+        buffer = self.levels[level].states
+        start, length = int(buffer.starts[sequence]), int(self.lengths[sequence]) // 3**level
+        if not start <= begin <= end <= length:
+            raise ValueError(f"positions must be in [{start}, {length}], got {begin} to {end}")
+        return buffer.data[sequence, begin - start : end - start, : self.config.dim]
+
+    def state(self, level: int, sequence: int) -> Floats:
+        """All that `states` can give; its last row is that of the newest complete position."""
+        start = int(self.levels[level].states.starts[sequence])
+        return self.states(level, sequence, start, max(start, int(self.lengths[sequence]) // 3**level))
+
+    def extend(
+        self, tokens: Sequence[NDArray | None], rows: Sequence[NDArray | None] | None = None
+    ) -> list[Floats]:  # fmt: skip
+        """Append tokens (N_b,) to each sequence and return the float32 logits (N_b, C) that follow each.
+
+        None or no tokens leave a sequence as it is. `rows`: each sequence's slice rows (N_b, R, Q), needed exactly
+        when the configuration names some. Raises ValueError for other shapes and for tokens out of range.
+        """
+        chunks = self._checked_tokens(tokens)
+        bits = self._checked_rows(chunks, rows)
+        longest = max(len(chunk) for chunk in chunks)
+        if longest <= self.slack:
+            return self._advance(chunks, bits)
+        pieces = [slice(begin, begin + self.slack) for begin in range(0, longest, self.slack)]
+        parts = [self._advance([chunk[piece] for chunk in chunks], [bit[piece] for bit in bits]) for piece in pieces]
+        return [np.concatenate(logits) for logits in zip(*parts, strict=True)]
+
+    def _checked_tokens(self, tokens: Sequence[NDArray | None]) -> list[NDArray]:
+        if len(tokens) != len(self.lengths):
+            raise ValueError(f"tokens must be given for {len(self.lengths)} sequences, got {len(tokens)}")
+        chunks = [np.zeros(0, np.int64) if chunk is None else np.asarray(chunk) for chunk in tokens]
+        for chunk in chunks:
+            if chunk.ndim != 1 or (chunk.size and chunk.dtype.kind not in "iu"):
+                raise ValueError(f"tokens must be whole numbers (N,), got {chunk.dtype} of shape {chunk.shape}")
+            if chunk.size and not 0 <= int(chunk.min()) <= int(chunk.max()) <= self.config.pad:
+                raise ValueError(
+                    f"tokens must be in [0, {self.config.pad}], got {int(chunk.min())} to {int(chunk.max())}"
+                )  # fmt: skip
+        return chunks
+
+    def _checked_rows(self, chunks: list[NDArray], rows: Sequence[NDArray | None] | None) -> list[NDArray]:
+        """Each sequence's rows (N_b, R Q) uint8."""
+        config, kinds = self.config, self.fast.kinds
+        given = list(rows) if rows is not None else [None] * len(chunks)
+        if len(given) != len(chunks):
+            raise ValueError(f"rows must be given for {len(chunks)} sequences, got {len(given)}")
+        bits = []
+        for chunk, row in zip(chunks, given, strict=True):
+            if not kinds or not len(chunk):
+                if row is not None and len(row) and not kinds:
+                    raise ValueError("rows must be None, as slice_rows is empty")
+                bits.append(np.zeros((0, kinds * config.num_bins), np.uint8))
+                continue
+            shape = (len(chunk), kinds, config.num_bins)
+            if row is None or row.shape != shape:
+                raise ValueError(f"rows must have the shape {shape}, got {None if row is None else row.shape}")
+            bits.append(
+                (row if row.dtype == np.uint8 else row != 0).astype(np.uint8, copy=False).reshape(len(chunk), -1)
+            )
+        return bits
+
+    def _advance(self, chunks: list[NDArray], bits: list[NDArray]) -> list[Floats]:
+        """All sequences' rows through every level at once; each sequence's logits (N_b, C)."""
+        fast, dim = self.fast, self.fast.dim
+        active = [(b, int(self.lengths[b]), len(chunk)) for b, chunk in enumerate(chunks) if len(chunk)]
+        count = sum(n for _, _, n in active)
+        logits = np.empty((count, self.config.num_classes), np.float32)
+        if not count:
+            return [logits for _ in chunks]
+        for sequence, length, more in active:
+            self._make_room(sequence, length, length + more)
+        if count > len(self.scratch[0]):
+            self._allocate(count)
+        spans = np.array(active, np.int64)
+        tokens = np.concatenate(chunks) if len(chunks) > 1 else np.ascontiguousarray(chunks[0])
+        x = self.x[0]
+        fast_layers.embed(tokens.astype(np.int64, copy=False), spans, fast.embeddings, fast.slots, x)
+        below = self.config.coordinate_layers[0]
+        self._run(0, 0, below, spans, x)
+        fast_layers.store(x, spans, self.coordinates.starts, dim, self.coordinates.data)
+        self._advance_vertices(active)
+        fast_layers.add_stored(x, spans, self.from_vertices.starts, dim, self.from_vertices.data)
+        rows = self.nowhere
+        if fast.kinds:
+            rows = np.concatenate(bits) if len(bits) > 1 else np.ascontiguousarray(bits[0])
+            fast_layers.add_slices(rows, spans, fast.slices, x)
+        self._run(0, below, len(fast.plans[0]), spans, x)
+        normed, wide = self.scratch[:2]
+        fast_layers.make_logits(
+            x, dim, fast.out_gain, fast.head, fast.bias, rows, fast.kinds, count, normed, wide, logits
+        )  # fmt: skip
+        for sequence, length, more in active:
+            self.lengths[sequence] = length + more
+        ends = np.cumsum([len(chunk) for chunk in chunks])
+        return [logits[end - len(chunk) : end] for chunk, end in zip(chunks, ends, strict=True)]
+
+    def _advance_vertices(self, coordinates: list[tuple[int, int, int]]) -> None:
+        spans = _groups(coordinates)
+        if not len(spans):
+            return
+        fast, x, wide = self.fast, self.x[1], self.scratch[1]
+        below = self.config.vertex_layers[0]
+        source = self.coordinates
+        fast_layers.shorten(
+            fast.weights, fast.vertex_in, fast.per_word, fast.dim, source.data, source.starts, spans, wide, x
+        )  # fmt: skip
+        self._run(1, 0, below, spans, x)
+        fast_layers.store(x, spans, self.vertices.starts, fast.dim, self.vertices.data)
+        self._advance_faces(spans)
+        fast_layers.add_stored(x, spans, self.from_faces.starts, fast.dim, self.from_faces.data)
+        self._run(1, below, len(fast.plans[1]), spans, x)
+        target = self.from_vertices
+        fast_layers.upsample(
+            fast.weights, fast.vertex_out, fast.per_word, fast.dim, x, spans, wide, target.starts, target.data
+        )  # fmt: skip
+
+    def _advance_faces(self, vertices: NDArray[np.int64]) -> None:
+        spans = _groups(vertices.tolist())
+        if not len(spans):
+            return
+        fast, x, wide = self.fast, self.x[2], self.scratch[1]
+        source, target = self.vertices, self.from_faces
+        fast_layers.shorten(
+            fast.weights, fast.face_in, fast.per_word, fast.dim, source.data, source.starts, spans, wide, x
+        )  # fmt: skip
+        self._run(2, 0, len(fast.plans[2]), spans, x)
+        fast_layers.upsample(
+            fast.weights, fast.face_out, fast.per_word, fast.dim, x, spans, wide, target.starts, target.data
+        )  # fmt: skip
+
+    def _run(self, level: int, first: int, last: int, spans: NDArray[np.int64], x: Floats) -> None:
+        if first == last:
+            return
+        fast, cache = self.fast, self.levels[level]
+        fast_layers.run_layers(
+            fast.arguments, fast.plans[level], first, last, cache.arguments, spans, cache.starts, cache.window,
+            fast.table, x, self.scratch, cache.states.data, cache.states.starts, len(fast.plans[level]) - 1,
+        )  # fmt: skip
+
+    def _make_room(self, sequence: int, n0: int, n1: int) -> None:
+        self.fast.grow_table(n1)
+        v0, v1 = n0 // 3, n1 // 3
+        for level, cache in enumerate(self.levels):
+            cache.make_room(sequence, n0 // 3**level, n1 // 3**level - n0 // 3**level)
+        self.coordinates.make_room(sequence, n0, n1 - n0)
+        self.vertices.make_room(sequence, v0, v1 - v0)
+        self.from_faces.make_room(sequence, v0, v1 - v0 + 3)
+        self.from_vertices.make_room(sequence, n0, n1 - n0 + 3)
+        rolled = max(
+            3 * -(-int(self.coordinates.starts[sequence]) // 3),  # a group is made anew from all three of its inputs
+            9 * -(-int(self.vertices.starts[sequence]) // 3),
+            int(self.from_vertices.starts[sequence]),
+            3 * int(self.from_faces.starts[sequence]),
+            *(
+                (int(cache.starts[sequence]) + cache.window - 1) * 3**level
+                for level, cache in enumerate(self.levels)
+                if cache.starts[sequence]
+            ),
+        )
+        self.lowest[sequence] = min(n0, rolled)
+
+
+def _groups(spans: list[tuple[int, int, int]]) -> NDArray[np.int64]:
+    """The spans one level up: whole groups of three that the given spans complete."""
+    groups = [(b, first // 3, (first + n) // 3 - first // 3) for b, first, n in spans]
+    return np.array([group for group in groups if group[2]], np.int64).reshape(-1, 3)

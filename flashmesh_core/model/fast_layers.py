@@ -1,0 +1,255 @@
+"""The compiled stacks of layers of the CPU runtime, and what lies between them; see kernels.py for the conventions.
+
+`spans` (S, 3) int64 names the rows: sequence, first absolute position, count. A rolling buffer holds, a sequence, the
+absolute positions from `starts[sequence]` on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.model.kernels import PANEL, QUERIES, attend, exp32, linear, normalise
+
+# Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
+GAIN_ATTENTION, GAIN_CROSS, GAIN_FEED_FORWARD, QKV, OUT, CROSS_Q, CROSS_OUT, UP, DOWN = range(9)
+PLAN_COLUMNS = 9
+_ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _clear(x, m, n):  # type: ignore[no-untyped-def]
+    for i in range(m):
+        for j in range(n):
+            x[i, j] = _ZERO
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):  # type: ignore[no-untyped-def]
+    """Rotate queries (scaled, in place) and keys; put keys and values where their positions stand."""
+    width = dim // heads
+    half = width // 2
+    scale = _UNIT / np.sqrt(np.float32(width))
+    i = 0
+    for s in range(spans.shape[0]):
+        sequence, first, count = spans[s]
+        for position in range(first, first + count):
+            at = position - starts[sequence]
+            tile, lane = at // PANEL, at % PANEL
+            for h in range(heads):
+                q, k, v = h * width, dim + h * width, 2 * dim + h * width
+                for j in range(half):
+                    c, w = cos[position, j], sin[position, j]
+                    a, b = wide[i, q + j], wide[i, q + half + j]
+                    wide[i, q + j] = (a * c - b * w) * scale
+                    wide[i, q + half + j] = (a * w + b * c) * scale
+                    a, b = wide[i, k + j], wide[i, k + half + j]
+                    keys[sequence, h, tile, j, lane] = a * c - b * w
+                    keys[sequence, h, tile, half + j, lane] = a * w + b * c
+                for panel in range(values.shape[2]):
+                    begin = panel * PANEL
+                    for j in range(min(PANEL, width - begin)):
+                        values[sequence, h, panel, at, j] = wide[i, v + begin + j]
+            i += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _self_attention(wide, spans, starts, heads, dim, window, keys, values, scores, sums, out):  # type: ignore[no-untyped-def]
+    begins, ends = np.empty(QUERIES, np.int64), np.empty(QUERIES, np.int64)
+    i = 0
+    for s in range(spans.shape[0]):
+        sequence, first, count = spans[s]
+        done = 0
+        while done < count:
+            rows = min(QUERIES, count - done)
+            for r in range(rows):
+                position = first + done + r
+                begins[r] = max(0, position - window + 1) - starts[sequence]
+                ends[r] = position + 1 - starts[sequence]
+            low = begins[0] // PANEL * PANEL
+            high = (ends[rows - 1] + PANEL - 1) // PANEL * PANEL
+            for h in range(heads):
+                attend(
+                    wide, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], low, high, begins, ends,
+                    scores, sums, out,
+                )  # fmt: skip
+            done += rows
+            i += rows
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _cross_attention(q, spans, heads, dim, keys, values, count, scores, sums, out):  # type: ignore[no-untyped-def]
+    begins, ends = np.zeros(QUERIES, np.int64), np.full(QUERIES, count)
+    scale = _UNIT / np.sqrt(np.float32(dim // heads))
+    high = (count + PANEL - 1) // PANEL * PANEL
+    i = 0
+    for s in range(spans.shape[0]):
+        sequence = spans[s, 0]
+        done = 0
+        while done < spans[s, 2]:
+            rows = min(QUERIES, spans[s, 2] - done)
+            for r in range(i, i + rows):
+                for j in range(dim):
+                    q[r, j] *= scale
+            for h in range(heads):
+                attend(
+                    q, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], 0, high, begins, ends,
+                    scores, sums, out,
+                )  # fmt: skip
+            done += rows
+            i += rows
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def run_layers(  # type: ignore[no-untyped-def]
+    model, plan, first, last, cache, spans, starts, window, table, x, scratch, states, state_starts, state_layer
+):  # fmt: skip
+    """Layers first..last - 1 of a stack over x (M, D), in place.
+
+    model: gains, weights, numbers in a word, dim, heads, hidden width. cache: keys (layers, B, H, tiles, K, PANEL),
+    values (layers, B, H, panels, T, PANEL), the same of the condition, and how many condition tokens there are.
+    Before layer `state_layer` x is written to the rolling buffer `states`.
+    """
+    gains, weights, per_word, dim, heads, hidden = model
+    keys, values, cross_keys, cross_values, conditions = cache
+    normed, wide, mixed, scores, sums = scratch
+    m = spans[:, 2].sum()
+    for layer in range(first, last):
+        if layer == state_layer:
+            store(x, spans, state_starts, dim, states)
+        at = plan[layer]
+        normalise(x, gains, at[GAIN_ATTENTION], dim, normed, m)
+        _clear(wide, m, (3 * dim + PANEL - 1) // PANEL * PANEL)
+        linear(normed, dim, weights, at[QKV], per_word, wide, 3 * dim, m)
+        _rotate_and_store(wide, spans, starts, heads, dim, table[0], table[1], keys[layer], values[layer])
+        _self_attention(
+            wide, spans, starts, heads, dim, window, keys[layer], values[layer], scores, sums, mixed
+        )  # fmt: skip
+        linear(mixed, dim, weights, at[OUT], per_word, x, dim, m)
+        if at[CROSS_Q] >= 0:
+            normalise(x, gains, at[GAIN_CROSS], dim, normed, m)
+            _clear(wide, m, (dim + PANEL - 1) // PANEL * PANEL)
+            linear(normed, dim, weights, at[CROSS_Q], per_word, wide, dim, m)
+            _cross_attention(
+                wide, spans, heads, dim, cross_keys[layer], cross_values[layer], conditions, scores, sums, mixed
+            )  # fmt: skip
+            linear(mixed, dim, weights, at[CROSS_OUT], per_word, x, dim, m)
+        normalise(x, gains, at[GAIN_FEED_FORWARD], dim, normed, m)
+        _clear(wide, m, (2 * hidden + PANEL - 1) // PANEL * PANEL)
+        linear(normed, dim, weights, at[UP], per_word, wide, 2 * hidden, m)
+        for i in range(m):
+            for j in range(hidden):
+                gate = wide[i, j]
+                mixed[i, j] = gate / (_UNIT + exp32(-gate)) * wide[i, hidden + j]
+        linear(mixed, hidden, weights, at[DOWN], per_word, x, dim, m)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def store(x, spans, starts, dim, buffer):  # type: ignore[no-untyped-def]
+    """Write the rows to the rolling buffer (B, T, D)."""
+    i = 0
+    for s in range(spans.shape[0]):
+        sequence, first, count = spans[s]
+        for at in range(first - starts[sequence], first - starts[sequence] + count):
+            buffer[sequence, at, :dim] = x[i, :dim]
+            i += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def add_stored(x, spans, starts, dim, buffer):  # type: ignore[no-untyped-def]
+    """Add the rolling buffer's rows to x."""
+    i = 0
+    for s in range(spans.shape[0]):
+        sequence, first, count = spans[s]
+        for at in range(first - starts[sequence], first - starts[sequence] + count):
+            for j in range(dim):
+                x[i, j] += buffer[sequence, at, j]
+            i += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):  # type: ignore[no-untyped-def]
+    """x, one row for every three rows of the buffer: they are concatenated and projected. `spans` is of the groups."""
+    i = 0
+    for s in range(spans.shape[0]):
+        sequence, first, count = spans[s]
+        for group in range(first, first + count):
+            for part in range(3):
+                row = 3 * group + part - starts[sequence]
+                wide[i, part * dim : (part + 1) * dim] = buffer[sequence, row, :dim]
+            wide[i, 3 * dim : (3 * dim + PANEL - 1) // PANEL * PANEL] = _ZERO
+            i += 1
+    _clear(x, i, (dim + PANEL - 1) // PANEL * PANEL)
+    linear(wide, 3 * dim, weights, at, per_word, x, dim, i)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):  # type: ignore[no-untyped-def]
+    """Project each row to three and store those of group g at positions 3g + 2 to 3g + 4."""
+    m = spans[:, 2].sum()
+    _clear(wide, m, (3 * dim + PANEL - 1) // PANEL * PANEL)
+    linear(x, dim, weights, at, per_word, wide, 3 * dim, m)
+    i = 0
+    for s in range(spans.shape[0]):
+        sequence, first, count = spans[s]
+        for group in range(first, first + count):
+            for part in range(3):
+                row = 3 * group + 2 + part - starts[sequence]
+                buffer[sequence, row, :dim] = wide[i, part * dim : (part + 1) * dim]
+            i += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def embed(tokens, spans, embeddings, slots, x):  # type: ignore[no-untyped-def]
+    """x = token embedding + slot embedding, padding zero."""
+    dim = embeddings.shape[1]
+    i = 0
+    for s in range(spans.shape[0]):
+        for position in range(spans[s, 1], spans[s, 1] + spans[s, 2]):
+            token, slot = tokens[i], position % slots.shape[0]
+            for j in range(dim):
+                x[i, j] = embeddings[token, j] + slots[slot, j]
+            for j in range(dim, x.shape[1]):
+                x[i, j] = _ZERO
+            i += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def add_slices(rows, spans, slices, x):  # type: ignore[no-untyped-def]
+    """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set."""
+    i = 0
+    for s in range(spans.shape[0]):
+        for position in range(spans[s, 1], spans[s, 1] + spans[s, 2]):
+            slot = (position + 1) % slices.shape[0]
+            for bit in range(rows.shape[1]):
+                if rows[i, bit]:
+                    for j in range(slices.shape[2]):
+                        x[i, j] += slices[slot, bit, j]
+            i += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):  # type: ignore[no-untyped-def]
+    """Logits (M, C): the head's, and for each of `kinds` slice rows its gate and the gate of its lowest set bin.
+
+    head: panels of C columns and, where there are rows, 2 R gates, whose bias is in `bias` (padded N,).
+    """
+    classes = logits.shape[1]
+    bins = classes - 1
+    normalise(x, gain, 0, dim, normed, m)
+    for i in range(m):
+        for j in range(bias.shape[0]):
+            wide[i, j] = bias[j]
+    linear(normed, dim, head, 0, 1, wide, bias.shape[0], m)
+    for i in range(m):
+        for j in range(classes):
+            logits[i, j] = wide[i, j]
+        for kind in range(kinds):
+            gate = wide[i, classes + kind]
+            lowest = True
+            for j in range(bins):
+                if rows[i, kind * bins + j]:
+                    logits[i, j] += gate
+                    if lowest:
+                        logits[i, j] += wide[i, classes + kinds + kind]
+                        lowest = False

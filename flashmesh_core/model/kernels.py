@@ -1,0 +1,257 @@
+"""The compiled parts of the CPU runtime: a micro-kernel for matrix products, attention, and whole stacks of layers.
+
+Everything is written so that a row's numbers do not depend on the rows beside it: every output element is one chain of
+fused multiply-adds in a fixed order, sums over a row have a length that the row's own position determines, and there
+is no dependence on threads. Matrices are cut into panels of 64 columns, (N / 64, K, 64), float32, or bfloat16 in pairs
+along K, (N / 64, K / 2, 64) uint32; both are multiplied in float32 with float32 activations.
+
+Rows of activations are padded to a multiple of 64 numbers. A `span` (sequence, first position, count) names the rows
+that one sequence contributes; spans follow each other in the rows' order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+PANEL = 64  # columns of a panel, and keys of a tile
+LANES = 16
+QUERIES = 30  # rows that attention holds scores of at once
+CHUNK = 128  # keys whose values are read for all rows before the next ones
+# With 512-bit registers a row takes all four vectors of a panel at once; else one, for want of registers.
+VECTORS = 4 if binding.get_host_cpu_features().get("avx512f") else 1
+
+
+def _panel_product(rows: int) -> Any:
+    """An intrinsic that adds `rows` rows of A times LANES * VECTORS columns of B to C; offsets in numbers."""
+
+    @intrinsic
+    def multiply(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any):  # type: ignore[no-untyped-def]
+        pairs = b.dtype == types.uint32
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 3, 5)]
+            _emit(builder, rows, pairs, data, (args[1], args[2], args[4], args[6], args[7]), args[8])
+            return context.get_dummy_value()
+
+        return types.void(a, a0, a_step, b, b0, c, c0, c_step, n), codegen
+
+    return multiply
+
+
+def _emit(builder: Any, rows: int, pairs: bool, data: list[Any], offsets: tuple[Any, ...], count: Any) -> None:
+    """LLVM code of the loop over K: the sums of all rows and vectors stay in registers."""
+    a, b, c = data
+    a0, a_step, b0, c0, c_step = offsets
+    f32, i32, i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+    floats, ints = ir.VectorType(f32, LANES), ir.VectorType(i32, LANES)
+    name = f"llvm.fma.v{LANES}f32"
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(floats, [floats] * 3), name)
+
+    def number(value: int) -> Any:
+        return ir.Constant(i64, value)
+
+    def splat(value: Any) -> Any:
+        vector = builder.insert_element(ir.Constant(floats, ir.Undefined), value, ir.Constant(i32, 0))
+        return builder.shuffle_vector(vector, ir.Constant(floats, ir.Undefined), ir.Constant(ints, [0] * LANES))
+
+    def row_of(base: Any, step: Any, row: int) -> Any:
+        return builder.add(base, builder.mul(step, number(row)))
+
+    def vectors_at(base: Any, index: Any, kind: Any) -> list[Any]:
+        at = [builder.gep(base, [builder.add(index, number(v * LANES))]) for v in range(VECTORS)]
+        return [builder.bitcast(pointer, kind.as_pointer()) for pointer in at]
+
+    places = [vectors_at(c, row_of(c0, c_step, row), floats) for row in range(rows)]
+    begin = [[builder.load(place, align=4) for place in row] for row in places]
+    a_rows = [row_of(a0, a_step, row) for row in range(rows)]
+    entry = builder.block
+    loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
+    builder.cbranch(builder.icmp_signed(">", count, number(0)), loop, done)
+    builder.position_at_end(loop)
+    k = builder.phi(i64)
+    sums = [[builder.phi(floats) for _ in range(VECTORS)] for _ in range(rows)]
+    k.add_incoming(number(0), entry)
+    at_b = builder.add(b0, builder.mul(k, number(PANEL)))
+    loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, ints if pairs else floats)]
+    halves = [(loaded, 0)]
+    if pairs:
+        shift, mask = ir.Constant(ints, [16] * LANES), ir.Constant(ints, [0xFFFF0000] * LANES)
+        low = [builder.bitcast(builder.shl(word, shift), floats) for word in loaded]
+        high = [builder.bitcast(builder.and_(word, mask), floats) for word in loaded]
+        halves = [(low, 0), (high, 1)]
+    after = [list(row) for row in sums]
+    for weights, half in halves:
+        along = builder.add(builder.shl(k, number(1)), number(half)) if pairs else k
+        for row in range(rows):
+            x = splat(builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
+            after[row] = [builder.call(fma, [x, w, s]) for w, s in zip(weights, after[row], strict=True)]
+    following = builder.add(k, number(1))
+    k.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+    builder.position_at_end(done)
+    for row in range(rows):
+        for v in range(VECTORS):
+            sums[row][v].add_incoming(begin[row][v], entry)
+            sums[row][v].add_incoming(after[row][v], loop)
+            out = builder.phi(floats)
+            out.add_incoming(begin[row][v], entry)
+            out.add_incoming(after[row][v], loop)
+            places[row][v] = (places[row][v], out)
+    for place, out in (pair for row in places for pair in row):
+        builder.store(out, place, align=4)
+
+
+_six, _three, _two, _one = (_panel_product(rows) for rows in (6, 3, 2, 1))
+
+
+@intrinsic
+def fma(typingctx: Any, a: Any, b: Any, c: Any):  # type: ignore[no-untyped-def]
+    """a * b + c in float32, rounded once."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        f32 = ir.FloatType()
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(f32, [f32] * 3), "llvm.fma.f32")
+        return builder.call(function, args)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+@intrinsic
+def _times_power(typingctx: Any, value: Any, shifted: Any):  # type: ignore[no-untyped-def]
+    """`value` times two to the integer that stands in the low bits of `shifted`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        f32, i32 = ir.FloatType(), ir.IntType(32)
+        exponent = builder.shl(builder.bitcast(args[1], i32), ir.Constant(i32, 23))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], i32), exponent), f32)
+
+    return types.float32(types.float32, types.float32), codegen
+
+
+_ROUND, _LOG2E = np.float32(12582912.0), np.float32(1.4426950408889634)
+_LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
+_LOWEST, _HIGHEST = np.float32(-87.0), np.float32(87.0)
+_E = tuple(np.float32(v) for v in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1))
+_E5 = np.float32(0.5)
+_E0, _E1, _E2, _E3, _E4 = _E
+_ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def exp32(x):  # type: ignore[no-untyped-def]
+    """e to the x within 2 units in the last place for |x| <= 87, beyond that the value at the bound (Cephes)."""
+    x = min(max(x, _LOWEST), _HIGHEST)
+    shifted = fma(x, _LOG2E, _ROUND)
+    whole = shifted - _ROUND
+    r = fma(whole, _LN2_LOW, fma(whole, _LN2_HIGH, x))
+    p = fma(fma(fma(fma(fma(_E0, r, _E1), r, _E2), r, _E3), r, _E4), r, _E5)
+    return _times_power(fma(p, r * r, r + _UNIT), shifted)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):  # type: ignore[no-untyped-def]
+    """C += A B for one panel of B: `rows` rows, PANEL columns, `count` rows of B (bfloat16: pairs of rows)."""
+    for v in range(0, PANEL, LANES * VECTORS):
+        i = 0
+        while rows - i >= 6:
+            _six(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
+            i += 6
+        if rows - i >= 3:
+            _three(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
+            i += 3
+        if rows - i == 2:
+            _two(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
+        elif rows - i == 1:
+            _one(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def linear(x, k, weights, at, per_word, y, n, m):  # type: ignore[no-untyped-def]
+    """y (m, N) += x (m, K) W, whose panels begin at `at`; `per_word` numbers along K stand in one word (1 or 2)."""
+    steps = (k + per_word - 1) // per_word
+    for panel in range((n + PANEL - 1) // PANEL):
+        product(
+            x, 0, x.shape[1], weights, at + panel * steps * PANEL, y, panel * PANEL, y.shape[1], m, steps
+        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def _sum_squares(x, i, n):  # type: ignore[no-untyped-def]
+    total = _ZERO
+    for j in range(n):
+        total += x[i, j] * x[i, j]
+    return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+def _sum(x, i, begin, end):  # type: ignore[no-untyped-def]
+    total = _ZERO
+    for j in range(begin, end):
+        total += x[i, j]
+    return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "ninf", "reassoc"})
+def _largest(x, i, begin, end):  # type: ignore[no-untyped-def]
+    largest = np.float32(-3.0e38)
+    for j in range(begin, end):
+        largest = max(largest, x[i, j])
+    return largest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def normalise(x, gains, at, dim, out, m):  # type: ignore[no-untyped-def]
+    """RMS norm of each of m rows, gains from `at` on."""
+    for i in range(m):
+        scale = _UNIT / np.sqrt(_sum_squares(x, i, dim) / np.float32(dim) + np.float32(1e-6))
+        for j in range(dim):
+            out[i, j] = x[i, j] * scale * gains[at + j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums, out):  # type: ignore[no-untyped-def]
+    """Attention of one head for `rows` rows from `row` on; columns at.. of `q` and `out`.
+
+    keys (tiles, K, PANEL), values (V panels of PANEL columns: panel, key, PANEL); row i sees the keys begins[i]..
+    ends[i] - 1. low and high are tile bounds, multiples of PANEL, around all of them.
+    """
+    width = keys.shape[1]
+    for i in range(rows):
+        for j in range(low, high):
+            scores[i, j] = _ZERO
+    for tile in range(low // PANEL, high // PANEL):
+        product(
+            q, row * q.shape[1] + at, q.shape[1], keys, tile * width * PANEL, scores, tile * PANEL, scores.shape[1],
+            rows, width,
+        )  # fmt: skip
+    for i in range(rows):
+        begin, end = begins[i], ends[i]
+        largest = _largest(scores, i, begin, end)
+        for j in range(low, begin):
+            scores[i, j] = _ZERO
+        for j in range(begin, end):
+            scores[i, j] = exp32(scores[i, j] - largest)
+        for j in range(end, high):
+            scores[i, j] = _ZERO
+    for panel in range(values.shape[0]):
+        for i in range(rows):
+            for j in range(PANEL):
+                sums[i, j] = _ZERO
+        for key in range(low, high, CHUNK):
+            product(
+                scores, key, scores.shape[1], values, (panel * values.shape[1] + key) * PANEL, sums, 0, PANEL, rows,
+                min(CHUNK, high - key),
+            )  # fmt: skip
+        first = panel * PANEL
+        for i in range(rows):
+            # The length of this sum follows from the row's own keys.
+            near, far = begins[i] // PANEL * PANEL, (ends[i] + PANEL - 1) // PANEL * PANEL
+            scale = _UNIT / _sum(scores, i, near, far)
+            for j in range(min(PANEL, width - first)):
+                out[row + i, at + first + j] = sums[i, j] * scale
