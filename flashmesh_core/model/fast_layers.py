@@ -18,14 +18,14 @@ _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _clear(x, m, n):  # type: ignore[no-untyped-def]
+def _clear(x, m, n):
     for i in range(m):
         for j in range(n):
             x[i, j] = _ZERO
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):  # type: ignore[no-untyped-def]
+def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
     """Rotate queries (scaled, in place) and keys; put keys and values where their positions stand."""
     width = dim // heads
     half = width // 2
@@ -54,7 +54,7 @@ def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values): 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _self_attention(wide, spans, starts, heads, dim, window, keys, values, scores, sums, out):  # type: ignore[no-untyped-def]
+def _self_attention(wide, spans, starts, heads, dim, window, keys, values, scores, sums, out):
     begins, ends = np.empty(QUERIES, np.int64), np.empty(QUERIES, np.int64)
     i = 0
     for s in range(spans.shape[0]):
@@ -78,7 +78,7 @@ def _self_attention(wide, spans, starts, heads, dim, window, keys, values, score
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _cross_attention(q, spans, heads, dim, keys, values, count, scores, sums, out):  # type: ignore[no-untyped-def]
+def _cross_attention(q, spans, heads, dim, keys, values, count, scores, sums, out):
     begins, ends = np.zeros(QUERIES, np.int64), np.full(QUERIES, count)
     scale = _UNIT / np.sqrt(np.float32(dim // heads))
     high = (count + PANEL - 1) // PANEL * PANEL
@@ -101,7 +101,7 @@ def _cross_attention(q, spans, heads, dim, keys, values, count, scores, sums, ou
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def run_layers(  # type: ignore[no-untyped-def]
+def run_layers(
     model, plan, first, last, cache, spans, starts, window, table, x, scratch, states, state_starts, state_layer
 ):  # fmt: skip
     """Layers first..last - 1 of a stack over x (M, D), in place.
@@ -145,7 +145,7 @@ def run_layers(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def store(x, spans, starts, dim, buffer):  # type: ignore[no-untyped-def]
+def store(x, spans, starts, dim, buffer):
     """Write the rows to the rolling buffer (B, T, D)."""
     i = 0
     for s in range(spans.shape[0]):
@@ -156,7 +156,7 @@ def store(x, spans, starts, dim, buffer):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def add_stored(x, spans, starts, dim, buffer):  # type: ignore[no-untyped-def]
+def add_stored(x, spans, starts, dim, buffer):
     """Add the rolling buffer's rows to x."""
     i = 0
     for s in range(spans.shape[0]):
@@ -168,7 +168,7 @@ def add_stored(x, spans, starts, dim, buffer):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):  # type: ignore[no-untyped-def]
+def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
     """x, one row for every three rows of the buffer: they are concatenated and projected. `spans` is of the groups."""
     i = 0
     for s in range(spans.shape[0]):
@@ -184,7 +184,7 @@ def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):  # type
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):  # type: ignore[no-untyped-def]
+def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
     """Project each row to three and store those of group g at positions 3g + 2 to 3g + 4."""
     m = spans[:, 2].sum()
     _clear(wide, m, (3 * dim + PANEL - 1) // PANEL * PANEL)
@@ -200,7 +200,7 @@ def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):  # typ
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def embed(tokens, spans, embeddings, slots, x):  # type: ignore[no-untyped-def]
+def embed(tokens, spans, embeddings, slots, x):
     """x = token embedding + slot embedding, padding zero."""
     dim = embeddings.shape[1]
     i = 0
@@ -215,7 +215,7 @@ def embed(tokens, spans, embeddings, slots, x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def add_slices(rows, spans, slices, x):  # type: ignore[no-untyped-def]
+def add_slices(rows, spans, slices, x):
     """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set."""
     i = 0
     for s in range(spans.shape[0]):
@@ -229,7 +229,7 @@ def add_slices(rows, spans, slices, x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):  # type: ignore[no-untyped-def]
+def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):
     """Logits (M, C): the head's, and for each of `kinds` slice rows its gate and the gate of its lowest set bin.
 
     head: panels of C columns and, where there are rows, 2 R gates, whose bias is in `bias` (padded N,).

@@ -39,7 +39,7 @@ def pack(matrix: Floats, dtype: str) -> NDArray:
     panels = np.ascontiguousarray(full.reshape(-1, PANEL, full.shape[1]).transpose(0, 2, 1))
     if dtype == "float32":
         return panels.ravel()
-    bits = torch.fromto_numpy(panels).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16).astype(np.uint32)
+    bits = torch.from_numpy(panels).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16).astype(np.uint32)
     pairs = bits.reshape(len(bits), -1, 2, PANEL)
     return (pairs[:, :, 0] | pairs[:, :, 1] << np.uint32(16)).ravel()
 

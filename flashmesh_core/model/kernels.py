@@ -31,7 +31,7 @@ def _panel_product(rows: int) -> Any:
     """An intrinsic that adds `rows` rows of A times LANES * VECTORS columns of B to C; offsets in numbers."""
 
     @intrinsic
-    def multiply(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any):  # type: ignore[no-untyped-def]
+    def multiply(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any):
         pairs = b.dtype == types.uint32
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -110,8 +110,7 @@ def _emit(builder: Any, rows: int, pairs: bool, data: list[Any], offsets: tuple[
 _six, _three, _two, _one = (_panel_product(rows) for rows in (6, 3, 2, 1))
 
 
-@intrinsic
-def fma(typingctx: Any, a: Any, b: Any, c: Any):  # type: ignore[no-untyped-def]
+def _fma_code(typingctx: Any, a: Any, b: Any, c: Any):
     """a * b + c in float32, rounded once."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -122,8 +121,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any):  # type: ignore[no-untyped-def]
     return types.float32(types.float32, types.float32, types.float32), codegen
 
 
-@intrinsic
-def _times_power(typingctx: Any, value: Any, shifted: Any):  # type: ignore[no-untyped-def]
+def _times_power_code(typingctx: Any, value: Any, shifted: Any):
     """`value` times two to the integer that stands in the low bits of `shifted`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -133,6 +131,9 @@ def _times_power(typingctx: Any, value: Any, shifted: Any):  # type: ignore[no-u
 
     return types.float32(types.float32, types.float32), codegen
 
+
+fma: Any = intrinsic(_fma_code)
+_times_power: Any = intrinsic(_times_power_code)
 
 _ROUND, _LOG2E = np.float32(12582912.0), np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
@@ -144,7 +145,7 @@ _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def exp32(x):  # type: ignore[no-untyped-def]
+def exp32(x):
     """e to the x within 2 units in the last place for |x| <= 87, beyond that the value at the bound (Cephes)."""
     x = min(max(x, _LOWEST), _HIGHEST)
     shifted = fma(x, _LOG2E, _ROUND)
@@ -155,7 +156,7 @@ def exp32(x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):  # type: ignore[no-untyped-def]
+def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
     """C += A B for one panel of B: `rows` rows, PANEL columns, `count` rows of B (bfloat16: pairs of rows)."""
     for v in range(0, PANEL, LANES * VECTORS):
         i = 0
@@ -172,7 +173,7 @@ def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):  # type: ignore[n
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def linear(x, k, weights, at, per_word, y, n, m):  # type: ignore[no-untyped-def]
+def linear(x, k, weights, at, per_word, y, n, m):
     """y (m, N) += x (m, K) W, whose panels begin at `at`; `per_word` numbers along K stand in one word (1 or 2)."""
     steps = (k + per_word - 1) // per_word
     for panel in range((n + PANEL - 1) // PANEL):
@@ -182,7 +183,7 @@ def linear(x, k, weights, at, per_word, y, n, m):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-def _sum_squares(x, i, n):  # type: ignore[no-untyped-def]
+def _sum_squares(x, i, n):
     total = _ZERO
     for j in range(n):
         total += x[i, j] * x[i, j]
@@ -190,7 +191,7 @@ def _sum_squares(x, i, n):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
-def _sum(x, i, begin, end):  # type: ignore[no-untyped-def]
+def _sum(x, i, begin, end):
     total = _ZERO
     for j in range(begin, end):
         total += x[i, j]
@@ -198,7 +199,7 @@ def _sum(x, i, begin, end):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "ninf", "reassoc"})
-def _largest(x, i, begin, end):  # type: ignore[no-untyped-def]
+def _largest(x, i, begin, end):
     largest = np.float32(-3.0e38)
     for j in range(begin, end):
         largest = max(largest, x[i, j])
@@ -206,7 +207,7 @@ def _largest(x, i, begin, end):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def normalise(x, gains, at, dim, out, m):  # type: ignore[no-untyped-def]
+def normalise(x, gains, at, dim, out, m):
     """RMS norm of each of m rows, gains from `at` on."""
     for i in range(m):
         scale = _UNIT / np.sqrt(_sum_squares(x, i, dim) / np.float32(dim) + np.float32(1e-6))
@@ -215,7 +216,7 @@ def normalise(x, gains, at, dim, out, m):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums, out):  # type: ignore[no-untyped-def]
+def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums, out):
     """Attention of one head for `rows` rows from `row` on; columns at.. of `q` and `out`.
 
     keys (tiles, K, PANEL), values (V panels of PANEL columns: panel, key, PANEL); row i sees the keys begins[i]..
