@@ -194,6 +194,15 @@ def set_triangles(mesh: bpy.types.Mesh, vertices: np.ndarray, faces: np.ndarray)
     mesh.update(calc_edges=True)
 
 
+def is_watertight(mesh: bpy.types.Mesh) -> bool:
+    """Whether there is a face, and every edge has exactly two."""
+    edges = np.empty(len(mesh.loops), dtype=np.int32)
+    if not len(edges):
+        return False
+    mesh.attributes[".corner_edge"].data.foreach_get("value", edges)
+    return bool((np.bincount(edges, minlength=len(mesh.edges)) == 2).all())
+
+
 def usable_inverse(matrix: np.ndarray) -> np.ndarray | None:
     """The inverse (4, 4) of a transform, or None where it flattens space too much to be undone in float32."""
     linear = np.asarray(matrix, dtype=np.float64)[:3, :3]

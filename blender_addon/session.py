@@ -15,8 +15,6 @@ from functools import partial
 import bpy
 import numpy as np
 
-from flashmesh_core.mesh.topology import topology_report
-
 from . import mesh_bridge
 from .generation import Engine, Event, Job
 from .growing import GrowingMesh
@@ -267,10 +265,10 @@ class Run:
         else:
             vertices = np.asarray(event["vertices"], dtype=np.float64) + self._center
             placement.put(context, vertices, faces)
-            self._complete(context, placement, event, topology_report(vertices, faces).is_watertight)
+            self._complete(context, placement, event)
         self._placement = None
 
-    def _complete(self, context: bpy.types.Context, placement: Placement, event: Event, watertight: bool) -> None:
+    def _complete(self, context: bpy.types.Context, placement: Placement, event: Event) -> None:
         problem = placement.complete(context, self.settings)
         if problem:
             self.messages.append(("WARNING", problem))
@@ -283,7 +281,7 @@ class Run:
                 faces=len(result.data.polygons),
                 end_reason=event["end_reason"],
                 distance=event.get("chamfer"),
-                watertight=watertight,
+                watertight=mesh_bridge.is_watertight(result.data),
                 **{name: event.get(name) for name in figures},
             )
         )
@@ -305,8 +303,7 @@ class Run:
         placement, self._placement = self._placement, None
         if unfinished and placement is not None and placement.result() is not None:
             if self.settings.keep_unfinished and len(self._growing.faces):
-                report = topology_report(self._growing.vertices, self._growing.faces)
-                self._complete(context, placement, {"end_reason": "cancelled"}, report.is_watertight)
+                self._complete(context, placement, {"end_reason": "cancelled"})
             else:
                 placement.remove()
         self._end(outcome)

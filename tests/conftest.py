@@ -54,3 +54,25 @@ def debug_engine() -> Engine:
 
     torch.set_num_threads(1)
     return Engine.random("debug", seed=0)
+
+
+@pytest.fixture(scope="session")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A checkpoint that always takes the lowest token it may: it ends at the face limit, minutes from its start.
+
+    One channel of the state outweighs all others, and the logits fall along it from token to token.
+    """
+    import torch
+
+    from flashmesh_core.checkpoint import save_checkpoint
+    from flashmesh_core.decode.engine import Engine
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "endless"
+    model = Engine.random("debug").model
+    with torch.no_grad():
+        model.embed.weight[:, 0] = 1000.0
+        model.head.weight.zero_()
+        model.head.weight[:, 0] = -10.0 * torch.arange(model.config.num_classes)
+        model.copy_gates.weight.zero_()
+    save_checkpoint(folder, model)
+    return str(folder)

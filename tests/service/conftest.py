@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-import torch
 
-from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.client import EngineClient
-from flashmesh_core.decode.engine import Engine
 from flashmesh_core.server import Service, listen, load_engine
 from flashmesh_core.worker import EngineFactory, EngineWorker
 
@@ -60,23 +57,6 @@ class RunningService:
         self.service.stop()
         self.thread.join(DEADLINE)
         assert not self.thread.is_alive()
-
-
-@pytest.fixture(scope="session")
-def endless(debug_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A checkpoint that always takes the lowest token it may: it ends at the face limit, minutes from its start.
-
-    One channel of the state outweighs all others, and the logits fall along it from token to token.
-    """
-    folder = tmp_path_factory.mktemp("checkpoints") / "endless"
-    model = Engine.random("debug").model
-    with torch.no_grad():
-        model.embed.weight[:, 0] = 1000.0
-        model.head.weight.zero_()
-        model.head.weight[:, 0] = -10.0 * torch.arange(model.config.num_classes)
-        model.copy_gates.weight.zero_()
-    save_checkpoint(folder, model)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,125 @@
+"""Imported by scripts that Blender runs: the add-on from the repository, a scene, and JSON for the test to read."""
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import bpy  # noqa: E402
+import numpy as np  # noqa: E402
+
+import blender_addon  # noqa: E402
+
+blender_addon.register()
+from blender_addon import host, preferences, results, session  # noqa: E402
+from blender_addon.request import RunSettings  # noqa: E402
+
+DEADLINE = 60  # seconds after which a scenario that waits for something fails
+plain = preferences.get_preferences()
+plain.engine_python = os.environ["FLASHMESH_PYTHON"]
+
+
+def empty_scene():
+    """An empty file."""
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+
+
+def select(*objects):
+    """Selects exactly these; the last one is active."""
+    for item in bpy.context.view_layer.objects:
+        item.select_set(item in objects)
+    bpy.context.view_layer.objects.active = objects[-1]
+
+
+def cube(name="Source", **placed):
+    """A selected cube."""
+    bpy.ops.mesh.primitive_cube_add(**placed)
+    bpy.context.object.name = name
+    return bpy.context.object
+
+
+def begin(*sources, **options):
+    """A run over the objects that nothing has ticked yet."""
+    wanted = {"faces": 10_000, "preset": "STANDARD", **options}
+    keys = [results.key_of(item) for item in sources]
+    return session.begin(keys, RunSettings(**wanted), host.engine(bpy.context), bpy.context.scene)
+
+
+def tick_until(run, condition):
+    """Ticks until `condition()`."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain, at {run.progress} {run.messages}"
+        run.tick(bpy.context, 0.05)
+
+
+def tick_to_faces(run, faces=6):
+    """Ticks until the mesh has grown."""
+    tick_until(run, lambda: run.ended or run.progress.faces >= faces)
+    assert not run.ended, run.messages
+
+
+def made():
+    """The names of all results."""
+    return sorted(item.name for item in bpy.data.objects if results.SUFFIX in item.name)
+
+
+def collections():
+    """The names of all collections of results."""
+    return [item.name for item in bpy.data.collections]
+
+
+def our_threads():
+    """The threads of the add-on that run on, after a time to end."""
+    mine = [thread for thread in threading.enumerate() if thread.name.startswith("flashmesh-")]
+    for thread in mine:
+        thread.join(10.0)
+    return [thread.name for thread in mine if thread.is_alive()]
+
+
+def outcome(run):
+    """What a run came to, for a test."""
+    return {
+        "outcome": run.outcome,
+        "messages": [text for _, text in run.messages],
+        "results": [vars(result) for result in run.results],
+        "made": made(),
+        "collections": collections(),
+        "threads": our_threads(),
+        "active": session.active is not None,
+    }
+
+
+def boxes(*objects):
+    """World-space bounding boxes, by Blender's own slow access: ((low), (high)) each."""
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    answer = []
+    for item in objects:
+        evaluated = item.evaluated_get(depsgraph)
+        corners = np.array([evaluated.matrix_world @ vertex.co for vertex in evaluated.to_mesh().vertices])
+        answer.append((corners.min(axis=0).tolist(), corners.max(axis=0).tolist()))
+    return answer
+
+
+def tell(**answers):
+    """One line for the test."""
+    print("TOLD " + json.dumps(answers, default=str), flush=True)
+
+
+def play(scenarios):
+    """Runs the functions, each in an empty file, and tells what they return, or how they failed, by their names."""
+    answers = {}
+    for scenario in scenarios:
+        empty_scene()
+        try:
+            answers[scenario.__name__] = scenario()
+        except BaseException:
+            answers[scenario.__name__] = {"failed": traceback.format_exc()}
+            session.abandon(5.0)
+    tell(**answers)
