@@ -52,7 +52,7 @@ def reader(case: Case) -> Callable[[int, int, int], Tensor]:
 
 
 def drafter(case: Case, **options: Any) -> HeadDrafter:
-    return HeadDrafter(case.model, case.condition, **options)
+    return HeadDrafter(case.model, case.condition, **({"compiled": False} | options))
 
 
 def expected(case: Case, length: int, options: dict[str, Any]) -> HeadDrafts:
@@ -116,25 +116,31 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("window", [WHOLE, NARROW])
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_every_length_equals_the_heads_over_the_whole_sequence(window: int, options: dict[str, Any]) -> None:
+def test_every_length_equals_the_heads_over_the_whole_sequence(
+    window: int, compiled: bool, options: dict[str, Any]
+) -> None:
     """Token by token from within the BOS group to far beyond the narrow window."""
     this = case(window)
-    made = drafter(this, **options)
+    made = drafter(this, **options, compiled=compiled)
     for length in range(1, LENGTH + 1):
         made.update(reader(this), length)
         same(made.draft(), expected(this, length, options))
 
 
 @pytest.mark.parametrize("window", [WHOLE, NARROW])
+@pytest.mark.parametrize("compiled", [False, True])
 @settings(max_examples=30)
 @given(steps=st.lists(st.integers(1, 40), max_size=30), options=st.sampled_from(OPTIONS))
 @example(steps=[9, *[18] * 7], options={})
 @example(steps=[LENGTH], options={})
-def test_any_number_of_accepted_tokens_a_pass(window: int, steps: list[int], options: dict[str, Any]) -> None:
+def test_any_number_of_accepted_tokens_a_pass(
+    window: int, compiled: bool, steps: list[int], options: dict[str, Any]
+) -> None:
     """Also where a pass goes past several nodes; and an update without a draft in between changes nothing."""
     this = case(window)
-    made = drafter(this, **options)
+    made = drafter(this, **options, compiled=compiled)
     length = 0
     for number, step in enumerate(steps):
         length = min(length + step, LENGTH)
@@ -143,9 +149,10 @@ def test_any_number_of_accepted_tokens_a_pass(window: int, steps: list[int], opt
             same(made.draft(), expected(this, length, options))
 
 
-def test_the_variant_that_drafts_eighteen_tokens_from_the_coordinate_level() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_variant_that_drafts_eighteen_tokens_from_the_coordinate_level(compiled: bool) -> None:
     this = case(variant=True)
-    made = drafter(this)
+    made = drafter(this, compiled=compiled)
     for length in (1, 7, 30, 100):
         made.update(reader(this), length)
         same(made.draft(), expected(this, length, VARIANT))
@@ -222,13 +229,13 @@ def test_a_node_that_has_not_changed_is_not_run_again(monkeypatch: pytest.Monkey
     made = drafter(this, after_face=False)
     runs: list[str] = []
     for name in ("coordinate", "vertex", "face"):
-        block = getattr(made, name)
+        block = getattr(made.blocks, name)
 
         def counted(*args: Any, name: str = name, block: Any = block) -> Tensor:
             runs.append(name)
             return block(*args)
 
-        monkeypatch.setattr(made, name, counted)
+        monkeypatch.setattr(made.blocks, name, counted)
     for length in range(1, 28):
         made.update(reader(this), length)
         made.draft()
@@ -238,10 +245,11 @@ def test_a_node_that_has_not_changed_is_not_run_again(monkeypatch: pytest.Monkey
     }  # fmt: skip
 
 
-def test_without_fusion_states_are_only_upsampled() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_without_fusion_states_are_only_upsampled(compiled: bool) -> None:
     this = case()
     heads, model = this.model.drafts, this.model
-    made = drafter(this, fusion=False, skip_first=False, coordinate_tokens=0)
+    made = drafter(this, fusion=False, skip_first=False, coordinate_tokens=0, compiled=compiled)
     plain = drafter(this, skip_first=False, coordinate_tokens=0)
     for length in (9, 12, 40):
         made.update(reader(this), length)
@@ -258,23 +266,25 @@ def test_without_fusion_states_are_only_upsampled() -> None:
     finally:
         for block, weight in zip(fused, kept, strict=True):
             block.ffn_out.copy_(weight)
-    made = drafter(this, fusion=False, skip_first=False, coordinate_tokens=0)
+    made = drafter(this, fusion=False, skip_first=False, coordinate_tokens=0, compiled=compiled)
     bare = Case(model, this.condition, this.states, without)
     for length in (9, 12, 40, 100):
         made.update(reader(this), length)
         same(made.draft(), expected(bare, length, {"skip_first": False, "coordinate_tokens": 0}))
 
 
-def test_arrays_are_taken_as_tensors_are() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_arrays_are_taken_as_tensors_are(compiled: bool) -> None:
     this = case()
-    tensors, arrays = drafter(this), drafter(this)
+    tensors, arrays = drafter(this, compiled=compiled), drafter(this, compiled=compiled)
     for length in (9, 20, 38):
         tensors.update(reader(this), length)
         arrays.update(lambda level, begin, end: this.states[level][begin:end].numpy(), length)
         same(arrays.draft(), tensors.draft(), tolerance=0.0)
 
 
-def test_each_state_is_read_once_and_only_when_complete() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_each_state_is_read_once_and_only_when_complete(compiled: bool) -> None:
     this = case()
     read: list[tuple[int, int]] = []
 
@@ -282,17 +292,23 @@ def test_each_state_is_read_once_and_only_when_complete() -> None:
         read.extend((level, position) for position in range(begin, end))
         return this.states[level][begin:end]
 
-    made = drafter(this)
+    made = drafter(this, compiled=compiled)
     for length in (9, 10, 17, 18, 35, 36, 64):
         made.update(reading, length)
         made.draft()
         assert sorted(read) == [(level, n) for level in range(3) for n in range(length // WIDTH[level])]
 
 
-def test_narrow_windows_bound_the_memory() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_narrow_windows_bound_the_memory(compiled: bool) -> None:
     this = case(NARROW)
-    made = drafter(this)
-    sizes = [level.keys.data.shape for level in made.levels]
+    made = drafter(this, compiled=compiled)
+
+    def sizes() -> list[int]:
+        caches = [level.values if compiled else level.values.data for level in made.blocks.levels]
+        return [cache.shape[-2] for cache in caches]
+
+    before = sizes()
 
     def reading(level: int, begin: int, end: int) -> Tensor:
         return this.states[level][torch.arange(begin, end) % len(this.states[level])]
@@ -300,13 +316,14 @@ def test_narrow_windows_bound_the_memory() -> None:
     for length in range(9, 2_000, 13):
         made.update(reading, length)
     assert made.draft().levels.any()
-    assert [level.keys.data.shape for level in made.levels] == sizes
-    assert max(size[-2] for size in sizes) < 150
+    assert sizes() == before
+    assert max(before) < 300
 
 
-def test_bf16_weights_stay_close() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bf16_weights_stay_close(compiled: bool) -> None:
     this = case()
-    whole, half = drafter(this), drafter(this, dtype=torch.bfloat16)
+    whole, half = drafter(this), drafter(this, dtype=torch.bfloat16, compiled=compiled)
     for length in (9, 30, 47):
         whole.update(reader(this), length)
         half.update(reader(this), length)
@@ -331,9 +348,10 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
         drafter(case(), **options)
 
 
-def test_bad_states_lengths_and_conditions_are_named() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bad_states_lengths_and_conditions_are_named(compiled: bool) -> None:
     this = case()
-    made = drafter(this)
+    made = drafter(this, compiled=compiled)
     made.update(reader(this), 20)
     with pytest.raises(ValueError, match="length must be at least 20, got 19"):
         made.update(reader(this), 19)
