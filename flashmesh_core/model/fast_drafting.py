@@ -1,192 +1,22 @@
-"""The draft heads' blocks on a CPU at speed; see draft_blocks.py for what they are and kernels.py for the conventions.
+"""The draft heads' blocks on a CPU at speed: weights, caches and calls of draft_kernels.py.
 
-A block's matrices stand one after another in one flat array of panels, those of one kind in equal strides, so that a
-head's matrix is found by its number. Norms' gains are folded into the matrices that follow them.
+See draft_blocks.py for what the blocks are.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flashmesh_core.model import draft_kernels
 from flashmesh_core.model.draft_blocks import COORDINATE, FACE, VERTEX, WIDTH, ReadStates
 from flashmesh_core.model.fast_weights import Floats, pack, padded, to_numpy
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.model.kernels import PANEL, QUERIES, attend, exp32, linear, normalise, product
+from flashmesh_core.model.kernels import PANEL, QUERIES
 from flashmesh_core.model.layers import RMSNorm, rope_table
 from flashmesh_core.model.speculation import NUM_LABELS, HFBlock, SPBlock
-
-_ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _clear(x, m):
-    for i in range(m):
-        for j in range(x.shape[1]):
-            x[i, j] = _ZERO
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _each(x, x_step, k, weights, at, stride, per_word, y, n, m):
-    """y (m, N) += each row of x (m, K) by its own matrix; matrix i begins at `at` + i * stride. x_step 0: one row."""
-    steps = (k + per_word - 1) // per_word
-    for i in range(m):
-        for panel in range((n + PANEL - 1) // PANEL):
-            product(
-                x, i * x_step, x_step, weights, at + i * stride + panel * steps * PANEL, y,
-                i * y.shape[1] + panel * PANEL, y.shape[1], 1, steps,
-            )  # fmt: skip
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _rotate(q, i, heads, width, cos, sin, position):
-    """Rotate and scale one row of queries, in place."""
-    half = width // 2
-    scale = _UNIT / np.sqrt(np.float32(width))
-    for h in range(heads):
-        for j in range(half):
-            c, w = cos[position, j] * scale, sin[position, j] * scale
-            a, b = q[i, h * width + j], q[i, h * width + half + j]
-            q[i, h * width + j] = a * c - b * w
-            q[i, h * width + half + j] = a * w + b * c
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _take(x, m, first, weights, per_word, ones, width, start, table, keys, values, normed, wide):
-    """Project m states and put their keys and values (heads, tiles, K, PANEL), (heads, panels, T, PANEL) in place."""
-    heads, half = keys.shape[0], width // 2
-    dim = len(ones)
-    cos, sin = table
-    normalise(x, ones, 0, dim, normed, m)
-    _clear(wide, m)
-    linear(normed, dim, weights, 0, per_word, wide, 2 * heads * width, m)
-    for i in range(m):
-        position = first + i
-        at = position - start
-        tile, lane = at // PANEL, at % PANEL
-        for h in range(heads):
-            k, v = h * width, (heads + h) * width
-            for j in range(half):
-                c, w = cos[position, j], sin[position, j]
-                a, b = wide[i, k + j], wide[i, k + half + j]
-                keys[h, tile, j, lane] = a * c - b * w
-                keys[h, tile, half + j, lane] = a * w + b * c
-            for j in range(width):
-                values[h, j // PANEL, at, j % PANEL] = wide[i, v + j]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _speculate(h, skip, block, dims, self_kv, seen, position, cross_kv, conditions, table, scratch, out):
-    """An SP-Block at one node: h (1, D) to out (drafts - skip, D).
-
-    block: matrices, where the five kinds begin, stride of a draft's. dims: numbers in a word, heads, a one for every
-    column, drafts. self_kv: the level's keys and values and the block's first head there. seen: first and last key + 1.
-    """
-    weights, at, stride = block
-    per_word, heads, ones, drafts = dims
-    keys, values, owned = self_kv
-    cross_keys, cross_values = cross_kv
-    normed, q, mixed, x, _, _, scores, sums = scratch
-    dim = len(ones)
-    width, m = dim // heads, drafts - skip
-    begins, ends = np.full(1, seen[0]), np.full(1, seen[1])
-    low, high = seen[0] // PANEL * PANEL, (seen[1] + PANEL - 1) // PANEL * PANEL
-    first = skip * stride
-
-    normalise(h, ones, 0, dim, normed, 1)
-    _clear(q, m)
-    _each(normed, 0, dim, weights, at[0] + first, stride, per_word, q, dim, m)
-    for i in range(m):
-        _rotate(q, i, heads, width, table[0], table[1], position)
-        for head in range(heads):
-            of = owned + (skip + i) * heads + head
-            attend(q, i, 1, head * width, keys[of], values[of], low, high, begins, ends, scores, sums, mixed)
-        x[i, :dim] = h[0, :dim]
-    _each(mixed, mixed.shape[1], dim, weights, at[1] + first, stride, per_word, x, dim, m)
-
-    normalise(x, ones, 0, dim, normed, m)
-    _clear(q, m)
-    _each(normed, normed.shape[1], dim, weights, at[2] + first, stride, per_word, q, dim, m)
-    begins[0], ends[0] = 0, conditions
-    high = (conditions + PANEL - 1) // PANEL * PANEL
-    scale = _UNIT / np.sqrt(np.float32(width))
-    for i in range(m):
-        for j in range(dim):
-            q[i, j] *= scale
-        for head in range(heads):
-            of = (skip + i) * heads + head
-            attend(q, i, 1, head * width, cross_keys[of], cross_values[of], 0, high, begins, ends, scores, sums, mixed)
-    _each(mixed, mixed.shape[1], dim, weights, at[3] + first, stride, per_word, x, dim, m)
-
-    normalise(x, ones, 0, dim, normed, m)
-    for i in range(m):
-        out[i, :dim] = h[0, :dim]
-    _each(normed, normed.shape[1], dim, weights, at[4] + first, stride, per_word, out, dim, m)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _refine(h, n, skip, block, dims, lower_kv, seen, position, table, scratch, out):
-    """An HF-Block below one node: drafted states h (n, D), the last n, to out (positions - skip, D).
-
-    block: matrices, where upsampling, query, FFN in and out begin, their strides. dims: numbers in a word, heads, a one
-    for every column, hidden width (0: only upsample), positions. `position` is that of the block's position 0.
-    """
-    weights, at, stride = block
-    per_word, heads, ones, hidden, positions = dims
-    keys, values, owned = lower_kv
-    normed, q, mixed, _, wide, narrow, scores, sums = scratch
-    dim = len(ones)
-    width, m = dim // heads, positions - skip
-    _clear(wide, n)
-    linear(h, dim, weights, at[0], per_word, wide, 3 * dim, n)
-    drop = 3 * n - m
-    for i in range(m):
-        row, third = (i + drop) // 3, (i + drop) % 3
-        out[i, :dim] = wide[row, third * dim : (third + 1) * dim]
-    if not hidden:
-        return
-    normalise(out, ones, 0, dim, normed, m)
-    _clear(q, m)
-    _each(normed, normed.shape[1], dim, weights, at[1] + skip * stride[1], stride[1], per_word, q, dim, m)
-    for i in range(m):
-        _rotate(q, i, heads, width, table[0], table[1], position + skip + i)
-    begins, ends = np.full(QUERIES, seen[0]), np.full(QUERIES, seen[1])
-    low, high = seen[0] // PANEL * PANEL, (seen[1] + PANEL - 1) // PANEL * PANEL
-    for i in range(0, m, QUERIES):
-        for head in range(heads):
-            attend(
-                q, i, min(QUERIES, m - i), head * width, keys[owned + head], values[owned + head], low, high, begins,
-                ends, scores, sums, mixed,
-            )  # fmt: skip
-    normalise(mixed, ones, 0, dim, normed, m)
-    _clear(narrow, m)
-    _each(normed, normed.shape[1], dim, weights, at[2] + skip * stride[2], stride[2], per_word, narrow, hidden, m)
-    for i in range(m):
-        for j in range(hidden):
-            narrow[i, j] = narrow[i, j] / (_UNIT + exp32(-narrow[i, j]))
-    _each(narrow, narrow.shape[1], hidden, weights, at[3] + skip * stride[3], stride[3], per_word, out, dim, m)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _distribute(x, m, ones, head, per_word, classes, normed, wide, out):
-    """Softmax of the output head over m states, out (m, C)."""
-    dim = len(ones)
-    normalise(x, ones, 0, dim, normed, m)
-    _clear(wide, m)
-    linear(normed, dim, head, 0, per_word, wide, classes, m)
-    for i in range(m):
-        largest = wide[i, 0]
-        for j in range(1, classes):
-            largest = max(largest, wide[i, j])
-        total = _ZERO
-        for j in range(classes):
-            out[i, j] = exp32(wide[i, j] - largest)
-            total += out[i, j]
-        for j in range(classes):
-            out[i, j] /= total
 
 
 def _folded(norm: RMSNorm, weight_ED: Tensor) -> Floats:
@@ -272,7 +102,7 @@ class _Level:
                     np.zeros((count, part.shape[1]), np.float32) for part in (self.x, self.normed, self.wide)
                 )
             self.x[:count, : self.dim] = states
-            _take(
+            draft_kernels.take(
                 self.x, count, begin, self.weights, blocks.per_word, blocks.ones, self.width, self.start,
                 blocks.table(begin + count), self.keys, self.values, self.normed, self.wide,
             )  # fmt: skip
@@ -328,7 +158,7 @@ class _Speculation:
     def __call__(self, node: int, skip: int, out: Floats, blocks: CompiledBlocks) -> int:
         """Drafted states of the newest node into `out`, without the first `skip` heads; returns how many."""
         level = self.level
-        _speculate(
+        draft_kernels.speculate(
             level.newest, skip, self.block, self.dims, (level.keys, level.values, self.owned), level.seen(node), node,
             self.cross, self.conditions, blocks.table(node + 1), blocks.scratch, out,
         )  # fmt: skip
@@ -359,7 +189,7 @@ class _Fusion:
         """
         level = self.level
         keys = (level.keys, level.values, self.owned) if self.fuse else blocks.nothing
-        _refine(
+        draft_kernels.refine(
             h, count, skip, self.block, self.dims, keys, level.seen(first - 1), first,
             blocks.table(first + self.positions), blocks.scratch, out,
         )  # fmt: skip
@@ -451,7 +281,7 @@ class CompiledBlocks:
     def distributions(self) -> tuple[np.ndarray, np.ndarray]:
         """See `DraftBlocks.distributions`."""
         probabilities = np.empty((self.filled, self.num_classes), np.float32)
-        _distribute(
+        draft_kernels.distribute(
             self.states, self.filled, self.ones, self.head, self.per_word, self.num_classes, self.normed, self.wide,
             probabilities,
         )  # fmt: skip

@@ -149,6 +149,21 @@ def test_any_number_of_accepted_tokens_a_pass(
             same(made.draft(), expected(this, length, options))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("changes", [{"dim": 132, "heads": 2}, {"draft_ffn_ratio": 0.35}, {"window": 900}], ids=str)
+def test_compiled_equals_torch_at_other_sizes(changes: dict[str, Any], dtype: torch.dtype) -> None:
+    """Heads wider than a panel, an odd hidden width, and windows that are rolled out of, at sizes of many panels."""
+    model = small_model(**({"face_drafts": 4, "vertex_drafts": 3} | changes))
+    condition = torch.randn(1, 70, model.config.dim, generator=torch.Generator().manual_seed(0))
+    made = [HeadDrafter(model, condition, dtype=dtype, compiled=compiled) for compiled in (False, True)]
+    generator = torch.Generator().manual_seed(1)
+    states = [torch.randn(1500 // width, model.config.dim, generator=generator) for width in WIDTH]
+    for length in (200, 213, 700, 718, 719, 1020, 1370, 1499):
+        for one in made:
+            one.update(lambda level, begin, end: states[level][begin:end], length)
+        same(made[1].draft(), made[0].draft(), tolerance=1e-4 if dtype == torch.float32 else 0.1)
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_variant_that_drafts_eighteen_tokens_from_the_coordinate_level(compiled: bool) -> None:
     this = case(variant=True)
