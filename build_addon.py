@@ -44,10 +44,10 @@ def addon_files() -> dict[str, Path]:
         place = path.relative_to(ROOT)
         if not path.is_file() or any(part.startswith((".", "__pycache__")) for part in place.parts):
             continue
-        if path.suffix == ".py" or path.name == "py.typed" or _is_checkpoint_file(place):
+        if path.suffix in (".py", ".npz") or path.name == "py.typed" or _is_checkpoint_file(place):
             files[f"lib/{place.as_posix()}"] = path
         else:
-            raise BuildError(f"{place} must be Python or a file of a checkpoint to be in the zip: remove it")
+            raise BuildError(f"{place} must be Python, .npz or a file of a checkpoint to be in the zip: remove it")
     missing = [name for name in REQUIRED if name not in files or not files[name].is_file()]
     if missing:
         raise BuildError(f"the zip must have {', '.join(missing)}: not found in {ROOT}")

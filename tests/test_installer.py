@@ -1,0 +1,257 @@
+"""The engine's environment: real ones, of a tiny package without a network, interrupted in the middle."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from addon_modules import FOLDER, Listener, load
+
+installer, engine_python, background = load("installer"), load("engine_python"), load("background")
+ROOT = FOLDER.parent
+BACKEND = """
+import socket
+def build_wheel(*arguments, **keywords):
+    with socket.create_connection(("127.0.0.1", {port})) as test:
+        test.sendall(b"building")
+        test.recv(1)  # for as long as the test wants
+    raise SystemExit("the test has ended")
+"""
+RUN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from addon_modules import Listener, load
+steps = [("--no-index", "--no-build-isolation", {source!r})]
+load("installer").install_engine(Path({folder!r}), Listener(), base={base!r}, steps=steps, modules=("slow",))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel of a package `tiny`."""
+    folder = tmp_path_factory.mktemp("wheels")
+    info = "tiny-1.0.dist-info"
+    files = {
+        "tiny.py": "__version__ = '1.0'\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    lines = []
+    for name, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        lines.append(f"{name},sha256={digest},{len(text)}\n")
+    files[f"{info}/RECORD"] = "".join(lines) + f"{info}/RECORD,,\n"
+    with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return folder
+
+
+@pytest.fixture
+def slow(tmp_path: Path):
+    """A package whose build says so on a socket and then waits: its folder, and the socket to listen on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        source = tmp_path / "slow"
+        source.mkdir()
+        (source / "slow_backend.py").write_text(BACKEND.format(port=server.getsockname()[1]))
+        build = 'requires = []\nbuild-backend = "slow_backend"\nbackend-path = ["."]\n'
+        (source / "pyproject.toml").write_text(f"[build-system]\n{build}")
+        yield source, server
+
+
+def install(folder: Path, wheels: Path, listener: Listener | None = None, **more: object) -> Path:
+    steps = [("--no-index", "--find-links", str(wheels), "tiny")]
+    named = {"base": sys.executable, "steps": steps, "modules": ("tiny",), **more}
+    return installer.install_engine(folder, listener or Listener(), **named)
+
+
+def installed_before(folder: Path) -> Path:
+    """The user folder as an earlier install has left it, as far as the next one looks."""
+    (folder / "env1" / "bin").mkdir(parents=True)
+    (folder / "env1" / "bin" / "python").symlink_to(sys.executable)
+    (folder / "engine.json").write_text('{"environment": "env1"}')
+    return folder / "env1" / "bin" / "python"
+
+
+def environments(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("env*"))
+
+
+def test_an_environment_that_can_be_found_and_replaced(wheels: Path, tmp_path: Path) -> None:
+    folder, listener = tmp_path / "user folder", Listener()
+    assert installer.installed_python(folder) is None
+    python = install(folder, wheels, listener)
+    assert installer.installed_python(folder) == python and environments(folder) == ["env1"]
+    code = "import tiny, sys; print(tiny.__version__, sys.prefix != sys.base_prefix)"
+    assert subprocess.check_output([python, "-c", code], text=True).split() == ["1.0", "True"]
+    assert listener.shares == sorted(listener.shares) and listener.shares[-1] == 1.0
+    assert any("tiny" in line for line in listener.lines)
+    assert "Successfully installed tiny-1.0" in (folder / "install.log").read_text()
+
+    with pytest.raises(installer.InstallError, match=r"No matching distribution found for absent.*install\.log"):
+        install(folder, wheels, steps=[("--no-index", "--find-links", str(wheels), "absent")])
+    assert "No matching distribution" in (folder / "install.log").read_text()
+    # One that does not work in the end leaves the one before; one that does takes its place.
+    with pytest.raises(installer.InstallError, match=r"Testing what was installed failed.*No module named 'huge'"):
+        install(folder, wheels, modules=("huge",))
+    assert installer.installed_python(folder) == python and environments(folder) == ["env1"]
+    assert install(folder, wheels) == folder / "env2" / python.relative_to(folder / "env1")
+    assert environments(folder) == ["env2"]
+    installer.remove_engine(folder)
+    assert installer.installed_python(folder) is None and environments(folder) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_killed_install_leaves_no_process_and_no_half_engine(wheels: Path, slow, tmp_path: Path) -> None:
+    source, server = slow
+    folder = tmp_path / "user"
+    before = installed_before(folder)
+    named = {"tests": str(ROOT / "tests"), "source": str(source), "folder": str(folder), "base": sys.executable}
+    process = subprocess.Popen([sys.executable, "-c", RUN.format(**named)])
+    try:
+        building, _ = server.accept()
+        with building:
+            building.settimeout(60)
+            assert building.recv(8) == b"building"
+            with pytest.raises(installer.InstallError, match="an install is running already"):
+                install(folder, wheels)
+            process.kill()
+            assert process.wait(60) == -signal.SIGKILL
+            assert building.recv(1) == b""  # pip and what it had started are gone too
+    finally:
+        process.kill()
+        process.wait()
+    assert environments(folder) == ["env1", "env2"]
+    assert installer.installed_python(folder) == before
+    after = install(folder, wheels)
+    assert after != before and installer.installed_python(folder) == after
+    assert environments(folder) == [after.relative_to(folder).parts[0]]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_a_cancelled_install(slow, tmp_path: Path) -> None:
+    source, server = slow
+    folder = tmp_path / "user"
+    before = installed_before(folder)
+    steps = [("--no-index", "--no-build-isolation", str(source))]
+    named = {"base": sys.executable, "steps": steps, "modules": ("slow",)}
+    task = background.Task("the install", lambda task: installer.install_engine(folder, task, **named)).start()
+    building, _ = server.accept()
+    with building:
+        building.settimeout(60)
+        assert building.recv(8) == b"building"
+        task.cancel()
+        assert building.recv(1) == b""
+    assert task.wait(60) and isinstance(task.error, background.TaskCancelledError)
+    assert str(task.error) == "the install was cancelled"
+    assert environments(folder) == ["env1"] and installer.installed_python(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"build": "rocm"}, "build must be one of cpu, cuda, got 'rocm'"),
+        ({"base": "/nowhere/python"}, "must be a program that can be run, got '/nowhere/python'"),
+        ({"base": "/bin/false"}, "/bin/false cannot make an environment: it ended with status 1"),
+    ],
+)
+def test_wrong_wishes(wheels: Path, tmp_path: Path, wrong: dict, message: str) -> None:
+    with pytest.raises(installer.InstallError, match=message):
+        install(tmp_path, wheels, **wrong)
+    assert environments(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"environment": "../env1"}', '{"environment": 3}'])
+def test_a_damaged_pointer_names_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "engine.json").write_text(text)
+    assert installer.installed_python(tmp_path) is None
+
+
+def test_a_base_python_is_found() -> None:
+    assert engine_python.find_base_python("", Listener()).is_file()
+
+
+def test_the_requirements_are_the_projects() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["server"]}
+    assert {installer.TORCH, *installer.REQUIREMENTS} == wanted
+
+
+@pytest.mark.parametrize(
+    ("build", "system", "index"), [("cpu", "linux", "/cpu"), ("cuda", "win32", "/cu128"), ("cpu", "darwin", None)]
+)
+def test_where_torch_comes_from(build: str, system: str, index: str | None) -> None:
+    torch = installer.pip_steps(build, system)[1]
+    assert torch[0] == installer.TORCH
+    assert torch[1:] == () if index is None else torch[-1].endswith(index)
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        ("ERROR: No matching distribution found for torch>=2.6", "there is no build of torch for this Python"),
+        ("OSError: [Errno 28] No space left on device", "the disk is full"),
+        ("Retrying after NewConnectionError('x')", "no connection to the package index"),
+        ("ERROR: Wheel is broken", "ERROR: Wheel is broken"),
+    ],
+)
+def test_reasons(tail: str, reason: str) -> None:
+    message = installer._why_failed("pip install torch", 1, [tail], Path("install.log"))
+    assert message.startswith(f"pip install torch failed: {reason}") and message.endswith("is in install.log")
+
+
+def test_progress_of_pip() -> None:
+    assert installer._raw_progress("Progress 50 of 200") == 0.25
+    assert [installer._raw_progress(line) for line in ("Progress", "Progress a of b", "Collecting x")] == [None] * 3
+
+
+def test_a_python_with_all_that_the_engine_needs() -> None:
+    report = engine_python.probe(sys.executable, ROOT, Listener())
+    assert report.ok, report.problems
+    assert report.python == ".".join(map(str, sys.version_info[:3]))
+    lines = report.lines
+    assert [line.split()[0] for line in lines] == ["Python", "torch", "numba", "flashmesh_core", "Device:"]
+
+
+def test_a_python_that_lacks_things(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    python = engine_python.python_in(tmp_path / "bare")
+    (tmp_path / "torch.py").write_text("raise OSError('a library of torch is broken')")
+    report = engine_python.probe(str(python), tmp_path, Listener())
+    assert not report.ok and report.problems["torch"] == "OSError: a library of torch is broken"
+    text = "\n".join(report.lines)
+    assert "torch does not load: OSError: a library of torch is broken" in text
+    assert "Missing: numba, numpy, scipy, safetensors, starlette, uvicorn, flashmesh_core" in text
+
+
+@pytest.mark.parametrize(
+    ("program", "message"), [("/nowhere/python", "cannot be started"), ("/bin/false", "did not answer as a Python")]
+)
+def test_what_is_no_python(program: str, message: str) -> None:
+    with pytest.raises(engine_python.InstallError, match=message):
+        engine_python.probe(program, ROOT, Listener())
+
+
+def test_a_python_that_hangs(tmp_path: Path) -> None:
+    code = "import os\nprint('here', flush=True)\nos.read(0, 1)\n"
+    lines: list[str] = []
+    with pytest.raises(engine_python.InstallError, match=r"did not answer in 0\.2 s"):
+        engine_python.run_lines([sys.executable, "-c", code], lines.append, Listener(), timeout=0.2)
+
+
+def test_blenders_own_variables_are_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/opt/blender/python")
+    monkeypatch.setenv("PYTHONPATH", "/opt/blender/modules")
+    environment = engine_python.clean_environment()
+    assert not {"PYTHONHOME", "PYTHONPATH"} & set(environment) and environment["PATH"] == os.environ["PATH"]
