@@ -6,6 +6,7 @@ Suffixes: T positions, P drafts or drafted positions, D width, H heads (of all d
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Protocol
 
@@ -27,6 +28,9 @@ ReadStates = Callable[[int, int, int], "Tensor | np.ndarray"]
 
 class DraftBlocks(Protocol):
     """The blocks of all levels over one sequence. `Rows` are drafted states, in whatever form."""
+
+    def another(self, condition_1LD: Tensor) -> DraftBlocks:
+        """The same blocks, sharing weights, over another sequence that is still empty."""
 
     def advance(self, read: ReadStates, length: int) -> None:
         """Take in the states that `length` accepted tokens complete."""
@@ -74,13 +78,24 @@ class _Level:
         if not self.owners:
             return
         self.weight_ED = torch.cat(self._keys + self._values).to(dtype)
+        self._keys, self._values = [], []
+        self._allocate()
+
+    def another(self) -> _Level:
+        """The same level of another sequence, still empty."""
+        made = copy.copy(self)
+        made.done, made.newest = 0, None
+        if self.owners:
+            made._allocate()
+        return made
+
+    def _allocate(self) -> None:
         heads = len(self.weight_ED) // (2 * self.head_dim)
         keep = self.window + 9 // WIDTH[self.level]  # a block's newest query may stand before the newest state
         self.piece = max(keep // 4, 64)
         like = self.weight_ED.new_zeros((), dtype=torch.float32)
         self.keys = Rolling((heads, self.head_dim), keep, self.piece, like)
         self.values = Rolling((heads, self.head_dim), keep, self.piece, like)
-        self._keys, self._values = [], []
 
     def advance(self, read: ReadStates, end: int, tables: _Tables) -> None:
         """Take in the states done..end - 1, or as many of the last as any query can still see."""
@@ -132,8 +147,20 @@ class _Speculation:
         self.cross_q = (block.cross_q[:drafts].float() * block.cross_norm.weight.float()[:, None]).to(dtype)
         self.cross_out = block.cross_out[:drafts].to(dtype)
         self.linear = (block.linear[:drafts].float() * block.linear_norm.weight.float()[:, None]).to(dtype)
-        k, v = block.condition(condition_1LD.to(block.cross_kv.weight.dtype))
-        used = drafts * block.heads
+        self.module, self.drafts = block, drafts
+        self._look_at(condition_1LD)
+
+    def another(self, level: _Level, condition_1LD: Tensor) -> _Speculation:
+        """The same heads over another sequence."""
+        made = copy.copy(self)
+        made.level = level
+        made._look_at(condition_1LD)
+        return made
+
+    def _look_at(self, condition_1LD: Tensor) -> None:
+        """Make the keys and values of the condition."""
+        k, v = self.module.condition(condition_1LD.to(self.module.cross_kv.weight.dtype))
+        used = self.drafts * self.heads
         self.cross_keys, self.cross_values = k[:, :used].float().contiguous(), v[:, :used].float().contiguous()
 
     def __call__(self, node: int, skip: int, tables: _Tables) -> Tensor:
@@ -166,6 +193,12 @@ class _Fusion:
         self.q = (block.q[:positions].float() * block.query_norm.weight.float()[:, None]).to(dtype)
         self.ffn_in = (block.ffn_in[:positions].float() * block.ffn_norm.weight.float()[:, None]).to(dtype)
         self.ffn_out = block.ffn_out[:positions].to(dtype)
+
+    def another(self, level: _Level, condition_1LD: Tensor) -> _Fusion:
+        """The same positions over another sequence."""
+        made = copy.copy(self)
+        made.level = level
+        return made
 
     def __call__(self, h_PD: Tensor, first: int, given: int, skip: int, tables: _Tables) -> Tensor:
         """Lower-level states (positions - skip, D) without the first `skip` positions.
@@ -218,6 +251,16 @@ class TorchBlocks:
         self.head_CD = (model.head.weight.float() * model.out_norm.weight.float()).to(dtype)
         if tokens[VERTEX] or tokens[FACE]:
             self.label_weight, self.label_bias = heads.label.weight.float(), heads.label.bias.float()
+
+    def another(self, condition_1LD: Tensor) -> TorchBlocks:
+        """See `DraftBlocks.another`."""
+        made = copy.copy(self)
+        made.levels = [level.another() for level in self.levels]
+        for name, part in vars(self).items():
+            if isinstance(part, (_Speculation, _Fusion)):
+                setattr(made, name, part.another(made.levels[part.level.level], condition_1LD))
+        made._rows, made._label_rows = [], []
+        return made
 
     def advance(self, read: ReadStates, length: int) -> None:
         """See `DraftBlocks.advance`."""

@@ -7,6 +7,7 @@ Suffixes: L condition tokens, D width, P drafted positions, C classes.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
@@ -72,8 +73,7 @@ class HeadDrafter:
         compiled: bool | None = None,
     ) -> None:
         config = model.config
-        if tuple(condition_1LD.shape[::2]) != (1, config.dim):
-            raise ValueError(f"condition must have the shape (1, L, {config.dim}), got {tuple(condition_1LD.shape)}")
+        _check_condition(condition_1LD, config.dim)
         if dtype not in (torch.float32, torch.bfloat16):
             raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
         self.tokens = (
@@ -86,12 +86,21 @@ class HeadDrafter:
                 f"skip_first leaves two drafts to the coordinate level: coordinate_tokens must be at least "
                 f"{RULE_B - 1}, got {self.tokens[COORDINATE]}"
             )
-        self.length = 0
+        self.length, self.dim = 0, config.dim
         self.after_face, self.skip = after_face, RULE_B if skip_first else 0
         self.rows = max(self.tokens[COORDINATE], self.tokens[VERTEX] - 1, self.tokens[FACE] - 1, 0)
         self.num_classes = config.num_classes
         self.blocks = _blocks(model, condition_1LD, self.tokens, fusion, dtype, compiled)
         self._made: list[_Made | None] = [None, None, None]
+
+    @torch.inference_mode()
+    def another(self, condition_1LD: Tensor) -> HeadDrafter:
+        """A drafter with the same options over another, still empty sequence; it shares the weights."""
+        _check_condition(condition_1LD, self.dim)
+        made = copy.copy(self)
+        made.length, made._made = 0, [None, None, None]
+        made.blocks = self.blocks.another(condition_1LD)
+        return made
 
     @torch.inference_mode()
     def update(self, read: ReadStates, length: int) -> None:
@@ -173,6 +182,11 @@ def _blocks(
 
         return CompiledBlocks(model, condition_1LD, tokens, fusion, dtype)
     return TorchBlocks(model, condition_1LD, tokens, fusion, dtype)
+
+
+def _check_condition(condition_1LD: Tensor, dim: int) -> None:
+    if condition_1LD.ndim != 3 or condition_1LD.shape[0] != 1 or condition_1LD.shape[2] != dim:
+        raise ValueError(f"condition must have the shape (1, L, {dim}), got {tuple(condition_1LD.shape)}")
 
 
 def _drafted(name: str, tokens: int | None, trained: int, width: int) -> int:

@@ -5,6 +5,8 @@ See draft_blocks.py for what the blocks are.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -73,6 +75,17 @@ class _Level:
             return
         self.weights = pack(np.concatenate(self._keys + self._values), dtype)
         self._keys, self._values = [], []
+        self._allocate()
+
+    def another(self) -> _Level:
+        """The same level of another sequence, still empty."""
+        made = copy.copy(self)
+        made.done = made.start = 0
+        if self.heads:
+            made._allocate()
+        return made
+
+    def _allocate(self) -> None:
         self.keep = self.window + 9 // WIDTH[self.level]  # a block's newest query may stand before the newest state
         self.piece = max(self.keep // 4, 64)
         self.capacity = padded(self.keep + self.piece + PANEL)
@@ -143,16 +156,29 @@ class _Speculation:
         weights, begin, strides = pool.finish()
         self.block = (weights, begin, int(strides[0]))
         self.dims = (blocks.per_word, heads, blocks.ones, drafts)
-        k, v = (part[0, : drafts * heads] for part in block.condition(condition_1LD.to(block.cross_kv.weight.dtype)))
+        self.module = block
+        self._look_at(condition_1LD)
+
+    def another(self, level: _Level, condition_1LD: Tensor) -> _Speculation:
+        """The same heads over another sequence."""
+        made = copy.copy(self)
+        made.level = level
+        made._look_at(condition_1LD)
+        return made
+
+    def _look_at(self, condition_1LD: Tensor) -> None:
+        """Make the keys and values of the condition."""
+        count, width = self.drafts * self.module.heads, self.level.width
+        k, v = (part[0, :count] for part in self.module.condition(condition_1LD.to(self.module.cross_kv.weight.dtype)))
         self.conditions = k.shape[1]
-        room, width = padded(self.conditions), dim // heads
-        keys = np.zeros((drafts * heads, room, width), np.float32)
+        room = padded(self.conditions)
+        keys = np.zeros((count, room, width), np.float32)
         keys[:, : self.conditions] = to_numpy(k)
-        values = np.zeros((drafts * heads, room, padded(width)), np.float32)
+        values = np.zeros((count, room, padded(width)), np.float32)
         values[:, : self.conditions, :width] = to_numpy(v)
         self.cross = (
-            np.ascontiguousarray(keys.reshape(drafts * heads, -1, PANEL, width).swapaxes(2, 3)),
-            np.ascontiguousarray(values.reshape(drafts * heads, room, -1, PANEL).swapaxes(1, 2)),
+            np.ascontiguousarray(keys.reshape(count, -1, PANEL, width).swapaxes(2, 3)),
+            np.ascontiguousarray(values.reshape(count, room, -1, PANEL).swapaxes(1, 2)),
         )
 
     def __call__(self, node: int, skip: int, out: Floats, blocks: CompiledBlocks) -> int:
@@ -181,6 +207,12 @@ class _Fusion:
             pool.add_each(block.ffn_out, positions)
         self.block = pool.finish()
         self.dims = (blocks.per_word, block.heads, blocks.ones, hidden, positions)
+
+    def another(self, level: _Level, condition_1LD: Tensor) -> _Fusion:
+        """The same positions over another sequence."""
+        made = copy.copy(self)
+        made.level = level
+        return made
 
     def __call__(self, h: Floats, count: int, first: int, skip: int, out: Floats, blocks: CompiledBlocks) -> int:
         """Lower-level states into `out`, without the first `skip` positions; returns how many.
@@ -228,22 +260,36 @@ class CompiledBlocks:
         upper = bool(tokens[VERTEX] or tokens[FACE])
         self.label_DL = to_numpy(heads.label.weight.T) if upper else np.zeros((dim, NUM_LABELS), np.float32)
         self.label_bias = to_numpy(heads.label.bias) if upper else np.zeros(NUM_LABELS, np.float32)
-        self._allocate(dim, config.num_classes, sum(tokens), max(tokens), int(dim * config.draft_ffn_ratio))
+        self.sizes = (dim, config.num_classes, sum(tokens), max(tokens), int(dim * config.draft_ffn_ratio))
+        self._allocate()
 
-    def _allocate(self, dim: int, classes: int, total: int, most: int, hidden: int) -> None:
+    def another(self, condition_1LD: Tensor) -> CompiledBlocks:
+        """See `DraftBlocks.another`."""
+        made = copy.copy(self)
+        made.levels = [level.another() for level in self.levels]
+        for name, part in vars(self).items():
+            if isinstance(part, (_Speculation, _Fusion)):
+                setattr(made, name, part.another(made.levels[part.level.level], condition_1LD))
+        made._allocate()
+        return made
+
+    def _allocate(self) -> None:
+        dim, classes, total, most, hidden = self.sizes
+
         def rows(count: int, columns: int) -> Floats:
             return np.zeros((max(count, 1), padded(columns)), np.float32)
 
-        longest = max([level.capacity for level in self.levels if level.heads], default=PANEL)
-        conditions = [
-            getattr(self, name).conditions for name in ("coordinate", "vertex", "face") if hasattr(self, name)
-        ]
-        scores = max(longest, *(padded(count) for count in conditions), PANEL)
+        conditions = [part.conditions for part in vars(self).values() if isinstance(part, _Speculation)]
+        longest = max(
+            PANEL,
+            *(level.capacity for level in self.levels if level.heads),
+            *(padded(count) for count in conditions),
+        )
         self.scratch = (
             rows(most, dim), rows(most, dim), rows(most, dim), rows(most, dim), rows(most, 3 * dim),
-            rows(most, hidden), rows(QUERIES, scores), rows(QUERIES, PANEL),
+            rows(most, hidden), rows(QUERIES, longest), rows(QUERIES, PANEL),
         )  # fmt: skip
-        self.upper, self.middle = rows(most, dim), rows(most, dim)
+        self.upper = rows(most, dim)
         self.states, self.label_states = rows(total, dim), rows(total, dim)
         self.normed, self.wide = rows(total, dim), rows(total, classes)
         self.filled = self.label_filled = 0

@@ -336,6 +336,24 @@ def test_narrow_windows_bound_the_memory(compiled: bool) -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
+def test_drafters_that_share_weights_keep_their_sequences_apart(compiled: bool) -> None:
+    """A second one with another condition, begun when the first is under way, equals one made alone."""
+    this = case()
+    other = torch.randn(1, 7, 16, generator=torch.Generator().manual_seed(4))
+    first, alone = drafter(this, compiled=compiled), HeadDrafter(this.model, other, compiled=compiled)
+    first.update(reader(this), 40)
+    first.draft()
+    second = first.another(other)
+    assert not second.draft().levels.any()
+    for length in (9, 31, 50):
+        for one in (second, alone):
+            one.update(lambda level, begin, end: this.states[level][begin + 1 : end + 1], length)
+        same(second.draft(), alone.draft(), tolerance=1e-6)
+        first.update(reader(this), 40 + length)
+        same(first.draft(), expected(this, 40 + length, {}))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
 def test_bf16_weights_stay_close(compiled: bool) -> None:
     this = case()
     whole, half = drafter(this), drafter(this, dtype=torch.bfloat16, compiled=compiled)
@@ -374,3 +392,5 @@ def test_bad_states_lengths_and_conditions_are_named(compiled: bool) -> None:
         made.update(lambda level, begin, end: this.states[level][begin : end - 1], 22)
     with pytest.raises(ValueError, match=r"condition must have the shape \(1, L, 16\), got \(2, 4, 16\)"):
         HeadDrafter(this.model, this.condition.expand(2, -1, -1))
+    with pytest.raises(ValueError, match=r"condition must have the shape \(1, L, 16\), got \(4, 16\)"):
+        made.another(this.condition[0])
