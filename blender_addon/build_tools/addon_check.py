@@ -105,7 +105,7 @@ def check_files(names: Iterable[str]) -> list[str]:
     problems = [f"{name} must be in the zip" for name in REQUIRED if name not in names]
     for name in names:
         parts = name.split("/")
-        hidden = any(part.startswith(".") for part in parts)
+        hidden = any(part.startswith(".") and part != ".." for part in parts)
         if hidden or _UNWANTED_PARTS & set(parts) or _UNWANTED_END.search(name):
             problems.append(f"{name} should not be in the zip")
         if name.startswith("/") or "\\" in name or ":" in name or ".." in parts:
