@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.model.kernels import PANEL, QUERIES, attend, exp32, linear, normalise
+from flashmesh_core.model.kernels import PANEL, QUERIES, as_float, attend, exp32, linear, normalise
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
 GAIN_ATTENTION, GAIN_CROSS, GAIN_FEED_FORWARD, QKV, OUT, CROSS_Q, CROSS_OUT, UP, DOWN = range(9)
@@ -17,20 +17,20 @@ PLAN_COLUMNS = 9
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _clear(x, m, n):
     for i in range(m):
         for j in range(n):
             x[i, j] = _ZERO
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
     """Rotate queries (scaled, in place) and keys; put keys and values where their positions stand."""
     width = dim // heads
     half = width // 2
     scale = _UNIT / np.sqrt(np.float32(width))
-    i = 0
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence, first, count = spans[s]
         for position in range(first, first + count):
@@ -53,10 +53,10 @@ def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
             i += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _self_attention(wide, spans, starts, heads, dim, window, keys, values, scores, sums, out):
     begins, ends = np.empty(QUERIES, np.int64), np.empty(QUERIES, np.int64)
-    i = 0
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence, first, count = spans[s]
         done = 0
@@ -77,12 +77,12 @@ def _self_attention(wide, spans, starts, heads, dim, window, keys, values, score
             i += rows
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _cross_attention(q, spans, heads, dim, keys, values, count, scores, sums, out):
     begins, ends = np.zeros(QUERIES, np.int64), np.full(QUERIES, count)
     scale = _UNIT / np.sqrt(np.float32(dim // heads))
-    high = (count + PANEL - 1) // PANEL * PANEL
-    i = 0
+    low, high = np.int64(0), (count + PANEL - 1) // PANEL * PANEL
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence = spans[s, 0]
         done = 0
@@ -93,7 +93,7 @@ def _cross_attention(q, spans, heads, dim, keys, values, count, scores, sums, ou
                     q[r, j] *= scale
             for h in range(heads):
                 attend(
-                    q, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], 0, high, begins, ends,
+                    q, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], low, high, begins, ends,
                     scores, sums, out,
                 )  # fmt: skip
             done += rows
@@ -147,18 +147,19 @@ def run_layers(
 @njit(nogil=True, cache=True, error_model="numpy")
 def store(x, spans, starts, dim, buffer):
     """Write the rows to the rolling buffer (B, T, D)."""
-    i = 0
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence, first, count = spans[s]
         for at in range(first - starts[sequence], first - starts[sequence] + count):
-            buffer[sequence, at, :dim] = x[i, :dim]
+            for j in range(dim):
+                buffer[sequence, at, j] = x[i, j]
             i += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def add_stored(x, spans, starts, dim, buffer):
     """Add the rolling buffer's rows to x."""
-    i = 0
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence, first, count = spans[s]
         for at in range(first - starts[sequence], first - starts[sequence] + count):
@@ -170,14 +171,14 @@ def add_stored(x, spans, starts, dim, buffer):
 @njit(nogil=True, cache=True, error_model="numpy")
 def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
     """x, one row for every three rows of the buffer: they are concatenated and projected. `spans` is of the groups."""
-    i = 0
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence, first, count = spans[s]
         for group in range(first, first + count):
             for part in range(3):
                 row = 3 * group + part - starts[sequence]
-                wide[i, part * dim : (part + 1) * dim] = buffer[sequence, row, :dim]
-            wide[i, 3 * dim : (3 * dim + PANEL - 1) // PANEL * PANEL] = _ZERO
+                for j in range(dim):
+                    wide[i, part * dim + j] = buffer[sequence, row, j]
             i += 1
     _clear(x, i, (dim + PANEL - 1) // PANEL * PANEL)
     linear(wide, 3 * dim, weights, at, per_word, x, dim, i)
@@ -189,13 +190,14 @@ def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
     m = spans[:, 2].sum()
     _clear(wide, m, (3 * dim + PANEL - 1) // PANEL * PANEL)
     linear(x, dim, weights, at, per_word, wide, 3 * dim, m)
-    i = 0
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence, first, count = spans[s]
         for group in range(first, first + count):
             for part in range(3):
                 row = 3 * group + 2 + part - starts[sequence]
-                buffer[sequence, row, :dim] = wide[i, part * dim : (part + 1) * dim]
+                for j in range(dim):
+                    buffer[sequence, row, j] = wide[i, part * dim + j]
             i += 1
 
 
@@ -203,7 +205,7 @@ def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
 def embed(tokens, spans, embeddings, slots, x):
     """x = token embedding + slot embedding, padding zero."""
     dim = embeddings.shape[1]
-    i = 0
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         for position in range(spans[s, 1], spans[s, 1] + spans[s, 2]):
             token, slot = tokens[i], position % slots.shape[0]
@@ -216,15 +218,18 @@ def embed(tokens, spans, embeddings, slots, x):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def add_slices(rows, spans, slices, x):
-    """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set."""
-    i = 0
+    """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set.
+
+    The matrices are float32, or bfloat16 as bits in uint16.
+    """
+    i = np.int64(0)
     for s in range(spans.shape[0]):
         for position in range(spans[s, 1], spans[s, 1] + spans[s, 2]):
             slot = (position + 1) % slices.shape[0]
             for bit in range(rows.shape[1]):
                 if rows[i, bit]:
                     for j in range(slices.shape[2]):
-                        x[i, j] += slices[slot, bit, j]
+                        x[i, j] += as_float(slices[slot, bit, j])
             i += 1
 
 
@@ -236,11 +241,11 @@ def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):
     """
     classes = logits.shape[1]
     bins = classes - 1
-    normalise(x, gain, 0, dim, normed, m)
+    normalise(x, gain, np.int64(0), dim, normed, m)
     for i in range(m):
         for j in range(bias.shape[0]):
             wide[i, j] = bias[j]
-    linear(normed, dim, head, 0, 1, wide, bias.shape[0], m)
+    linear(normed, dim, head, np.int64(0), np.int64(1), wide, bias.shape[0], m)
     for i in range(m):
         for j in range(classes):
             logits[i, j] = wide[i, j]

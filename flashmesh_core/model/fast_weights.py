@@ -1,6 +1,6 @@
 """The weights of the hourglass as the CPU's kernels read them (kernels.py), and the choice of their dtype.
 
-"bf16" rounds the layers' matrices to bfloat16; embeddings, slices and the head stay in float32, as do the activations.
+"bf16" rounds the matrices of layers and slices to bfloat16; embeddings, head and activations stay float32.
 A model whose matrices are bfloat16 numbers already gives the same bits in both dtypes.
 """
 
@@ -31,6 +31,11 @@ def to_numpy(tensor: Tensor) -> Floats:
     return np.ascontiguousarray(tensor.detach().to("cpu", torch.float32).numpy())
 
 
+def bfloat_bits(numbers: Floats) -> NDArray[np.uint16]:
+    """Numbers rounded to bfloat16, as bits."""
+    return torch.from_numpy(numbers).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16)
+
+
 def pack(matrix: Floats, dtype: str) -> NDArray:
     """A matrix (N, K) as flat panels: float32 (N / 64, K, 64), or uint32 of two bfloat16 (N / 64, K / 2, 64)."""
     columns, depth = matrix.shape
@@ -39,8 +44,7 @@ def pack(matrix: Floats, dtype: str) -> NDArray:
     panels = np.ascontiguousarray(full.reshape(-1, PANEL, full.shape[1]).transpose(0, 2, 1))
     if dtype == "float32":
         return panels.ravel()
-    bits = torch.from_numpy(panels).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16).astype(np.uint32)
-    pairs = bits.reshape(len(bits), -1, 2, PANEL)
+    pairs = bfloat_bits(panels).astype(np.uint32).reshape(len(panels), -1, 2, PANEL)
     return (pairs[:, :, 0] | pairs[:, :, 1] << np.uint32(16)).ravel()
 
 
@@ -96,9 +100,10 @@ class FastModel:
         self.embeddings, self.slots = to_numpy(model.embed.weight), to_numpy(model.slot_embed.weight)
         head, bias = to_numpy(model.head.weight), np.zeros(0, np.float32)
         self.kinds = len(model.config.slice_rows)
-        self.slices = np.zeros((9, 0, self.dim), np.float32)
+        self.slices: NDArray = np.zeros((9, 0, self.dim), np.float32)
         if self.kinds:
-            self.slices = to_numpy(model.slices)
+            slices = to_numpy(model.slices)
+            self.slices = bfloat_bits(slices) if dtype == "bf16" else slices
             head = np.concatenate([head, to_numpy(model.copy_gates.weight)])
             bias = to_numpy(model.copy_gates.bias)
         self.out_gain, self.head = to_numpy(model.out_norm.weight), pack(head, "float32")

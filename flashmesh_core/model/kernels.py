@@ -23,6 +23,7 @@ PANEL = 64  # columns of a panel, and keys of a tile
 LANES = 16
 QUERIES = 30  # rows that attention holds scores of at once
 CHUNK = 128  # keys whose values are read for all rows before the next ones
+AHEAD = 32  # rows of a panel between what is multiplied and what is fetched: measured, 8 and 128 are slower
 # With 512-bit registers a row takes all four vectors of a panel at once; else one, for want of registers.
 VECTORS = 4 if binding.get_host_cpu_features().get("avx512f") else 1
 
@@ -78,6 +79,7 @@ def _emit(builder: Any, rows: int, pairs: bool, data: list[Any], offsets: tuple[
     sums = [[builder.phi(floats) for _ in range(VECTORS)] for _ in range(rows)]
     k.add_incoming(number(0), entry)
     at_b = builder.add(b0, builder.mul(k, number(PANEL)))
+    _prefetch(builder, b, builder.add(at_b, number(AHEAD * PANEL)))
     loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, ints if pairs else floats)]
     halves = [(loaded, 0)]
     if pairs:
@@ -107,6 +109,17 @@ def _emit(builder: Any, rows: int, pairs: bool, data: list[Any], offsets: tuple[
         builder.store(out, place, align=4)
 
 
+def _prefetch(builder: Any, base: Any, index: Any) -> None:
+    """Ask for the weights that come `AHEAD` steps later: panels follow each other, and the caches are often cold."""
+    byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, near, data = (ir.Constant(i32, value) for value in (0, 3, 1))
+    for v in range(VECTORS):
+        place = builder.gep(base, [builder.add(index, ir.Constant(ir.IntType(64), v * LANES))])
+        builder.call(function, [builder.bitcast(place, byte), read, near, data])
+
+
 _six, _three, _two, _one = (_panel_product(rows) for rows in (6, 3, 2, 1))
 
 
@@ -132,6 +145,30 @@ def _times_power_code(typingctx: Any, value: Any, shifted: Any):
     return types.float32(types.float32, types.float32), codegen
 
 
+def _as_float_code(typingctx: Any, value: Any):
+    """A float32, or a bfloat16 given as its bits, as a float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if signature.args[0] == types.float32:
+            return args[0]
+        i32 = ir.IntType(32)
+        return builder.bitcast(builder.shl(builder.zext(args[0], i32), ir.Constant(i32, 16)), ir.FloatType())
+
+    return types.float32(value), codegen
+
+
+def _apart_code(typingctx: Any):
+    """Keep the calling function out of line: compiled once, not at each call."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+apart: Any = intrinsic(_apart_code)
+as_float: Any = intrinsic(_as_float_code)
 fma: Any = intrinsic(_fma_code)
 _times_power: Any = intrinsic(_times_power_code)
 
@@ -141,10 +178,10 @@ _LOWEST, _HIGHEST = np.float32(-87.0), np.float32(87.0)
 _E = tuple(np.float32(v) for v in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1))
 _E5 = np.float32(0.5)
 _E0, _E1, _E2, _E3, _E4 = _E
-_ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
+_ZERO, _UNIT, _SMALLEST = np.float32(0.0), np.float32(1.0), np.float32(-3.0e38)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def exp32(x):
     """e to the x within 2 units in the last place for |x| <= 87, beyond that the value at the bound (Cephes)."""
     x = min(max(x, _LOWEST), _HIGHEST)
@@ -155,11 +192,12 @@ def exp32(x):
     return _times_power(fma(p, r * r, r + _UNIT), shifted)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
     """C += A B for one panel of B: `rows` rows, PANEL columns, `count` rows of B (bfloat16: pairs of rows)."""
+    apart()
     for v in range(0, PANEL, LANES * VECTORS):
-        i = 0
+        i = np.int64(0)
         while rows - i >= 6:
             _six(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
             i += 6
@@ -172,17 +210,18 @@ def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
             _one(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def linear(x, k, weights, at, per_word, y, n, m):
     """y (m, N) += x (m, K) W, whose panels begin at `at`; `per_word` numbers along K stand in one word (1 or 2)."""
-    steps = (k + per_word - 1) // per_word
+    apart()
+    start, steps = np.int64(0), (k + per_word - 1) // per_word
     for panel in range((n + PANEL - 1) // PANEL):
         product(
-            x, 0, x.shape[1], weights, at + panel * steps * PANEL, y, panel * PANEL, y.shape[1], m, steps
+            x, np.int64(0), x.shape[1], weights, at + panel * steps * PANEL, y, panel * PANEL, y.shape[1], m, steps
         )  # fmt: skip
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _sum_squares(x, i, n):
     total = _ZERO
     for j in range(n):
@@ -190,7 +229,7 @@ def _sum_squares(x, i, n):
     return total
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _sum(x, i, begin, end):
     total = _ZERO
     for j in range(begin, end):
@@ -198,30 +237,41 @@ def _sum(x, i, begin, end):
     return total
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz", "ninf", "reassoc"})
-def _largest(x, i, begin, end):
-    largest = np.float32(-3.0e38)
-    for j in range(begin, end):
-        largest = max(largest, x[i, j])
+@njit(nogil=True, error_model="numpy")
+def _largest(x, i, begin, end, lanes):
+    """The largest of a row's numbers; `lanes` (PANEL,) is scratch."""
+    for lane in range(PANEL):
+        lanes[lane] = _SMALLEST
+    whole = begin + (end - begin) // PANEL * PANEL
+    for j in range(begin, whole, PANEL):
+        for lane in range(PANEL):
+            lanes[lane] = x[i, j + lane] if x[i, j + lane] > lanes[lane] else lanes[lane]
+    largest = _SMALLEST
+    for j in range(whole, end):
+        largest = x[i, j] if x[i, j] > largest else largest
+    for lane in range(PANEL):
+        largest = lanes[lane] if lanes[lane] > largest else largest
     return largest
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def normalise(x, gains, at, dim, out, m):
     """RMS norm of each of m rows, gains from `at` on."""
+    apart()
     for i in range(m):
         scale = _UNIT / np.sqrt(_sum_squares(x, i, dim) / np.float32(dim) + np.float32(1e-6))
         for j in range(dim):
             out[i, j] = x[i, j] * scale * gains[at + j]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums, out):
     """Attention of one head for `rows` rows from `row` on; columns at.. of `q` and `out`.
 
     keys (tiles, K, PANEL), values (V panels of PANEL columns: panel, key, PANEL); row i sees the keys begins[i]..
     ends[i] - 1. low and high are tile bounds, multiples of PANEL, around all of them.
     """
+    apart()
     width = keys.shape[1]
     for i in range(rows):
         for j in range(low, high):
@@ -233,7 +283,7 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
         )  # fmt: skip
     for i in range(rows):
         begin, end = begins[i], ends[i]
-        largest = _largest(scores, i, begin, end)
+        largest = _largest(scores, i, begin, end, sums[0])
         for j in range(low, begin):
             scores[i, j] = _ZERO
         for j in range(begin, end):
@@ -246,7 +296,7 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
                 sums[i, j] = _ZERO
         for key in range(low, high, CHUNK):
             product(
-                scores, key, scores.shape[1], values, (panel * values.shape[1] + key) * PANEL, sums, 0, PANEL, rows,
+                scores, key, scores.shape[1], values, (panel * values.shape[1] + key) * PANEL, sums, np.int64(0), np.int64(PANEL), rows,
                 min(CHUNK, high - key),
             )  # fmt: skip
         first = panel * PANEL
