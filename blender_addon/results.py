@@ -15,7 +15,7 @@ from .request import RunSettings
 
 COLLECTION = "FlashMesh"
 SUFFIX = "_flashmesh"
-_NAME_BYTES = 63 - len(SUFFIX) - 4  # what Blender keeps of a name, less ".001"
+_NAME_BYTES = (255 if bpy.app.version >= (5, 0) else 63) - len(SUFFIX) - 4  # of a source's name, with room for ".001"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,12 +18,19 @@ import numpy as np  # noqa: E402
 import blender_addon  # noqa: E402
 
 blender_addon.register()
-from blender_addon import host, preferences, results, session  # noqa: E402
-from blender_addon.request import RunSettings  # noqa: E402
+from blender_addon import finishing, host, mesh_bridge, operators, preferences, results, session  # noqa: E402, F401
+from blender_addon.generation import Cancellation  # noqa: E402, F401
+from blender_addon.request import RunSettings, make_request  # noqa: E402, F401
 
 DEADLINE = 60  # seconds after which a scenario that waits for something fails
 plain = preferences.get_preferences()
 plain.engine_python = os.environ["FLASHMESH_PYTHON"]
+
+
+def reload():
+    """Takes the modules of an add-on that was registered again."""
+    for name in ("finishing", "host", "mesh_bridge", "operators", "results", "session"):
+        globals()[name] = import_module(f"blender_addon.{name}")
 
 
 def empty_scene():
@@ -32,7 +40,7 @@ def empty_scene():
 
 def select(*objects):
     """Selects exactly these; the last one is active."""
-    for item in bpy.context.view_layer.objects:
+    for item in bpy.context.scene.objects:
         item.select_set(item in objects)
     bpy.context.view_layer.objects.active = objects[-1]
 

@@ -1,0 +1,161 @@
+"""flashmesh.generate without a window, in the real Blender, with a real engine of random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .conftest import HERE, Runner
+
+pytestmark = pytest.mark.blender
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told(blender: Runner) -> Told:
+    """What each scenario of addon_generates.py told, by its name."""
+    (answers,) = blender.ask("TOLD", HERE / "addon_generates.py")
+    for name, answer in answers.items():
+        assert "failed" not in answer, f"{name}: {answer['failed']}"
+    return answers
+
+
+def assert_within(boxes: list[Any], margin: float = 0.1) -> None:
+    """A result's box lies in its source's, with `margin` (of the longest side) to spare."""
+    (low, high), (result_low, result_high) = np.array(boxes)
+    room = margin * (high - low).max()
+    assert (result_low >= low - room).all() and (result_high <= high + room).all(), boxes
+
+
+def test_every_kind_of_object(told: Told) -> None:
+    kinds = told["every_kind"]
+    assert kinds["answer"] == ["FINISHED"] and len(kinds["results"]) == 6 and kinds["messages"] == []
+    assert set(kinds["boxes"]) == {"MESH", "CURVE", "FONT", "META", "SURFACE", "CLOUD"}
+    for boxes in kinds["boxes"].values():
+        assert_within(boxes)
+    assert all(result["faces"] >= 1 and result["distance"] > 0 for result in kinds["results"])
+
+
+def test_the_result_lies_where_the_engine_says(told: Told) -> None:
+    """Under a parent, sheared and mirrored: corner by corner what the engine gives for the world-space samples."""
+    placed = told["placed"]
+    expected, found = np.array(placed["expected"]), np.array(placed["found"])
+    assert expected.shape == found.shape and len(found) >= 1
+    # Corners, and with them the side that each face shows; a face may begin at another corner, and a mirroring
+    # transform has the mesh itself turned the other way.
+    order = [np.lexsort(faces.sum(axis=1).T) for faces in (expected, found)]
+    expected, found = expected[order[0]], found[order[1]]
+    np.testing.assert_allclose(found.sum(axis=1), expected.sum(axis=1), atol=1e-4)
+    np.testing.assert_allclose(np.sort(found, axis=1), np.sort(expected, axis=1), atol=1e-4)
+    np.testing.assert_allclose(*placed["origins"], atol=1e-5)
+    assert_within(placed["boxes"])
+    assert placed["collection"] == ["FlashMesh"] and placed["made"] == ["Child_flashmesh"]
+
+
+def test_far_from_the_origin(told: Told) -> None:
+    assert_within(told["far_away"]["boxes"], margin=0.1)
+
+
+def test_a_scale_of_nothing(told: Told) -> None:
+    assert_within(told["flattened"]["boxes"])
+
+
+def test_snapping_puts_vertices_onto_the_source(told: Told) -> None:
+    loose, snapped = told["snapped"]["distances"]
+    assert snapped < 0.01 < loose  # a sphere of 64 by 48 faces is within 0.005 of the round one
+
+
+def test_looks_come_from_the_nearest_face(told: Told) -> None:
+    looks = told["looks"]
+    assert looks["materials"] == ["Red", "Blue"]
+    assert {index for _, index, _ in looks["faces"]} == {0, 1}
+    for x, index, smooth in looks["faces"]:
+        assert abs(x) < 0.05 or (index == int(x > 0) and smooth == (x > 0))
+
+
+def test_looks_that_are_the_same_all_over(told: Told) -> None:
+    assert told["plain_looks"]["told"] == [[True, [None]], [True, [None]]]
+
+
+def test_uv_maps(told: Told) -> None:
+    assert told["uvs"]["layers"] == ["Painted"] and min(told["uvs"]["spread"]) > 0.1
+    assert told["uvs"]["bare"]["answer"] == ["FINISHED"]
+    assert told["uvs"]["bare"]["messages"] == ["'Bare' has no UV map to transfer"]
+
+
+def test_quads(told: Told) -> None:
+    assert told["quads"]["two"] == [4]
+    assert told["quads"]["areas"][1] == pytest.approx(told["quads"]["areas"][0], rel=0.05)
+    assert told["quads"]["triangles"][0] == told["quads"]["triangles"][1]
+
+
+def test_the_source_is_hidden_only_if_asked(told: Told) -> None:
+    assert told["hiding"]["no"]["hidden"] == [] and told["hiding"]["no"]["same_selection"] is True
+    assert told["hiding"]["yes"]["hidden"] == ["Hides"]
+
+
+def test_the_seed_decides(told: Told) -> None:
+    assert told["same_seed"] == {"same": True, "other": True}
+
+
+def test_odd_names(told: Told) -> None:
+    for name, result in told["names"]["told"].items():
+        assert result.endswith("_flashmesh") and name.startswith(result.removesuffix("_flashmesh"))
+    assert told["names"]["told"]["Würfel ✓"] == "Würfel ✓_flashmesh"
+    assert {"Again_flashmesh", "Again_flashmesh.001"} <= set(told["names"]["made"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Wire", "must have faces, got 1 edges alone"),
+        ("Empty", "must have a surface, got nothing"),
+        ("Heavy", "must have at most 20,000 faces with its modifiers, got 24,576"),
+        ("Few", "at least 16 vertices, got 3"),
+        ("Line", "a total area above 0"),
+    ],
+)
+def test_what_cannot_be_a_source_is_told(told: Told, name: str, words: str) -> None:
+    assert words in told["refused"]["told"][name]
+
+
+def test_one_bad_object_leaves_the_others(told: Told) -> None:
+    mixed = told["refused"]["mixed"]
+    assert mixed["answer"] == ["FINISHED"] and "Good_flashmesh" in mixed["made"]
+    assert [text for text in mixed["messages"] if "'Wire'" in text]
+    assert "Wire_flashmesh" not in mixed["made"]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("nothing", "Select a mesh"),
+        ("light", "Select a mesh"),
+        ("good", ""),
+        ("edit", "Object Mode"),
+        ("python", "/nowhere/python"),
+        ("address", "address must be given"),
+    ],
+)
+def test_a_disabled_button_says_why(told: Told, case: str, words: str) -> None:
+    reason, enabled = told["polls"][case]
+    assert words in reason and enabled == (words == "") == (reason == "")
+
+
+def test_settings(told: Told) -> None:
+    settings = told["settings"]
+    assert settings["default"] == [300, "STANDARD", False]
+    assert settings["preferred"] == [77, "BEST_OF_4", True], "until the artist sets them"
+    assert settings["set"] == [5, "DRAFT", False]
+    assert settings["used"] == [6, 4, True, "DRAFT", 0.25], "options given, else the panel's"
+    options = {"faces", "preset", "seed", "temperature", "watertight", "keep_to_surface", "snap", "quads"}
+    assert set(settings["properties"]) == options | {"transfer_uvs", "hide_source", "drafter"}
+    assert settings["menu"] is True, "F3 finds only what stands in a menu"
+
+
+def test_registered_again(told: Told) -> None:
+    again = told["registered_again"]
+    assert again["gone"] == [True, True] and again["left"] == [] and again["ended"] is True
+    assert again["answer"] == ["FINISHED"]
