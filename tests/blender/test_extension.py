@@ -1,0 +1,98 @@
+"""The zip of build_addon.py in the real Blender: validated, installed into empty settings, enabled, switched off."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import build_addon
+
+from .conftest import HERE, TIMEOUT, Runner
+
+pytestmark = pytest.mark.blender
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """Blender's own command line for extensions, with settings of its own in `home`."""
+
+    program: str
+    home: Path
+
+    def command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.program, "--command", "extension", *map(str, arguments)],
+            env={**os.environ, "BLENDER_USER_RESOURCES": str(self.home)},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def extensions(tmp_path_factory: pytest.TempPathFactory) -> Extensions:
+    program = shutil.which("blender")
+    if program is None:
+        message = "the program blender is not on the path"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    return Extensions(program, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_addon.build(tmp_path_factory.mktemp("dist"))
+
+
+def test_it_is_valid(extensions: Extensions, built: Path) -> None:
+    done = extensions.command("validate", built)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Success parsing TOML" in done.stdout and "warning" not in done.stdout.lower()
+
+
+def test_the_validator_and_we_agree_on_a_spoilt_one(extensions: Extensions, built: Path, tmp_path: Path) -> None:
+    """What both notice, so that the test above is known to be able to fail."""
+    spoilt = tmp_path / "spoilt.zip"
+    with zipfile.ZipFile(built) as source, zipfile.ZipFile(spoilt, "w") as target:
+        for item in source.infolist():
+            data = source.read(item)
+            if item.filename == build_addon.MANIFEST:
+                data = re.sub(rb'tagline = "(.+)"', rb'tagline = "\1."', data)
+            if not item.filename.endswith(".safetensors"):
+                target.writestr(item, data)
+    done = extensions.command("validate", spoilt)
+    assert done.returncode != 0, done.stdout
+    assert any(problem.startswith("tagline must not end with punctuation") for problem in build_addon.check(spoilt))
+
+
+def test_it_installs_and_works(extensions: Extensions, built: Path) -> None:
+    done = extensions.command("install-file", "-r", "user_default", "-e", built)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Not --factory-startup, which would forget that the extension is enabled.
+    runner = Runner(
+        "blender", (extensions.program, "--background", "--python-exit-code", "9", "--python"), extensions.home
+    )
+    (answer,) = runner.ask("EXTENSION", HERE / "use_extension.py", sys.executable)
+    folder = extensions.home / "extensions" / "user_default" / "flashmesh"
+    assert answer["enabled"] and answer["operator"] and answer["kind"] == "FlashMeshPreferences"
+    assert Path(answer["core"]) == folder / "lib"
+    assert Path(answer["user_folder"]) == extensions.home / "extensions" / ".user" / "user_default" / "flashmesh"
+    assert answer["checkpoints"] == ["nano"]
+    well, lines = answer["report"]
+    assert answer["tested"] == ["FINISHED"] and well
+    assert any(line.startswith("torch ") for line in lines) and any("flashmesh_core" in line for line in lines)
+    assert (answer["left"], answer["paths"], answer["modules"]) == ([], [], [])  # while it was switched off
+    assert answer["again"]
+
+    done = extensions.command("remove", "flashmesh")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not folder.exists()
