@@ -27,7 +27,7 @@ ReadStates = Callable[[int, int, int], "Tensor | np.ndarray"]
 
 
 class DraftBlocks(Protocol):
-    """The blocks of all levels over one sequence. `Rows` are drafted states, in whatever form."""
+    """The blocks of all levels over one sequence."""
 
     def another(self, condition_1LD: Tensor) -> DraftBlocks:
         """The same blocks, sharing weights, over another sequence that is still empty."""
