@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.model.kernels import PANEL, QUERIES, as_float, attend, exp32, linear, normalise
+from flashmesh_core.model.kernels import PANEL, QUERIES, apart, as_float, attend, clear, exp32, linear, normalise
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
 GAIN_ATTENTION, GAIN_CROSS, GAIN_FEED_FORWARD, QKV, OUT, CROSS_Q, CROSS_OUT, UP, DOWN = range(9)
@@ -20,8 +20,18 @@ _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 @njit(nogil=True, error_model="numpy")
 def _clear(x, m, n):
     for i in range(m):
-        for j in range(n):
-            x[i, j] = _ZERO
+        clear(x[i, :n])
+
+
+@njit(nogil=True, error_model="numpy")
+def _gate(wide, m, hidden, out):
+    """SwiGLU: silu of the first half times the second."""
+    apart()
+    for i in range(m):
+        value = wide[i, hidden : 2 * hidden]
+        for j in range(hidden):
+            gate = wide[i, j]
+            out[i, j] = gate / (_UNIT + exp32(-gate)) * value[j]
 
 
 @njit(nogil=True, error_model="numpy")
@@ -36,20 +46,25 @@ def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
         for position in range(first, first + count):
             at = position - starts[sequence]
             tile, lane = at // PANEL, at % PANEL
+            c, w = cos[position], sin[position]
             for h in range(heads):
-                q, k, v = h * width, dim + h * width, 2 * dim + h * width
+                q, k = wide[i, h * width : (h + 1) * width], wide[i, dim + h * width : dim + (h + 1) * width]
+                v = wide[i, 2 * dim + h * width : 2 * dim + (h + 1) * width]
+                q_low, q_high = q[:half], q[half:]
                 for j in range(half):
-                    c, w = cos[position, j], sin[position, j]
-                    a, b = wide[i, q + j], wide[i, q + half + j]
-                    wide[i, q + j] = (a * c - b * w) * scale
-                    wide[i, q + half + j] = (a * w + b * c) * scale
-                    a, b = wide[i, k + j], wide[i, k + half + j]
-                    keys[sequence, h, tile, j, lane] = a * c - b * w
-                    keys[sequence, h, tile, half + j, lane] = a * w + b * c
+                    a, b = q_low[j], q_high[j]
+                    q_low[j] = (a * c[j] - b * w[j]) * scale
+                    q_high[j] = (a * w[j] + b * c[j]) * scale
+                key = keys[sequence, h, tile]
+                for j in range(half):
+                    a, b = k[j], k[half + j]
+                    key[j, lane] = a * c[j] - b * w[j]
+                    key[half + j, lane] = a * w[j] + b * c[j]
                 for panel in range(values.shape[2]):
-                    begin = panel * PANEL
-                    for j in range(min(PANEL, width - begin)):
-                        values[sequence, h, panel, at, j] = wide[i, v + begin + j]
+                    part = v[panel * PANEL : (panel + 1) * PANEL]
+                    value = values[sequence, h, panel, at]
+                    for j in range(part.shape[0]):
+                        value[j] = part[j]
             i += 1
 
 
@@ -137,10 +152,7 @@ def run_layers(
         normalise(x, gains, at[GAIN_FEED_FORWARD], dim, normed, m)
         _clear(wide, m, (2 * hidden + PANEL - 1) // PANEL * PANEL)
         linear(normed, dim, weights, at[UP], per_word, wide, 2 * hidden, m)
-        for i in range(m):
-            for j in range(hidden):
-                gate = wide[i, j]
-                mixed[i, j] = gate / (_UNIT + exp32(-gate)) * wide[i, hidden + j]
+        _gate(wide, m, hidden, mixed)
         linear(mixed, hidden, weights, at[DOWN], per_word, x, dim, m)
 
 

@@ -214,54 +214,68 @@ def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
 def linear(x, k, weights, at, per_word, y, n, m):
     """y (m, N) += x (m, K) W, whose panels begin at `at`; `per_word` numbers along K stand in one word (1 or 2)."""
     apart()
-    start, steps = np.int64(0), (k + per_word - 1) // per_word
+    steps = (k + per_word - 1) // per_word
     for panel in range((n + PANEL - 1) // PANEL):
         product(
             x, np.int64(0), x.shape[1], weights, at + panel * steps * PANEL, y, panel * PANEL, y.shape[1], m, steps
         )  # fmt: skip
 
 
+# Loops run from zero over views: where an index might be negative for all the compiler knows, it makes no vectors.
+
+
+@njit(nogil=True, error_model="numpy")
+def clear(row):
+    """Zeros."""
+    for j in range(row.shape[0]):
+        row[j] = _ZERO
+
+
 @njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-def _sum_squares(x, i, n):
+def _sum_squares(row):
     total = _ZERO
-    for j in range(n):
-        total += x[i, j] * x[i, j]
+    for j in range(row.shape[0]):
+        total += row[j] * row[j]
     return total
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
-def _sum(x, i, begin, end):
+def _sum(row):
     total = _ZERO
-    for j in range(begin, end):
-        total += x[i, j]
+    for j in range(row.shape[0]):
+        total += row[j]
     return total
-
-
-@njit(nogil=True, error_model="numpy")
-def _largest(x, i, begin, end, lanes):
-    """The largest of a row's numbers; `lanes` (PANEL,) is scratch."""
-    for lane in range(PANEL):
-        lanes[lane] = _SMALLEST
-    whole = begin + (end - begin) // PANEL * PANEL
-    for j in range(begin, whole, PANEL):
-        for lane in range(PANEL):
-            lanes[lane] = x[i, j + lane] if x[i, j + lane] > lanes[lane] else lanes[lane]
-    largest = _SMALLEST
-    for j in range(whole, end):
-        largest = x[i, j] if x[i, j] > largest else largest
-    for lane in range(PANEL):
-        largest = lanes[lane] if lanes[lane] > largest else largest
-    return largest
 
 
 @njit(nogil=True, error_model="numpy")
 def normalise(x, gains, at, dim, out, m):
     """RMS norm of each of m rows, gains from `at` on."""
     apart()
+    gain = gains[at : at + dim]
     for i in range(m):
-        scale = _UNIT / np.sqrt(_sum_squares(x, i, dim) / np.float32(dim) + np.float32(1e-6))
+        scale = _UNIT / np.sqrt(_sum_squares(x[i, :dim]) / np.float32(dim) + np.float32(1e-6))
         for j in range(dim):
-            out[i, j] = x[i, j] * scale * gains[at + j]
+            out[i, j] = x[i, j] * scale * gain[j]
+
+
+@njit(nogil=True, error_model="numpy")
+def _exponentials(row, lanes):
+    """Turn a row's scores into weights of at most 1 that want their sum; `lanes` (PANEL,) is scratch."""
+    apart()
+    for lane in range(PANEL):
+        lanes[lane] = _SMALLEST
+    whole = row.shape[0] // PANEL
+    for block in range(whole):
+        part = row[block * PANEL : (block + 1) * PANEL]
+        for lane in range(PANEL):
+            lanes[lane] = part[lane] if part[lane] > lanes[lane] else lanes[lane]
+    largest = _SMALLEST
+    for j in range(whole * PANEL, row.shape[0]):
+        largest = row[j] if row[j] > largest else largest
+    for lane in range(PANEL):
+        largest = lanes[lane] if lanes[lane] > largest else largest
+    for j in range(row.shape[0]):
+        row[j] = exp32(row[j] - largest)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -274,35 +288,26 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
     apart()
     width = keys.shape[1]
     for i in range(rows):
-        for j in range(low, high):
-            scores[i, j] = _ZERO
+        clear(scores[i, low:high])
+    q_at, q_step, step = row * q.shape[1] + at, q.shape[1], scores.shape[1]
     for tile in range(low // PANEL, high // PANEL):
-        product(
-            q, row * q.shape[1] + at, q.shape[1], keys, tile * width * PANEL, scores, tile * PANEL, scores.shape[1],
-            rows, width,
-        )  # fmt: skip
+        product(q, q_at, q_step, keys, tile * width * PANEL, scores, tile * PANEL, step, rows, width)
     for i in range(rows):
-        begin, end = begins[i], ends[i]
-        largest = _largest(scores, i, begin, end, sums[0])
-        for j in range(low, begin):
-            scores[i, j] = _ZERO
-        for j in range(begin, end):
-            scores[i, j] = exp32(scores[i, j] - largest)
-        for j in range(end, high):
-            scores[i, j] = _ZERO
+        clear(scores[i, low : begins[i]])
+        _exponentials(scores[i, begins[i] : ends[i]], sums[0])
+        clear(scores[i, ends[i] : high])
     for panel in range(values.shape[0]):
         for i in range(rows):
-            for j in range(PANEL):
-                sums[i, j] = _ZERO
+            clear(sums[i])
+        top, panel_step = panel * values.shape[1], np.int64(PANEL)
         for key in range(low, high, CHUNK):
-            product(
-                scores, key, scores.shape[1], values, (panel * values.shape[1] + key) * PANEL, sums, np.int64(0), np.int64(PANEL), rows,
-                min(CHUNK, high - key),
-            )  # fmt: skip
+            count = min(CHUNK, high - key)
+            product(scores, key, step, values, (top + key) * PANEL, sums, np.int64(0), panel_step, rows, count)
         first = panel * PANEL
         for i in range(rows):
             # The length of this sum follows from the row's own keys.
             near, far = begins[i] // PANEL * PANEL, (ends[i] + PANEL - 1) // PANEL * PANEL
-            scale = _UNIT / _sum(scores, i, near, far)
-            for j in range(min(PANEL, width - first)):
-                out[row + i, at + first + j] = sums[i, j] * scale
+            scale = _UNIT / _sum(scores[i, near:far])
+            part = out[row + i, at + first : at + min(first + PANEL, width)]
+            for j in range(part.shape[0]):
+                part[j] = sums[i, j] * scale
