@@ -1,0 +1,266 @@
+"""The `bench` command: its options, the interleaved runs, and what it prints and writes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flashmesh_core.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, OPTIONS
+
+if TYPE_CHECKING:
+    from flashmesh_core.bench.figures import Divergence, Measured
+    from flashmesh_core.bench.settings import Plan, Setting
+    from flashmesh_core.bench.sources import Subject
+    from flashmesh_core.bench.trace import Run
+    from flashmesh_core.decode.engine import Engine
+    from flashmesh_core.decode.options import Options
+
+PRECISIONS = ("auto", "bf16", "float32", "torch")
+WARM_UP_FACES = 12
+
+
+def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the `bench` command."""
+    add = parser.add_argument
+    add("--data", type=Path, help="folder with meshes.npz and index.csv, or of mesh files; default: the examples")
+    add("--split", default="test", help="split named in index.csv (default: %(default)s)")
+    add("--min-faces", type=int, default=1, help="only meshes of at least this many faces (default: %(default)s)")
+    add("--max-faces", type=int, default=400, help="only meshes of at most this many faces (default: %(default)s)")
+    add("--limit", type=int, help="only this many meshes, spread over what there is")
+    add("--stop-at", type=int, metavar="FACES", help="end every mesh at this many faces at the latest")
+    add("--drafters", default="none,half_edge,heads,united", help="of these, plain decoding (none) always runs "
+        "(default: %(default)s)")  # fmt: skip
+    widths = ",".join(str(width) for width in sorted({18, DEFAULT_WIDTH}))
+    add("--widths", default=widths, help="tokens a pass verifies, the main one included (default: %(default)s)")
+    add("--heads-table", action="store_true", help="add the rows of the paper's Table 3: 9-9, 18-12 and so on")
+    add("--ablation", action="store_true", help="add the rows of the paper's Tables 2 and 6, and ours")
+    add("--checkpoint", default="nano", help="bundled name, folder or .safetensors (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu or cuda[:N] (default: %(default)s)")
+    add("--precision", choices=PRECISIONS, default="auto", help="of the weights on a CPU; torch: the float32 "
+        "reference (default: %(default)s, the faster one)")  # fmt: skip
+    add("--threads", type=int, help="of torch (default: torch's own choice)")
+    add("--temperature", type=float, default=0.5, help="0 is greedy (default: %(default)s)")
+    add("--seed", type=int, default=0, help="default: %(default)s")
+    add("--guidance", type=float, default=DEFAULT_GUIDANCE, help="nats against faces off the bare surface "
+        "(default: %(default)g)")  # fmt: skip
+    add("--candidates", type=int, default=1, help="meshes made in the same passes (default: %(default)s)")
+    add("--json", type=Path, help="write the report here, with a line a mesh for each row")
+    add("--plot", type=Path, help="write a picture of the rows here, a PNG")
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    """Decode every mesh in every way, print the rows, and last one JSON object."""
+    import flashmesh_core
+    from flashmesh_core.bench.settings import make_plan, parse_drafters, parse_widths
+    from flashmesh_core.bench.sources import choose_subjects
+    from flashmesh_core.checkpoint import write_atomic
+
+    _check(args)
+    drafters, widths = parse_drafters(args.drafters), parse_widths(args.widths)
+    subjects = choose_subjects(
+        args.data, split=args.split, min_faces=args.min_faces, max_faces=args.max_faces, limit=args.limit
+    )
+    if args.threads is not None:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    engine = flashmesh_core.load(args.checkpoint, device=args.device, precision=args.precision)
+    plan = make_plan(engine.config, drafters, widths, heads_table=args.heads_table, ablation=args.ablation)
+    measured = measure(engine, plan.settings, subjects, args)
+    report = make_report(engine, plan, measured, args)
+    write_text(describe(report))
+    if args.plot is not None:
+        from flashmesh_core.bench.plot import draw
+
+        title = f"{report['checkpoint']}, {report['meshes']} meshes, {report['precision']}, {report['machine']}"
+        args.plot.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(args.plot, draw(report["rows"], title))
+    if args.json is not None:
+        from flashmesh_core.bench.figures import mesh_figures
+
+        lines = {setting.name: mesh_figures(measured[setting]) for setting in plan.settings}
+        whole = report | {"rows": [row | {"per_mesh": lines[row["name"]]} for row in report["rows"]]}
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(args.json, json.dumps(finite(whole), indent=1).encode())
+    write_text(json.dumps(finite(report)))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """The numbers and the files' names, before anything is loaded."""
+    for name in ("temperature", "seed", "guidance", "candidates"):
+        OPTIONS[name].check(name, getattr(args, name))
+    OPTIONS["max_faces"].check("stop-at", args.stop_at)
+    if args.threads is not None and not 1 <= args.threads <= 1024:
+        raise ValueError(f"threads must be an integer in [1, 1024], got {args.threads}")
+    for name, suffix in (("json", ".json"), ("plot", ".png")):
+        path: Path | None = getattr(args, name)
+        if path is not None and (path.suffix.lower() != suffix or path.is_dir()):
+            raise ValueError(f"{name} must name a {suffix} file, got {str(path)!r}")
+
+
+def measure(
+    engine: Engine, settings: Sequence[Setting], subjects: Sequence[Subject], args: argparse.Namespace
+) -> dict[Setting, list[Measured]]:
+    """All settings on every mesh, one mesh after the other; which setting goes first changes from mesh to mesh."""
+    from tqdm import tqdm
+
+    from flashmesh_core.bench.floor import Floor
+    from flashmesh_core.bench.trace import decode
+    from flashmesh_core.decode.options import Options
+
+    def options(subject: Subject, setting: Setting, stop_at: int | None) -> Options:
+        return Options(
+            faces=subject.wanted, seed=args.seed, temperature=args.temperature, guidance=args.guidance,
+            drafter=setting.drafter, width=setting.width, max_faces=stop_at,
+        )  # fmt: skip
+
+    floor = Floor(engine)
+    made: dict[Setting, list[Measured]] = {setting: [] for setting in settings}
+    warm = subjects[0]
+    prepared = engine.prepare(warm.source, warm.normals, options(warm, settings[0], None))
+    for setting in settings:
+        run = decode(engine, prepared, options(warm, setting, WARM_UP_FACES), setting, candidates=args.candidates)
+        floor.total(run.loop_rows())
+    with tqdm(total=len(subjects), unit="mesh", disable=not sys.stderr.isatty()) as bar:
+        for number, subject in enumerate(subjects):
+            began = time.perf_counter()
+            prepared = engine.prepare(subject.source, subject.normals, options(subject, settings[0], None))
+            prepare_seconds = time.perf_counter() - began
+            first = number % len(settings)
+            runs: dict[Setting, Run] = {}
+            floors: dict[Setting, float] = {}
+            for setting in (*settings[first:], *settings[:first]):
+                asked = options(subject, setting, args.stop_at)
+                runs[setting] = decode(engine, prepared, asked, setting, candidates=args.candidates)
+                floors[setting] = floor.total(runs[setting].loop_rows())
+
+            def look(setting: Setting, watch: tuple[int, int], subject: Subject = subject, prepared=prepared) -> Any:
+                asked = options(subject, setting, args.stop_at)
+                return decode(engine, prepared, asked, setting, candidates=args.candidates, watch=watch).seen
+
+            for setting, one in compare(subject, settings, runs, floors, prepare_seconds, look).items():
+                made[setting].append(one)
+            bar.update()
+    return made
+
+
+def compare(
+    subject: Subject,
+    settings: Sequence[Setting],
+    runs: dict[Setting, Run],
+    floors: dict[Setting, float],
+    prepare_seconds: float,
+    look: Any,
+) -> dict[Setting, Measured]:
+    """The runs on one mesh beside plain decoding's and beside the products of their passes."""
+    from flashmesh_core.bench.figures import Divergence, Measured, first_difference
+    from flashmesh_core.mesh.metrics import compare_meshes
+
+    plain_setting = settings[0]
+    plain = runs[plain_setting]
+
+    def quality(run: Run) -> tuple[float, float, float] | None:
+        if subject.mesh is None:
+            return None
+        compared = compare_meshes(subject.mesh, run.result.mesh)
+        return compared.chamfer, compared.hausdorff, compared.bbox_iou
+
+    of_plain = quality(plain)
+    measured = {}
+    for setting in settings:
+        found: list[Divergence] = []
+        for candidate, token in first_difference(plain, runs[setting]):
+            watch = (candidate, token)
+            tops = look(plain_setting, watch), look(setting, watch)
+            found.append(Divergence(subject.name, candidate, token, *tops))
+        measured[setting] = Measured(
+            subject=subject, run=runs[setting], plain=plain, prepare_seconds=prepare_seconds,
+            floor_seconds=floors[setting],
+            quality=quality(runs[setting]) if found else of_plain, divergences=tuple(found),
+        )  # fmt: skip
+    return measured
+
+
+def make_report(
+    engine: Engine, plan: Plan, measured: dict[Setting, list[Measured]], args: argparse.Namespace
+) -> dict[str, Any]:
+    """The report; its top figures are those of the default setting, or of the first speculative one."""
+    import torch
+
+    from flashmesh_core.bench.figures import row_of
+    from flashmesh_core.decode.engine import AUTO_DRAFTER
+
+    dtype = engine.fast.dtype if engine.fast is not None else "float32"
+    rows = [row_of(setting, measured[setting], dtype) for setting in plan.settings]
+    named = {row["name"]: row for row in rows}
+    default = named.get(f"{AUTO_DRAFTER} {DEFAULT_WIDTH}", rows[min(1, len(rows) - 1)])
+    return {
+        "checkpoint": engine.name, "device": engine.device, "machine": machine(engine.device),
+        "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "precision": dtype if engine.fast is not None else f"{dtype} by torch",
+        "data": "examples" if args.data is None else args.split, "meshes": len(measured[plan.settings[0]]),
+        "min_faces": args.min_faces, "max_faces": args.max_faces, "stop_at": args.stop_at,
+        "temperature": args.temperature, "seed": args.seed, "guidance": args.guidance,
+        "candidates": args.candidates, "default": default["name"],
+        "identical": all(row["identical"] for row in rows), "speedup": default["speedup"]["median"],
+        "tokens_per_pass": default["tokens_per_pass"], "pass_over_matmul": default["pass_over_matmul"],
+        "tables": {table: [{"label": label, "row": name} for label, name in lines]
+                   for table, lines in plan.tables.items()},
+        "missing": plan.missing, "rows": rows,
+    }  # fmt: skip
+
+
+def describe(report: dict[str, Any]) -> str:
+    """The report in words: conditions, the rows, what differs and what is missing."""
+    from flashmesh_core.bench.figures import divergence_text, table_text
+
+    lines = [
+        f"{report['checkpoint']} on {report['device']} ({report['machine']}, {report['cores']} cores, "
+        f"{report['threads']} torch threads), {report['precision']}; {report['meshes']} meshes of {report['data']}, "
+        f"temperature {report['temperature']:g}, seed {report['seed']}, {report['candidates']} candidate(s)",
+        "",
+        table_text(report["rows"]),
+        "",
+        "speed-up: seconds a token, median over the meshes (quartiles); ratio: a pass over its matrix products alone",
+    ]
+    for row in report["rows"]:
+        lines += divergence_text(row)
+    lines += [f"{lack['table']}: no row {lack['label']}: {lack['reason']}" for lack in report["missing"]]
+    return "\n".join(lines)
+
+
+def machine(device: str) -> str:
+    """The name of the processor or of the GPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def finite(value: Any) -> Any:
+    """The same with infinities and NaN as None, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_text(text: str) -> None:
+    """To stdout, at once, as the next step may take long."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
