@@ -1,4 +1,4 @@
-"""The command line: `python -m flashmesh_core generate | evaluate | serve | inspect`."""
+"""The command line: `python -m flashmesh_core generate | evaluate | bench | serve | inspect`."""
 
 from __future__ import annotations
 
@@ -193,6 +193,7 @@ def run_inspect(args: argparse.Namespace) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     from flashmesh_core import __version__
+    from flashmesh_core.bench.command import add_bench_arguments, run_bench
     from flashmesh_core.server import add_serve_arguments, run_serve
 
     parser = argparse.ArgumentParser(prog="python -m flashmesh_core", description="FlashMesh, the engine")
@@ -216,6 +217,10 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--pictures", type=Path, help="folder for grids of source, result and figures")
     add_engine_arguments(evaluate)
     evaluate.set_defaults(run=run_evaluate)
+
+    bench = commands.add_parser("bench", help="plain against speculative decoding, side by side")
+    add_bench_arguments(bench)
+    bench.set_defaults(run=run_bench)
 
     serve = commands.add_parser("serve", help="the engine as a local service")
     add_serve_arguments(serve)

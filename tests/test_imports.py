@@ -20,7 +20,7 @@ LAYERS = (
     ("model",),
     ("checkpoint",),
     ("decode",),
-    ("evaluation",),
+    ("evaluation", "bench"),
     ("client", "process", "worker"),
     ("app",),
     ("server",),
