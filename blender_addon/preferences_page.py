@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -39,7 +40,7 @@ def _draw_engine(box: bpy.types.UILayout, preferences: Any) -> None:
             box.prop(preferences, "engine_python")
             if not preferences.engine_python and installed_python(user_folder()) is None:
                 box.label(text="The engine is not installed yet", icon="INFO")
-            elif preferences.engine_python and python_in(bpy.path.abspath(preferences.engine_python)) is None:
+            elif preferences.engine_python and python_in(Path(bpy.path.abspath(preferences.engine_python))) is None:
                 box.label(text="There is no Python program of that name", icon="ERROR")
         box.prop(preferences, "device")
         box.prop(preferences, "idle_minutes")
