@@ -7,8 +7,6 @@ import textwrap
 
 import bpy
 
-from flashmesh_core import protocol
-
 from . import host, session
 from .operators import FLASHMESH_OT_cancel, FLASHMESH_OT_engine, FLASHMESH_OT_generate, usable_objects, why_not
 from .session import Result, Run
@@ -76,9 +74,10 @@ class FLASHMESH_PT_advanced(_Sidebar, bpy.types.Panel):
         layout, settings = self.layout, context.scene.flashmesh
         layout.use_property_split, layout.use_property_decorate = True, False
         layout.enabled = session.active is None
+        layout.prop(settings, "drafter")
         row = layout.row()
-        row.enabled = "drafter" in protocol.OPTIONS
-        row.prop(settings, "drafter")
+        row.enabled = settings.drafter != "none"
+        row.prop(settings, "width")
         layout.prop(settings, "transfer_uvs")
         layout.prop(settings, "hide_source")
 

@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from flashmesh_core.protocol import MAX_FACES
+from flashmesh_core.protocol import DRAFTER_NAMES, MAX_FACES, OPTIONS
 
 from . import preferences
 from .request import RunSettings
@@ -18,13 +18,14 @@ PRESET_ITEMS = (
     ("STANDARD", "Standard", "One mesh, written to its end", 1),
     ("BEST_OF_4", "Best of 4", "Four meshes, of which the one nearest the source stays: about four times the work", 2),
 )
-DRAFTER_ITEMS = (
-    ("auto", "Automatic", "What the checkpoint is good at"),
-    ("none", "None", "Token by token: the slow reference"),
-    ("half_edge", "Half-edge", "Guess from the open edges"),
-    ("heads", "Heads", "Guess with the checkpoint's draft heads"),
-    ("united", "United", "Both together"),
-)
+_DRAFTERS = {
+    "auto": ("Automatic", "What is fastest with the checkpoint"),
+    "none": ("None", "Token by token: the slow reference"),
+    "half_edge": ("Half-edge", "Guess from the open edges of the unfinished mesh"),
+    "heads": ("Heads", "Guess with the checkpoint's draft heads"),
+    "united": ("United", "Open edges and draft heads together"),
+}
+DRAFTER_ITEMS = tuple((name, *_DRAFTERS[name]) for name in DRAFTER_NAMES)
 MAX_SEED = 2**31 - 1  # of an IntProperty; the engine takes more
 _DEFAULTS = RunSettings()
 
@@ -62,8 +63,11 @@ def option_properties(**common: Any) -> dict[str, Any]:
             name="Hide Source", description="Hide the source once its result is there",
             default=d.hide_source, **common),
         "drafter": EnumProperty(
-            name="Drafting", description="How tokens are guessed ahead; it changes the speed, not the kind of mesh",
+            name="Drafting", description="How tokens are guessed ahead; it changes the speed, not the mesh",
             items=DRAFTER_ITEMS, default=d.drafter, **common),
+        "width": IntProperty(
+            name="Width", description="Tokens that are checked at once, the sure one among them",
+            min=int(OPTIONS["width"].low), max=int(OPTIONS["width"].high), default=d.width, **common),
     }
     # fmt: on
 

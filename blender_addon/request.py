@@ -12,8 +12,6 @@ from flashmesh_core import protocol
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.topology import is_manifold
 
-DRAFTERS = ("auto", "none", "half_edge", "heads", "united")
-
 
 @dataclass(frozen=True)
 class Preset:
@@ -46,6 +44,7 @@ class RunSettings:
     transfer_uvs: bool = False
     hide_source: bool = False
     drafter: str = "auto"
+    width: int = protocol.DEFAULT_WIDTH
     keep_unfinished: bool = True
 
     def engine_options(self, manifold: bool | None) -> dict[str, Any]:
@@ -66,8 +65,10 @@ class RunSettings:
             options["manifold"] = manifold
         if preset.cut_off:
             options["max_faces"] = self.faces
-        if self.drafter != "auto" and "drafter" in protocol.OPTIONS:
+        if self.drafter != "auto":
             options["drafter"] = self.drafter
+        if self.width != protocol.DEFAULT_WIDTH:
+            options["width"] = self.width
         return protocol.check_options(options)
 
 
