@@ -24,9 +24,11 @@ from urllib.parse import urlsplit
 from flashmesh_core import protocol
 from flashmesh_core.client import EngineClient, EngineError, EngineProcess, normalize_address
 
+from .engine_python import CACHE_VARIABLE
 from .generation import Cancellation, Engine, Event
 from .request import Request
 
+IN_PROCESS_MODULES = ("torch", "numba", "scipy", "safetensors", "numpy")
 _HEALTH_TIMEOUT = 3.0  # seconds
 _DEATH_SECONDS = 1.0  # within which a process whose connection broke is seen to be dead
 
@@ -43,11 +45,14 @@ class EngineChoice:
     checkpoint: str = "nano"
     idle_minutes: int = 0
     online: bool = True  # whether Blender may reach beyond this computer
+    cache: str = ""  # folder for the engine's compiled kernels; empty: numba decides
 
     def problem(self) -> str:
         """Why this engine cannot be used, as a sentence; empty where nothing speaks against it. Quick."""
-        if self.backend == "IN_PROCESS" and importlib.util.find_spec("torch") is None:
-            return "Blender's own Python lacks torch: choose another engine in the add-on's preferences"
+        if self.backend == "IN_PROCESS":
+            lacks = next((name for name in IN_PROCESS_MODULES if importlib.util.find_spec(name) is None), "")
+            if lacks:
+                return f"Blender's own Python lacks {lacks}: choose another engine in the add-on's preferences"
         if self.backend != "ADDRESS":
             return ""
         if not self.address.strip():
@@ -171,7 +176,8 @@ class ProcessEngine(_ServiceEngine):
             self._stopped.clear()
             idle = ("--idle-unload", str(60 * self.choice.idle_minutes)) if self.choice.idle_minutes > 0 else ()
             named = {"checkpoint": self.choice.checkpoint, "device": self.choice.device}
-            self._process = EngineProcess.start(self.choice.python, arguments=idle, cancel=cancel, **named)
+            cache = {CACHE_VARIABLE: self.choice.cache} if self.choice.cache else {}
+            self._process = EngineProcess.start(self.choice.python, env=cache, arguments=idle, cancel=cancel, **named)
             return self._process
         except EngineError as error:
             if not cancel.is_set():
@@ -287,10 +293,12 @@ class InProcessEngine:
             raise EngineError(problem, "python")
         with self._lock:
             if self._worker is None:
+                os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as flashmesh_core.__main__ does
+                if self.choice.cache:
+                    os.environ.setdefault(CACHE_VARIABLE, self.choice.cache)  # read when numba is imported
                 from flashmesh_core.server import load_engine
                 from flashmesh_core.worker import EngineWorker
 
-                os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as flashmesh_core.__main__ does
                 idle = 60.0 * self.choice.idle_minutes or None
                 named = {"checkpoint": self.choice.checkpoint, "device": self.choice.device, "idle_unload": idle}
                 self._worker = EngineWorker(load_engine, **named)

@@ -21,6 +21,7 @@ from typing import IO, Protocol
 MODULES = ("torch", "numba", "numpy", "scipy", "safetensors", "starlette", "uvicorn", "flashmesh_core")
 _SHOWN = ("torch", "numba", "flashmesh_core")
 OLDEST = (3, 10)
+CACHE_VARIABLE = "NUMBA_CACHE_DIR"
 
 _PROBE = """
 import importlib, json, os, platform, sys
@@ -40,6 +41,18 @@ if "torch" in facts["versions"]:
     except BaseException as error:
         facts["problems"]["CUDA"] = f"{type(error).__name__}: {error}"
 print("\\nFLASHMESH " + json.dumps(facts), flush=True)
+"""
+
+# One small mesh: it compiles all that the engine compiles, and shows that the engine works.
+_WARM_UP = """
+import sys
+import numpy as np
+from flashmesh_core.server import load_engine
+engine = load_engine("nano", "auto")
+points = np.random.default_rng(0).normal(size=(4096, 3))
+points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+result = engine.generate(points, points, faces=16, max_faces=16)
+print(f"FLASHMESH wrote {len(result.mesh.faces)} faces", flush=True)
 """
 
 
@@ -129,6 +142,19 @@ def probe(python: str, core: Path, task: Reporter, *, timeout: float = 120.0) ->
         said = "; ".join(line.strip() for line in lines[-3:] if line.strip()) or "nothing"
         raise InstallError(f"{python} did not answer as a Python does (status {status}). It said: {said}")
     return EngineReport(program=python, **json.loads(answers[-1]))
+
+
+def warm_up(python: str, core: Path, cache: str, task: Reporter, *, timeout: float = 900.0) -> None:
+    """Writes a small mesh with the engine of a Python, so that the first real one need not wait for the compiler.
+
+    `cache` is the folder for what is compiled; empty: beside the source. Raises InstallError if no mesh comes.
+    """
+    lines: list[str] = []
+    more = {"PYTHONPATH": str(core), **({CACHE_VARIABLE: cache} if cache else {})}
+    status = run_lines([python, "-c", _WARM_UP], lines.append, task, timeout=timeout, more=more)
+    if status or not any(line.startswith("FLASHMESH wrote ") for line in lines):
+        said = next((line.strip() for line in reversed(lines) if line.strip()), f"status {status}")
+        raise InstallError(f"{python} was installed, but the engine does not work there: {said}")
 
 
 def run_lines(

@@ -42,6 +42,7 @@ def engine_choice(context: bpy.types.Context | None = None) -> EngineChoice:
         "device": wanted.device.lower(),
         "checkpoint": bpy.path.abspath(checkpoint),
         "idle_minutes": wanted.idle_minutes,
+        "cache": preferences.kernel_cache(),
     }
     if wanted.backend == "LOCAL":
         common["python"] = preferences.resolve_engine_python(wanted)

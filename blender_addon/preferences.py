@@ -157,6 +157,11 @@ def user_folder(create: bool = False) -> Path:
     return Path(folder)
 
 
+def kernel_cache() -> str:
+    """The folder for the engine's compiled kernels: nothing may be written into an extension. '': beside the source."""
+    return str(user_folder() / "kernels") if __package__.startswith("bl_ext.") else ""
+
+
 def resolve_engine_python(preferences: FlashMeshPreferences | PlainPreferences) -> str:
     """The Python for the engine: the given one, the installed one, or that of $FLASHMESH_ENGINE_PYTHON.
 

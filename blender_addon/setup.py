@@ -22,13 +22,12 @@ from bpy.props import EnumProperty, StringProperty
 from . import downloads, engine_python, installer
 from .background import Task, TaskCancelledError
 from .core_path import core_folder
-from .preferences import get_preferences, resolve_engine_python, user_folder
+from .preferences import get_preferences, kernel_cache, resolve_engine_python, user_folder
 
 if TYPE_CHECKING:
     from bpy.types import Context
 
 OFFLINE = "Blender is offline: allow online access in its System preferences"
-_IN_PROCESS = ("torch", "numba", "scipy", "safetensors", "numpy")
 _TICK = 0.2  # seconds
 _QUIT_SECONDS = 5.0  # that a task has to end when the add-on is switched off
 
@@ -141,7 +140,8 @@ class FLASHMESH_OT_install_engine(bpy.types.Operator):
     def execute(self, context: Context) -> set[str]:
         base = bpy.path.abspath(self.base.strip()) if self.base.strip() else ""
         folder, build = user_folder(create=True), self.build.lower()
-        work = partial(_install_work, folder=folder, base=base, build=build)
+        named = {"base": base, "build": build, "core": core_folder(), "cache": kernel_cache()}
+        work = partial(_install_work, folder=folder, **named)
         return _start(self, "INSTALL", Task("the install", work), _when_installed)
 
 
@@ -274,17 +274,22 @@ def _test_address(task: Task, *, choice: Any) -> list[str]:
 
 def _test_in_process(task: Task) -> list[str]:
     """Looks without importing, since a library that is loaded once stays in Blender."""
-    missing = [name for name in _IN_PROCESS if importlib.util.find_spec(name) is None]
+    from .backend import IN_PROCESS_MODULES
+
+    missing = [name for name in IN_PROCESS_MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise installer.InstallError(
             f"Blender's Python lacks {', '.join(missing)}: install the zip that has the wheels, or choose Local process"
         )
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in _IN_PROCESS]
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in IN_PROCESS_MODULES]
     return [f"Python {sys.version.split()[0]}", *versions]
 
 
-def _install_work(task: Task, *, folder: Path, base: str, build: str) -> Path:
-    return installer.install_engine(folder, task, base=base, build=build)
+def _install_work(task: Task, *, folder: Path, base: str, build: str, core: Path, cache: str) -> Path:
+    python = installer.install_engine(folder, task, base=base, build=build)
+    task.tell("Compiling the engine, this once (a minute or two)", None)
+    engine_python.warm_up(str(python), core, cache, task)
+    return python
 
 
 def _when_installed(python: Path) -> list[str]:

@@ -224,6 +224,17 @@ def test_a_python_with_all_that_the_engine_needs() -> None:
     assert [line.split()[0] for line in lines] == ["Python", "torch", "numba", "flashmesh_core", "Device:"]
 
 
+def test_the_engine_is_tried_out_and_compiled(tmp_path: Path) -> None:
+    listener = Listener()
+    engine_python.warm_up(sys.executable, ROOT, "", listener)
+    broken = tmp_path / "flashmesh_core"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("")
+    (broken / "server.py").write_text("import os\nprint(os.environ['NUMBA_CACHE_DIR'])\nraise OSError('no kernel')")
+    with pytest.raises(engine_python.InstallError, match="the engine does not work there: OSError: no kernel"):
+        engine_python.warm_up(sys.executable, tmp_path, str(tmp_path / "cache"), listener)
+
+
 def test_a_python_that_lacks_things(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     python = engine_python.python_in(tmp_path / "bare")

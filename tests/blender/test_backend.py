@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from flashmesh_core.process import EngineProcess
-from flashmesh_core.protocol import OPTIONS
 
 from .conftest import ROOT, TIMEOUT
 
@@ -303,8 +302,11 @@ def test_settings_become_the_engines_options() -> None:
     }  # fmt: skip
     assert RunSettings(preset="BEST_OF_4").engine_options(None)["candidates"] == 4
     assert "max_faces" not in RunSettings().engine_options(None)
-    drafted = RunSettings(drafter="heads").engine_options(None)
-    assert ("drafter" in drafted) == ("drafter" in OPTIONS)
+    assert not {"drafter", "width"} & set(options.engine_options(True)), "what an older engine does not know"
+    drafted = RunSettings(drafter="heads", width=18).engine_options(None)
+    assert (drafted["drafter"], drafted["width"]) == ("heads", 18)
+    with pytest.raises(ValueError, match=r"width must be an integer in \[2, 64\], got 1"):
+        RunSettings(width=1).engine_options(None)
     with pytest.raises(ValueError, match=r"faces must be an integer in \[1, 10,000\] or null, got 0"):
         RunSettings(faces=0).engine_options(None)
 
