@@ -23,6 +23,7 @@ from .request import RunSettings, make_request
 from .results import Key, Placement, find
 
 CANCEL_SECONDS = 0.4  # that the engine has for its last word once a run is cancelled
+LONG_SECONDS = 8.0  # of looking at the surface, after which the artist is told what else may take the time
 STAGES = {
     "sampling": "Reading the object",
     "starting": "Starting the engine",
@@ -43,6 +44,7 @@ class Progress:
     number: int = 0  # of the object, from 1
     of: int = 0
     stage: str = "sampling"
+    entered: float = field(default_factory=time.monotonic)  # when the stage began
     reason: str = ""  # why the engine had to be started again
     faces: int = 0
     wanted: int = 0
@@ -51,6 +53,8 @@ class Progress:
     @property
     def text(self) -> str:
         """The stage in words."""
+        if self.stage == "encoding" and time.monotonic() - self.entered > LONG_SECONDS:
+            return "Preparing; the first time takes a minute or two"
         return STAGES.get(self.stage, self.stage)
 
     @property
@@ -103,7 +107,6 @@ class Run:
         self._growing = GrowingMesh()
         self._center = np.zeros(3)  # add it to what the engine says
         self._cancelled_at: float | None = None
-        self._began = 0.0
         self._outline = Outline()
         self.at_end.append(self._outline.remove)
 
@@ -222,9 +225,8 @@ class Run:
         self._grow(context, newest)
 
     def _enter(self, stage: str) -> None:
-        if stage == "decoding" and self.progress.stage != "decoding":
-            self._began = time.monotonic()
-        self.progress.stage = stage
+        if stage != self.progress.stage:
+            self.progress.stage, self.progress.entered = stage, time.monotonic()
 
     def _grow(self, context: bpy.types.Context, newest: list[np.ndarray]) -> None:
         """Puts new faces, each (k, 3, 3), into the mesh; the first ones make the object."""
@@ -233,7 +235,7 @@ class Run:
         self._center = self._job.request.center
         corners = np.concatenate(newest)
         self._growing.append(corners)
-        elapsed = time.monotonic() - self._began
+        elapsed = time.monotonic() - self.progress.entered
         self.progress.faces_per_second = self.progress.faces / elapsed if elapsed > 0.5 else 0.0
         self._placement.put(context, self._growing.vertices + self._center, self._growing.faces)
         self._outline.show(corners + self._center)
