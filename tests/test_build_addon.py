@@ -21,6 +21,10 @@ BASE = {
 }  # fmt: skip
 WHEEL = "numba-0.61-cp311-cp311-manylinux_2_28_x86_64.whl"
 
+WHEELS = sorted(
+    [WHEEL, *(f"{name}-1.0-py3-none-any.whl" for name in ("llvmlite", "safetensors", "scipy", "sympy", "torch"))]
+)
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -76,14 +80,14 @@ def test_what_is_unknown_is_not_packed(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_wheels_stand_in_the_manifest(tmp_path: Path) -> None:
     wheels = []
-    for name in (WHEEL, "sympy-1.13-py3-none-any.whl"):
+    for name in WHEELS:
         wheels.append(tmp_path / name)
         wheels[-1].write_bytes(b"wheel")
     target = build_addon.build(tmp_path / "dist", wheels, "linux-x64", "3.11", "cpu")
     assert target.name.endswith("-cpu-linux-x64-py311.zip") and check(target) == []
     with zipfile.ZipFile(target) as archive:
         manifest = build_addon.parse_toml(archive.read(MANIFEST).decode())
-    assert manifest["wheels"] == [f"./wheels/{WHEEL}", "./wheels/sympy-1.13-py3-none-any.whl"]
+    assert manifest["wheels"] == [f"./wheels/{name}" for name in WHEELS]
     assert manifest["platforms"] == ["linux-x64"] and set(manifest["permissions"]) == {"network", "files"}
     assert (manifest["blender_version_min"], manifest["blender_version_max"]) == ("4.2.0", "5.1.0")
     text = build_addon.manifest_with_wheels((ADDON / MANIFEST).read_text(), ["wheels/a"], "macos-arm64", "3.13")
@@ -134,6 +138,7 @@ def test_manifests(change: dict, problem: str) -> None:
             ["wheels/numpy-2.0-py3-none-any.whl"],
             "Blender has numpy",
         ),
+        ({"wheels": [f"./wheels/{WHEEL}"], "platforms": ["linux-x64"]}, [], "wheels must have llvmlite"),
         ({"wheels": ["./wheels/numba.whl"]}, ["wheels/numba.whl"], "must be named as wheels are"),
     ],
 )
@@ -162,6 +167,8 @@ def test_where_wheels_run(tags: str, platforms: set[str] | None) -> None:
         ("__pycache__/a.cpython-311.pyc", "__pycache__/a.cpython-311.pyc should not be in the zip"),
         ("lib/flashmesh_core/tests/test_a.py", "should not be in the zip"),
         (".git/config", "should not be in the zip"),
+        ("lib/flashmesh_core/walk-1.py311.1.nbc", "should not be in the zip"),
+        ("lib/flashmesh_core/walk-1.py311.nbi", "should not be in the zip"),
         ("model.part", "should not be in the zip"),
         ("lib/../up.py", "must be a path inside the zip"),
         ("license", "license is there twice"),

@@ -17,6 +17,7 @@ REQUIRED = (
     "__init__.py", "LICENSE", "NOTICE", "licenses/Apache-2.0.txt", CORE_INIT,
     *(f"lib/flashmesh_core/checkpoints/nano/{name}" for name in CHECKPOINT_FILES),
 )  # fmt: skip
+IN_PROCESS = {"torch", "numba", "llvmlite", "scipy", "safetensors"}  # that in-process mode needs beside IN_BLENDER
 IN_BLENDER = {"numpy", "requests", "urllib3", "idna", "certifi", "charset-normalizer"}  # never in the zip
 PLATFORMS = ("linux-arm64", "linux-x64", "macos-arm64", "macos-x64", "windows-arm64", "windows-x64")
 PERMISSIONS = ("camera", "clipboard", "files", "microphone", "network")
@@ -41,7 +42,7 @@ _SHAPES = {  # by key: what its value must look like, and an example
     "blender_version_max": (r"\d+\.\d+\.\d+", "5.1.0"),
 }
 _UNWANTED_PARTS = {"__pycache__", "__MACOSX", "test", "tests", "build_tools", "Thumbs.db", "desktop.ini"}
-_UNWANTED_END = re.compile(r"(\.(pyc|pyo|part|log|blend\d*|orig|rej|tmp)|~)$")
+_UNWANTED_END = re.compile(r"(\.(pyc|pyo|nbi|nbc|part|log|blend\d*|orig|rej|tmp)|~)$")
 
 
 def check(path: Path) -> list[str]:
@@ -125,6 +126,9 @@ def check_wheels(manifest: Mapping[str, Any], names: Iterable[str]) -> list[str]
     problems += [f"{name} is listed in wheels but not in the zip" for name in sorted(listed - there)]
     problems += [f"{name} is in the zip but not listed in wheels" for name in sorted(there - listed)]
     platforms = set(manifest.get("platforms", []))
+    names_of = {normal_name(name.rpartition("/")[2].split("-")[0]) for name in there | listed}
+    lacking = sorted(IN_PROCESS - names_of) if names_of else []
+    problems += [f"wheels must have {name}, which the engine needs inside Blender, got none" for name in lacking]
     for name in sorted(there | listed):
         words = name.rpartition("/")[2].removesuffix(".whl").split("-")
         if not 5 <= len(words) <= 6:
