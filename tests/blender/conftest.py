@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-TIMEOUT = 120  # seconds for one start of Blender
+TIMEOUT = 300  # seconds for one start of Blender; the engine compiles its kernels the first time
 
 
 @dataclass(frozen=True)
