@@ -4,6 +4,7 @@ What the figures mean, and how they are taken:
 
 tokens per pass
     Coordinates written over forward passes of the backbone, the prefill counted as one pass; 1 for plain decoding.
+    Candidates share forward passes; the figure, and passes/s, count each candidate's part in one as a pass.
 Face-Acc, Point-Acc
     The paper's Table 3 calls them "the average number of correctly verified tokens per draft prediction", out of the n
     tokens of a face-level and the m tokens of a point-level prediction. Sec. 7.4 counts the main token among the n

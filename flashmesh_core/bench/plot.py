@@ -19,7 +19,7 @@ def draw(rows: Sequence[dict[str, Any]], title: str) -> bytes:
     from PIL import Image, ImageDraw
 
     fonts = {size: _font(size * SCALE) for size in (11, 13, 16)}
-    labels = 20 + max(int(fonts[13].getlength(row["name"]) / SCALE) for row in rows)
+    labels = 32 + max(int(fonts[13].getlength(row["name"]) / SCALE) for row in rows)
     width = max(labels + 2 * (PANEL + GAP) + 20, int(fonts[16].getlength(title) / SCALE) + 40)
     height = TOP + STEP * len(rows) + BOTTOM
     image = Image.new("RGB", (width * SCALE, height * SCALE), WHITE)

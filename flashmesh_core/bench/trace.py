@@ -14,7 +14,6 @@ from flashmesh_core.decode.engine import Engine, GenerationResult
 from flashmesh_core.decode.options import Options
 from flashmesh_core.decode.sequence import Sequence
 from flashmesh_core.decode.source import Source
-from flashmesh_core.state.layout import BEGUN
 from flashmesh_core.tokenizer import bos_prefix
 
 
@@ -156,5 +155,5 @@ def decode(
 def written(candidate: Sequence) -> np.ndarray:
     """All coordinates that a sequence has written, (N,) int64."""
     faces = candidate.state.faces()[:, :, ::-1].reshape(-1).astype(np.int64)
-    begun = candidate.state.table.begun[: int(candidate.state.table.n[BEGUN])].astype(np.int64)
+    begun = candidate.state.table.begun[: candidate.state.n_tokens % 9].astype(np.int64)
     return np.concatenate([faces, begun])
