@@ -131,6 +131,14 @@ def weld(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     Faces that then name a vertex twice go, and so do vertices without a face.
     """
     vertices = np.asarray(vertices, dtype=np.float64)
+    faces = first_at_place(vertices)[faces]
+    faces = faces[~degenerate_faces(faces)]
+    used, compact = np.unique(faces, return_inverse=True)
+    return Mesh(vertices[used], compact.reshape(-1, 3).astype(np.int64))
+
+
+def first_at_place(vertices: np.ndarray) -> np.ndarray:
+    """For each vertex (V, 3) the lowest index (V,) of those at exactly its position."""
     order = np.lexsort(vertices.T)
     ordered = vertices[order]
     starts = np.ones(len(order), dtype=bool)
@@ -138,10 +146,7 @@ def weld(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     first = np.empty(len(order), dtype=np.int64)
     # lexsort is stable, so the first of a run is the lowest index.
     first[order] = order[np.flatnonzero(starts)][np.cumsum(starts) - 1]
-    faces = first[faces]
-    faces = faces[~degenerate_faces(faces)]
-    used, compact = np.unique(faces, return_inverse=True)
-    return Mesh(vertices[used], compact.reshape(-1, 3).astype(np.int64))
+    return first
 
 
 def check_suffix(path: Path, allowed: list[str] | tuple[str, ...]) -> str:
