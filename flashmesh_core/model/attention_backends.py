@@ -7,8 +7,8 @@ Suffixes: B batch, G queries, S slots, H heads, K head width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import ClassVar, Protocol
 
 import torch
@@ -62,14 +62,12 @@ class SdpaAttention:
 
 
 class FlashAttention:
-    """flash-attn's kernel for decoding: it reads only what is filled. CUDA, bf16."""
+    """`flash_attn_with_kvcache`, flash-attn's kernel for decoding: it reads only what is filled. CUDA, bf16."""
 
     narrows: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        from flash_attn import flash_attn_with_kvcache
-
-        self.kernel = flash_attn_with_kvcache
+    def __init__(self, kernel: Callable[..., Tensor]) -> None:
+        self.kernel = kernel
 
     def mask(self, positions_BG: Tensor, starts_B: Tensor, extent: int, window: int, dtype: torch.dtype) -> None:
         """None: the kernel masks by itself, its last query being at the last of `ends_B` slots."""
@@ -79,6 +77,15 @@ class FlashAttention:
         return self.kernel(q, keys, values, cache_seqlens=span.ends_B, causal=True, window_size=(window - 1, 0))
 
 
+def flash_kernel() -> Callable[..., Tensor] | None:
+    """flash-attn's kernel; None where it is not installed, or built for another torch."""
+    try:
+        from flash_attn import flash_attn_with_kvcache
+    except ImportError:
+        return None
+    return flash_attn_with_kvcache
+
+
 def pick_attention(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> Attention:
     """The backend `name`; "auto" is flash where it is installed and can run.
 
@@ -86,13 +93,17 @@ def pick_attention(name: str, device: torch.device, dtype: torch.dtype, head_dim
     """
     if name not in BACKENDS:
         raise ValueError(f"attention must be one of {BACKENDS}, got {name!r}")
-    reasons = {
+    if name == "sdpa":
+        return SdpaAttention()
+    needs = {
         "a CUDA device": device.type == "cuda",
         "bf16": dtype == torch.bfloat16,
         "a head width that is a multiple of 8 up to 256": head_dim % 8 == 0 and head_dim <= 256,
-        "the package flash-attn": find_spec("flash_attn") is not None,
     }
-    missing = [reason for reason, met in reasons.items() if not met]
-    if name == "flash" and missing:
-        raise ValueError(f"attention 'flash' needs {', '.join(missing)}")
-    return SdpaAttention() if name == "sdpa" or missing else FlashAttention()
+    missing = [need for need, met in needs.items() if not met]
+    kernel = None if missing else flash_kernel()
+    if kernel is not None:
+        return FlashAttention(kernel)
+    if name == "flash":
+        raise ValueError(f"attention 'flash' needs {', '.join(missing or ['the package flash-attn'])}")
+    return SdpaAttention()

@@ -108,10 +108,7 @@ class LevelBuffers:
     def extent_number(self, lengths_B: np.ndarray) -> int:
         """The lowest extent number that holds a pass from the level's own lengths on."""
         used = int((lengths_B - self.starts).max()) + self.groups
-        number = 0
-        while self.extent(number) < used:
-            number += 1
-        return number
+        return ((used - 1) // EXTENTS[self.level]).bit_length()
 
     @property
     def lowest(self) -> np.ndarray:
@@ -164,8 +161,9 @@ class Caches:
 
     @property
     def lowest(self) -> np.ndarray:
-        """The lowest length to which each sequence may be rolled back: a group is made anew from all of its inputs."""
+        """The lowest length to which each sequence may be rolled back.
+
+        A group is made anew from all of its inputs. Rings by vertex position hold three times as many tokens as these.
+        """
         bounds = [level.lowest for level in self.levels]
-        bounds += [3 * -(-self.coordinates.low // 3), 9 * -(-self.vertices.low // 3)]
-        bounds += [self.from_vertices.low, 3 * self.from_faces.low]
-        return np.max(bounds, axis=0)
+        return np.max([*bounds, 3 * -(-self.coordinates.low // 3), self.from_vertices.low], axis=0)
