@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from torch import Tensor
 
 from flashmesh_core.config import SLICE_ROWS, preset
@@ -23,46 +20,7 @@ from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.static_decoder import StaticDecoder, StaticModel
 from flashmesh_core.model.static_pass import Inputs, Shape
 from tests.model.builders import random_inputs, small_config, small_model
-
-LENGTH = 150
-SLACK = 21
-WIDTH = 18
-CHANGES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "rows": {"slice_rows": SLICE_ROWS[:3]},
-    "narrow": {"window": 45, "slice_rows": SLICE_ROWS[:2]},
-    "no cross below": {"cross_attention": (False, True, False), "coordinate_layers": (0, 1), "vertex_layers": (0, 2)},
-}
-
-
-class Case:
-    """A model, two sequences' tokens (2, N), conditions and rows, and the logits (2, N, C) of the full forward pass."""
-
-    def __init__(self, model: Hourglass, length: int) -> None:
-        tokens, self.conditions, rows = random_inputs(model, length, batch=2)
-        self.expected = model(tokens, self.conditions, rows).numpy()
-        self.levels = model.states(tokens, self.conditions, rows)
-        self.model, self.tokens = model, tokens.numpy()
-        self.rows = None if rows is None else rows.numpy().astype(np.uint8)
-
-    def feed(self, decoder: StaticDecoder, ends: Sequence[int], wrong: bool = False) -> list[NDArray]:
-        """Extend each sequence up to its end; `wrong` tokens and rows are those of a path to be taken back."""
-        spans = [slice(int(begin), end) for begin, end in zip(decoder.lengths, ends, strict=True)]
-        tokens = [self.tokens[b, span] for b, span in enumerate(spans)]
-        rows = None if self.rows is None else [self.rows[b, span] for b, span in enumerate(spans)]
-        if wrong:
-            tokens = [(chunk + 1) % self.model.config.num_bins for chunk in tokens]
-            rows = None if rows is None else [1 - row for row in rows]
-        return decoder.extend([chunk if len(chunk) else None for chunk in tokens], rows)
-
-    def check(self, logits: list[NDArray], begins: NDArray, ends: Sequence[int]) -> None:
-        for b, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-            np.testing.assert_allclose(logits[b], self.expected[b, begin:end], atol=1e-4, rtol=1e-4)
-
-
-@cache
-def case(name: str) -> Case:
-    return Case(small_model(**CHANGES[name]), LENGTH)
+from tests.model.static_cases import CHANGES, LENGTH, SLACK, WIDTH, Case, case
 
 
 @cache
@@ -350,76 +308,3 @@ def test_wrong_input_names_the_range() -> None:
     with pytest.raises(ValueError, match="rows must be None"):
         decoder_of("plain").extend([np.array([1]), None], [row, None])
     assert decoder.lengths.tolist() == [12, 5]
-
-
-cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-def on_gpu(name: str, precision: str, attention: str = "sdpa") -> tuple[Case, StaticDecoder]:
-    model = small_model(**CHANGES[name]).cuda()
-    static_model = StaticModel(model, precision, attention)
-    return case(name), StaticDecoder(static_model, case(name).conditions.cuda(), WIDTH, SLACK)
-
-
-@pytest.mark.gpu
-@cuda
-@pytest.mark.parametrize("name", CHANGES)
-def test_graphs_equal_the_full_pass(name: str) -> None:
-    this, decoder = on_gpu(name, "float32")
-    generator = np.random.default_rng(1)
-    while decoder.lengths.min() < LENGTH:
-        begins = decoder.lengths.copy()
-        ends = [min(int(begin) + int(generator.choice([0, 1, 7, 18])), LENGTH) for begin in begins]
-        this.check(this.feed(decoder, ends), begins, ends)
-        this.feed(decoder, [min(end + int(generator.integers(0, 18)), LENGTH) for end in ends], wrong=True)
-        for b in range(2):
-            decoder.truncate(b, ends[b])
-    assert len(decoder.workspace.graphs) >= 4
-
-
-@pytest.mark.gpu
-@cuda
-@pytest.mark.parametrize("precision", ["bf16", "float32"])
-def test_a_graph_equals_the_eager_pass_bit_for_bit(precision: str) -> None:
-    this, decoder = on_gpu("narrow", precision)
-    workspace = decoder.workspace
-    shapes: list[Shape] = []
-    launch = workspace.launch
-    workspace.launch = lambda shape: (shapes.append(shape), launch(shape))[1]  # type: ignore[method-assign]
-    for ends in ([9, 12], [27, 30], [28, 31], [45, 48], [46, 66], [60, 84]):
-        this.feed(decoder, ends)
-        graph, logits = workspace.graphs[shapes[-1]]
-        graph.replay()
-        replayed = logits.clone()
-        with torch.inference_mode():
-            eager = workspace.run(workspace.inputs[shapes[-1].width], shapes[-1])
-        torch.testing.assert_close(replayed, eager, atol=0, rtol=0)
-    assert len(set(shapes)) >= 2
-
-
-@pytest.mark.gpu
-@cuda
-@pytest.mark.parametrize("name", ["plain", "narrow"])
-def test_flash_attention_equals_sdpa(name: str) -> None:
-    pytest.importorskip("flash_attn")
-    (this, flash), (_, sdpa) = on_gpu(name, "bf16", "flash"), on_gpu(name, "bf16", "sdpa")
-    assert type(flash.static.attention) is not type(sdpa.static.attention)
-    for end in (*range(1, 10), *range(18, LENGTH, 13)):
-        for a, b in zip(this.feed(flash, [end, end // 2]), this.feed(sdpa, [end, end // 2]), strict=True):
-            np.testing.assert_allclose(a, b, atol=0.1, rtol=0.05)
-
-
-@pytest.mark.gpu
-@cuda
-def test_a_pass_waits_for_the_device_once() -> None:
-    this, decoder = on_gpu("rows", "bf16")
-    this.feed(decoder, [18, 18])
-    workspace = decoder.workspace
-    (shape,) = workspace.graphs
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        with torch.inference_mode():
-            workspace.launch(shape)  # raises where it waits
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    workspace.wait()
