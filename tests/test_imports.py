@@ -17,6 +17,7 @@ LAYERS = (
     ("tokenizer", "picture"),
     ("prefix",),
     ("slices",),
+    ("state",),
     ("model",),
     ("checkpoint",),
     ("decode",),
@@ -27,7 +28,7 @@ LAYERS = (
     ("__main__",),
 )
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
-WITHOUT_TORCH = {"config", "protocol", "mesh", "tokenizer", "picture", "prefix", "slices", "client", "process"}
+WITHOUT_TORCH = {"config", "protocol", "mesh", "tokenizer", "picture", "prefix", "slices", "state", "client", "process"}
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}
 
 

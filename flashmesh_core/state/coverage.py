@@ -1,0 +1,297 @@
+"""Which samples of the surface the faces so far cover, and how well the surface backs an edge or a triangle.
+
+The compiled twins of `mesh/support.py`, which is the reference, and the account of bare samples that guidance reads.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.mesh.support import INTERIOR, MAP_CELLS, THIN
+from flashmesh_core.state import layout
+from flashmesh_core.state.layout import Surface, Table
+
+COVER_DISTANCE = 2.0  # bins between a sample and the plane of the face that covers it
+COVER_MARGIN = 1.2  # bins that a face covers beyond its edges
+COVER_COSINE = 0.5  # of their normals
+APART = 2  # bins; a new vertex nearer than this to a known one would be a slip of the pen
+EDGE_STEPS = 8  # an edge is tested at 1/8 .. 7/8
+
+_COVERED = layout.COVERED
+_INTERIOR = INTERIOR.astype(np.int64)
+
+
+@njit(cache=True)
+def _cell_of(place: float, factor: int, cells: int) -> int:
+    return min(max(int(np.floor(place + 0.5)) // factor, 0), cells - 1)
+
+
+@njit(cache=True)
+def count_bare(place: np.ndarray, factor: int, cells: int, bare_count: np.ndarray, change: int) -> None:
+    """Count a bare sample at `place` in its cell and the 26 around it."""
+    x, y, z = _cell_of(place[0], factor, cells), _cell_of(place[1], factor, cells), _cell_of(place[2], factor, cells)
+    for c in range(max(z - 1, 0), min(z + 2, cells)):
+        for b in range(max(y - 1, 0), min(y + 2, cells)):
+            for a in range(max(x - 1, 0), min(x + 2, cells)):
+                at = (c * cells + b) * cells + a
+                bare_count[at] = bare_count[at] + change
+
+
+@njit(cache=True)
+def _gather_ways(surface: Surface, table: Table, first: int, last: int) -> None:
+    """Gather the directions of the cells of newly covered samples anew, from the samples there that are still bare."""
+    for number in range(first, last):
+        cell = surface.home[table.cover_stack[number]]
+        ways = np.uint32(0)
+        for at in range(surface.cell_start[cell], surface.cell_start[cell + 1]):
+            other = surface.cell_sample[at]
+            if not table.covered[other]:
+                ways |= surface.own[other]
+        table.bare_ways[cell] = ways
+
+
+@njit(cache=True)
+def take_places(surface: Surface, table: Table, vertex: int, change: int) -> None:
+    """Leave the places around a known vertex to it, or give them back."""
+    if len(surface.loose) == 0:
+        return
+    factor, size = surface.mark_factor, surface.size
+    cells = len(surface.marks)
+    bins = table.bins[vertex]
+    low, high = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
+    for axis in range(3):
+        low[axis] = max(bins[axis] - APART, 0)
+        high[axis] = min(bins[axis] + APART, size - 1)
+    for c in range(low[2] // factor, high[2] // factor + 1):
+        for b in range(low[1] // factor, high[1] // factor + 1):
+            for a in range(low[0] // factor, high[0] // factor + 1):
+                cell = (c * cells + b) * cells + a
+                for at in range(surface.loose_start[cell], surface.loose_start[cell + 1]):
+                    place = surface.loose_number[at]
+                    near = True
+                    for axis in range(3):
+                        near &= abs(surface.loose[place, axis] - bins[axis]) <= APART
+                    if near:
+                        table.taken[place] += change
+
+
+@njit(cache=True)
+def _first_at(places: np.ndarray, z: float) -> int:
+    """The first sample with a z of at least this."""
+    low, high = 0, len(places)
+    while low < high:
+        middle = (low + high) // 2
+        if places[middle, 2] < z:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def cover(surface: Surface, table: Table, face: int) -> None:
+    """Mark the samples that lie on a face and face its way."""
+    places, normals = surface.places, surface.normals
+    count = table.n[_COVERED]
+    a = table.bins[table.faces[face, 0]]
+    b = table.bins[table.faces[face, 1]]
+    c = table.bins[table.faces[face, 2]]
+    ux, uy, uz = float(b[0] - a[0]), float(b[1] - a[1]), float(b[2] - a[2])
+    vx, vy, vz = float(c[0] - a[0]), float(c[1] - a[1]), float(c[2] - a[2])
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    area = np.sqrt(nx * nx + ny * ny + nz * nz)
+    if area > 1e-9 and len(places) > 0:
+        nx, ny, nz = nx / area, ny / area, nz / area
+        longest = max(np.sqrt(ux * ux + uy * uy + uz * uz), np.sqrt(vx * vx + vy * vy + vz * vz))
+        margin = COVER_MARGIN * longest / area
+        low_x, high_x = min(a[0], b[0], c[0]) - COVER_DISTANCE, max(a[0], b[0], c[0]) + COVER_DISTANCE
+        low_y, high_y = min(a[1], b[1], c[1]) - COVER_DISTANCE, max(a[1], b[1], c[1]) + COVER_DISTANCE
+        low_z, high_z = min(a[2], b[2], c[2]) - COVER_DISTANCE, max(a[2], b[2], c[2]) + COVER_DISTANCE
+        for sample in range(_first_at(places, low_z), len(places)):
+            z = places[sample, 2]
+            if z > high_z:
+                break
+            x, y = places[sample, 0], places[sample, 1]
+            if table.covered[sample] or x < low_x or x > high_x or y < low_y or y > high_y:
+                continue
+            dx, dy, dz = x - a[0], y - a[1], z - a[2]
+            if abs(dx * nx + dy * ny + dz * nz) > COVER_DISTANCE:
+                continue
+            if normals[sample, 0] * nx + normals[sample, 1] * ny + normals[sample, 2] * nz < COVER_COSINE:
+                continue
+            s = ((dy * vz - dz * vy) * nx + (dz * vx - dx * vz) * ny + (dx * vy - dy * vx) * nz) / area
+            t = ((uy * dz - uz * dy) * nx + (uz * dx - ux * dz) * ny + (ux * dy - uy * dx) * nz) / area
+            if s >= -margin and t >= -margin and s + t <= 1.0 + margin:
+                table.covered[sample] = True
+                table.cover_stack[count] = sample
+                count += 1
+                count_bare(places[sample], surface.factor, len(surface.support), table.bare_count, -1)
+    _gather_ways(surface, table, table.n[_COVERED], count)
+    table.n[_COVERED] = count
+    table.cover_end[face + 1] = count
+
+
+@njit(cache=True)
+def uncover(surface: Surface, table: Table, face: int) -> None:
+    """Take back what `cover` marked for the last face."""
+    before = table.cover_end[face]
+    for at in range(before, table.n[_COVERED]):
+        sample = table.cover_stack[at]
+        table.covered[sample] = False
+        count_bare(surface.places[sample], surface.factor, len(surface.support), table.bare_count, 1)
+        table.bare_ways[surface.home[sample]] |= surface.own[sample]
+    table.n[_COVERED] = before
+
+
+class Ground(NamedTuple):
+    """What the tests of edges and triangles read: a small tuple, fast to pass."""
+
+    factor: int
+    support: np.ndarray
+    mark_factor: int
+    marks: np.ndarray
+    backing: np.ndarray
+    bare_count: np.ndarray
+    bare_ways: np.ndarray
+
+
+@njit(cache=True)
+def ground_of(surface: Surface, table: Table) -> Ground:
+    """The arrays that the tests of edges and triangles read."""
+    return Ground(
+        surface.factor, surface.support, surface.mark_factor, surface.marks, surface.backing, table.bare_count,
+        table.bare_ways,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _quotient(number: int, part: float) -> int:
+    """`number` // n for a small natural number and part = 1 / n; exact, as half a unit is far above a rounding."""
+    return np.intp((number + 0.5) * part)
+
+
+@njit(cache=True)
+def centre_is_bare(bare_count: np.ndarray, cells: int, part: float, x: int, y: int, z: int) -> bool:
+    """Whether the centre of a triangle lies by bare samples: the first test of `triangle_is_bare`, fast for many.
+
+    x, y, z are sums of its corners' bins, `part` is 1 / (6 * factor).
+    """
+    a, b, c = _quotient(2 * x + 3, part), _quotient(2 * y + 3, part), _quotient(2 * z + 3, part)
+    return bare_count[(c * cells + b) * cells + a] > 0
+
+
+@njit(cache=True)
+def middle_on_surface(support: np.ndarray, factor: int, x: int, y: int, z: int) -> bool:
+    """Whether an edge's middle lies on the surface: the first test of `edge_on_surface`; x, y, z are sums of bins."""
+    double = 2 * factor
+    return support[(z + 1) // double, (y + 1) // double, (x + 1) // double]
+
+
+@njit(cache=True)
+def edge_on_surface(ground: Ground, a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether seven points between bins a and b (3,) all lie on the ground."""
+    part = 1.0 / (2 * EDGE_STEPS * ground.factor)
+    ax, ay, az = 2 * a[0] + 1, 2 * a[1] + 1, 2 * a[2] + 1
+    bx, by, bz = 2 * b[0] + 1, 2 * b[1] + 1, 2 * b[2] + 1
+    for step in (4, 2, 6, 1, 3, 5, 7):
+        other = EDGE_STEPS - step
+        x = _quotient(ax * other + bx * step, part)
+        y = _quotient(ay * other + by * step, part)
+        z = _quotient(az * other + bz * step, part)
+        if not ground.support[z, y, x]:
+            return False
+    return True
+
+
+@njit(cache=True)
+def inner_on_surface(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+    """Whether seven inner points of a triangle all lie on the ground."""
+    part = 1.0 / (24 * ground.factor)
+    for k in range(7):
+        p, q, r = _INTERIOR[k, 0], _INTERIOR[k, 1], _INTERIOR[k, 2]
+        x = _quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
+        y = _quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
+        z = _quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
+        if not ground.support[z, y, x]:
+            return False
+    return True
+
+
+@njit(cache=True)
+def backing_of(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> int:
+    """The directions that back a triangle's normal, as bits; all for a triangle too thin to ask."""
+    ux, uy, uz = np.float32(b[0] - a[0]), np.float32(b[1] - a[1]), np.float32(b[2] - a[2])
+    vx, vy, vz = np.float32(c[0] - a[0]), np.float32(c[1] - a[1]), np.float32(c[2] - a[2])
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    area = np.sqrt(nx * nx + ny * ny + nz * nz)
+    wx, wy, wz = vx - ux, vy - uy, vz - uz
+    longest = np.sqrt(max(ux * ux + uy * uy + uz * uz, vx * vx + vy * vy + vz * vz, wx * wx + wy * wy + wz * wz))
+    if area < np.float32(THIN) * longest:
+        return np.uint32(0xFFFFFFFF)
+    half = np.float32(0.5 * MAP_CELLS)
+    one = np.float32(1.0)
+    i = min(int((nx / area + one) * half), MAP_CELLS - 1)
+    j = min(int((ny / area + one) * half), MAP_CELLS - 1)
+    k = min(int((nz / area + one) * half), MAP_CELLS - 1)
+    return ground.backing[(k * MAP_CELLS + j) * MAP_CELLS + i]
+
+
+@njit(cache=True)
+def centre_cell(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int) -> int:
+    """The cell of `marks` that a triangle's centre is in, along one axis."""
+    return _quotient(2 * (a[axis] + b[axis] + c[axis]) + 3, 1.0 / (6 * ground.mark_factor))
+
+
+@njit(cache=True)
+def faces_like_surface(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
+    """Whether some sample near the triangle's centre faces its way."""
+    if backing == np.uint32(0xFFFFFFFF):
+        return True
+    x, y, z = centre_cell(ground, a, b, c, 0), centre_cell(ground, a, b, c, 1), centre_cell(ground, a, b, c, 2)
+    return (ground.marks[z, y, x] & backing) != 0
+
+
+@njit(cache=True)
+def faces_like_bare(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
+    """Whether some bare sample near the triangle's centre faces its way."""
+    if backing == np.uint32(0xFFFFFFFF):
+        return True
+    cells = len(ground.marks)
+    x, y, z = centre_cell(ground, a, b, c, 0), centre_cell(ground, a, b, c, 1), centre_cell(ground, a, b, c, 2)
+    for k in range(max(z - 1, 0), min(z + 2, cells)):
+        for j in range(max(y - 1, 0), min(y + 2, cells)):
+            for i in range(max(x - 1, 0), min(x + 2, cells)):
+                if ground.bare_ways[(k * cells + j) * cells + i] & backing != 0:
+                    return True
+    return False
+
+
+@njit(cache=True)
+def inner_is_bare(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+    """Whether the centre and at least half of seven inner points of a triangle lie by bare samples."""
+    part = 1.0 / (24 * ground.factor)
+    cells = len(ground.support)
+    found = 0
+    for k in range(7):
+        p, q, r = _INTERIOR[k, 0], _INTERIOR[k, 1], _INTERIOR[k, 2]
+        x = _quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
+        y = _quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
+        z = _quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
+        if ground.bare_count[(z * cells + y) * cells + x] > 0:
+            found += 1
+            if found >= 4:
+                return True
+        elif k == 0:
+            return False
+    return False
+
+
+@njit(cache=True)
+def triangle_is_bare(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+    """Whether a triangle lies on surface that is bare and faces its way."""
+    if not inner_is_bare(ground, a, b, c):
+        return False
+    return faces_like_bare(ground, a, b, c, backing_of(ground, a, b, c)) and inner_on_surface(ground, a, b, c)

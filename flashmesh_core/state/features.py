@@ -1,0 +1,214 @@
+"""What a drafter can know of a candidate vertex from the half-edge table and the surface (DESIGN section 6).
+
+A row of features for every candidate of the vertex begun, and a last row for "a vertex that is no candidate".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
+from flashmesh_core.state import layout
+from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, Links, Surface, Table
+from flashmesh_core.state.table import find_edge
+
+FEATURES = 40
+MAX_CANDIDATES = 160  # the nearest to v0 where there are more
+
+_N_CANDIDATES, _N_FACES, _N_BEGUN, _N_LOOSE, _N_LIVE, _N_OPEN = (
+    layout.CANDIDATES, layout.FACES, layout.BEGUN, layout.LOOSE, layout.LIVE, layout.OPEN
+)  # fmt: skip
+_USEFUL = 1 << OPEN | 1 << STRONG | 1 << WEAK | 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN | GOOD_BIT | FAIR_BIT
+
+
+class _Shape(NamedTuple):
+    """What the shape of a triangle and its bends are read from; see `Table`."""
+
+    links: Links
+    bins: np.ndarray
+    faces: np.ndarray
+    edge_face: np.ndarray
+    is_open: np.ndarray
+
+
+@njit(cache=True)
+def _normal(bins: np.ndarray, a: int, b: int, c: int, out: np.ndarray) -> float:
+    """The unit normal of a triangle into `out`; twice its area in bins."""
+    u0, u1, u2 = (
+        float(bins[b, 0] - bins[a, 0]),
+        float(bins[b, 1] - bins[a, 1]),
+        float(bins[b, 2] - bins[a, 2]),
+    )
+    v0, v1, v2 = (
+        float(bins[c, 0] - bins[a, 0]),
+        float(bins[c, 1] - bins[a, 1]),
+        float(bins[c, 2] - bins[a, 2]),
+    )
+    out[0], out[1], out[2] = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
+    area = np.sqrt(out[0] * out[0] + out[1] * out[1] + out[2] * out[2])
+    out /= max(area, 1e-9)
+    return area
+
+
+@njit(cache=True)
+def _length(bins: np.ndarray, a: int, b: int) -> float:
+    total = 0.0
+    for axis in range(3):
+        difference = float(bins[a, axis] - bins[b, axis])
+        total += difference * difference
+    return np.sqrt(total)
+
+
+@njit(cache=True)
+def _bend(table: _Shape, a: int, b: int, normal: np.ndarray, other: np.ndarray, out: np.ndarray, at: int) -> None:
+    """Whether the edge a -> b would close an open twin, and the cosine to the face beyond it, into out[at : at + 2]."""
+    twin = find_edge(table.links, b, a)
+    if twin < 0 or not table.is_open[twin]:
+        return
+    face = table.faces[table.edge_face[twin]]
+    _normal(table.bins, face[0], face[1], face[2], other)
+    out[at] = 1.0
+    out[at + 1] = normal[0] * other[0] + normal[1] * other[1] + normal[2] * other[2]
+
+
+@njit(cache=True)
+def _triangle(table: _Shape, v0: int, v1: int, v2: int, scratch: np.ndarray, out: np.ndarray, at: int) -> None:
+    """The shape of a triangle and its bends, 9 numbers."""
+    area = _normal(table.bins, v0, v1, v2, scratch[0])
+    a, b, c = _length(table.bins, v0, v1), _length(table.bins, v1, v2), _length(table.bins, v2, v0)
+    longest = max(a, b, c, 1e-9)
+    out[at] = area / (longest * longest)
+    out[at + 1] = 1.0 if area < 1e-9 else 0.0
+    out[at + 2] = min(a, b, c) / longest
+    _bend(table, v0, v1, scratch[0], scratch[1], out, at + 3)
+    _bend(table, v1, v2, scratch[0], scratch[1], out, at + 5)
+    _bend(table, v2, v0, scratch[0], scratch[1], out, at + 7)
+
+
+@njit(cache=True)
+def _reach(table: Table, v0: int, useful: int) -> float:
+    """The distance from v0 that holds MAX_CANDIDATES candidates, about."""
+    if useful <= MAX_CANDIDATES:
+        return 1e9
+    table.distance[:] = 0
+    for number in range(table.n[_N_CANDIDATES]):
+        if table.candidate_bits[number] & _USEFUL:
+            far = min(int(_length(table.bins, v0, table.candidate[number])), len(table.distance) - 1)
+            table.distance[far] += 1
+    count = 0
+    for reach in range(len(table.distance)):
+        count += table.distance[reach]
+        if count > MAX_CANDIDATES:
+            return float(reach)
+    return 1e9
+
+
+@njit(cache=True)
+def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.ndarray) -> int:
+    """Features of the candidates into `out` (MAX_CANDIDATES + 1, FEATURES) and their vertices into `chosen`; how many.
+
+    The row after the last candidate stands for a vertex that is none of them. `prepare` first.
+    """
+    slot = table.n[_N_BEGUN] // 3
+    v0 = table.begun_vertex[0] if slot > 0 else -1
+    v1 = table.begun_vertex[1] if slot > 1 else -1
+    last = table.n[_N_FACES] - 1
+    useful = 0
+    for number in range(table.n[_N_CANDIDATES]):
+        bits = table.candidate_bits[number]
+        if bits & _USEFUL and not bits & BANNED_BIT:
+            useful += 1
+    centre = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
+    reach = _reach(table, centre, useful)
+    scratch = np.zeros((2, 3))
+    shape = _Shape(table.links, table.bins, table.faces, table.edge_face, table.is_open)
+    size = float(surface.size)
+    count = 0
+    for number in range(table.n[_N_CANDIDATES]):
+        bits = table.candidate_bits[number]
+        if not bits & _USEFUL or bits & BANNED_BIT or count == MAX_CANDIDATES:
+            continue
+        vertex = table.candidate[number]
+        if _length(table.bins, centre, vertex) > reach and not bits & (1 << STRONG | GOOD_BIT):
+            continue
+        row = out[count]
+        row[:] = 0.0
+        chosen[count] = vertex
+        row[0] = 1.0
+        row[1] = 1.0 if bits & 1 << OPEN else 0.0
+        row[2] = 1.0 if bits & 1 << STRONG else 0.0
+        row[3] = 1.0 if bits & 1 << WEAK else 0.0
+        row[4] = 1.0 if bits & 1 << CORNER else 0.0
+        row[5] = 1.0 if bits & 1 << SEEN else 0.0
+        row[6] = 1.0 if bits & (1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN) else 0.0
+        row[7] = 1.0 if bits & GOOD_BIT else 0.0
+        row[8] = 1.0 if table.degree[vertex] == 0 else 0.0
+        row[9] = min(table.n_open[vertex], 4) * 0.25
+        row[10] = min(table.degree[vertex], 8) * 0.125
+        if last >= 0:
+            for corner in range(3):
+                row[11 + corner] = 1.0 if table.faces[last, corner] == vertex else 0.0
+            row[14] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 1])) * 0.2
+            row[15] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 2])) * 0.2
+        row[16] = (table.bins[vertex, 2] - (table.bins[centre, 2] if last >= 0 or v0 >= 0 else 0)) / size
+        if v0 >= 0:
+            far = _length(table.bins, v0, vertex)
+            row[17] = far / size
+            row[18] = np.log(1.0 + far) * 0.2
+            row[19] = 1.0 if last >= 0 and table.faces[last, 0] == v0 else 0.0
+        if v1 >= 0:
+            _triangle(shape, v0, v1, vertex, scratch, row, 20)
+            row[29] = np.log(1.0 + _length(table.bins, v1, vertex)) * 0.2
+        elif v0 >= 0:
+            twin = find_edge(table.links, vertex, v0)
+            if twin >= 0 and table.is_open[twin]:
+                face = table.faces[table.edge_face[twin]]
+                row[20] = 1.0 if table.edge_face[twin] == last else 0.0
+                row[21] = 1.0 if last >= 0 and face[0] == v0 else 0.0
+                row[22] = 1.0 if find_edge(table.links, v0, vertex) >= 0 else 0.0
+        row[30] = 1.0 if vertex == table.n[_N_LIVE] and slot == 0 else 0.0
+        count += 1
+    _write_ranks(table, chosen, out, count)
+    _write_none(table, out, count, slot)
+    return count
+
+
+@njit(cache=True)
+def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) -> None:
+    """How many candidates of the same kind come before each in the order: good, strong and supported ones."""
+    keys = np.empty(count, dtype=np.int64)
+    for number in range(count):
+        keys[number] = table.key[chosen[number]]
+    before = np.zeros(4, dtype=np.float32)
+    for number in np.argsort(keys):
+        row = out[number]
+        for kind in range(4):
+            row[31 + kind] = min(before[kind], np.float32(6.0)) / np.float32(6.0)
+            row[35 + kind] = 1.0 if before[kind] == 0.0 else 0.0
+        before[0] += row[7]
+        before[1] += row[2]
+        before[2] += row[6]
+        before[3] += np.float32(1.0)
+
+
+@njit(cache=True)
+def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
+    """The row of "no candidate": how many there are of each kind, and how many places beside them."""
+    row = out[count]
+    row[:] = 0.0
+    for number in range(count):
+        row[1] += out[number, 2]
+        row[2] += out[number, 6]
+        row[3] += out[number, 7]
+        row[4] += out[number, 8]
+    for kind in range(1, 5):
+        row[4 + kind] = 1.0 if row[kind] == 0.0 else 0.0
+        row[kind] = min(row[kind], 8.0) * 0.125
+    row[9] = min(np.log(1.0 + table.n[_N_LOOSE]) * 0.1, 1.0)
+    row[10] = 1.0 if table.n[_N_LOOSE] == 0 else 0.0
+    row[11] = 1.0 if table.n[_N_LIVE] < 0 else 0.0
+    row[12] = 1.0 if table.n[_N_FACES] == 0 else 0.0
+    row[39] = 1.0

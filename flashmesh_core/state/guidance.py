@@ -1,0 +1,190 @@
+"""Guidance: which vertices lead to faces on surface that is still bare, and what that adds to the logits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.state import layout
+from flashmesh_core.state.candidates import agrees, written
+from flashmesh_core.state.coverage import (
+    centre_is_bare,
+    edge_on_surface,
+    ground_of,
+    middle_on_surface,
+    triangle_is_bare,
+)  # fmt: skip
+from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, Surface, Table
+from flashmesh_core.state.live import MAX_NEAR, find_live, near_known, starts_face
+
+ENOUGH_COVERED = 0.99  # of the samples: the mesh may end
+NEARLY_COVERED = 0.93  # the same where no open vertex can go on, or the last faces covered nothing
+IDLE_FACES = 2
+LOOSE_SHARE = 0.5  # of the strength: against a new place where a corner or an earlier vertex would do as well
+
+_N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = layout.FACES, layout.BEGUN, layout.OPEN, layout.COVERED
+_N_CANDIDATES, _N_LOOSE, _N_FAN_OF, _N_LIVE, _N_DEAD = (
+    layout.CANDIDATES, layout.LOOSE, layout.FAN_OF, layout.LIVE, layout.DEAD
+)  # fmt: skip
+
+
+@njit(cache=True)
+def _first_place(surface: Surface, z: int) -> int:
+    low, high = 0, len(surface.loose)
+    while low < high:
+        middle = (low + high) // 2
+        if surface.loose[middle, 2] < z:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def guide_first(surface: Surface, table: Table, lowest: int) -> None:
+    """v0: good are the lowest open vertex that can go on and the unused corners below it; fair the places below it."""
+    near = np.empty(MAX_NEAR, dtype=np.int64)
+    live = find_live(ground_of(surface, table), table, near)
+    table.n[_N_LIVE] = live
+    table.n[_N_DEAD] = live < 0 and table.n[_N_OPEN] > 0
+    size = surface.size
+    highest = table.key[live] if live >= 0 else np.int64(size) * size * size
+    for number in range(table.n[_N_CANDIDATES]):
+        vertex = table.candidate[number]
+        if vertex == live or (table.degree[vertex] == 0 and table.is_corner[vertex] and table.key[vertex] < highest):
+            table.candidate_bits[number] |= GOOD_BIT
+    count = 0
+    for place in range(_first_place(surface, lowest // (size * size)), len(surface.loose)):
+        if live >= 0 and surface.loose[place, 2] >= highest // (size * size):
+            break
+        if table.taken[place] == 0:
+            table.loose[count] = place
+            count += 1
+    table.n[_N_LOOSE] = count
+
+
+@njit(cache=True)
+def _spread_fan(surface: Surface, table: Table, v0: int) -> None:
+    """Find the patches that an edge from v0 reaches along the surface; kept while v0 stays."""
+    if table.n[_N_FAN_OF] == v0:
+        return
+    ground = ground_of(surface, table)
+    start = table.bins[v0]
+    for patch in range(len(surface.patch_centre)):
+        centre = surface.patch_centre[patch]
+        x, y, z = start[0] + centre[0], start[1] + centre[1], start[2] + centre[2]
+        table.fan[patch] = middle_on_surface(surface.support, surface.factor, x, y, z) and edge_on_surface(
+            ground, start, centre
+        )
+    table.n[_N_FAN_OF] = v0
+
+
+@njit(cache=True)
+def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
+    """v1: good is what starts a face on bare surface with known vertices; fair is any edge along the surface."""
+    near = np.empty(MAX_NEAR, dtype=np.int64)
+    ground = ground_of(surface, table)
+    count = near_known(ground, table, v0, near)
+    for number in range(table.n[_N_CANDIDATES]):
+        vertex = table.candidate[number]
+        for at in range(count):
+            if near[at] == vertex and starts_face(ground, table, v0, vertex, near[:count]):
+                table.candidate_bits[number] |= GOOD_BIT
+    _spread_fan(surface, table, v0)
+    kept = 0
+    for place in range(_first_place(surface, lowest // (surface.size * surface.size)), len(surface.loose)):
+        if table.fan[surface.patch[place]] and table.taken[place] == 0:
+            table.loose[kept] = place
+            kept += 1
+    table.n[_N_LOOSE] = kept
+
+
+@njit(cache=True)
+def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -> None:
+    """v2: good known vertices are marked already; where there are none, places that make a triangle on bare surface."""
+    table.n[_N_LOOSE] = 0
+    for number in range(table.n[_N_CANDIDATES]):
+        if table.candidate_bits[number] & GOOD_BIT:
+            return
+    _spread_fan(surface, table, v0)
+    ground = ground_of(surface, table)
+    a, b = table.bins[v0], table.bins[v1]
+    cells, part = len(surface.support), 1.0 / (6 * surface.factor)
+    x, y, z = a[0] + b[0], a[1] + b[1], a[2] + b[2]
+    kept = 0
+    for place in range(_first_place(surface, lowest // (surface.size * surface.size)), len(surface.loose)):
+        if not table.fan[surface.patch[place]] or table.taken[place] != 0:
+            continue
+        c = surface.loose[place]
+        if not centre_is_bare(table.bare_count, cells, part, x + c[0], y + c[1], z + c[2]):
+            continue
+        if triangle_is_bare(ground, a, b, c):
+            table.loose[kept] = place
+            kept += 1
+    table.n[_N_LOOSE] = kept
+
+
+@njit(cache=True)
+def _is_finished(surface: Surface, table: Table) -> bool:
+    """Whether guidance thinks that the mesh may end: nearly all is covered."""
+    faces = table.n[_N_FACES]
+    idle = faces >= IDLE_FACES and table.cover_end[faces] == table.cover_end[faces - IDLE_FACES]
+    stuck = table.n[_N_DEAD] != 0 or idle
+    return table.n[_N_COVERED] >= (NEARLY_COVERED if stuck else ENOUGH_COVERED) * len(surface.places)
+
+
+@njit(cache=True)
+def _first_listed(places: np.ndarray, listed: np.ndarray, axis: int, value: int, low: int, high: int) -> int:
+    """The first of the listed places low..high - 1, which agree in the axes above, whose bin is at least `value`."""
+    while low < high:
+        middle = (low + high) // 2
+        if places[listed[middle], axis] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def _write_places(surface: Surface, table: Table, fair: float, bias: np.ndarray) -> None:
+    """Give the next coordinate of every listed place that agrees the bias `fair`; the list is in key order."""
+    count = table.n[_N_BEGUN] % 3
+    low, high = np.int64(0), np.int64(table.n[_N_LOOSE])
+    for at in range(count):
+        value = table.begun[table.n[_N_BEGUN] - count + at]
+        low = _first_listed(surface.loose, table.loose, 2 - at, value, low, high)
+        high = _first_listed(surface.loose, table.loose, 2 - at, value + 1, low, high)
+    while low < high:
+        value = surface.loose[table.loose[low], 2 - count]
+        bias[value] = fair
+        low = _first_listed(surface.loose, table.loose, 2 - count, value + 1, low, high)
+
+
+@njit(cache=True)
+def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray) -> None:
+    """What guidance adds to the logits of the next token, (Q + 1,) float32 in [-strength, 0]; `prepare` first."""
+    full, half = np.float32(-strength), np.float32(-strength * LOOSE_SHARE)
+    size = surface.size
+    axis = 2 - table.n[_N_BEGUN] % 3
+    bias[:] = full
+    z, y = written(table)
+    if table.n[_N_COVERED] < len(surface.places):
+        any_good = False
+        for number in range(table.n[_N_CANDIDATES]):
+            if table.candidate_bits[number] & GOOD_BIT and agrees(z, y, table.bins[table.candidate[number]]):
+                any_good = True
+        fair = half if any_good else np.float32(0.0)
+        _write_places(surface, table, fair, bias)
+        for number in range(table.n[_N_CANDIDATES]):
+            bins = table.bins[table.candidate[number]]
+            if table.candidate_bits[number] & FAIR_BIT and bias[bins[axis]] == full and agrees(z, y, bins):
+                bias[bins[axis]] = fair
+        for number in range(table.n[_N_CANDIDATES]):
+            bins = table.bins[table.candidate[number]]
+            if table.candidate_bits[number] & GOOD_BIT and agrees(z, y, bins):
+                bias[bins[axis]] = np.float32(0.0)
+    if table.n[_N_BEGUN] == 0:
+        finished = _is_finished(surface, table)
+        if finished:
+            bias[:size] = full
+        bias[size] = np.float32(0.0) if finished else full

@@ -1,0 +1,157 @@
+"""Which open vertices can go on: whether a face over known vertices may still grow from them onto bare surface."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.state import layout
+from flashmesh_core.state.candidates import distance
+from flashmesh_core.state.coverage import Ground, centre_is_bare, edge_on_surface, middle_on_surface, triangle_is_bare
+from flashmesh_core.state.layout import Links, Table
+from flashmesh_core.state.table import find_edge
+
+MAX_ASKED = 24  # open vertices looked at for one that can go on
+MAX_NEAR = 48  # nearest known vertices of which each may make faces
+
+_N_VERTICES, _N_FACES, _N_OPEN, _N_STUCK = layout.VERTICES, layout.FACES, layout.OPEN, layout.STUCK
+_NONE = 1 << 62
+
+
+@njit(cache=True)
+def near_known(ground: Ground, table: Table, v0: int, near: np.ndarray) -> int:
+    """The nearest known vertices above v0 to which an edge lies along the surface, into `near`; how many."""
+    key0, bins = table.key[v0], table.bins
+    table.distance[:] = 0
+    total = 0
+    for vertex in range(table.n[_N_VERTICES]):
+        if table.key[vertex] > key0 and (table.degree[vertex] > 0 or table.is_corner[vertex]):
+            table.distance[distance(table.bins, v0, vertex)] += 1
+            total += 1
+    reach = np.int64(len(table.distance))
+    if total > MAX_NEAR:
+        total = 0
+        for at in range(len(table.distance)):
+            total += table.distance[at]
+            if total > MAX_NEAR:
+                reach = np.int64(at - 1)
+                break
+    count = 0
+    for vertex in range(table.n[_N_VERTICES]):
+        if table.key[vertex] <= key0 or not (table.degree[vertex] > 0 or table.is_corner[vertex]):
+            continue
+        if distance(table.bins, v0, vertex) > reach:
+            continue
+        x, y, z = bins[v0, 0] + bins[vertex, 0], bins[v0, 1] + bins[vertex, 1], bins[v0, 2] + bins[vertex, 2]
+        if not middle_on_surface(ground.support, ground.factor, x, y, z):
+            continue
+        if edge_on_surface(ground, bins[v0], bins[vertex]):
+            near[count] = vertex
+            count += 1
+    return count
+
+
+@njit(cache=True)
+def _lowest_third(table: Table, v0: int, v1: int) -> int:
+    """The lowest key of a v2 with which v0, v1 may be the next face, -1 for any; a key above all where none may.
+
+    Faces come in order and their edges are unused.
+    """
+    last = table.n[_N_FACES] - 1
+    lowest = np.int64(-1)
+    if last >= 0 and table.faces[last, 0] == v0:
+        p1 = table.key[table.faces[last, 1]]
+        if table.key[v1] < p1:
+            return _NONE
+        if table.key[v1] == p1:
+            lowest = table.key[table.faces[last, 2]] + 1
+    return lowest if find_edge(table.links, v0, v1) < 0 else _NONE
+
+
+@njit(cache=True)
+def _find_third(
+    ground: Ground, links: Links, bins: np.ndarray, key: np.ndarray, v0: int, v1: int, near: np.ndarray, lowest: int,
+    since: int,
+) -> bool:  # fmt: skip
+    """Whether some near v2, numbered from `since` on and with a key from `lowest` on, makes a face on bare surface."""
+    cells, part = len(ground.support), 1.0 / (6 * ground.factor)
+    x, y, z = bins[v0, 0] + bins[v1, 0], bins[v0, 1] + bins[v1, 1], bins[v0, 2] + bins[v1, 2]
+    for v2 in near:
+        if v2 < since or v2 == v1 or key[v2] < lowest:
+            continue
+        if not centre_is_bare(ground.bare_count, cells, part, x + bins[v2, 0], y + bins[v2, 1], z + bins[v2, 2]):
+            continue
+        if find_edge(links, v2, v0) < 0 and triangle_is_bare(ground, bins[v0], bins[v1], bins[v2]):
+            return True
+    return False
+
+
+@njit(cache=True)
+def starts_face(ground: Ground, table: Table, v0: int, v1: int, near: np.ndarray) -> bool:
+    """Whether v0, v1 and some near v2 make a face on bare surface, in order and of unused edges."""
+    lowest = _lowest_third(table, v0, v1)
+    if lowest == _NONE:
+        return False
+    return _find_third(ground, table.links, table.bins, table.key, v0, v1, near, lowest, np.int64(0))
+
+
+@njit(cache=True)
+def _is_live(ground: Ground, table: Table, v0: int, near: np.ndarray) -> bool:
+    """Whether a face over known vertices may still grow from v0 onto bare surface.
+
+    Since an earlier finding that none can, bare surface and unused edges can only have become fewer; then only faces
+    with a vertex that is new since are asked about.
+    """
+    since = table.stuck[table.stuck_at[v0] - 1, 2] if table.stuck_at[v0] > 0 else 0
+    if since == table.n[_N_VERTICES]:
+        return False
+    count = near_known(ground, table, v0, near)
+    any_new = False
+    for number in range(count):
+        any_new |= near[number] >= since
+    if not any_new:
+        return False
+    for number in range(count):
+        v1 = near[number]
+        lowest = _lowest_third(table, v0, v1)
+        if lowest == _NONE:
+            continue
+        newer = np.int64(0) if v1 >= since else np.int64(since)
+        if _find_third(ground, table.links, table.bins, table.key, v0, v1, near[:count], lowest, newer):
+            return True
+    return False
+
+
+@njit(cache=True)
+def _note_stuck(table: Table, vertex: int) -> None:
+    at = table.stuck_at[vertex]
+    count = table.n[_N_STUCK]
+    if count == len(table.stuck) or (at > 0 and table.stuck[at - 1, 2] == table.n[_N_VERTICES]):
+        return
+    table.stuck[count, 0] = vertex
+    table.stuck[count, 1] = table.n[_N_FACES]
+    table.stuck[count, 2] = table.n[_N_VERTICES]
+    table.stuck[count, 3] = at
+    table.stuck_at[vertex] = count + 1
+    table.n[_N_STUCK] = count + 1
+
+
+@njit(cache=True)
+def find_live(ground: Ground, table: Table, near: np.ndarray) -> int:
+    """The lowest open vertex that is live, or -1."""
+    floor = np.int64(-1)
+    if table.n[_N_FACES] > 0:
+        floor = table.key[table.faces[table.n[_N_FACES] - 1, 0]] - 1
+    for _ in range(MAX_ASKED):
+        best = -1
+        for number in range(table.n[_N_OPEN]):
+            vertex = table.open_list[number]
+            if table.key[vertex] > floor and (best < 0 or table.key[vertex] < table.key[best]):
+                best = vertex
+        if best < 0:
+            return -1
+        if _is_live(ground, table, best, near):
+            return best
+        _note_stuck(table, best)
+        floor = table.key[best]
+    return -1

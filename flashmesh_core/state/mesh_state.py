@@ -1,0 +1,82 @@
+"""The unfinished mesh as decoding sees it: one object around the compiled table (see `layout`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.config import SLICE_ROWS
+from flashmesh_core.state import layout
+from flashmesh_core.state.guidance import write_bias
+from flashmesh_core.state.layout import Surface, make_table
+from flashmesh_core.state.masks import MASK_CLOSURE, MASK_MANIFOLD, MASK_SURFACE, write_allowed
+from flashmesh_core.state.rows import prepare, write_rows
+from flashmesh_core.state.table import lowest_closable, pop, push, start
+
+
+class MeshState:
+    """The faces so far and the face begun over one surface; every question is answered from these alone."""
+
+    def __init__(
+        self, surface: Surface, max_faces: int, *, on_surface: bool, manifold: bool, closure: bool, guidance: float
+    ) -> None:
+        """Room for `max_faces` faces; the grammar's masks and guidance's strength in nats (0 is off)."""
+        self.surface, self.max_faces, self.guidance = surface, max_faces, float(guidance)
+        self.masks = MASK_SURFACE * on_surface | MASK_MANIFOLD * manifold | MASK_CLOSURE * closure
+        self.table = make_table(surface, max_faces)
+        start(surface, self.table)
+
+    @property
+    def n_faces(self) -> int:
+        """Complete faces."""
+        return int(self.table.n[layout.FACES])
+
+    @property
+    def n_tokens(self) -> int:
+        """Coordinates written."""
+        return 9 * self.n_faces + int(self.table.n[layout.BEGUN])
+
+    @property
+    def covered(self) -> float:
+        """The share of the surface's samples that lie on the faces so far."""
+        return int(self.table.n[layout.COVERED]) / max(1, len(self.surface.places))
+
+    @property
+    def is_closable(self) -> bool:
+        """Whether some open edge can still be closed by a later face."""
+        return lowest_closable(self.table) >= 0
+
+    def push(self, token: int) -> bool:
+        """Append a coordinate; True where it completes a face."""
+        return bool(push(self.surface, self.table, int(token)))
+
+    def pop(self) -> None:
+        """Take the last coordinate back, leaving exactly the state before its push."""
+        if not self.n_tokens:
+            raise ValueError("pop needs at least 1 coordinate, got an empty mesh")
+        pop(self.surface, self.table)
+
+    def rows(self) -> np.ndarray:
+        """The slice rows of the next coordinate, (R, Q) uint8."""
+        rows = np.zeros((len(SLICE_ROWS), self.surface.size), dtype=np.uint8)
+        prepare(self.surface, self.table, self.guidance > 0)
+        write_rows(self.surface, self.table, rows)
+        return rows
+
+    def allowed(self) -> np.ndarray:
+        """The tokens that may follow, (Q + 1,) bool, the last one EOS."""
+        allowed = np.zeros(self.surface.size + 1, dtype=np.bool_)
+        write_allowed(self.surface, self.table, self.masks, allowed)
+        return allowed
+
+    def bias(self) -> np.ndarray:
+        """What guidance adds to the logits, (Q + 1,) float32."""
+        bias = np.zeros(self.surface.size + 1, dtype=np.float32)
+        if self.guidance > 0:
+            prepare(self.surface, self.table, True)
+            write_bias(self.surface, self.table, self.guidance, bias)
+        return bias
+
+    def faces(self, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """The corners of faces begin..end - 1 as bins (k, 3, 3), columns x, y, z."""
+        end = self.n_faces if end is None else end
+        return self.table.bins[self.table.faces[begin:end]]
