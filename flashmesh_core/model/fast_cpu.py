@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flashmesh_core.model import fast_layers
-from flashmesh_core.model.fast_weights import DTYPES, FastModel, Floats, padded, pick_dtype, to_numpy
-from flashmesh_core.model.kernels import PANEL, QUERIES
+from flashmesh_core.model.fast_weights import DTYPES, FastModel, Floats, in_pairs, padded, pick_dtype, to_numpy
+from flashmesh_core.model.kernels import LANES, PANEL, QUERIES
 
 __all__ = ["DTYPES", "FastDecoder", "FastModel", "pick_dtype"]
 
@@ -28,6 +28,10 @@ class _RollingRows:
         self.keep, self.capacity = keep, keep + slack
         self.data = np.zeros((batch, self.capacity, padded(dim)), np.float32)
         self.starts = np.zeros(batch, np.int64)
+
+    def end(self, sequence: int) -> int:
+        """The position after the last addressable one."""
+        return int(self.starts[sequence]) + self.capacity
 
     def make_room(self, sequence: int, length: int, more: int) -> None:
         """Make positions length..length + more - 1 addressable."""
@@ -50,25 +54,33 @@ class _LevelCache:
         width = config.dim // config.heads
         panels = padded(width) // PANEL
         shape = (len(fast.plans[level]), batch, config.heads)
-        self.keys = np.zeros((*shape, self.capacity // PANEL, width, PANEL), np.float32)
-        self.values = np.zeros((*shape, panels, self.capacity, PANEL), np.float32)
+        # Numbers in a word of the caches: key and value columns in pairs where the CPU multiplies bfloat16.
+        self.per = 2 if fast.weights.dtype == np.int32 and width % (2 * LANES) == 0 else 1
+        kind = np.int32 if self.per == 2 else np.float32
+        self.keys = np.zeros((*shape, self.capacity // PANEL, width // self.per, PANEL), kind)
+        self.values = np.zeros((*shape, panels, self.capacity // self.per, PANEL), kind)
         self.starts = np.zeros(batch, np.int64)
         self.states = _RollingRows(batch, self.window, slack, config.dim)
         weights = fast.condition_weights[level]
         count = conditions.shape[1]
         shape = (len(weights), batch, config.heads)
-        self.cross_keys = np.zeros((*shape, padded(count) // PANEL, width, PANEL), np.float32)
-        self.cross_values = np.zeros((*shape, panels, padded(count), PANEL), np.float32)
+        cross_keys: NDArray = np.zeros((*shape, padded(count) // PANEL, width, PANEL), np.float32)
+        cross_values: NDArray = np.zeros((*shape, panels, padded(count), PANEL), np.float32)
         for layer, weight in enumerate(weights):
             for sequence in range(batch):  # one by one: a product's last bits may follow from its number of rows
                 both = to_numpy(conditions[sequence] @ weight.t()).reshape(count, 2, config.heads, width)
                 k = np.zeros((padded(count), config.heads, width), np.float32)
                 k[:count] = both[:, 0]
-                self.cross_keys[layer, sequence] = k.reshape(-1, PANEL, config.heads, width).transpose(2, 0, 3, 1)
+                cross_keys[layer, sequence] = k.reshape(-1, PANEL, config.heads, width).transpose(2, 0, 3, 1)
                 for panel in range(panels):
                     part = both[:, 1, :, panel * PANEL : (panel + 1) * PANEL].transpose(1, 0, 2)
-                    self.cross_values[layer, sequence, :, panel, :count, : part.shape[2]] = part
-        self.arguments = (self.keys, self.values, self.cross_keys, self.cross_values, count)
+                    cross_values[layer, sequence, :, panel, :count, : part.shape[2]] = part
+        if self.per == 2:
+            cross_keys, cross_values = in_pairs(cross_keys), in_pairs(cross_values)
+        self.arguments = (
+            self.keys, self.values, cross_keys, cross_values, count, self.starts, self.window,
+            self.states.data, self.states.starts,
+        )  # fmt: skip
 
     def make_room(self, sequence: int, length: int, more: int) -> None:
         """Make positions length..length + more - 1 addressable, keeping `window` before them. Starts are on tiles."""
@@ -81,7 +93,7 @@ class _LevelCache:
         kept = self.capacity - shift
         keys, values = self.keys[:, sequence], self.values[:, sequence]
         keys[:, :, : kept // PANEL] = keys[:, :, shift // PANEL :].copy()
-        values[:, :, :, :kept] = values[:, :, :, shift:].copy()
+        values[:, :, :, : kept // self.per] = values[:, :, :, shift // self.per :].copy()
         self.starts[sequence] = start
 
 
@@ -108,7 +120,11 @@ class FastDecoder:
         self.from_faces, self.from_vertices = (_RollingRows(batch, 12, self.slack + 12, config.dim) for _ in range(2))
         scores = max(padded(conditions.shape[1]), *(level.capacity for level in self.levels))
         self.attention = (np.zeros((QUERIES, scores), np.float32), np.zeros((QUERIES, PANEL), np.float32))
-        self.nowhere = np.zeros((0, 0), np.uint8)
+        self.rolling = tuple(
+            (part.data, part.starts) for part in (self.coordinates, self.vertices, self.from_faces, self.from_vertices)
+        )
+        # How far each sequence can grow, and where it can be cut to, before rows must be moved.
+        self.room, self.rolled = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
         self._allocate(32)
 
     def _allocate(self, rows: int) -> None:
@@ -116,7 +132,8 @@ class FastDecoder:
         widths = (dim, max(3 * dim, 2 * hidden, len(self.fast.bias)), max(dim, hidden))
         normed, wide, mixed = (np.zeros((rows, padded(width)), np.float32) for width in widths)
         self.scratch = (normed, wide, mixed, *self.attention)
-        self.x = [np.zeros((rows // 3**level + len(self.lengths), padded(dim)), np.float32) for level in range(3)]
+        counts = (rows // 3**level + len(self.lengths) for level in range(3))
+        self.x = tuple(np.zeros((count, padded(dim)), np.float32) for count in counts)
 
     def truncate(self, sequence: int, length: int) -> None:
         """Forget everything of a sequence from position `length` on.
@@ -200,81 +217,31 @@ class FastDecoder:
 
     def _advance(self, chunks: list[NDArray], bits: list[NDArray]) -> list[Floats]:
         """All sequences' rows through every level at once; each sequence's logits (N_b, C)."""
-        fast, dim = self.fast, self.fast.dim
+        fast = self.fast
         active = [(b, int(self.lengths[b]), len(chunk)) for b, chunk in enumerate(chunks) if len(chunk)]
         count = sum(n for _, _, n in active)
         logits = np.empty((count, self.config.num_classes), np.float32)
         if not count:
             return [logits for _ in chunks]
         for sequence, length, more in active:
-            self._make_room(sequence, length, length + more)
+            if length + more > self.room[sequence]:
+                self._make_room(sequence, length, length + more)
+            self.lowest[sequence] = min(length, self.rolled[sequence])
         if count > len(self.scratch[0]):
             self._allocate(count)
-        spans = np.array(active, np.int64)
         tokens = np.concatenate(chunks) if len(chunks) > 1 else np.ascontiguousarray(chunks[0])
-        x = self.x[0]
-        fast_layers.embed(tokens.astype(np.int64, copy=False), spans, fast.embeddings, fast.slots, x)
-        below = self.config.coordinate_layers[0]
-        self._run(0, 0, below, spans, x)
-        fast_layers.store(x, spans, self.coordinates.starts, dim, self.coordinates.data)
-        self._advance_vertices(active)
-        fast_layers.add_stored(x, spans, self.from_vertices.starts, dim, self.from_vertices.data)
-        rows = self.nowhere
-        if fast.kinds:
-            rows = np.concatenate(bits) if len(bits) > 1 else np.ascontiguousarray(bits[0])
-            fast_layers.add_slices(rows, spans, fast.slices, x)
-        self._run(0, below, len(fast.plans[0]), spans, x)
-        normed, wide = self.scratch[:2]
-        fast_layers.make_logits(
-            x, dim, fast.out_gain, fast.head, fast.bias, rows, fast.kinds, count, normed, wide, logits
+        rows = np.concatenate(bits) if len(bits) > 1 else np.ascontiguousarray(bits[0])
+        fast_layers.run_pass(
+            fast.arguments, fast.levels, fast.between, fast.ends, tuple(cache.arguments for cache in self.levels),
+            self.rolling, fast.table, self.x, self.scratch, tokens.astype(np.int64, copy=False),
+            np.array(active, np.int64), rows, logits,
         )  # fmt: skip
         for sequence, length, more in active:
             self.lengths[sequence] = length + more
+        if len(chunks) == 1:
+            return [logits]
         ends = np.cumsum([len(chunk) for chunk in chunks])
         return [logits[end - len(chunk) : end] for chunk, end in zip(chunks, ends, strict=True)]
-
-    def _advance_vertices(self, coordinates: list[tuple[int, int, int]]) -> None:
-        spans = _groups(coordinates)
-        if not len(spans):
-            return
-        fast, x, wide = self.fast, self.x[1], self.scratch[1]
-        below = self.config.vertex_layers[0]
-        source = self.coordinates
-        fast_layers.shorten(
-            fast.weights, fast.vertex_in, fast.per_word, fast.dim, source.data, source.starts, spans, wide, x
-        )  # fmt: skip
-        self._run(1, 0, below, spans, x)
-        fast_layers.store(x, spans, self.vertices.starts, fast.dim, self.vertices.data)
-        self._advance_faces(spans)
-        fast_layers.add_stored(x, spans, self.from_faces.starts, fast.dim, self.from_faces.data)
-        self._run(1, below, len(fast.plans[1]), spans, x)
-        target = self.from_vertices
-        fast_layers.upsample(
-            fast.weights, fast.vertex_out, fast.per_word, fast.dim, x, spans, wide, target.starts, target.data
-        )  # fmt: skip
-
-    def _advance_faces(self, vertices: NDArray[np.int64]) -> None:
-        spans = _groups(vertices.tolist())
-        if not len(spans):
-            return
-        fast, x, wide = self.fast, self.x[2], self.scratch[1]
-        source, target = self.vertices, self.from_faces
-        fast_layers.shorten(
-            fast.weights, fast.face_in, fast.per_word, fast.dim, source.data, source.starts, spans, wide, x
-        )  # fmt: skip
-        self._run(2, 0, len(fast.plans[2]), spans, x)
-        fast_layers.upsample(
-            fast.weights, fast.face_out, fast.per_word, fast.dim, x, spans, wide, target.starts, target.data
-        )  # fmt: skip
-
-    def _run(self, level: int, first: int, last: int, spans: NDArray[np.int64], x: Floats) -> None:
-        if first == last:
-            return
-        fast, cache = self.fast, self.levels[level]
-        fast_layers.run_layers(
-            fast.arguments, fast.plans[level], first, last, cache.arguments, spans, cache.starts, cache.window,
-            fast.table, x, self.scratch, cache.states.data, cache.states.starts, len(fast.plans[level]) - 1,
-        )  # fmt: skip
 
     def _make_room(self, sequence: int, n0: int, n1: int) -> None:
         self.fast.grow_table(n1)
@@ -285,7 +252,7 @@ class FastDecoder:
         self.vertices.make_room(sequence, v0, v1 - v0)
         self.from_faces.make_room(sequence, v0, v1 - v0 + 3)
         self.from_vertices.make_room(sequence, n0, n1 - n0 + 3)
-        rolled = max(
+        self.rolled[sequence] = max(
             3 * -(-int(self.coordinates.starts[sequence]) // 3),  # a group is made anew from all three of its inputs
             9 * -(-int(self.vertices.starts[sequence]) // 3),
             int(self.from_vertices.starts[sequence]),
@@ -296,10 +263,12 @@ class FastDecoder:
                 if cache.starts[sequence]
             ),
         )
-        self.lowest[sequence] = min(n0, rolled)
-
-
-def _groups(spans: list[tuple[int, int, int]]) -> NDArray[np.int64]:
-    """The spans one level up: whole groups of three that the given spans complete."""
-    groups = [(b, first // 3, (first + n) // 3 - first // 3) for b, first, n in spans]
-    return np.array([group for group in groups if group[2]], np.int64).reshape(-1, 3)
+        self.room[sequence] = min(
+            len(self.fast.table[0]),
+            self.coordinates.end(sequence),
+            3 * self.vertices.end(sequence),
+            3 * (self.from_faces.end(sequence) - 3),
+            self.from_vertices.end(sequence) - 3,
+            *(3**level * (int(cache.starts[sequence]) + cache.capacity) for level, cache in enumerate(self.levels)),
+            *(3**level * cache.states.end(sequence) for level, cache in enumerate(self.levels)),
+        )

@@ -9,7 +9,20 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.model.kernels import PANEL, QUERIES, apart, as_float, attend, clear, exp32, linear, normalise
+from flashmesh_core.model.kernels import (
+    PANEL,
+    QUERIES,
+    apart,
+    as_float,
+    attend,
+    clear,
+    exp32,
+    linear,
+    normalise,
+    operand,
+    put_key,
+    put_value,
+)  # fmt: skip
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
 GAIN_ATTENTION, GAIN_CROSS, GAIN_FEED_FORWARD, QKV, OUT, CROSS_Q, CROSS_OUT, UP, DOWN = range(9)
@@ -36,7 +49,7 @@ def _gate(wide, m, hidden, out):
 
 @njit(nogil=True, error_model="numpy")
 def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
-    """Rotate queries (scaled, in place) and keys; put keys and values where their positions stand."""
+    """Rotate queries (scaled) and keys in place; put keys and values where their positions stand."""
     width = dim // heads
     half = width // 2
     scale = _UNIT / np.sqrt(np.float32(width))
@@ -55,22 +68,21 @@ def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
                     a, b = q_low[j], q_high[j]
                     q_low[j] = (a * c[j] - b * w[j]) * scale
                     q_high[j] = (a * w[j] + b * c[j]) * scale
-                key = keys[sequence, h, tile]
+                k_low, k_high = k[:half], k[half:]
                 for j in range(half):
-                    a, b = k[j], k[half + j]
-                    key[j, lane] = a * c[j] - b * w[j]
-                    key[half + j, lane] = a * w[j] + b * c[j]
+                    a, b = k_low[j], k_high[j]
+                    k_low[j] = a * c[j] - b * w[j]
+                    k_high[j] = a * w[j] + b * c[j]
+                put_key(keys[sequence, h, tile], lane, k)
                 for panel in range(values.shape[2]):
-                    part = v[panel * PANEL : (panel + 1) * PANEL]
-                    value = values[sequence, h, panel, at]
-                    for j in range(part.shape[0]):
-                        value[j] = part[j]
+                    put_value(values[sequence, h, panel], at, v[panel * PANEL : (panel + 1) * PANEL])
             i += 1
 
 
 @njit(nogil=True, error_model="numpy")
 def _self_attention(wide, spans, starts, heads, dim, window, keys, values, scores, sums, out):
     begins, ends = np.empty(QUERIES, np.int64), np.empty(QUERIES, np.int64)
+    q = operand(wide, dim, keys, spans[:, 2].sum())
     i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence, first, count = spans[s]
@@ -85,7 +97,7 @@ def _self_attention(wide, spans, starts, heads, dim, window, keys, values, score
             high = (ends[rows - 1] + PANEL - 1) // PANEL * PANEL
             for h in range(heads):
                 attend(
-                    wide, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], low, high, begins, ends,
+                    q, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], low, high, begins, ends,
                     scores, sums, out,
                 )  # fmt: skip
             done += rows
@@ -93,19 +105,22 @@ def _self_attention(wide, spans, starts, heads, dim, window, keys, values, score
 
 
 @njit(nogil=True, error_model="numpy")
-def _cross_attention(q, spans, heads, dim, keys, values, count, scores, sums, out):
+def _cross_attention(wide, spans, heads, dim, keys, values, count, scores, sums, out):
     begins, ends = np.zeros(QUERIES, np.int64), np.full(QUERIES, count)
     scale = _UNIT / np.sqrt(np.float32(dim // heads))
     low, high = np.int64(0), (count + PANEL - 1) // PANEL * PANEL
+    m = spans[:, 2].sum()
+    for r in range(m):
+        row = wide[r, :dim]
+        for j in range(dim):
+            row[j] *= scale
+    q = operand(wide, dim, keys, m)
     i = np.int64(0)
     for s in range(spans.shape[0]):
         sequence = spans[s, 0]
         done = 0
         while done < spans[s, 2]:
             rows = min(QUERIES, spans[s, 2] - done)
-            for r in range(i, i + rows):
-                for j in range(dim):
-                    q[r, j] *= scale
             for h in range(heads):
                 attend(
                     q, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], low, high, begins, ends,
@@ -115,7 +130,7 @@ def _cross_attention(q, spans, heads, dim, keys, values, count, scores, sums, ou
             i += rows
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def run_layers(
     model, plan, first, last, cache, spans, starts, window, table, x, scratch, states, state_starts, state_layer
 ):  # fmt: skip
@@ -156,7 +171,7 @@ def run_layers(
         linear(mixed, hidden, weights, at[DOWN], per_word, x, dim, m)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def store(x, spans, starts, dim, buffer):
     """Write the rows to the rolling buffer (B, T, D)."""
     i = np.int64(0)
@@ -168,7 +183,7 @@ def store(x, spans, starts, dim, buffer):
             i += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def add_stored(x, spans, starts, dim, buffer):
     """Add the rolling buffer's rows to x."""
     i = np.int64(0)
@@ -180,7 +195,7 @@ def add_stored(x, spans, starts, dim, buffer):
             i += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
     """x, one row for every three rows of the buffer: they are concatenated and projected. `spans` is of the groups."""
     i = np.int64(0)
@@ -196,7 +211,7 @@ def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
     linear(wide, 3 * dim, weights, at, per_word, x, dim, i)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
     """Project each row to three and store those of group g at positions 3g + 2 to 3g + 4."""
     m = spans[:, 2].sum()
@@ -213,7 +228,7 @@ def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
             i += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def embed(tokens, spans, embeddings, slots, x):
     """x = token embedding + slot embedding, padding zero."""
     dim = embeddings.shape[1]
@@ -228,7 +243,7 @@ def embed(tokens, spans, embeddings, slots, x):
             i += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def add_slices(rows, spans, slices, x):
     """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set.
 
@@ -245,7 +260,7 @@ def add_slices(rows, spans, slices, x):
             i += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):
     """Logits (M, C): the head's, and for each of `kinds` slice rows its gate and the gate of its lowest set bin.
 
@@ -270,3 +285,67 @@ def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):
                     if lowest:
                         logits[i, j] += wide[i, classes + kinds + kind]
                         lowest = False
+
+
+@njit(nogil=True, error_model="numpy")
+def _groups(spans):
+    """The spans one level up: whole groups of three that the given spans complete."""
+    groups = np.empty((spans.shape[0], 3), np.int64)
+    found = 0
+    for s in range(spans.shape[0]):
+        first, end = spans[s, 1] // 3, (spans[s, 1] + spans[s, 2]) // 3
+        if end > first:
+            groups[found, 0], groups[found, 1], groups[found, 2] = spans[s, 0], first, end - first
+            found += 1
+    return groups[:found]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def run_pass(model, levels, between, ends, caches, buffers, table, xs, scratch, tokens, spans, rows, logits):
+    """Rows of every sequence through all levels; their logits (M, C).
+
+    model: as in `run_layers`. levels: a level's plan and how many of its layers come before the level above. between:
+    where vertex_in, face_in, face_out, vertex_out begin. ends: embeddings, slots, slices, gain, head, bias. caches: a
+    level's keys, values, those of the condition, its starts, its window, its states and their starts. buffers: rolling
+    coordinate and vertex states, and what comes down from faces and vertices, each with its starts. xs: a level's rows.
+    """
+    _, weights, per_word, dim, _, _ = model
+    embeddings, slots, slices, gain, head, bias = ends
+    wide, bins = scratch[1], logits.shape[1] - 1
+    x, v, f = xs
+    m = spans.shape[0]
+    embed(tokens, spans, embeddings, slots, x)
+    _run(model, levels[0], 0, caches[0], spans, table, x, scratch)
+    store(x, spans, buffers[0][1], dim, buffers[0][0])
+    vertices = _groups(spans)
+    if vertices.shape[0]:
+        shorten(weights, between[0], per_word, dim, buffers[0][0], buffers[0][1], vertices, wide, v)
+        _run(model, levels[1], 0, caches[1], vertices, table, v, scratch)
+        store(v, vertices, buffers[1][1], dim, buffers[1][0])
+        faces = _groups(vertices)
+        if faces.shape[0]:
+            shorten(weights, between[1], per_word, dim, buffers[1][0], buffers[1][1], faces, wide, f)
+            _run(model, levels[2], 0, caches[2], faces, table, f, scratch)
+            upsample(weights, between[2], per_word, dim, f, faces, wide, buffers[2][1], buffers[2][0])
+        add_stored(v, vertices, buffers[2][1], dim, buffers[2][0])
+        _run(model, levels[1], 1, caches[1], vertices, table, v, scratch)
+        upsample(weights, between[3], per_word, dim, v, vertices, wide, buffers[3][1], buffers[3][0])
+    add_stored(x, spans, buffers[3][1], dim, buffers[3][0])
+    if rows.shape[1]:
+        add_slices(rows, spans, slices, x)
+    _run(model, levels[0], 1, caches[0], spans, table, x, scratch)
+    kinds = rows.shape[1] // bins
+    make_logits(x, dim, gain, head, bias, rows, kinds, spans[:m, 2].sum(), scratch[0], wide, logits)
+
+
+@njit(nogil=True, error_model="numpy")
+def _run(model, level, half, cache, spans, table, x, scratch):
+    """The layers of a level before (half 0) or after the level above."""
+    apart()
+    plan, below = level
+    keys, values, cross_keys, cross_values, conditions, starts, window, states, state_starts = cache
+    first, last = (0, below) if half == 0 else (below, plan.shape[0])
+    run_layers(
+        model, plan, first, last, (keys, values, cross_keys, cross_values, conditions), spans, starts, window, table, x,
+        scratch, states, state_starts, plan.shape[0] - 1,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flashmesh_core.model.fast_layers import PLAN_COLUMNS
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.model.kernels import PANEL, linear
+from flashmesh_core.model.kernels import HAS_DOTS, PANEL, linear
 from flashmesh_core.model.layers import Block, rope_table
 
 DTYPES = ("bf16", "float32")
@@ -36,6 +36,12 @@ def bfloat_bits(numbers: Floats) -> NDArray[np.uint16]:
     return torch.from_numpy(numbers).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16)
 
 
+def in_pairs(panels: Floats) -> NDArray[np.int32]:
+    """Panels (..., K, 64) as words (..., K / 2, 64) of two bfloat16, the even row in the low half."""
+    bits = bfloat_bits(panels).astype(np.uint32)
+    return (bits[..., ::2, :] | bits[..., 1::2, :] << np.uint32(16)).view(np.int32)
+
+
 def pack(matrix: Floats, dtype: str) -> NDArray:
     """A matrix (N, K) as flat panels: float32 (N / 64, K, 64), or uint32 of two bfloat16 (N / 64, K / 2, 64)."""
     columns, depth = matrix.shape
@@ -44,8 +50,15 @@ def pack(matrix: Floats, dtype: str) -> NDArray:
     panels = np.ascontiguousarray(full.reshape(-1, PANEL, full.shape[1]).transpose(0, 2, 1))
     if dtype == "float32":
         return panels.ravel()
-    pairs = bfloat_bits(panels).astype(np.uint32).reshape(len(panels), -1, 2, PANEL)
-    return (pairs[:, :, 0] | pairs[:, :, 1] << np.uint32(16)).ravel()
+    return in_pairs(panels).view(np.uint32).ravel()
+
+
+def as_dots(packed: NDArray) -> NDArray:
+    """Packed bfloat16 as what the CPU multiplies with bfloat16 activations, where it can; anything else unchanged.
+
+    Columns of activations from K up to a multiple of 32 must then be numbers, as they are multiplied by zero.
+    """
+    return packed.view(np.int32) if HAS_DOTS and packed.dtype == np.uint32 else packed
 
 
 def pick_dtype(tries: int = 5) -> str:
@@ -56,7 +69,7 @@ def pick_dtype(tries: int = 5) -> str:
     generator = np.random.default_rng(0)
     matrix = generator.standard_normal((4096, 512), dtype=np.float32)
     x, y = np.ones((18, 512), np.float32), np.zeros((18, 4096), np.float32)
-    weights = {dtype: pack(matrix, dtype) for dtype in DTYPES}
+    weights = {dtype: as_dots(pack(matrix, dtype)) for dtype in DTYPES}
     best = dict.fromkeys(DTYPES, float("inf"))
     for attempt in range(tries + 1):
         for dtype in DTYPES:
@@ -95,7 +108,7 @@ class FastModel:
         self.vertex_in, self.face_in, self.face_out, self.vertex_out = (
             self._matrix(part.weight) for part in (model.vertex_in, model.face_in, model.face_out, model.vertex_out)
         )
-        self.gains, self.weights = np.concatenate(self._gains), np.concatenate(self._matrices)
+        self.gains, self.weights = np.concatenate(self._gains), as_dots(np.concatenate(self._matrices))
         del self._gains, self._matrices, self.stacks
         self.embeddings, self.slots = to_numpy(model.embed.weight), to_numpy(model.slot_embed.weight)
         head, bias = to_numpy(model.head.weight), np.zeros(0, np.float32)
@@ -111,6 +124,10 @@ class FastModel:
         self.bias[model.config.num_classes : model.config.num_classes + len(bias)] = bias
         heads = model.config.heads
         self.arguments = (self.gains, self.weights, self.per_word, self.dim, heads, self.hidden)
+        below = (model.config.coordinate_layers[0], model.config.vertex_layers[0], model.config.face_layers)
+        self.levels = tuple(zip(self.plans, below, strict=True))
+        self.between = (self.vertex_in, self.face_in, self.face_out, self.vertex_out)
+        self.ends = (self.embeddings, self.slots, self.slices, self.out_gain, self.head, self.bias)
         self.table = (np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
         self.grow_table(4096)
 

@@ -17,7 +17,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 PANEL = 64  # columns of a panel, and keys of a tile
 LANES = 16
@@ -25,7 +25,16 @@ QUERIES = 30  # rows that attention holds scores of at once
 CHUNK = 128  # keys whose values are read for all rows before the next ones
 AHEAD = 32  # rows of a panel between what is multiplied and what is fetched: measured, 8 and 128 are slower
 # With 512-bit registers a row takes all four vectors of a panel at once; else one, for want of registers.
-VECTORS = 4 if binding.get_host_cpu_features().get("avx512f") else 1
+_FEATURES = binding.get_host_cpu_features()
+VECTORS = 4 if _FEATURES.get("avx512f") else 1
+if _FEATURES.get("avx512bf16"):
+    binding.initialize_native_asmparser()
+HAS_DOTS = bool(_FEATURES.get("avx512f") and _FEATURES.get("avx512bf16"))
+
+
+# What a matrix's dtype means: numbers; pairs of bfloat16 multiplied in float32; the same multiplied by pairs of
+# bfloat16 activations, whose words stand in an array of float32.
+_KINDS = {types.float32: "floats", types.uint32: "pairs", types.int32: "dots"}
 
 
 def _panel_product(rows: int) -> Any:
@@ -33,11 +42,11 @@ def _panel_product(rows: int) -> Any:
 
     @intrinsic
     def multiply(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any):
-        pairs = b.dtype == types.uint32
+        kind = _KINDS[b.dtype]
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 3, 5)]
-            _emit(builder, rows, pairs, data, (args[1], args[2], args[4], args[6], args[7]), args[8])
+            _emit(builder, rows, kind, data, (args[1], args[2], args[4], args[6], args[7]), args[8])
             return context.get_dummy_value()
 
         return types.void(a, a0, a_step, b, b0, c, c0, c_step, n), codegen
@@ -45,14 +54,16 @@ def _panel_product(rows: int) -> Any:
     return multiply
 
 
-def _emit(builder: Any, rows: int, pairs: bool, data: list[Any], offsets: tuple[Any, ...], count: Any) -> None:
+def _emit(builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[Any, ...], count: Any) -> None:
     """LLVM code of the loop over K: the sums of all rows and vectors stay in registers."""
     a, b, c = data
     a0, a_step, b0, c0, c_step = offsets
     f32, i32, i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
     floats, ints = ir.VectorType(f32, LANES), ir.VectorType(i32, LANES)
     name = f"llvm.fma.v{LANES}f32"
-    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(floats, [floats] * 3), name)
+    step = cgutils.get_or_insert_function(builder.module, ir.FunctionType(floats, [floats] * 3), name)
+    if kind == "dots":
+        step = ir.InlineAsm(ir.FunctionType(floats, [ints, ints, floats]), "vdpbf16ps $2, $1, $0", "=v,v,v,0")
 
     def number(value: int) -> Any:
         return ir.Constant(i64, value)
@@ -64,9 +75,9 @@ def _emit(builder: Any, rows: int, pairs: bool, data: list[Any], offsets: tuple[
     def row_of(base: Any, step: Any, row: int) -> Any:
         return builder.add(base, builder.mul(step, number(row)))
 
-    def vectors_at(base: Any, index: Any, kind: Any) -> list[Any]:
+    def vectors_at(base: Any, index: Any, vector: Any) -> list[Any]:
         at = [builder.gep(base, [builder.add(index, number(v * LANES))]) for v in range(VECTORS)]
-        return [builder.bitcast(pointer, kind.as_pointer()) for pointer in at]
+        return [builder.bitcast(pointer, vector.as_pointer()) for pointer in at]
 
     places = [vectors_at(c, row_of(c0, c_step, row), floats) for row in range(rows)]
     begin = [[builder.load(place, align=4) for place in row] for row in places]
@@ -80,19 +91,21 @@ def _emit(builder: Any, rows: int, pairs: bool, data: list[Any], offsets: tuple[
     k.add_incoming(number(0), entry)
     at_b = builder.add(b0, builder.mul(k, number(PANEL)))
     _prefetch(builder, b, builder.add(at_b, number(AHEAD * PANEL)))
-    loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, ints if pairs else floats)]
+    loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, floats if kind == "floats" else ints)]
     halves = [(loaded, 0)]
-    if pairs:
+    if kind == "pairs":
         shift, mask = ir.Constant(ints, [16] * LANES), ir.Constant(ints, [0xFFFF0000] * LANES)
         low = [builder.bitcast(builder.shl(word, shift), floats) for word in loaded]
         high = [builder.bitcast(builder.and_(word, mask), floats) for word in loaded]
         halves = [(low, 0), (high, 1)]
     after = [list(row) for row in sums]
     for weights, half in halves:
-        along = builder.add(builder.shl(k, number(1)), number(half)) if pairs else k
+        along = builder.add(builder.shl(k, number(1)), number(half)) if kind == "pairs" else k
         for row in range(rows):
             x = splat(builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
-            after[row] = [builder.call(fma, [x, w, s]) for w, s in zip(weights, after[row], strict=True)]
+            if kind == "dots":
+                x = builder.bitcast(x, ints)
+            after[row] = [builder.call(step, [x, w, s]) for w, s in zip(weights, after[row], strict=True)]
     following = builder.add(k, number(1))
     k.add_incoming(following, loop)
     builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
@@ -167,7 +180,21 @@ def _apart_code(typingctx: Any):
     return types.void(), codegen
 
 
+def _bits_code(typingctx: Any, value: Any):
+    """A float32 rounded to bfloat16, as the low bits of an int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.bitcast(args[0], i32)
+        sixteen, one = ir.Constant(i32, 16), ir.Constant(i32, 1)
+        tie = builder.and_(builder.lshr(bits, sixteen), one)
+        return builder.lshr(builder.add(bits, builder.add(tie, ir.Constant(i32, 0x7FFF))), sixteen)
+
+    return types.int32(types.float32), codegen
+
+
 apart: Any = intrinsic(_apart_code)
+_bits: Any = intrinsic(_bits_code)
 as_float: Any = intrinsic(_as_float_code)
 fma: Any = intrinsic(_fma_code)
 _times_power: Any = intrinsic(_times_power_code)
@@ -210,14 +237,57 @@ def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
             _one(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
 
 
+def _narrow_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any):
+    """Round 32 float32 to bfloat16 and store them as 16 words."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        floats, i64 = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
+        array = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 2)]
+        pointer = floats.as_pointer()
+        low, high = (
+            builder.load(builder.bitcast(builder.gep(array[0], [builder.add(args[1], i64(n))]), pointer), align=4)
+            for n in (0, LANES)
+        )
+        code = ir.InlineAsm(ir.FunctionType(floats, [floats, floats]), "vcvtne2ps2bf16 $2, $1, $0", "=v,v,v")
+        words = builder.call(code, [high, low])
+        builder.store(words, builder.bitcast(builder.gep(array[1], [args[3]]), pointer), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, at, target, to), codegen
+
+
+_narrow: Any = intrinsic(_narrow_code)
+
+
+def operand(x, k, weights, m):
+    """What `product` multiplies with `weights`: x itself, or its m rows of K numbers as words of two bfloat16."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(operand, jit_options={"nogil": True, "error_model": "numpy"})
+def _operand(x, k, weights, m):
+    if weights.dtype != types.int32:
+        return lambda x, k, weights, m: x
+
+    def narrowed(x, k, weights, m):
+        words = np.empty((m, (k + PANEL - 1) // PANEL * LANES * 2), dtype=np.float32)
+        for i in range(m):
+            for j in range(0, k, 2 * LANES):
+                _narrow(x, i * x.shape[1] + j, words, i * words.shape[1] + j // 2)
+        return words
+
+    return narrowed
+
+
 @njit(nogil=True, error_model="numpy")
 def linear(x, k, weights, at, per_word, y, n, m):
     """y (m, N) += x (m, K) W, whose panels begin at `at`; `per_word` numbers along K stand in one word (1 or 2)."""
     apart()
     steps = (k + per_word - 1) // per_word
+    a = operand(x, k, weights, m)
     for panel in range((n + PANEL - 1) // PANEL):
         product(
-            x, np.int64(0), x.shape[1], weights, at + panel * steps * PANEL, y, panel * PANEL, y.shape[1], m, steps
+            a, np.int64(0), a.shape[1], weights, at + panel * steps * PANEL, y, panel * PANEL, y.shape[1], m, steps
         )  # fmt: skip
 
 
@@ -278,36 +348,121 @@ def _exponentials(row, lanes):
         row[j] = exp32(row[j] - largest)
 
 
+def numbers_in(matrix):
+    """How many numbers along K stand in one word of a cache, 1 or 2."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(numbers_in)
+def _numbers_in(matrix):
+    if matrix.dtype == types.int32:
+        return lambda matrix: 2
+    return lambda matrix: 1
+
+
+def as_left(scores, rows, low, high, values):
+    """Make scores low..high - 1 of each row what `product` multiplies with `values`: in place, from low / 2 on."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(as_left, jit_options={"nogil": True, "error_model": "numpy"})
+def _as_left(scores, rows, low, high, values):
+    if values.dtype != types.int32:
+        return lambda scores, rows, low, high, values: None
+
+    def narrow(scores, rows, low, high, values):
+        for i in range(rows):
+            first = i * scores.shape[1]
+            for j in range(low, high, 2 * LANES):
+                _narrow(scores, first + j, scores, first + j // 2)
+
+    return narrow
+
+
+def put_key(tile, lane, k):
+    """Write one key (K,) to its lane of a tile (K, PANEL), or of pairs (K / 2, PANEL)."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(put_key, jit_options={"nogil": True, "error_model": "numpy"})
+def _put_key(tile, lane, k):
+    if tile.dtype == types.int32:
+
+        def put_pairs(tile, lane, k):
+            for j in range(tile.shape[0]):
+                tile[j, lane] = _bits(k[2 * j]) | (_bits(k[2 * j + 1]) << np.int32(16))
+
+        return put_pairs
+
+    def put(tile, lane, k):
+        for j in range(tile.shape[0]):
+            tile[j, lane] = k[j]
+
+    return put
+
+
+def put_value(panel, at, v):
+    """Write one value (at most PANEL,) to position `at` of a panel (T, PANEL), or of pairs (T / 2, PANEL)."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(put_value, jit_options={"nogil": True, "error_model": "numpy"})
+def _put_value(panel, at, v):
+    if panel.dtype == types.int32:
+
+        def put_half(panel, at, v):
+            words = panel[at // 2]
+            if at % 2:
+                for j in range(v.shape[0]):
+                    words[j] = (words[j] & np.int32(0xFFFF)) | (_bits(v[j]) << np.int32(16))
+            else:
+                for j in range(v.shape[0]):
+                    words[j] = (words[j] & np.int32(-65536)) | _bits(v[j])
+
+        return put_half
+
+    def put(panel, at, v):
+        row = panel[at]
+        for j in range(v.shape[0]):
+            row[j] = v[j]
+
+    return put
+
+
 @njit(nogil=True, error_model="numpy")
 def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums, out):
     """Attention of one head for `rows` rows from `row` on; columns at.. of `q` and `out`.
 
-    keys (tiles, K, PANEL), values (V panels of PANEL columns: panel, key, PANEL); row i sees the keys begins[i]..
-    ends[i] - 1. low and high are tile bounds, multiples of PANEL, around all of them.
+    keys (tiles, K, PANEL), values (V panels of PANEL columns: panel, key, PANEL), or both in pairs along the middle
+    axis, with `q` then as `operand` makes it; row i sees the keys begins[i]..ends[i] - 1. low and high are tile bounds,
+    multiples of PANEL, around all of them.
     """
     apart()
-    width = keys.shape[1]
+    steps, per = keys.shape[1], numbers_in(keys)
+    width = steps * per
     for i in range(rows):
         clear(scores[i, low:high])
-    q_at, q_step, step = row * q.shape[1] + at, q.shape[1], scores.shape[1]
+    q_at, q_step, step = row * q.shape[1] + at // per, q.shape[1], scores.shape[1]
     for tile in range(low // PANEL, high // PANEL):
-        product(q, q_at, q_step, keys, tile * width * PANEL, scores, tile * PANEL, step, rows, width)
+        product(q, q_at, q_step, keys, tile * steps * PANEL, scores, tile * PANEL, step, rows, steps)
+    scales = np.empty(QUERIES, np.float32)
     for i in range(rows):
         clear(scores[i, low : begins[i]])
         _exponentials(scores[i, begins[i] : ends[i]], sums[0])
         clear(scores[i, ends[i] : high])
+        # The length of this sum follows from the row's own keys.
+        near, far = begins[i] // PANEL * PANEL, (ends[i] + PANEL - 1) // PANEL * PANEL
+        scales[i] = _UNIT / _sum(scores[i, near:far])
+    as_left(scores, rows, low, high, values)
     for panel in range(values.shape[0]):
         for i in range(rows):
             clear(sums[i])
         top, panel_step = panel * values.shape[1], np.int64(PANEL)
-        for key in range(low, high, CHUNK):
-            count = min(CHUNK, high - key)
+        for key in range(low // per, high // per, CHUNK):
+            count = min(CHUNK, high // per - key)
             product(scores, key, step, values, (top + key) * PANEL, sums, np.int64(0), panel_step, rows, count)
         first = panel * PANEL
         for i in range(rows):
-            # The length of this sum follows from the row's own keys.
-            near, far = begins[i] // PANEL * PANEL, (ends[i] + PANEL - 1) // PANEL * PANEL
-            scale = _UNIT / _sum(scores[i, near:far])
             part = out[row + i, at + first : at + min(first + PANEL, width)]
             for j in range(part.shape[0]):
-                part[j] = sums[i, j] * scale
+                part[j] = sums[i, j] * scales[i]
