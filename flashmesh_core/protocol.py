@@ -96,6 +96,7 @@ class OptionSpec:
     low: float = 0
     high: float = 0
     nullable: bool = False
+    choices: tuple[str, ...] = ()  # of a text; low and high then say nothing
 
     def check(self, name: str, value: Any) -> Any:
         """`value` in its type, or a RequestError that names the option, the range and the value given.
@@ -112,7 +113,7 @@ class OptionSpec:
         if fits and self.kind in (int, float):
             fits = self.low <= value <= self.high  # false for NaN
         if fits and self.kind is str:
-            fits = self.low <= len(value) <= self.high
+            fits = value in self.choices if self.choices else self.low <= len(value) <= self.high
         if not fits:
             raise RequestError(f"{name} must be {self.describe()}, got {value!r:.80}", field=name)
         return self.kind(value)
@@ -123,12 +124,15 @@ class OptionSpec:
             bool: "true or false",
             int: f"an integer in [{self.low:,}, {self.high:,}]",
             float: f"a number in [{self.low:g}, {self.high:g}]",
-            str: f"a text of {self.low:g} to {self.high:g} characters",
+            str: " or ".join(self.choices) if self.choices else f"a text of {self.low:g} to {self.high:g} characters",
         }[self.kind]
         return words + (" or null" if self.nullable else "")
 
 
 MAX_FACES = 10_000
+MAX_WIDTH = 64
+DEFAULT_WIDTH = 27
+DRAFTER_NAMES = ("auto", "none", "half_edge", "heads", "united")
 DEFAULT_GUIDANCE = 6.0  # nats
 MAX_SEED = 2**32 - 1
 # The one table of options and their ranges: the engine, the service, its clients and the command lines check by it.
@@ -141,6 +145,8 @@ OPTIONS: dict[str, OptionSpec] = {
     "watertight": OptionSpec(bool),
     "guidance": OptionSpec(float, 0.0, 20.0),  # nats against faces off the surface that is still bare
     "candidates": OptionSpec(int, 1, 16),
+    "drafter": OptionSpec(str, choices=DRAFTER_NAMES),  # how tokens are drafted; changes the speed alone
+    "width": OptionSpec(int, 2, MAX_WIDTH),  # tokens a pass verifies, the main one included
     "max_faces": OptionSpec(int, 1, MAX_FACES, nullable=True),
     "surface_tolerance": OptionSpec(int, 0, 64, nullable=True),  # bins
     "checkpoint": OptionSpec(str, 1, 256, nullable=True),  # one of /v1/checkpoints; null: the service's own

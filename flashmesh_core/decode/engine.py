@@ -6,132 +6,61 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from flashmesh_core.checkpoint import load_model
 from flashmesh_core.config import ModelConfig, preset
-from flashmesh_core.decode.grammar import Grammar, allowed_tokens
-from flashmesh_core.decode.guidance import Guidance
-from flashmesh_core.decode.sampling import choose, gumbel_noise
+from flashmesh_core.decode import drafters
+from flashmesh_core.decode.backbone import Decoder, TorchDecoder
+from flashmesh_core.decode.grammar import Grammar
+from flashmesh_core.decode.head_drafts import HeadDrafting
+from flashmesh_core.decode.options import Drafting, Options
+from flashmesh_core.decode.results import GenerationEvent, GenerationResult
+from flashmesh_core.decode.sequence import Sequence as Candidate
 from flashmesh_core.decode.source import MARGIN, Source, prepare_source
 from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins, dequantize
 from flashmesh_core.mesh.metrics import chamfer_distance, has_area, hausdorff_distance
 from flashmesh_core.mesh.sampling import sample_surface
-from flashmesh_core.model.cache import CachedDecoder
+from flashmesh_core.model.fast_cpu import FastDecoder, FastModel, pick_dtype
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.prefix import Prefix
-from flashmesh_core.protocol import DEFAULT_GUIDANCE, MAX_FACES, MAX_SEED, OPTIONS
-from flashmesh_core.slices import SliceCursor
-from flashmesh_core.tokenizer import bos_prefix
+from flashmesh_core.model.static_decoder import StaticDecoder, StaticModel
+from flashmesh_core.protocol import MAX_SEED, OPTIONS
+from flashmesh_core.state.layout import Surface, make_surface
+from flashmesh_core.state.mesh_state import MeshState
 
-DEFAULT_FACE_LIMIT = 2_000
 MEASURED_SAMPLES = 5_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a generation can be asked for. Checked once, here, by protocol.OPTIONS; scalars of numpy are taken too.
-
-    A ValueError names field, range and value.
-    """
-
-    faces: int | None = None  # wanted number of faces; None leaves it to the model
-    seed: int = 0
-    temperature: float = 0.5  # 0 is greedy
-    surface: bool = True  # keep vertices near the input surface
-    manifold: bool | None = None  # use a directed edge once; None: where the source does
-    watertight: bool = False  # close every open edge before the end, where possible
-    guidance: float = DEFAULT_GUIDANCE  # nats against faces off the surface that is still bare; 0 is off
-    max_faces: int | None = None  # decoding ends here; None: 1.5 times the wanted number, else 2,000
-    surface_tolerance: int | None = None  # bins; None: 1 around a mesh, more around sparse points
-
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            value = OPTIONS[option.name].check(option.name, getattr(self, option.name))
-            object.__setattr__(self, option.name, value)
-
-    @property
-    def face_limit(self) -> int:
-        """The number of faces at which decoding ends."""
-        if self.max_faces is not None:
-            return self.max_faces
-        return DEFAULT_FACE_LIMIT if self.faces is None else min(MAX_FACES, self.faces * 3 // 2 + 32)
-
-
-@dataclass(frozen=True, eq=False)
-class GenerationEvent:
-    """News of a generation: new faces, or its end."""
-
-    kind: str  # "faces" or "end"
-    faces: np.ndarray  # (k, 3, 3) float32: corners of the new faces in source scale and place
-    n_faces: int  # of this candidate so far
-    n_tokens: int
-    seconds: float
-    candidate: int = 0
-    end_reason: str | None = None  # "eos", "face_limit" or "cancelled" at the end
-
-
-@dataclass(frozen=True, eq=False)
-class GenerationResult:
-    """A finished mesh in source scale and place, and how it came about.
-
-    `chamfer` and `hausdorff` are distances to the source samples with the source's longest side as 1 (metrics.py).
-    """
-
-    mesh: Mesh
-    end_reason: str
-    n_tokens: int
-    n_passes: int
-    seconds: float
-    seed: int
-    candidate: int
-    chamfer: float
-    hausdorff: float
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Tokens of this candidate over the seconds its decoding took."""
-        return self.n_tokens / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def tokens_per_pass(self) -> float:
-        """Tokens over forward passes; 1 for plain decoding."""
-        return self.n_tokens / self.n_passes if self.n_passes else 0.0
-
-
-@dataclass(eq=False)
-class _Candidate:
-    """One sequence of a lock-step batch."""
-
-    number: int
-    prefix: Prefix
-    cursor: SliceCursor | None
-    guidance: Guidance | None
-    seed: int
-    n_tokens: int = 0
-    seconds: float = 0.0
-    end_reason: str | None = None
-    noise: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
-    noise_from: int = 0
-
-    def noise_at(self, position: int, num_classes: int) -> np.ndarray:
-        """The Gumbel noise of a position, made 256 positions at a time."""
-        if not self.noise_from <= position < self.noise_from + len(self.noise):
-            self.noise_from = position
-            self.noise = gumbel_noise(self.seed, np.arange(position, position + 256), num_classes)
-        return self.noise[position - self.noise_from]
+PRECISIONS = ("auto", "bf16", "float32", "torch")
+AUTO_DRAFTER = "half_edge"
 
 
 class Engine:
     """A loaded model. Not for use from several threads at once; cancel from any thread through the event."""
 
-    def __init__(self, model: Hourglass, name: str) -> None:
+    def __init__(self, model: Hourglass, name: str, precision: str = "auto") -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
         self.model = model.eval().requires_grad_(False)
         self.name = name
         self.config: ModelConfig = model.config
+        self.precision = precision
+        self.scorer = drafters.load_scorer()
+
+    @cached_property
+    def fast(self) -> FastModel | None:
+        """The weights as the CPU's kernels read them; None where torch runs the backbone."""
+        if self.precision == "torch" or self.device != "cpu":
+            return None
+        return FastModel(self.model, pick_dtype() if self.precision == "auto" else self.precision)
+
+    @cached_property
+    def static(self) -> StaticModel | None:
+        """The weights and graphs for a CUDA device; None elsewhere, and where torch runs the backbone."""
+        if self.precision == "torch" or not self.device.startswith("cuda"):
+            return None
+        return StaticModel(self.model, self.precision)
 
     @property
     def device(self) -> str:
@@ -139,10 +68,13 @@ class Engine:
         return str(next(self.model.parameters()).device)
 
     @staticmethod
-    def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto") -> Engine:
-        """A bundled name, a checkpoint folder or its safetensors file; device "auto" takes CUDA where there is one."""
+    def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
+        """A bundled name, a checkpoint folder or its safetensors file; device "auto" takes CUDA where there is one.
+
+        `precision` on a CPU: "bf16" or "float32" weights, "auto" the faster one, or "torch", the float32 reference.
+        """
         model = load_model(name_or_path, resolve_device(device))
-        return Engine(model, model.config.name)
+        return Engine(model, model.config.name, precision)
 
     @staticmethod
     def random(name: str = "debug", *, seed: int = 0) -> Engine:
@@ -156,6 +88,7 @@ class Engine:
         normals: np.ndarray | None = None,
         *,
         cancel: threading.Event | None = None,
+        drafting: Drafting | None = None,
         **options: object,
     ) -> Iterator[GenerationEvent]:
         """Generate one mesh and yield its faces as they are written, and last an event of kind "end".
@@ -165,8 +98,9 @@ class Engine:
         """
         checked = Options(**options)  # type: ignore[arg-type]
         prepared = self.prepare(source, normals, checked)
-        candidates = self._candidates(prepared, checked, 1)
-        yield from self._decode(prepared, checked, candidates, cancel)
+        yield from self._decode(
+            [prepared], [checked], self._candidates(prepared, checked, 1), drafting or Drafting(), cancel
+        )
 
     def generate(
         self,
@@ -176,13 +110,16 @@ class Engine:
         candidates: int = 1,
         on_event: Callable[[GenerationEvent], None] | None = None,
         cancel: threading.Event | None = None,
+        drafting: Drafting | None = None,
         **options: object,
     ) -> GenerationResult:
         """The best of `candidates` meshes by Chamfer distance to the source; candidate i has the seed `seed` + i.
 
-        Options and errors as in `stream`. Candidates advance in lock-step; `on_event` gets the events of all of them.
+        Options and errors as in `stream`. Candidates share each pass; `on_event` gets the events of all of them.
         """
-        return self.generate_all(source, normals, candidates=candidates, on_event=on_event, cancel=cancel, **options)[0]
+        return self.generate_all(
+            source, normals, candidates=candidates, on_event=on_event, cancel=cancel, drafting=drafting, **options
+        )[0]
 
     def generate_all(
         self,
@@ -192,6 +129,7 @@ class Engine:
         candidates: int = 1,
         on_event: Callable[[GenerationEvent], None] | None = None,
         cancel: threading.Event | None = None,
+        drafting: Drafting | None = None,
         **options: object,
     ) -> list[GenerationResult]:
         """As `generate`, but every candidate's result, the best first."""
@@ -199,117 +137,142 @@ class Engine:
         count = OPTIONS["candidates"].check("candidates", candidates)
         prepared = self.prepare(source, normals, checked)
         running = self._candidates(prepared, checked, count)
-        for event in self._decode(prepared, checked, running, cancel):
+        for event in self._decode([prepared] * count, [checked] * count, running, drafting or Drafting(), cancel):
             if on_event is not None:
                 on_event(event)
-        results = [self._result(prepared, candidate) for candidate in running]
+        results = [self._result(prepared, number, candidate) for number, candidate in enumerate(running)]
         return sorted(results, key=lambda result: result.chamfer)
+
+    def generate_batch(
+        self,
+        sources: Sequence[Mesh | np.ndarray],
+        *,
+        cancel: threading.Event | None = None,
+        drafting: Drafting | None = None,
+        **options: object,
+    ) -> list[GenerationResult]:
+        """One mesh for each of several sources, all in the same passes; each equals what `generate` makes of it."""
+        if not len(sources):
+            return []
+        checked = Options(**options)  # type: ignore[arg-type]
+        prepared = [self.prepare(source, None, checked) for source in sources]
+        running = [self._candidates(source, checked, 1)[0] for source in prepared]
+        for _ in self._decode(prepared, [checked] * len(running), running, drafting or Drafting(), cancel):
+            pass
+        return [self._result(source, 0, candidate) for source, candidate in zip(prepared, running, strict=True)]
 
     def prepare(self, source: Mesh | np.ndarray, normals: np.ndarray | None, options: Options) -> Source:
         """Sample and normalise the source; see `prepare_source`."""
         return prepare_source(source, normals, self.config, seed=0, tolerance=options.surface_tolerance)
 
-    def _candidates(self, source: Source, options: Options, count: int) -> list[_Candidate]:
-        made = []
-        for number in range(count):
-            prefix = Prefix(self.config.num_bins)
-            cursor = SliceCursor(source.context, prefix) if source.context is not None else None
-            guidance = None
-            if options.guidance > 0 and source.context is not None:
-                guidance = Guidance(source.context, source.points, source.normals, prefix)
-            seed = (options.seed + number) % (MAX_SEED + 1)
-            made.append(_Candidate(number, prefix, cursor, guidance, seed))
-        return made
-
-    @torch.inference_mode()
-    def _decode(
-        self,
-        source: Source,
-        options: Options,
-        candidates: Sequence[_Candidate],
-        cancel: threading.Event | None,
-    ) -> Iterator[GenerationEvent]:
-        """Plain autoregressive decoding of a lock-step batch: one token a pass. The reference of every faster way."""
-        config, device = self.config, self.device
-        began = time.perf_counter()
+    def _candidates(self, source: Source, options: Options, count: int) -> list[Candidate]:
         grammar = Grammar(
-            num_bins=config.num_bins,
+            num_bins=self.config.num_bins,
             surface=source.mask_grid if options.surface else None,
             manifold=source.is_manifold if options.manifold is None else options.manifold,
             closure=options.watertight,
         )
-        points = torch.from_numpy(source.channels).to(device)[None]
-        count = torch.tensor([float(options.faces or 0)], device=device)
-        condition = self.model.encode(points, count).expand(len(candidates), -1, -1)
-        decoder = CachedDecoder(self.model, condition)
-        tokens = torch.from_numpy(bos_prefix(config.num_bins)).expand(len(candidates), -1).to(device)
-        live = list(candidates)
-        while live:
-            position = decoder.length + tokens.shape[1]
-            logits = decoder.extend(tokens, self._rows(candidates, tokens.shape[1]))[:, -1].float().cpu().numpy()
-            chosen = np.zeros((len(candidates), 1), dtype=np.int64)
-            for candidate in live:
-                token = self._choose(candidate, logits[candidate.number], grammar, options, position)
-                if token is None:
-                    candidate.end_reason = "eos"
-                else:
-                    chosen[candidate.number] = token
-                    candidate.n_tokens += 1
-                    done = candidate.prefix.push(token)
-                    if done:
-                        yield self._event("faces", source, candidate, began)
-                    if done and candidate.prefix.n_faces >= options.face_limit:
-                        candidate.end_reason = "face_limit"
+        surface = self._surface(source, grammar)
+        made = []
+        for number in range(count):
+            state = MeshState(
+                surface, options.face_limit, on_surface=options.surface, manifold=grammar.manifold,
+                closure=grammar.closure, guidance=options.guidance if source.context is not None else 0.0,
+            )  # fmt: skip
+            made.append(
+                Candidate(
+                    state,
+                    self.scorer,
+                    seed=(options.seed + number) % (MAX_SEED + 1),
+                    width=options.width,
+                    temperature=options.temperature,
+                    num_rows=len(self.config.slice_rows),
+                )
+            )
+        return made
+
+    def _surface(self, source: Source, grammar: Grammar) -> Surface:
+        return make_surface(
+            self.config.num_bins, grammar.surface, grammar.top_keys, source.context, source.points, source.normals
+        )
+
+    def _condition(self, sources: Sequence[Source], options: Sequence[Options]) -> torch.Tensor:
+        """The condition tokens of every candidate, (B, S, D); candidates of one source share one encoding."""
+        made: dict[int, torch.Tensor] = {}
+        for source, option in zip(sources, options, strict=True):
+            if id(source) not in made:
+                points = torch.from_numpy(source.channels).to(self.device)[None]
+                count = torch.tensor([float(option.faces or 0)], device=self.device)
+                made[id(source)] = self.model.encode(points, count)[0]
+        return torch.stack([made[id(source)] for source in sources])
+
+    @torch.inference_mode()
+    def _decode(
+        self,
+        sources: Sequence[Source],
+        options: Sequence[Options],
+        candidates: Sequence[Candidate],
+        drafting: Drafting,
+        cancel: threading.Event | None,
+    ) -> Iterator[GenerationEvent]:
+        """Draft, verify and settle pass after pass; with the drafter "none" a pass is one token a candidate."""
+        began = time.perf_counter()
+        conditions = self._condition(sources, options)
+        decoder = self._decoder(conditions, options[0].width)
+        mode = drafters.DRAFTERS[AUTO_DRAFTER if options[0].drafter == "auto" else options[0].drafter]
+        heads: list[HeadDrafting] = []
+        if mode in (drafters.DRAFT_HEADS, drafters.DRAFT_UNITED):
+            narrow = (self.fast and self.fast.dtype == "bf16") or (self.static and self.static.precision == "bf16")
+            dtype = torch.bfloat16 if narrow else torch.float32
+            heads = [HeadDrafting(self.model, condition, drafting, dtype) for condition in conditions]
+        reported = [0] * len(candidates)
+        while any(candidate.end_reason is None for candidate in candidates):
+            chunks: list[np.ndarray | None] = [None] * len(candidates)
+            rows: list[np.ndarray | None] = [None] * len(candidates)
+            for number, candidate in enumerate(candidates):
+                if candidate.end_reason is None:
+                    asked = (
+                        heads[number].ask(candidate, decoder, number, mode, drafting)
+                        if heads
+                        else candidate.ask(mode, drafting.min_confidence)
+                    )
+                    chunks[number], rows[number] = asked
+            answers = decoder.extend(chunks, rows if self.config.slice_rows else None)
+            for number, candidate in enumerate(candidates):
+                if chunks[number] is None:
+                    continue
+                decoder.truncate(number, candidate.settle(answers[number]))
+                candidate.seconds = time.perf_counter() - began
+                if candidate.state.n_faces > reported[number]:
+                    yield self._event("faces", sources[number], number, candidate, reported[number])
+                    reported[number] = candidate.state.n_faces
                 if candidate.end_reason is None and cancel is not None and cancel.is_set():
                     candidate.end_reason = "cancelled"
                 if candidate.end_reason is not None:
-                    candidate.seconds = time.perf_counter() - began
-                    yield self._event("end", source, candidate, began)
-            live = [candidate for candidate in live if candidate.end_reason is None]
-            tokens = torch.from_numpy(chosen).to(device)
+                    yield self._event("end", sources[number], number, candidate, reported[number])
 
-    def _rows(self, candidates: Sequence[_Candidate], length: int) -> torch.Tensor | None:
-        """Slice rows of the next token; positions before the last of a chunk are BOS and have none."""
-        if candidates[0].cursor is None:
-            return None
-        names, bins = len(self.config.slice_rows), self.config.num_bins
-        rows = np.zeros((len(candidates), length, names, bins), dtype=np.float32)
-        for candidate in candidates:
-            if candidate.end_reason is None and candidate.cursor is not None:
-                rows[candidate.number, -1] = candidate.cursor.rows()
-        return torch.from_numpy(rows).to(self.device)
+    def _decoder(self, conditions: torch.Tensor, width: int) -> Decoder:
+        if self.fast is not None:
+            return FastDecoder(self.fast, conditions)
+        if self.static is not None:
+            return StaticDecoder(self.static, conditions, width)
+        return TorchDecoder(self.model, conditions)
 
-    def _choose(
-        self, candidate: _Candidate, logits: np.ndarray, grammar: Grammar, options: Options, position: int
-    ) -> int | None:
-        """The next token, or None at the end of the sequence."""
-        allowed = allowed_tokens(grammar, candidate.prefix)
-        if not allowed.any():
-            return None
-        if candidate.guidance is not None:
-            logits = logits + candidate.guidance.bias(options.guidance)
-        noise = candidate.noise_at(position, len(logits)) if options.temperature > 0 else None
-        token = choose(logits, allowed, options.temperature, noise)
-        return None if token == self.config.eos else token
-
-    def _event(self, kind: str, source: Source, candidate: _Candidate, began: float) -> GenerationEvent:
-        faces = np.zeros((0, 3, 3), dtype=np.float32)
-        if kind == "faces":
-            faces = self._corners(source, candidate, [candidate.prefix.last_face])
+    def _event(self, kind: str, source: Source, number: int, candidate: Candidate, reported: int) -> GenerationEvent:
         return GenerationEvent(
-            kind=kind, faces=faces, n_faces=candidate.prefix.n_faces, n_tokens=candidate.n_tokens,
-            seconds=time.perf_counter() - began, candidate=candidate.number, end_reason=candidate.end_reason,
+            kind=kind, faces=self._corners(source, candidate, reported), n_faces=candidate.state.n_faces,
+            n_tokens=candidate.tally.tokens, seconds=candidate.seconds, candidate=number,
+            end_reason=candidate.end_reason if kind == "end" else None,
         )  # fmt: skip
 
-    def _corners(self, source: Source, candidate: _Candidate, faces: list[tuple[int, int, int]]) -> np.ndarray:
-        bins = np.array([[candidate.prefix.coordinates(key)[::-1] for key in face] for face in faces])
-        corners = dequantize(bins.reshape(-1, 3), self.config.num_bins)
+    def _corners(self, source: Source, candidate: Candidate, begin: int) -> np.ndarray:
+        """The corners (k, 3, 3) of faces `begin` on, in source scale and place."""
+        corners = dequantize(candidate.state.faces(begin).reshape(-1, 3), self.config.num_bins)
         return source.normalization.invert(corners).reshape(-1, 3, 3).astype(np.float32)
 
-    def _result(self, source: Source, candidate: _Candidate) -> GenerationResult:
-        keys = np.array(candidate.prefix.table.faces, dtype=np.int64).reshape(-1)
+    def _result(self, source: Source, number: int, candidate: Candidate) -> GenerationResult:
         size = self.config.num_bins
-        bins = np.stack([keys % size, keys // size % size, keys // size**2], axis=1)
+        bins = candidate.state.faces().reshape(-1, 3).astype(np.int64)
         canonical = canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), size)
         unit = canonical.dequantize()
         chamfer = hausdorff = float("inf")
@@ -323,14 +286,14 @@ class Engine:
         vertices = source.normalization.invert(unit.vertices).astype(np.float32)
         return GenerationResult(
             mesh=Mesh(vertices, canonical.faces), end_reason=candidate.end_reason or "cancelled",
-            n_tokens=candidate.n_tokens, n_passes=candidate.n_tokens, seconds=candidate.seconds,
-            seed=candidate.seed, candidate=candidate.number, chamfer=chamfer, hausdorff=hausdorff,
+            n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
+            seed=candidate.seed, candidate=number, chamfer=chamfer, hausdorff=hausdorff, tally=candidate.tally,
         )  # fmt: skip
 
 
-def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto") -> Engine:
+def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
     """See `Engine.load`."""
-    return Engine.load(name_or_path, device=device)
+    return Engine.load(name_or_path, device=device, precision=precision)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -346,4 +309,4 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
-__all__ = ["Engine", "GenerationEvent", "GenerationResult", "Options", "load", "resolve_device"]
+__all__ = ["Drafting", "Engine", "GenerationEvent", "GenerationResult", "Options", "load", "resolve_device"]

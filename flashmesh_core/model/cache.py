@@ -54,6 +54,7 @@ class LevelCache:
         shape = (len(blocks), batch, heads, dim // heads)
         self.keys = Rolling(shape, window, slack, condition)
         self.values = Rolling(shape, window, slack, condition)
+        self.states = Rolling((batch, dim), window, slack, condition)  # inputs of the last layer, for the draft heads
         self.conditions = [block.condition(condition) for block in blocks]
 
     def run(self, first: int, last: int, x_BTD: Tensor, length: int, table: tuple[Tensor, Tensor]) -> Tensor:
@@ -67,6 +68,8 @@ class LevelCache:
             mask = window_mask(queries, torch.arange(begin, end, device=x_BTD.device), self.window)
         for number in range(first, last):
             block = self.blocks[number]
+            if number == len(self.blocks) - 1:
+                self.states.write(length, x_BTD)
             q, k, v = block.attention.project(block.attention_norm(x_BTD), table)
             self.keys.data[number, :, :, length - self.keys.start : end - self.keys.start] = k
             self.values.data[number, :, :, length - self.keys.start : end - self.keys.start] = v
@@ -79,8 +82,8 @@ class LevelCache:
 
     def make_room(self, length: int, more: int) -> None:
         """See `Rolling.make_room`."""
-        self.keys.make_room(length, more)
-        self.values.make_room(length, more)
+        for buffer in (self.keys, self.values, self.states):
+            buffer.make_room(length, more)
 
 
 class CachedDecoder:
@@ -116,6 +119,16 @@ class CachedDecoder:
         if not self.lowest <= length <= self.length:
             raise ValueError(f"length must be in [{self.lowest}, {self.length}], got {length}")
         self.length = length
+
+    def states(self, level: int, begin: int, end: int) -> Tensor:
+        """Inputs of the last layer of a level (0 coordinate, 1 vertex, 2 face) at positions begin..end - 1.
+
+        (T, D) of the first sequence. Raises ValueError outside what is complete and still kept.
+        """
+        buffer, length = self.levels[level].states, self.length // 3**level
+        if not buffer.start <= begin <= end <= length:
+            raise ValueError(f"positions must be in [{buffer.start}, {length}], got {begin} to {end}")
+        return buffer.read(begin, end)[0]
 
     def extend(self, tokens_BN: Tensor, rows_BNRQ: Tensor | None = None) -> Tensor:
         """Append tokens and return the logits (B, N, C) that follow each; rows as in `Hourglass.states`."""

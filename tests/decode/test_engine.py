@@ -54,7 +54,7 @@ def test_the_stream_is_the_result(debug_engine: Engine, temperature: float) -> N
     assert all(event.end_reason is None for event in events[:-1])
     assert (events[-1].n_tokens, result.seed, result.candidate) == (result.n_tokens, 5, 0)
     assert all(a.n_faces < b.n_faces and a.seconds <= b.seconds for a, b in pairwise(events[:-1]))
-    assert result.tokens_per_pass == 1.0
+    assert result.tokens_per_pass == result.n_tokens / result.n_passes >= 1.0
     assert result.tokens_per_second > 0.0
 
 
@@ -174,7 +174,8 @@ def test_the_face_limit_follows_from_what_is_wanted(options: dict[str, Any], lim
 
 
 def test_the_wanted_number_of_faces_reaches_the_model(debug_engine: Engine) -> None:
-    a, b = (debug_engine.generate(CHAIR, faces=faces, temperature=1.0, **SHORT) for faces in (20, 5000))
+    options = SHORT | {"temperature": 1.0, "guidance": 0.0}
+    a, b = (debug_engine.generate(CHAIR, faces=faces, **options) for faces in (20, 5000))
     assert as_set(a.mesh.triangles) != as_set(b.mesh.triangles)
 
 

@@ -1,0 +1,81 @@
+"""The learned heads as drafters of one sequence: their distributions, and their corrected tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashmesh_core.decode.backbone import Decoder
+from flashmesh_core.decode.correction import correct, stream_labels
+from flashmesh_core.decode.drafters import DRAFT_GIVEN, DRAFT_UNITED
+from flashmesh_core.decode.options import Drafting
+from flashmesh_core.decode.sequence import NO_HEADS, Sequence
+from flashmesh_core.model.drafting import HeadDrafter, HeadDrafts
+from flashmesh_core.model.hourglass import Hourglass
+from flashmesh_core.state import layout
+
+BOS_VERTICES = 3
+
+
+class HeadDrafting:
+    """Drafts of one sequence from the heads; `correction` turns distributions into tokens where it is not "off"."""
+
+    def __init__(self, model: Hourglass, condition_SD: Tensor, drafting: Drafting, dtype: torch.dtype) -> None:
+        self.correction = drafting.correction
+        self.num_bins = model.config.num_bins
+        self.heads = HeadDrafter(
+            model, condition_SD[None], face_tokens=drafting.face_tokens, vertex_tokens=drafting.vertex_tokens,
+            fusion=drafting.fusion, after_face=drafting.after_face, skip_first=drafting.skip_first, dtype=dtype,
+        )  # fmt: skip
+        self.drafts: HeadDrafts | None = None
+
+    def ask(
+        self, sequence: Sequence, decoder: Decoder, number: int, mode: int, drafting: Drafting
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The chunk of the next pass, as `Sequence.ask`, with what the heads say."""
+        probabilities = self.look(decoder, number, sequence.length)
+        if mode == DRAFT_UNITED or self.correction == "off":
+            return sequence.ask(mode, drafting.min_confidence, probabilities)
+        given = self.tokens(sequence, probabilities, sequence.noise(sequence.width), sequence.width)
+        return sequence.ask(DRAFT_GIVEN, 0.0, given=given)
+
+    def look(self, decoder: Decoder, number: int, length: int) -> np.ndarray:
+        """The distributions (P, C) of the tokens after the main one; `length` tokens stand in the backbone."""
+        if not length:
+            return NO_HEADS
+        self.heads.update(lambda level, begin, end: decoder.states(level, number, begin, end), length)
+        self.drafts = self.heads.draft()
+        return self.drafts.probabilities[self.drafts.levels.any(axis=1)]
+
+    def tokens(self, sequence: Sequence, probabilities: np.ndarray, noise: np.ndarray, width: int) -> np.ndarray:
+        """The drafts (P,): each level's likeliest tokens under the temperature and its noise, corrected."""
+        count = min(len(probabilities), width - 1)
+        if not count or self.drafts is None:
+            return np.zeros(0, dtype=np.int64)
+        score = np.log(probabilities[:count, : self.num_bins] + drafting_floor(self.num_bins))
+        if sequence.temperature > 0:
+            score = score / sequence.temperature + noise[:count, : self.num_bins]
+        tokens = score.argmax(axis=1).astype(np.int64)
+        if self.correction == "off":
+            return tokens
+        begun = sequence.begun_with_main()
+        stand = len(begun)
+        first = BOS_VERTICES + 3 * (sequence.state.n_faces - (1 if stand == 9 else 0))
+        labels = stream_labels(self.drafts.labels, first, (stand + count) // 3)
+        return correct(
+            self.correction, begun, tokens, labels, probabilities[:count], lambda stream: known_vertices(sequence),
+            self.num_bins,
+        )  # fmt: skip
+
+
+def drafting_floor(num_bins: int) -> float:
+    """A probability well below that of any sensible draft."""
+    return 1e-3 / num_bins
+
+
+def known_vertices(sequence: Sequence) -> np.ndarray:
+    """The vertices (M, 3), z y x, with an open edge: what a repeated vertex may be."""
+    table = sequence.state.table
+    vertices = table.open_list[: table.n[layout.OPEN]]
+    return table.bins[vertices][:, ::-1].astype(np.int64)

@@ -1,0 +1,52 @@
+"""What a generation tells: events while it runs, and its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from flashmesh_core.decode.sequence import Tally
+from flashmesh_core.mesh.canonical import Mesh
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationEvent:
+    """News of a generation: new faces, or its end."""
+
+    kind: str  # "faces" or "end"
+    faces: np.ndarray  # (k, 3, 3) float32: corners of the new faces in source scale and place
+    n_faces: int  # of this candidate so far
+    n_tokens: int
+    seconds: float
+    candidate: int = 0
+    end_reason: str | None = None  # "eos", "face_limit" or "cancelled" at the end
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationResult:
+    """A finished mesh in source scale and place, and how it came about.
+
+    `chamfer` and `hausdorff` are distances to the source samples with the source's longest side as 1 (metrics.py).
+    """
+
+    mesh: Mesh
+    end_reason: str
+    n_tokens: int
+    n_passes: int
+    seconds: float
+    seed: int
+    candidate: int
+    chamfer: float
+    hausdorff: float
+    tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens of this candidate over the seconds its decoding took."""
+        return self.n_tokens / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """Tokens over forward passes; 1 for plain decoding."""
+        return self.n_tokens / self.n_passes if self.n_passes else 0.0

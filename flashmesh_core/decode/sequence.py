@@ -1,0 +1,129 @@
+"""One growing sequence: what it asks the backbone in a pass, and what it takes of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from flashmesh_core.decode.drafters import DRAFT_NOTHING, Scorer, make_buffers, walk
+from flashmesh_core.decode.sampling import gumbel_noise
+from flashmesh_core.decode.verification import count_accepted, pick_tokens
+from flashmesh_core.state.layout import BEGUN
+from flashmesh_core.state.masks import MASK_CLOSURE
+from flashmesh_core.state.mesh_state import MeshState
+from flashmesh_core.tokenizer import bos_prefix
+
+NOISE_BLOCK = 256  # positions of noise made at a time
+NO_HEADS = np.zeros((0, 0), dtype=np.float32)
+NOTHING_GIVEN = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(eq=False)
+class Tally:
+    """Counts of a sequence; `accepted_at[i]` passes accepted their draft i, `drafted_at[i]` made one."""
+
+    tokens: int = 0
+    passes: int = 0
+    gave_up_closure: int = 0  # vertices for which closure left no place and was dropped
+    drafted_at: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
+    accepted_at: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
+
+
+class Sequence:
+    """The state of one candidate between passes. `pending` is the main token, which the backbone has not seen yet."""
+
+    def __init__(
+        self, state: MeshState, scorer: Scorer, *, seed: int, temperature: float, width: int, num_rows: int
+    ) -> None:
+        self.state, self.scorer, self.seed, self.temperature = state, scorer, seed, temperature
+        self.num_bins = state.surface.size
+        self.num_rows = num_rows
+        self.width = width
+        self.buffers = make_buffers(width, self.num_bins, num_rows)
+        self.tally = Tally()
+        self.pending = -1
+        self.filled = 0  # positions of the last walk
+        self.length = 0  # tokens that the backbone has seen and that stand
+        self.end_reason: str | None = None
+        self.seconds = 0.0
+        self._noise_now = self._noise = np.zeros((0, self.num_bins + 1), dtype=np.float32)
+        self._noise_from = 0
+
+    def _noise_of(self, first: int, count: int) -> np.ndarray:
+        """Gumbel noise of the absolute positions from `first` on, (count, C)."""
+        end = first + count
+        if not self._noise_from <= first or end > self._noise_from + len(self._noise):
+            self._noise_from = first
+            self._noise = gumbel_noise(self.seed, np.arange(first, first + NOISE_BLOCK + count), self.num_bins + 1)
+        return self._noise[first - self._noise_from : end - self._noise_from]
+
+    @property
+    def first_asked(self) -> int:
+        """The absolute position of the token after the main one."""
+        return self.length + 1 if self.length else len(bos_prefix(self.num_bins))
+
+    def noise(self, count: int) -> np.ndarray:
+        """The noise of the tokens after the main one, (count, C)."""
+        return self._noise_of(self.first_asked, count)
+
+    def begun_with_main(self) -> np.ndarray:
+        """The coordinates of the face begun, the main token included; all nine where it completes a face."""
+        begun = self.state.table.begun
+        count = int(self.state.table.n[BEGUN])
+        if count == 0 and self.state.n_faces:
+            face = self.state.faces(self.state.n_faces - 1)
+            return face[0, :, ::-1].reshape(-1).astype(np.int64)
+        return begun[:count].copy()
+
+    def ask(
+        self, mode: int, min_confidence: float, heads: np.ndarray = NO_HEADS, given: np.ndarray = NOTHING_GIVEN
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The chunk of the next pass: the main token and drafts (N,), and their slice rows (N, R, Q) or None.
+
+        The first chunk begins with BOS. `heads` (P, C) are the heads' distributions of the tokens after the main one.
+        """
+        width = 1 if mode == DRAFT_NOTHING else self.width
+        self._noise_now = self.noise(width)
+        self.filled = walk(
+            self.state.surface, self.state.table, self.scorer, self.buffers, self.pending, width, mode,
+            self.state.masks, self.state.guidance, self.temperature, min_confidence, self.state.max_faces,
+            self._noise_now, heads, len(heads), given,
+        )  # fmt: skip
+        tokens = self.buffers.tokens[: self.filled].copy()
+        rows = self.buffers.rows[: self.filled].copy() if self.num_rows else None
+        if self.length == 0:
+            begin = bos_prefix(self.num_bins)
+            tokens = np.concatenate([begin, tokens[1:]])
+            if rows is not None:
+                rows = np.concatenate([np.zeros((len(begin) - 1, *rows.shape[1:]), dtype=np.uint8), rows])
+        return tokens, rows
+
+    def settle(self, logits: np.ndarray) -> int:
+        """Take the backbone's answer (N, C) to the last chunk; the length to which the backbone must roll back."""
+        count = self.filled
+        bias = self.buffers.bias[:count] if self.state.guidance > 0 else None
+        picked = pick_tokens(
+            logits[-count:], bias, self.buffers.allowed[:count], self.temperature, self._noise_now[:count]
+        )
+        drafts = self.buffers.tokens[1:count]
+        accepted = count_accepted(picked, drafts)
+        for _ in range(len(drafts) - accepted):
+            self.state.pop()
+        self.tally.passes += 1
+        self.tally.tokens += accepted
+        self.tally.drafted_at[: len(drafts)] += 1
+        self.tally.accepted_at[:accepted] += 1
+        self.tally.gave_up_closure += int(np.count_nonzero(self.buffers.dropped[: accepted + 1] & MASK_CLOSURE))
+        self.length = self.length + 1 + accepted if self.length else len(bos_prefix(self.num_bins)) + accepted
+        if self.state.n_faces >= self.state.max_faces:
+            self.end_reason = "face_limit"
+            return self.length
+        self.pending = int(picked[accepted])
+        if self.pending < 0 or self.pending == self.num_bins:
+            self.end_reason = "eos"
+            return self.length
+        self.tally.tokens += 1
+        if self.state.push(self.pending) and self.state.n_faces >= self.state.max_faces:
+            self.end_reason = "face_limit"
+        return self.length
