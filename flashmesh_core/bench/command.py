@@ -76,7 +76,6 @@ def run_bench(args: argparse.Namespace) -> int:
     plan = make_plan(engine.config, drafters, widths, heads_table=args.heads_table, ablation=args.ablation)
     measured = measure(engine, plan.settings, subjects, args)
     report = make_report(engine, plan, measured, args)
-    write_text(describe(report))
     if args.plot is not None:
         from flashmesh_core.bench.plot import draw
 
@@ -90,6 +89,7 @@ def run_bench(args: argparse.Namespace) -> int:
         whole = report | {"rows": [row | {"per_mesh": lines[row["name"]]} for row in report["rows"]]}
         args.json.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(args.json, json.dumps(finite(whole), indent=1).encode())
+    write_text(describe(report))  # after the files: a closed pipe then costs no figures
     write_text(json.dumps(finite(report)))
     return 0
 
