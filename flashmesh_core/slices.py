@@ -3,9 +3,9 @@
 For every token that is about to be written, each row of `SLICE_ROWS` is a set of places, cut down to those that agree
 with the coordinates of the vertex already written, as `num_bins` bits over the next coordinate. The places come from a
 universe of vertices: the corners of the input surface and the vertices of the mesh so far. Everything is a function of
-the surface and of the prefix, so decoding stays exact. `mesh_rows` makes the rows of a known mesh at once (training),
-`SliceCursor` makes them token by token (decoding); both go through `item_masks`. An item is one vertex slot of one
-face. Suffixes: I items, M vertices of the universe, R rows, Q bins.
+the surface and of the prefix, so decoding stays exact. `mesh_rows` makes the rows of a known mesh, for training;
+decoding makes them token by token in `state/rows.py`. An item is one vertex slot of one face.
+Suffixes: I items, M vertices of the universe, R rows, Q bins.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from flashmesh_core.mesh.canonical import CanonicalMesh, quantize, vertex_keys
 from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
 from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
 from flashmesh_core.mesh.surface import SurfaceGrid
-from flashmesh_core.prefix import Prefix
 
 SURFACE, CREASE, OPEN, STRONG, WEAK, CORNER, SEEN, SUPPORTED_CORNER, SUPPORTED_SEEN = range(len(SLICE_ROWS))
 CREASE_CELL = 3.0 / 128.0  # unit box
@@ -240,82 +239,6 @@ def mesh_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, stop: in
     target = mesh.vertices[mesh.faces[start:stop]][:, :, ::-1].reshape(-1, 3)
     rows = rows_of_items(context, universe, masks, np.vstack([target, [[0, 0, 0]]]))
     return rows.reshape(-1, *rows.shape[2:])[: 9 * (stop - start) + 1]
-
-
-class SliceCursor:
-    """The rows token by token, from a growing `Prefix`; equal to `mesh_rows` on every prefix of a mesh (tested)."""
-
-    def __init__(self, context: SurfaceContext, prefix: Prefix) -> None:
-        self.context, self.prefix = context, prefix
-        self.universe = Universe.of_keys(context.corner_keys, np.zeros(0, dtype=np.int64), context.num_bins)
-        self.seen_M = np.zeros(len(self.universe.keys_M), dtype=bool)
-        self.noted = 0  # faces whose vertices are in the universe
-        self.masks_RM: np.ndarray | None = None
-
-    def rows(self) -> np.ndarray:
-        """The rows of the next coordinate, (R, Q) uint8."""
-        partial = self.prefix.partial
-        if not partial or self.masks_RM is None:
-            self.masks_RM = self._masks()
-        bins = self.universe.bins_M3
-        keep = self.masks_RM
-        for coordinate, axis in zip(partial, (2, 1), strict=False):
-            keep = keep & (bins[:, axis] == coordinate)
-        row, number = np.nonzero(keep)
-        rows = np.zeros((len(SLICE_ROWS), self.context.num_bins), dtype=np.uint8)
-        rows[row, bins[number, 2 - len(partial)]] = 1
-        for index, grid in ((SURFACE, self.context.grid), (CREASE, self.context.crease)):
-            rows[index] = (grid.row_z, grid.row_y, grid.row_x)[len(partial)](*partial)
-        return rows
-
-    def _masks(self) -> np.ndarray:
-        table, prefix = self.prefix.table, self.prefix
-        for face in table.faces[self.noted :]:
-            for key in face:
-                at = self._number(key)
-                self.seen_M[at] = True
-        self.noted = len(table.faces)
-        begun = [self._number(prefix.key(slot)) for slot in range(prefix.slot)]
-        if len(begun) == 2:
-            begun[0] = self._number(prefix.key(0))
-        size = len(self.universe.keys_M)
-        keys = self.universe.keys_M
-
-        def flags(chosen: list[int] | set[int]) -> np.ndarray:
-            flag = np.zeros((1, size), dtype=bool)
-            if chosen:
-                at = np.minimum(np.searchsorted(keys, sorted(chosen)), size - 1)
-                flag[0, at[keys[at] == sorted(chosen)]] = True
-            return flag
-
-        vertices = [prefix.key(slot) for slot in range(prefix.slot)]
-        strong, weak, banned = _candidates(table, vertices, prefix.last_face[0])
-        items = Items(
-            slot_I=np.array([prefix.slot]),
-            v0_I=np.array([begun[0] if begun else -1]),
-            v1_I=np.array([begun[1] if len(begun) > 1 else -1]),
-            lowest_I=np.array([np.searchsorted(keys, prefix.lowest())]),
-            seen_IM=self.seen_M[None],
-            open_IM=flags(table.open_vertices),
-            strong_IM=flags(strong),
-            weak_IM=flags(weak),
-            banned_IM=flags(banned),
-        )
-        return item_masks(self.context, self.universe, items)[0]
-
-    def _number(self, key: int) -> int:
-        """The row of a vertex in the universe, which takes it in if it is new."""
-        keys = self.universe.keys_M
-        at = int(np.searchsorted(keys, key))
-        if at == len(keys) or keys[at] != key:
-            z, y, x = self.prefix.coordinates(key)
-            self.universe = Universe(
-                np.insert(keys, at, key),
-                np.insert(self.universe.bins_M3, at, (x, y, z), axis=0),
-                np.insert(self.universe.corner_M, at, False),
-            )
-            self.seen_M = np.insert(self.seen_M, at, False)
-        return at
 
 
 def _candidates(table: OpenHalfEdges, vertices: list[int], previous_v0: int) -> tuple[list[int], list[int], set[int]]:

@@ -1,4 +1,4 @@
-"""Slice rows: the cursor equals the rows of a whole mesh, both follow their definition, the surface holds the truth."""
+"""Slice rows: a growing mesh has those of the whole, both follow their definition, the surface holds the truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.support import edge_support, triangle_support
 from flashmesh_core.mesh.surface import detect_corners
 from flashmesh_core.prefix import Prefix
-from flashmesh_core.slices import SliceCursor, SurfaceContext, mesh_rows
+from flashmesh_core.slices import SurfaceContext, mesh_rows
+from flashmesh_core.state.layout import make_surface
+from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.tokenizer import face_tokens
 from training.procedural.primitives import join, move
 
@@ -40,54 +42,60 @@ def procedural(seed: int, max_faces: int = 150) -> tuple[SurfaceContext, Canonic
     return context, mesh, mesh_rows(context, mesh, 0, len(mesh.faces))
 
 
-def assert_cursor_equals(rows: np.ndarray, context: SurfaceContext, mesh: CanonicalMesh, every: int = 1) -> None:
-    """The cursor's rows at every `every`-th face and after the last token equal `rows` of the whole mesh."""
-    prefix = Prefix(mesh.num_bins)
-    cursor = SliceCursor(context, prefix)
+def growing(context: SurfaceContext, max_faces: int) -> MeshState:
+    """An empty mesh over a surface, without samples, which only guidance reads."""
+    nothing = np.zeros((0, 3))
+    surface = make_surface(context.num_bins, None, (0, 0, 0), context, nothing, nothing)
+    return MeshState(surface, max_faces, on_surface=False, manifold=False, closure=False, guidance=0.0)
+
+
+def assert_grows_into(rows: np.ndarray, context: SurfaceContext, mesh: CanonicalMesh, every: int = 1) -> None:
+    """The rows at every `every`-th face of a growing mesh and after the last token equal `rows` of the whole mesh."""
+    state = growing(context, len(mesh.faces) + 1)
     for n, token in enumerate(face_tokens(mesh).reshape(-1).tolist()):
         if n // 9 % every == 0:
-            np.testing.assert_array_equal(cursor.rows(), rows[n], err_msg=f"token {n}")
-        prefix.push(token)
-    np.testing.assert_array_equal(cursor.rows(), rows[-1], err_msg="the token that follows")
+            np.testing.assert_array_equal(state.rows(), rows[n], err_msg=f"token {n}")
+        state.push(token)
+    np.testing.assert_array_equal(state.rows(), rows[-1], err_msg="the token that follows")
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_cursor_equals_the_rows_of_a_procedural_shape(seed: int) -> None:
+def test_a_growing_mesh_has_the_rows_of_a_procedural_shape(seed: int) -> None:
     context, mesh, rows = procedural(seed, 100)
     assert rows.shape == (9 * len(mesh.faces) + 1, len(SLICE_ROWS), 128)
-    assert_cursor_equals(rows, context, mesh)
+    assert_grows_into(rows, context, mesh)
 
 
 @pytest.mark.parametrize("num_bins", [16, 300])
-def test_the_cursor_equals_the_rows_at_other_bin_counts(num_bins: int) -> None:
+def test_a_growing_mesh_has_the_rows_at_other_bin_counts(num_bins: int) -> None:
     context, mesh = in_context(shape(3, 60), num_bins)
-    assert_cursor_equals(mesh_rows(context, mesh, 0, len(mesh.faces)), context, mesh)
+    assert_grows_into(mesh_rows(context, mesh, 0, len(mesh.faces)), context, mesh)
 
 
-def test_the_cursor_equals_the_rows_where_support_is_bounded() -> None:
+def test_a_growing_mesh_has_the_rows_where_support_is_bounded() -> None:
     """More vertices than are tested for support."""
     context, mesh = in_context(join(*(move(shape(seed, 2000), 2.0 * n) for n, seed in enumerate((4, 13, 41)))))
     assert len(mesh.vertices) > 192
-    assert_cursor_equals(mesh_rows(context, mesh, 0, len(mesh.faces)), context, mesh, every=29)
+    assert_grows_into(mesh_rows(context, mesh, 0, len(mesh.faces)), context, mesh, every=29)
 
 
 @pytest.mark.data
-def test_the_cursor_equals_the_rows_of_artist_meshes(test_split: MeshStore) -> None:
+def test_a_growing_mesh_has_the_rows_of_artist_meshes(test_split: MeshStore) -> None:
     small = [n for n, faces in enumerate(test_split.faces) if len(faces) <= 100][::8]
     assert len(small) >= 5
     for number in small:
         context, mesh = in_context(Mesh(test_split.vertices[number], test_split.faces[number]))
         rows = mesh_rows(context, mesh, 0, len(mesh.faces))
-        assert_cursor_equals(rows, context, mesh, every=4)
+        assert_grows_into(rows, context, mesh, every=4)
 
 
 @pytest.mark.data
-def test_the_cursor_equals_the_rows_of_large_artist_meshes(test_split: MeshStore) -> None:
+def test_a_growing_mesh_has_the_rows_of_large_artist_meshes(test_split: MeshStore) -> None:
     large = [n for n, faces in enumerate(test_split.faces) if 600 <= len(faces) <= 1000][:3]
     for number in large:
         context, mesh = in_context(Mesh(test_split.vertices[number], test_split.faces[number]))
         rows = mesh_rows(context, mesh, 0, len(mesh.faces))
-        assert_cursor_equals(rows, context, mesh, every=len(mesh.faces) // 20)
+        assert_grows_into(rows, context, mesh, every=len(mesh.faces) // 20)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -193,9 +201,8 @@ def test_a_surface_without_corners_has_rows_all_the_same() -> None:
     normals = rng.normal(size=(500, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     context = SurfaceContext.of_samples(normals * 0.49, normals, np.zeros((0, 3)), 32)
-    prefix = Prefix(32)
-    cursor = SliceCursor(context, prefix)
+    state = growing(context, 2)
     for token in (2, 15, 15, 2, 15, 17, 2, 17, 15):
-        assert cursor.rows().shape == (len(SLICE_ROWS), 32)
-        prefix.push(token)
-    assert cursor.rows()[ROW["open"], 2] == 1
+        assert state.rows().shape == (len(SLICE_ROWS), 32)
+        state.push(token)
+    assert state.rows()[ROW["open"], 2] == 1

@@ -1,0 +1,41 @@
+"""Unfinished meshes over real surfaces for the tests of this package."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from flashmesh_core.config import ModelConfig
+from flashmesh_core.decode.grammar import Grammar
+from flashmesh_core.decode.source import Source, prepare_source
+from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize
+from flashmesh_core.state.layout import Surface, make_surface
+from flashmesh_core.state.mesh_state import MeshState
+from flashmesh_core.tokenizer import face_tokens
+from training.shapes import make_shape
+
+CONFIG = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
+
+
+@cache
+def prepared(kind: str, seed: int = 0) -> tuple[Source, CanonicalMesh, Surface]:
+    """A procedural shape as a source, its canonical mesh, and its surface with the surface mask."""
+    mesh = make_shape(kind, np.random.default_rng(seed))
+    source = prepare_source(Mesh(mesh.vertices, mesh.faces), None, CONFIG)
+    grammar = Grammar(num_bins=CONFIG.num_bins, surface=source.mask_grid)
+    surface = make_surface(
+        CONFIG.num_bins, source.mask_grid, grammar.top_keys, source.context, source.points, source.normals
+    )
+    return source, canonicalize(mesh.vertices, mesh.faces, CONFIG.num_bins, source.normalization), surface
+
+
+def empty(surface: Surface, max_faces: int = 100, **switches: bool) -> MeshState:
+    """No faces yet; every mask is off but those in `switches`, guidance is on."""
+    masks = {"on_surface": False, "manifold": False, "closure": False} | switches
+    return MeshState(surface, max_faces, guidance=6.0, **masks)
+
+
+def tokens_of(mesh: CanonicalMesh) -> list[int]:
+    """The coordinates of all faces."""
+    return face_tokens(mesh).reshape(-1).tolist()
