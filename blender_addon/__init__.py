@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from importlib import import_module
 from types import ModuleType
+
+import bpy
 
 from . import core_path, preferences
 
@@ -17,6 +20,8 @@ _imported: list[str] = []  # dotted names of our modules that use flashmesh_core
 def register() -> None:
     """Registers all parts, or none."""
     core_path.ensure_core()
+    if not bpy.app.binary_path:  # a module of Python, which ends without unregistering: bpy 4.5 then hangs
+        atexit.register(unregister)
     before = set(sys.modules)
     try:
         for part in (preferences, *(import_module(f".{name}", __package__) for name in _PARTS)):
@@ -31,6 +36,7 @@ def register() -> None:
 
 def unregister() -> None:
     """Undoes register, and ends a run and the engine. What used the core is imported anew the next time, as it is."""
+    atexit.unregister(unregister)
     while _registered:
         _registered.pop().unregister()
     for name in _imported:
