@@ -295,7 +295,7 @@ class InProcessEngine:
             if self._worker is None:
                 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as flashmesh_core.__main__ does
                 if self.choice.cache:
-                    os.environ.setdefault(CACHE_VARIABLE, self.choice.cache)  # read when numba is imported
+                    os.environ[CACHE_VARIABLE] = self.choice.cache  # read when numba is imported
                 from flashmesh_core.server import load_engine
                 from flashmesh_core.worker import EngineWorker
 

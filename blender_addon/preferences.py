@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from .engine_python import python_in
+from .engine_python import CACHE_VARIABLE, python_in
 from .installer import installed_python
 
 if TYPE_CHECKING:
@@ -158,8 +158,11 @@ def user_folder(create: bool = False) -> Path:
 
 
 def kernel_cache() -> str:
-    """The folder for the engine's compiled kernels: nothing may be written into an extension. '': beside the source."""
-    return str(user_folder() / "kernels") if __package__.startswith("bl_ext.") else ""
+    """The folder for the engine's compiled kernels, since an extension's own is not for writing; '': numba decides."""
+    if not __package__.startswith("bl_ext."):
+        return ""
+    own = str(user_folder() / "kernels")
+    return own if os.environ.get(CACHE_VARIABLE, own) == own else ""  # ours too, once it was set in this process
 
 
 def resolve_engine_python(preferences: FlashMeshPreferences | PlainPreferences) -> str:

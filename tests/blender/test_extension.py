@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import build_addon
@@ -87,6 +88,14 @@ def test_it_installs_and_works(extensions: Extensions, built: Path) -> None:
     assert Path(answer["core"]) == folder / "lib"
     assert Path(answer["user_folder"]) == extensions.home / "extensions" / ".user" / "user_default" / "flashmesh"
     assert answer["checkpoints"] == ["nano"]
+    for generated in answer["generated"]:
+        assert generated["status"] == ["FINISHED"] and generated["faces"] >= 50
+        (low, high), (result_low, result_high) = np.array(generated["boxes"])
+        a_bin = (high - low).max() / 128  # the shipped checkpoint's
+        assert (result_low >= low - a_bin).all() and (result_high <= high + a_bin).all(), generated
+    if "NUMBA_CACHE_DIR" not in os.environ:
+        assert list(Path(answer["user_folder"]).rglob("*.nbi")), "nothing was compiled there"
+    assert not list(folder.rglob("*.nb[ic]")), "written into the extension's folder"
     well, lines = answer["report"]
     assert answer["tested"] == ["FINISHED"] and well
     assert any(line.startswith("torch ") for line in lines) and any("flashmesh_core" in line for line in lines)

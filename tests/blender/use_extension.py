@@ -1,4 +1,7 @@
-"""Run in Blender with the zip installed: where things are and what works. `-- PYTHON`; prints JSON after EXTENSION."""
+"""Run in Blender with the zip installed: where things are, what works, and where two results lie.
+
+`-- PYTHON`; prints JSON after EXTENSION.
+"""
 
 import json
 import sys
@@ -6,8 +9,44 @@ from importlib import import_module
 
 import addon_utils
 import bpy
+import numpy as np
 
 MODULE = "bl_ext.user_default.flashmesh"
+
+
+def two_sources():
+    """A monkey, and a child of a stretched and turned parent, with a modifier and a non-uniform scale of its own."""
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.mesh.primitive_monkey_add(location=(0, 0, 3))
+    monkey = bpy.context.object
+    bpy.ops.object.empty_add(location=(4, 1, 2), rotation=(0.4, 0.3, 0.2))
+    parent = bpy.context.object
+    parent.scale = (1, 2, 0.5)
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8, location=(1, 0, 0))
+    child = bpy.context.object
+    child.parent, child.scale = parent, (1, 0.6, 1.5)
+    child.modifiers.new("Array", "ARRAY").count = 2
+    bpy.context.view_layer.update()
+    return monkey, child
+
+
+def box(item):
+    """The world-space bounding box of what the scene shows of an object: low, high."""
+    evaluated = item.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    corners = np.array([evaluated.matrix_world @ vertex.co for vertex in evaluated.to_mesh().vertices])
+    return [corners.min(axis=0).tolist(), corners.max(axis=0).tolist()]
+
+
+def generate(source):
+    """Generates with the shipped checkpoint; the boxes of source and result."""
+    for item in bpy.context.scene.objects:
+        item.select_set(item == source)
+    bpy.context.view_layer.objects.active = source
+    status = sorted(bpy.ops.flashmesh.generate(faces=150, preset="DRAFT", snap=True))
+    (result,) = import_module(f"{MODULE}.session").last.results
+    return {"status": status, "faces": result.faces, "boxes": [box(source), box(bpy.data.objects[result.name])]}
+
+
 (python,) = sys.argv[sys.argv.index("--") + 1 :]
 preferences = import_module(f"{MODULE}.preferences")
 found = preferences.get_preferences()
@@ -25,6 +64,7 @@ answer = {
     "tested": tested,
     "report": report,
     "operator": hasattr(bpy.types, "FLASHMESH_OT_generate"),
+    "generated": [generate(source) for source in two_sources()],
 }
 addon_utils.disable(MODULE, default_set=False)
 answer["left"] = [name for name in dir(bpy.types) if name.startswith("FLASHMESH")]
