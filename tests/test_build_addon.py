@@ -221,6 +221,19 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "--wheels must be cpu for macOS, which has no CUDA, got cuda" in capsys.readouterr().err
 
 
+def test_an_index_that_is_not_there_is_named_as_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import addon_wheels
+
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    with pytest.raises(addon_wheels.WheelError, match="no connection to the package index"):
+        addon_wheels._pip_download(
+            tmp_path, "linux-x64", "3.11", ["torch"], "--no-deps", "--index-url", "http://127.0.0.1:9/simple"
+        )
+
+
 def test_what_a_wheel_requires_on_its_target(tmp_path: Path) -> None:
     """Markers are asked about the target, not about this machine."""
     pytest.importorskip("pip._vendor.packaging")

@@ -109,6 +109,8 @@ def _pip_download(folder: Path, platform: str, python: str, wanted: list[str] | 
     done = subprocess.run([*command, *more, *wanted], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[-3:]
+        if "NewConnectionError" in done.stderr or "NameResolutionError" in done.stderr:
+            said = ["no connection to the package index"]
         raise WheelError(f"no wheels of {' '.join(wanted)} for {platform} and Python {python}: {' '.join(said)}")
 
 
