@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ _WATCH_SECONDS = 0.4
 _choice: EngineChoice | None = None
 _engine: Engine | None = None
 _threads: list[threading.Thread] = []
-_refreshed = 0.0
+_refresh_at = 0.0  # when the engine's health may be asked for again
 message = ""  # what went wrong when it was last started, stopped or freed
 
 
@@ -70,13 +71,11 @@ def engine(context: bpy.types.Context | None = None) -> Engine:
 
 def status() -> dict[str, Any]:
     """The state of the engine, at once; asks for its health in a thread if that is a while ago."""
-    global _refreshed
     if _engine is None:
         return {"state": "stopped"}
     now = _engine.status()
-    if now["state"] not in ("stopped", "starting") and time.monotonic() - _refreshed > _REFRESH_SECONDS:
-        _refreshed = time.monotonic()
-        _spawn(_engine.refresh)
+    if now["state"] not in ("stopped", "starting") and time.monotonic() > _refresh_at:
+        _refresh(_engine)
     return now
 
 
@@ -92,7 +91,7 @@ def act(context: bpy.types.Context, action: str) -> None:
     actions = {"START": wanted.start, "STOP": wanted.stop, "FREE": wanted.free}
     message = ""
     _spawn(actions[action])
-    _watch_soon()
+    watch_soon()
 
 
 def shutdown(timeout: float = _EXIT_SECONDS) -> None:
@@ -121,28 +120,56 @@ def _spawn(action: Callable[[], Any]) -> None:
     thread.start()
 
 
-def _watch_soon() -> None:
-    """Redraws the panel while the engine is being started, stopped or freed."""
+def watch_soon() -> None:
+    """Redraws the panel while the engine is being started, stopped, freed, or asked how it is."""
     if not bpy.app.background and not bpy.app.timers.is_registered(_watch):
         bpy.app.timers.register(_watch, first_interval=_WATCH_SECONDS)
 
 
+def look_again() -> None:
+    """Sees to it that the panel shows the engine as it is after a run, not as it was at the last look."""
+    global _refresh_at
+    _refresh_at = 0.0
+    redraw_panels()
+    watch_soon()
+
+
+def _refresh(wanted: Engine) -> None:
+    """Asks for the health of an engine, and shows it."""
+    global _refresh_at
+    _refresh_at = math.inf  # one question at a time
+
+    def ask() -> None:
+        global _refresh_at
+        try:
+            wanted.refresh()
+        finally:
+            _refresh_at = time.monotonic() + _REFRESH_SECONDS
+
+    _spawn(ask)
+    watch_soon()
+
+
 def _watch() -> float | None:
     redraw_panels()
-    return _WATCH_SECONDS if any(thread.is_alive() for thread in _threads) else None
+    passing = status()["state"] in ("starting", "loading", "busy") and session.active is None
+    return _WATCH_SECONDS if passing or any(thread.is_alive() for thread in _threads) else None
 
 
 def redraw_panels() -> None:
-    """Asks for a redraw of what shows the panel."""
+    """Asks for a redraw of what shows the panel, and of that alone: the scene beside it may be slow to draw."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
-                area.tag_redraw()
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
 
 
 @persistent
 def _before_load(*_: Any) -> None:
     session.abandon()
+    session.last = None  # its objects are not in the file that comes
 
 
 def register() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import bpy
 from bpy.props import EnumProperty
 
@@ -74,12 +76,13 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         if bpy.app.background or context.window is None:
             return self.execute(context)
         run = self._run = self._begin(context)
+        self._shown: tuple | None = None
         if run is None:
             return {"CANCELLED"}
         manager = context.window_manager
         timer = manager.event_timer_add(TICK_SECONDS, window=context.window)
         run.at_end.append(lambda: bpy.context.window_manager.event_timer_remove(timer))
-        run.at_end.append(host.redraw_panels)
+        run.at_end.append(host.look_again)
         manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
@@ -96,7 +99,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
                 return {"PASS_THROUGH"}
             run.tick(context)
             if not run.ended:
-                host.redraw_panels()
+                self._show(run)
                 return {"PASS_THROUGH"}
         return self._conclude(run)
 
@@ -108,6 +111,13 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         """In place of the options, which would start all over again when touched, the figures."""
         for result in session.last.results if session.last is not None else ():
             self.layout.label(text=summary(result))
+
+    def _show(self, run: Run) -> None:
+        """Redraws the panel if it has something new to show."""
+        news = (replace(run.progress), run.cancelling)
+        if news != self._shown:
+            self._shown = news
+            host.redraw_panels()
 
     def _begin(self, context: bpy.types.Context) -> Run | None:
         try:

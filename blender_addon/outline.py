@@ -27,12 +27,14 @@ class Outline:
         if self._handle is None:
             self._handle = bpy.types.SpaceView3D.draw_handler_add(self._draw, (), "WINDOW", "POST_VIEW")
         self._lines = np.ascontiguousarray(corners[-NEWEST:, _EDGES].reshape(-1, 3), dtype=np.float32)
+        _redraw_viewports()
 
     def remove(self) -> None:
         """Draws nothing any more."""
         if self._handle is not None:
             bpy.types.SpaceView3D.draw_handler_remove(self._handle, "WINDOW")
             self._handle = None
+            _redraw_viewports()
 
     def _draw(self) -> None:
         import gpu
@@ -48,3 +50,10 @@ class Outline:
         shader.uniform_float("lineWidth", 2.0)
         shader.uniform_float("color", COLOR)
         batch.draw(shader)
+
+
+def _redraw_viewports() -> None:
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
