@@ -149,6 +149,15 @@ class ProcessEngine(_ServiceEngine):
             if process is not None:
                 process.stop(timeout)
 
+    def refresh(self) -> None:
+        """No answer in time is no trouble: that its process lives is known, so it is only busy."""
+        client = self._client(_HEALTH_TIMEOUT)
+        if client is None:
+            self._health = {}
+            return
+        with suppress(EngineError):
+            self._health = client.health()
+
     def status(self) -> Event:
         if self._starting is not None:
             return {"state": "starting"}
