@@ -80,6 +80,8 @@ class Placement:
     def complete(self, context: bpy.types.Context, settings: RunSettings) -> str:
         """Gives the result what its source has; what could not be done, or ''."""
         obj, problem = self.result(), ""
+        if obj is not None:
+            obj.show_in_front = obj.show_wire = False
         if obj is None or obj.mode != "OBJECT":
             return problem  # in edit mode its mesh is not ours to change
         finishing.finish_mesh(obj, self.matrix, self.surface, settings)
@@ -110,6 +112,7 @@ class Placement:
         mesh = bpy.data.meshes.new(stem + SUFFIX)
         obj = bpy.data.objects.new(stem + SUFFIX, mesh)
         obj.matrix_world = Matrix(self.matrix)
+        obj.show_in_front = obj.show_wire = True  # while it grows: the source, which it lies in, would cover it
         _collection(context.scene).objects.link(obj)
         space = context.space_data
         if space is not None and space.type == "VIEW_3D" and space.local_view is not None:
