@@ -21,9 +21,9 @@ STATES = {
     "unknown": "Not asked yet",
 }
 END_REASONS = {
-    "eos": "complete",
-    "face_limit": "cut off at the face limit",
-    "cancelled": "unfinished: cancelled",
+    "eos": "Complete",
+    "face_limit": "Cut off at the face limit",
+    "cancelled": "Unfinished: cancelled",
 }
 
 
@@ -116,6 +116,8 @@ class FLASHMESH_PT_engine(_Sidebar, bpy.types.Panel):
         """Draws the panel."""
         layout, status = self.layout, host.status()
         state = status["state"]
+        if session.active is not None and state in ("running", "idle"):
+            state = "busy"  # what was heard of it last is older than the run
         layout.label(text=STATES.get(state, state), icon="RADIOBUT_OFF" if state == "stopped" else "RADIOBUT_ON")
         facts = [str(status[name]) for name in ("checkpoint", "device") if status.get(name)]
         if facts:
@@ -176,11 +178,12 @@ def draw_result(layout: bpy.types.UILayout, result: Result) -> None:
     box = layout.box().column(align=True)
     box.label(text=result.name, icon="MESH_DATA")
     seconds = "" if result.seconds is None else f" in {result.seconds:.1f} s"
-    box.label(text=f"{result.faces:,} faces{seconds}, {END_REASONS.get(result.end_reason, result.end_reason)}")
+    box.label(text=f"{result.faces:,} faces{seconds}")
+    box.label(text=END_REASONS.get(result.end_reason, result.end_reason))
     if result.tokens_per_pass:
-        box.label(text=f"Speed-up: {result.tokens_per_pass:.2f} tokens per pass (1 is without)")
+        box.label(text=f"Speed-up: {result.tokens_per_pass:.2f} tokens per pass")
     if result.distance is not None:
-        box.label(text=f"Distance to the source: {100.0 * result.distance:.2f} % of its size")
+        box.label(text=f"Distance to source: {100.0 * result.distance:.2f} % of size")
     box.label(text="Watertight" if result.watertight else "Not watertight")
 
 
