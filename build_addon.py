@@ -5,6 +5,9 @@
     python build_addon.py --wheels cpu --platform linux-x64 --python 3.11    # with what in-process mode needs
     python build_addon.py --check dist/flashmesh-0.1.0.zip                   # what Blender's validator overlooks
 
+In the zip the core is a part of the add-on, not a module beside all others: Blender warns of those. So its imports, and
+the add-on's of it, are made relative there.
+
 The same files give the same bytes: sorted names, one date, nothing compressed (the weights hardly shrink, and
 what a compressor writes differs from one version of it to the next).
 """
@@ -12,6 +15,7 @@ what a compressor writes differs from one version of it to the next).
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import re
 import shutil
@@ -76,12 +80,31 @@ def build(output: Path, wheels: Iterable[Path] = (), platform: str = "", python:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(_entry(MANIFEST), text)
             for place, path in sorted({**files, **packed}.items()):
+                if place.endswith(".py"):
+                    archive.writestr(_entry(place), relative_imports(place, path.read_text(encoding="utf-8")))
+                    continue
                 with open(path, "rb") as source, archive.open(_entry(place), "w", force_zip64=False) as into:
                     shutil.copyfileobj(source, into, 1 << 20)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def relative_imports(place: str, code: str) -> str:
+    """The code of a module at `place` in the zip, with every `from flashmesh_core...` made relative."""
+    parts = place.split("/")
+    inside = parts[:2] == ["lib", "flashmesh_core"]
+    root = "." * (len(parts) - 2) if inside else ".lib.flashmesh_core"
+    lines = code.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(code)):
+        name, _, rest = (getattr(node, "module", None) or "").partition(".")
+        if isinstance(node, ast.ImportFrom) and not node.level and name == "flashmesh_core":
+            target = root + (rest if inside or not rest else f".{rest}")
+            line = lines[node.lineno - 1]
+            head, tail = line[: node.col_offset], line[node.col_offset :]
+            lines[node.lineno - 1] = head + tail.replace(f"from {node.module} ", f"from {target} ", 1)
+    return "".join(lines)
 
 
 def manifest_with_wheels(text: str, wheels: Iterable[str], platform: str, python: str) -> str:

@@ -39,7 +39,8 @@ def unregister() -> None:
     atexit.unregister(unregister)
     while _registered:
         _registered.pop().unregister()
-    for name in _imported:
+    core = [name for name in sys.modules if name.startswith(f"{__package__}.lib.")]
+    for name in dict.fromkeys([*_imported, *core]):
         sys.modules.pop(name, None)
         globals().pop(name.rpartition(".")[2], None)
     _imported.clear()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where flashmesh_core is: in the add-on's own lib/ folder, or beside the add-on in the repository."""
+"""Where flashmesh_core is: in the add-on's own lib/ folder, or beside the add-on in the repository.
+
+In lib/ it is a part of the add-on, which imports it relatively: build_addon.py sees to that.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ def core_folder() -> Path:
 
 
 def ensure_core() -> Path:
-    """Makes flashmesh_core importable here and returns the folder to put on an engine child's PYTHONPATH."""
+    """Makes flashmesh_core importable here, if it is no part of the add-on.
+
+    Returns the folder to put on an engine child's PYTHONPATH.
+    """
     folder = core_folder()
-    if str(folder) not in sys.path:
-        # Ahead of all else, so that the add-on meets its own version. The repository's root holds more than the
-        # core, so it goes last.
-        position = 0 if folder.parent == _HERE else len(sys.path)
-        sys.path.insert(position, str(folder))
+    if folder.parent != _HERE and str(folder) not in sys.path:
+        sys.path.append(str(folder))
         _added.append(str(folder))
     return folder
 

@@ -43,7 +43,7 @@ def engine_choice(context: bpy.types.Context | None = None) -> EngineChoice:
         "device": wanted.device.lower(),
         "checkpoint": bpy.path.abspath(checkpoint),
         "idle_minutes": wanted.idle_minutes,
-        "cache": preferences.kernel_cache(),
+        "cache": preferences.kernel_cache(inside=wanted.backend == "IN_PROCESS"),
     }
     if wanted.backend == "LOCAL":
         common["python"] = preferences.resolve_engine_python(wanted)

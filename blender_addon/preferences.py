@@ -157,12 +157,15 @@ def user_folder(create: bool = False) -> Path:
     return Path(folder)
 
 
-def kernel_cache() -> str:
-    """The folder for the engine's compiled kernels, since an extension's own is not for writing; '': numba decides."""
-    if not __package__.startswith("bl_ext."):
+def kernel_cache(inside: bool = False) -> str:
+    """The folder for the engine's compiled kernels, since an extension's own is not for writing; '': numba decides.
+
+    `inside` Blender the core's modules have other names, which numba keeps with what it compiles.
+    """
+    named = os.environ.get(CACHE_VARIABLE, "")
+    if not __package__.startswith("bl_ext.") or (named and Path(named).parent != user_folder()):
         return ""
-    own = str(user_folder() / "kernels")
-    return own if os.environ.get(CACHE_VARIABLE, own) == own else ""  # ours too, once it was set in this process
+    return str(user_folder() / ("kernels_inside" if inside else "kernels"))
 
 
 def resolve_engine_python(preferences: FlashMeshPreferences | PlainPreferences) -> str:

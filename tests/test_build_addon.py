@@ -179,6 +179,42 @@ def test_files_that_do_not_belong_there(name: str, problem: str) -> None:
     assert any(problem in found for found in problems) and len(problems) == 1
 
 
+@pytest.mark.parametrize(
+    ("place", "code", "relative"),
+    [
+        ("a.py", "from flashmesh_core import protocol, x", "from .lib.flashmesh_core import protocol, x"),
+        (
+            "a.py",
+            "if 1:\n    from flashmesh_core.mesh.io import y\n",
+            "if 1:\n    from .lib.flashmesh_core.mesh.io import y\n",
+        ),
+        (
+            "lib/flashmesh_core/__init__.py",
+            "from flashmesh_core.config import (\n    y,\n)",
+            "from .config import (\n    y,\n)",
+        ),
+        ("lib/flashmesh_core/a.py", "from flashmesh_core import b  # é", "from . import b  # é"),
+        ("lib/flashmesh_core/mesh/a.py", "from flashmesh_core.config import b", "from ..config import b"),
+        ("lib/flashmesh_core/mesh/a.py", "from .io import b\nfrom flashmesh_core_x import c", None),
+        ("a.py", 'TEXT = """\nfrom flashmesh_core.server import load_engine\n"""\n', None),
+    ],
+)
+def test_imports_are_made_relative(place: str, code: str, relative: str | None) -> None:
+    assert build_addon.relative_imports(place, code) == (code if relative is None else relative)
+
+
+def test_the_core_in_the_zip_is_a_part_of_the_addon() -> None:
+    modules = {
+        "a.py": b"from flashmesh_core.b import c\nfrom .lib.flashmesh_core.d import e\n",
+        "lib/flashmesh_core/f.py": b"from flashmesh_core import g\nfrom .h import i\n",
+    }
+    assert addon_check.check_imports(modules) == [
+        "a.py must import flashmesh_core.b relatively, as a part of an extension",
+        "a.py imports lib.flashmesh_core.d, which is not in the zip",
+        "lib/flashmesh_core/f.py must import flashmesh_core relatively, as a part of an extension",
+    ]
+
+
 def test_imports_within_the_zip() -> None:
     modules = {"a.py": b"from . import b, c\nfrom .d import e\nimport b, json\n", "b.py": b"", "f.py": b"def"}
     *others, syntax = addon_check.check_imports(modules)

@@ -12,7 +12,8 @@ from typing import Any
 
 MANIFEST = "blender_manifest.toml"
 CHECKPOINT_FILES = ("README.md", "config.json", "model.safetensors")
-CORE_INIT = "lib/flashmesh_core/__init__.py"
+CORE = "flashmesh_core"
+CORE_INIT = f"lib/{CORE}/__init__.py"
 REQUIRED = (
     "__init__.py", "LICENSE", "NOTICE", "licenses/Apache-2.0.txt", CORE_INIT,
     *(f"lib/flashmesh_core/checkpoints/nano/{name}" for name in CHECKPOINT_FILES),
@@ -56,7 +57,7 @@ def check(path: Path) -> list[str]:
             if MANIFEST not in names:
                 return [f"{MANIFEST} must be at the top of the zip, got none"]
             manifest = parse_toml(archive.read(MANIFEST).decode("utf-8"))
-            modules = {name: archive.read(name) for name in names if name.endswith(".py") and "/" not in name}
+            modules = {name: archive.read(name) for name in names if name.endswith(".py")}
             core = archive.read(CORE_INIT).decode("utf-8") if CORE_INIT in names else ""
     except (OSError, zipfile.BadZipFile) as error:
         return [f"the zip can't be read: {error}"]
@@ -147,7 +148,10 @@ def check_wheels(manifest: Mapping[str, Any], names: Iterable[str]) -> list[str]
 
 
 def check_imports(modules: Mapping[str, bytes]) -> list[str]:
-    """Whether what the add-on's modules import from one another is in the zip; `modules`: top-level .py files."""
+    """Whether what the add-on's modules import from one another is in the zip, and all of them relatively.
+
+    `modules`: every .py file by its name in the zip. Blender shows a warning for a module outside the extension.
+    """
     problems = []
     for name, code in modules.items():
         try:
@@ -156,7 +160,15 @@ def check_imports(modules: Mapping[str, bytes]) -> list[str]:
             problems.append(f"{name} is no Python: {error}")
             continue
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
+            if isinstance(node, ast.ImportFrom) and not node.level and str(node.module).split(".")[0] == CORE:
+                problems.append(f"{name} must import {node.module} relatively, as a part of an extension")
+            elif "/" in name:
+                continue
+            elif isinstance(node, ast.ImportFrom) and node.level == 1 and str(node.module).startswith(f"lib.{CORE}"):
+                place = "/".join(node.module.split("."))
+                if f"{place}.py" not in modules and f"{place}/__init__.py" not in modules:
+                    problems.append(f"{name} imports {node.module}, which is not in the zip")
+            elif isinstance(node, ast.ImportFrom) and node.level == 1:
                 wanted = [node.module] if node.module else [alias.name for alias in node.names]
                 gone = [part for part in wanted if f"{part.split('.')[0]}.py" not in modules]
                 problems += [f"{name} imports {part}, which is not in the zip" for part in gone]

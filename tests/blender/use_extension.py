@@ -66,6 +66,7 @@ answer = {
     "operator": hasattr(bpy.types, "FLASHMESH_OT_generate"),
     "generated": [generate(source) for source in two_sources()],
 }
+answer["warnings"] = addon_utils._extensions_warnings_get().get(MODULE, [])  # what the list of add-ons shows
 addon_utils.disable(MODULE, default_set=False)
 answer["left"] = [name for name in dir(bpy.types) if name.startswith("FLASHMESH")]
 answer["paths"] = [path for path in sys.path if "flashmesh" in path]
