@@ -191,7 +191,7 @@ def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str,
     """Text over as many lines as the region's width asks for; nothing where it is empty."""
     scale = context.preferences.system.ui_scale
     width = context.region.width if context.region is not None else 240
-    lines = textwrap.wrap(text, max(20, int((width / scale - 60) / 6.5)))
+    lines = textwrap.wrap(text[:1].upper() + text[1:], max(20, int((width / scale - 60) / 6.5)))
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(lines):
