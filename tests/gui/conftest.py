@@ -1,0 +1,86 @@
+"""The zip of build_addon.py, installed into empty settings, in Blender's own window on a screen without a monitor."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import build_addon
+
+from .window import PATIENCE, Screen, Window, missing_programs
+
+
+@pytest.fixture(scope="session")
+def programs() -> None:
+    """Skips without Blender and an X server; fails under CI, where they belong."""
+    missing = missing_programs()
+    if missing:
+        message = f"not on the path: {', '.join(missing)}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def home(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Blender's settings, with the add-on installed and enabled."""
+    folder = tmp_path_factory.mktemp("home")
+    built = build_addon.build(tmp_path_factory.mktemp("dist"))
+    done = subprocess.run(
+        ["blender", "--command", "extension", "install-file", "-r", "user_default", "-e", str(built)],
+        env={**os.environ, "BLENDER_USER_RESOURCES": str(folder)},
+        capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    extensions = folder / "extensions"
+    lend_kernels(
+        extensions / "user_default" / "flashmesh" / "lib" / "flashmesh_core",
+        extensions / ".user" / "user_default" / "flashmesh" / "kernels",
+    )
+    return folder
+
+
+def lend_kernels(installed: Path, kernels: Path) -> None:
+    """Copies what numba has compiled of the same files in the repository, if it has: a minute of the engine's work.
+
+    Numba knows a source by its folder, time and size; where something does not fit it compiles anew.
+    """
+    for source in build_addon.CORE.rglob("*.py"):
+        target = installed / source.relative_to(build_addon.CORE)
+        compiled = list((source.parent / "__pycache__").glob(f"{source.stem}.*.nb[ic]"))
+        if compiled and target.is_file():
+            shutil.copystat(source, target)
+            name = hashlib.sha1(str(target.parent).encode(), usedforsecurity=False).hexdigest()
+            place = kernels / f"{target.parent.name}_{name}"
+            place.mkdir(parents=True, exist_ok=True)
+            for path in compiled:
+                shutil.copy2(path, place)
+
+
+@pytest.fixture(scope="session")
+def screen(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """The screen that all windows share, one at a time."""
+    made = Screen(tmp_path_factory.mktemp("screen") / "xvfb.log")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def window(screen: Screen, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
+    """Blender for the tests of a file; each begins with `fresh`."""
+    opened = Window(screen, home, tmp_path_factory.mktemp("window") / "blender.log")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go, to be looked at: $FLASHMESH_PICTURES, or a folder of the test run."""
+    named = os.environ.get("FLASHMESH_PICTURES")
+    folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,269 @@
+"""Run by Blender with a window: answers a test over a socket, one JSON line each way. `-- SOCKET PYTHON`.
+
+A test calls the functions of this file by name. They run on Blender's main thread, between its events.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from importlib import import_module
+from math import radians
+from pathlib import Path
+
+import bpy
+from bpy.app.handlers import persistent
+from mathutils.bvhtree import BVHTree
+
+MODULE = "bl_ext.user_default.flashmesh"
+SUFFIX = "_flashmesh"
+_SECONDS = 0.02  # between two looks at the socket
+_drawn = {"WINDOW": 0, "UI": 0}  # how often viewport and sidebar were drawn
+_shown = ""  # the engine's state when the sidebar was drawn last
+_freeze_at = None  # faces at which the engine is stopped in its tracks
+
+address, python = sys.argv[sys.argv.index("--") + 1 :]
+host, preferences, session = (import_module(f"{MODULE}.{name}") for name in ("host", "preferences", "session"))
+server = socket.socket(socket.AF_UNIX)
+server.bind(address)
+server.listen()
+server.setblocking(False)
+_plain_button = tuple(bpy.context.preferences.themes[0].user_interface.wcol_tool.inner)
+
+
+def area_and_region(kind="WINDOW"):
+    """The 3D viewport, and its region of that kind."""
+    area = next(area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "VIEW_3D")
+    return area, next(region for region in area.regions if region.type == kind)
+
+
+def in_viewport():
+    """A context as if the pointer were over the viewport."""
+    area, region = area_and_region()
+    return bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area, region=region)
+
+
+def new_file():
+    """The start-up file. What it shows can be changed from the next call on, not before."""
+    thaw()
+    bpy.ops.wm.read_homefile()
+
+
+def prepare(checkpoint="nano", **options):
+    """No cube, light and camera; the sidebar open; the preferences and the panel as wanted."""
+    global _freeze_at
+    _freeze_at = None
+    for item in list(bpy.data.objects):
+        bpy.data.objects.remove(item)
+    space = area_and_region()[0].spaces.active
+    space.show_region_ui = True
+    space.show_gizmo = False
+    set_preferences(engine_python=python, checkpoint=checkpoint, on_cancel="KEEP")
+    for name, value in options.items():
+        setattr(bpy.context.scene.flashmesh, name, value)
+
+
+def open_tab():
+    """Brings the add-on's tab of the sidebar to the front, if Blender has drawn the sidebar by now."""
+    _, sidebar = area_and_region("UI")
+    if sidebar.width <= 1 or sidebar.active_panel_category == "UNSUPPORTED":
+        return False
+    sidebar.active_panel_category = "FlashMesh"
+    return sidebar.active_panel_category == "FlashMesh"
+
+
+def layout():
+    """Where viewport and sidebar are: x, y, width, height, from the window's lower left corner."""
+    area, sidebar = area_and_region("UI")
+    return {
+        "viewport": [area.x, area.y, area.width, area.height],
+        "sidebar": [sidebar.x, sidebar.y, sidebar.width, sidebar.height],
+    }
+
+
+def mark_buttons(color=None):
+    """Gives all buttons of operators a colour, or their own."""
+    bpy.context.preferences.themes[0].user_interface.wcol_tool.inner = color or _plain_button
+    redraw()
+
+
+def redraw():
+    """All of the window is drawn anew, soon; how often viewport and sidebar were drawn until now."""
+    for area in bpy.context.window_manager.windows[0].screen.areas:
+        area.tag_redraw()
+    return _drawn
+
+
+def drawn():
+    """How often viewport and sidebar were drawn until now."""
+    return _drawn
+
+
+def _count_draws(kind):
+    global _shown
+    _drawn[kind] += 1
+    if kind == "UI":
+        _shown = host.status()["state"]
+
+
+def monkey():
+    """A selected monkey, with an undo step."""
+    with in_viewport():
+        bpy.ops.mesh.primitive_monkey_add()
+        bpy.context.object.name = "Monkey"
+        bpy.context.object.rotation_euler.z = radians(60.0)
+        frame()
+
+
+def table():
+    """A selected table: a quarter of it, mirrored by a modifier, unevenly stretched, as its turned parent is too."""
+    vertices, faces = [], []
+    for (x0, y0, z0), (x1, y1, z1), skip in (
+        ((0.0, 0.0, 0.9), (1.0, 0.6, 1.0), (0, 2)),  # the top, open where it is mirrored
+        ((0.8, 0.4, 0.0), (0.9, 0.5, 0.9), ()),
+    ):
+        start = len(vertices)
+        vertices += [(x, y, z) for x in (x0, x1) for y in (y0, y1) for z in (z0, z1)]
+        sides = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
+        faces += [[start + corner for corner in side] for number, side in enumerate(sides) if number not in skip]
+    mesh = bpy.data.meshes.new("Table")
+    mesh.from_pydata(vertices, [], faces)
+    item = bpy.data.objects.new("Table", mesh)
+    parent = bpy.data.objects.new("Room", None)
+    for made in (item, parent):
+        bpy.context.scene.collection.objects.link(made)
+    parent.location, parent.rotation_euler = (3.0, -2.0, 1.0), (0.0, radians(10.0), radians(35.0))
+    parent.scale, parent.empty_display_size = (1.0, 1.3, 1.0), 0.5
+    item.parent = parent
+    item.scale, item.rotation_euler.z = (1.0, 1.4, 0.8), radians(20.0)
+    item.modifiers.new("Mirror", "MIRROR").use_axis[1] = True
+    item.select_set(True)
+    bpy.context.view_layer.objects.active = item
+    with in_viewport():
+        frame()
+
+
+def frame():
+    """Looks at the selected object, and makes an undo step."""
+    bpy.ops.view3d.view_selected()
+    bpy.ops.ed.undo_push(message="Scene")
+
+
+def wire(name):
+    """Shows an object by its edges alone, and everything else in plain red on black, without any decoration."""
+    bpy.data.objects[name].display_type = "WIRE"
+    space = area_and_region()[0].spaces.active
+    space.overlay.show_overlays = False
+    shading = space.shading
+    shading.light, shading.color_type, shading.single_color = "FLAT", "SINGLE", (1.0, 0.0, 0.0)
+    shading.background_type, shading.background_color = "VIEWPORT", (0.0, 0.0, 0.0)
+    shading.show_object_outline = False
+    with in_viewport():
+        bpy.ops.ed.undo_push(message="Look")
+
+
+def freeze(faces):
+    """Stops the engine's process as soon as the results have so many faces."""
+    global _freeze_at
+    _freeze_at = faces
+
+
+def thaw():
+    """Lets the engine go on."""
+    pid = host.engine(bpy.context).pid if preferences.get_preferences().engine_python else None
+    if pid is not None:
+        os.kill(pid, signal.SIGCONT)
+
+
+def set_preferences(**wanted):
+    """Preferences of the add-on."""
+    for name, value in wanted.items():
+        setattr(preferences.get_preferences(), name, value)
+
+
+def state():
+    """What there is: objects, the run, the engine."""
+    run, depsgraph = session.last, bpy.context.evaluated_depsgraph_get()
+    objects = {}
+    for item in bpy.context.scene.objects:
+        objects[item.name] = {"faces": 0, "hidden": item.hide_get(), "selected": item.select_get()}
+        if item.type == "MESH":
+            shown = item.evaluated_get(depsgraph)
+            corners = [shown.matrix_world @ vertex.co for vertex in shown.data.vertices]
+            box = [
+                [pick([corner[axis] for corner in corners], default=0.0) for axis in range(3)] for pick in (min, max)
+            ]
+            objects[item.name] |= {"faces": len(shown.data.polygons), "box": box}
+            objects[item.name]["in_front"] = item.show_in_front
+    return {
+        "objects": objects,
+        "faces": sum(item["faces"] for name, item in objects.items() if SUFFIX in name),
+        "collections": [item.name for item in bpy.data.collections],
+        "running": session.active is not None,
+        "run": id(run),
+        "outcome": "" if run is None else run.outcome,
+        "stage": "" if run is None else run.progress.stage,
+        "messages": [] if run is None else [text for _, text in run.messages],
+        "results": 0 if run is None else len(run.results),
+        "pid": host.engine(bpy.context).pid,
+        "trouble": host.trouble(),
+        "shown": _shown,
+        "frozen": _freeze_at == 0,
+    }
+
+
+def distance(name, source):
+    """How far a vertex of an object lies from the surface of another one at most, in world space."""
+    item, other = bpy.data.objects[name], bpy.data.objects[source]
+    shown = other.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    vertices = [shown.matrix_world @ vertex.co for vertex in shown.data.vertices]
+    tree = BVHTree.FromPolygons(vertices, [face.vertices for face in shown.data.polygons])
+    return max(tree.find_nearest(item.matrix_world @ vertex.co)[3] for vertex in item.data.vertices)
+
+
+def select_only(name):
+    """One object alone is selected, and the others are hidden."""
+    for item in bpy.context.scene.objects:
+        item.select_set(item.name == name)
+        item.hide_set(item.name != name)
+    bpy.context.view_layer.objects.active = bpy.data.objects[name]
+
+
+def _freeze_if_due():
+    global _freeze_at
+    if not _freeze_at or session.active is None:
+        return
+    if sum(len(item.data.polygons) for item in bpy.context.scene.objects if SUFFIX in item.name) >= _freeze_at:
+        os.kill(host.engine(bpy.context).pid, signal.SIGSTOP)
+        _freeze_at = 0
+
+
+@persistent
+def _look():
+    """One look: freezes the engine if that is due, and answers one call if there is one."""
+    _freeze_if_due()
+    try:
+        connection, _ = server.accept()
+    except BlockingIOError:
+        return _SECONDS
+    with connection, connection.makefile("rw", encoding="utf-8") as stream:
+        connection.setblocking(True)
+        call = json.loads(stream.readline())
+        try:
+            answer = {"answer": globals()[call["name"]](**call["arguments"])}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        stream.write(json.dumps(answer) + "\n")
+    return _SECONDS
+
+
+view = bpy.context.preferences.view
+view.show_splash = False
+bpy.context.preferences.use_preferences_save = False
+bpy.context.preferences.view.use_save_prompt = False
+for kind in _drawn:
+    bpy.types.SpaceView3D.draw_handler_add(_count_draws, (kind,), kind, "POST_PIXEL")
+bpy.app.timers.register(_look, persistent=True)
+print("INSIDE", Path(address).name, flush=True)
