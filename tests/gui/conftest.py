@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,29 +34,7 @@ def home(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    extensions = folder / "extensions"
-    lend_kernels(
-        extensions / "user_default" / "flashmesh" / "lib" / "flashmesh_core",
-        extensions / ".user" / "user_default" / "flashmesh" / "kernels",
-    )
     return folder
-
-
-def lend_kernels(installed: Path, kernels: Path) -> None:
-    """Copies what numba has compiled of the same files in the repository, if it has: a minute of the engine's work.
-
-    Numba knows a source by its folder, time and size; where something does not fit it compiles anew.
-    """
-    for source in build_addon.CORE.rglob("*.py"):
-        target = installed / source.relative_to(build_addon.CORE)
-        compiled = list((source.parent / "__pycache__").glob(f"{source.stem}.*.nb[ic]"))
-        if compiled and target.is_file():
-            shutil.copystat(source, target)
-            name = hashlib.sha1(str(target.parent).encode(), usedforsecurity=False).hexdigest()
-            place = kernels / f"{target.parent.name}_{name}"
-            place.mkdir(parents=True, exist_ok=True)
-            for path in compiled:
-                shutil.copy2(path, place)
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,8 @@ def test_faces_grow_on_the_screen_and_escape_keeps_them(window: Window) -> None:
 
     window.key("Escape")
     done = window.ended()
-    assert done["outcome"] == "cancelled" and done["faces"] == second
+    assert done["outcome"] == "cancelled"
+    assert first < done["faces"] <= second, "kept, less what Blender finds twice"
     window.call("thaw")
     assert is_running(done["pid"]), "the engine stays for the next mesh"
 
