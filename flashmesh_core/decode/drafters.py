@@ -8,16 +8,18 @@ meet, so drafts match samples nearly as often as they match greedy choices. What
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
+from flashmesh_core.model.kernels import PANEL, linear
 from flashmesh_core.state import layout
 from flashmesh_core.state.candidates import agrees, written
 from flashmesh_core.state.features import FEATURES, MAX_CANDIDATES, write_features
-from flashmesh_core.state.guidance import write_bias
+from flashmesh_core.state.guidance import count_places, write_bias
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.masks import write_allowed
 from flashmesh_core.state.rows import prepare, write_rows
@@ -27,22 +29,44 @@ DRAFT_NOTHING, DRAFT_GIVEN, DRAFT_HALF_EDGE, DRAFT_HEADS, DRAFT_UNITED = range(5
 DRAFTERS = {"none": DRAFT_NOTHING, "half_edge": DRAFT_HALF_EDGE, "heads": DRAFT_HEADS, "united": DRAFT_UNITED}
 HEAD_POWER = 0.4  # of the heads' distributions beside the scorer's
 TINY = 1e-6
+NEGLIGIBLE = 1e-4  # probability of a new vertex below which none is thought of
+FITTED_AT = 0.5  # the temperature at which the scorer's samples were written
 
 _N_BEGUN, _N_FACES = layout.BEGUN, layout.FACES
 
 
 class Scorer(NamedTuple):
-    """A two-layer network a vertex slot over the features of a candidate; see `training/fit_scorer.py`."""
+    """A network of three layers a vertex slot over the features of a candidate; see `training/fit_scorer.py`."""
 
     hidden: np.ndarray  # (3, FEATURES, H) float32
     hidden_bias: np.ndarray  # (3, H)
-    out: np.ndarray  # (3, H)
+    second: np.ndarray  # (3, H, K)
+    second_bias: np.ndarray  # (3, K)
+    out: np.ndarray  # (3, K)
+
+    def padded(self) -> Scorer:
+        """With H and K filled up with zeros to whole panels, as the kernels want them."""
+        width = (0, -self.hidden.shape[2] % PANEL)
+        narrow = (0, -self.second.shape[2] % PANEL)
+        none = (0, 0)
+        return Scorer(
+            np.pad(self.hidden, (none, none, width)), np.pad(self.hidden_bias, (none, width)),
+            np.pad(self.second, (none, width, narrow)), np.pad(self.second_bias, (none, narrow)),
+            np.pad(self.out, (none, narrow)),
+        )  # fmt: skip
 
 
 def load_scorer() -> Scorer:
     """The scorer that is shipped with the package: it knows meshes, no backbone, and serves every checkpoint."""
     with np.load(Path(__file__).with_name("half_edge_scorer.npz")) as data:
-        return Scorer(*(np.ascontiguousarray(data[name], dtype=np.float32) for name in Scorer._fields))
+        return Scorer(*(data[name].astype(np.float32) for name in Scorer._fields)).padded()
+
+
+def save_scorer(path: str | Path, scorer: Scorer) -> None:
+    """Write a scorer, half its digits, to an .npz; an interrupted write leaves the old file."""
+    part = Path(path).with_suffix(".part.npz")
+    np.savez_compressed(part, **{name: getattr(scorer, name).astype(np.float16) for name in Scorer._fields})
+    os.replace(part, path)
 
 
 class WalkBuffers(NamedTuple):
@@ -55,6 +79,8 @@ class WalkBuffers(NamedTuple):
     dropped: np.ndarray  # (W,) int64: masks that left no place and were dropped
     chosen: np.ndarray  # scratch of the features
     features: np.ndarray
+    hidden: np.ndarray
+    inner: np.ndarray
     weights: np.ndarray
 
 
@@ -65,27 +91,29 @@ def make_buffers(width: int, num_bins: int, num_rows: int) -> WalkBuffers:
         allowed=np.zeros((width, num_bins + 1), dtype=np.bool_),
         bias=np.zeros((width, num_bins + 1), dtype=np.float32), dropped=np.zeros(width, dtype=np.int64),
         chosen=np.zeros(MAX_CANDIDATES + 1, dtype=np.int32),
-        features=np.zeros((MAX_CANDIDATES + 1, FEATURES), dtype=np.float32),
+        features=np.zeros((MAX_CANDIDATES + 1, PANEL), dtype=np.float32),
+        hidden=np.zeros((MAX_CANDIDATES + 1, PANEL), dtype=np.float32),
+        inner=np.zeros((MAX_CANDIDATES + 1, PANEL), dtype=np.float32),
         weights=np.zeros(MAX_CANDIDATES + 1, dtype=np.float32),
     )  # fmt: skip
 
 
-@njit(cache=True, fastmath=True)
-def _score(scorer: Scorer, slot: int, features: np.ndarray, count: int, weights: np.ndarray) -> None:
-    """Log weights of `count` candidates and of "none", normalised over all of them."""
-    width = scorer.hidden.shape[2]
-    hidden = np.empty(width, dtype=np.float32)
+@njit(cache=True)
+def _score(scorer: Scorer, slot: int, buffers: WalkBuffers, count: int) -> None:
+    """Log weights of `count` candidates and of "none", normalised over all of them, from their features."""
+    hidden, inner, weights = buffers.hidden, buffers.inner, buffers.weights
+    for number in range(count + 1):
+        hidden[number] = scorer.hidden_bias[slot]
+        inner[number] = scorer.second_bias[slot]
+    linear(buffers.features, FEATURES, scorer.hidden[slot].ravel(), 0, 1, hidden, PANEL, count + 1)
+    _rectify(hidden[: count + 1])
+    linear(hidden, PANEL, scorer.second[slot].ravel(), 0, 1, inner, PANEL, count + 1)
+    _rectify(inner[: count + 1])
     top = np.float32(-1e9)
     for number in range(count + 1):
-        hidden[:] = scorer.hidden_bias[slot]
-        for feature in range(FEATURES):
-            value = features[number, feature]
-            if value != 0.0:
-                for unit in range(width):
-                    hidden[unit] += value * scorer.hidden[slot, feature, unit]
         total = np.float32(0.0)
-        for unit in range(width):
-            total += max(hidden[unit], np.float32(0.0)) * scorer.out[slot, unit]
+        for unit in range(PANEL):
+            total += inner[number, unit] * scorer.out[slot, unit]
         weights[number] = total
         top = max(top, total)
     total = np.float32(0.0)
@@ -93,6 +121,13 @@ def _score(scorer: Scorer, slot: int, features: np.ndarray, count: int, weights:
         total += np.exp(weights[number] - top)
     for number in range(count + 1):
         weights[number] -= top + np.log(total)
+
+
+@njit(cache=True)
+def _rectify(x: np.ndarray) -> None:
+    for row in range(x.shape[0]):
+        for unit in range(x.shape[1]):
+            x[row, unit] = max(x[row, unit], np.float32(0.0))
 
 
 @njit(cache=True)
@@ -105,7 +140,7 @@ def _weigh(
     """
     slot = table.n[_N_BEGUN] // 3
     count = write_features(surface, table, buffers.chosen, buffers.features)
-    _score(scorer, slot, buffers.features, count, buffers.weights)
+    _score(scorer, slot, buffers, count)
     for number in range(count):
         weight = buffers.weights[number]
         bins = table.bins[buffers.chosen[number]]
@@ -132,13 +167,10 @@ def _spread_new(
         out[value] = heads[at, value] if at < n_heads and allowed[value] else 0.0
         total += out[value]
     if total < 1e-3:
-        axis = 2 - table.n[_N_BEGUN] % 3
-        z, y = written(table)
-        for number in range(table.n[layout.LOOSE]):
-            place = surface.loose[table.loose[number]]
-            if agrees(z, y, place) and allowed[place[axis]]:
-                out[place[axis]] += 1.0
-                total += 1.0
+        count_places(surface, table, table.distance)
+        for value in range(size):
+            out[value] = table.distance[value] if allowed[value] else 0.0
+            total += out[value]
     if total > 0.0:
         for value in range(size):
             out[value] /= total
@@ -230,7 +262,10 @@ def walk(
                 scored = vertex
                 count = _weigh(surface, table, scorer, buffers, heads, n_heads, position)
                 new_weight = buffers.weights[count]
-            _spread_new(surface, table, heads, n_heads, position, allowed, fresh)
+            if new_weight < NEGLIGIBLE:
+                fresh[:] = 0.0
+            else:
+                _spread_new(surface, table, heads, n_heads, position, allowed, fresh)
             axis = 2 - table.n[_N_BEGUN] % 3
             z, y = written(table)
             for value in range(size):
@@ -242,7 +277,8 @@ def walk(
             for value in range(size):
                 log_p[value] = np.log(log_p[value] + TINY)
             log_p[size] = -30.0
-        token, share = _pick(log_p, allowed, temperature, noise[position])
+        heat = temperature if mode == DRAFT_HEADS else temperature / FITTED_AT
+        token, share = _pick(log_p, allowed, heat, noise[position])
         confidence *= share
         if token < 0 or token == size or confidence < min_confidence:
             return position + 1

@@ -8,9 +8,8 @@ import numpy as np
 
 from flashmesh_core.decode.drafters import DRAFT_NOTHING, Scorer, make_buffers, walk
 from flashmesh_core.decode.sampling import gumbel_noise
-from flashmesh_core.decode.verification import count_accepted, pick_tokens
+from flashmesh_core.decode.verification import FACE_LIMIT, settle
 from flashmesh_core.state.layout import BEGUN
-from flashmesh_core.state.masks import MASK_CLOSURE
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.tokenizer import bos_prefix
 
@@ -81,7 +80,8 @@ class Sequence:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The chunk of the next pass: the main token and drafts (N,), and their slice rows (N, R, Q) or None.
 
-        The first chunk begins with BOS. `heads` (P, C) are the heads' distributions of the tokens after the main one.
+        Both are views, good until the next call. The first chunk begins with BOS. `heads` (P, C) are the distributions
+        that the heads give the tokens after the main one.
         """
         width = 1 if mode == DRAFT_NOTHING else self.width
         self._noise_now = self.noise(width)
@@ -90,8 +90,8 @@ class Sequence:
             self.state.masks, self.state.guidance, self.temperature, min_confidence, self.state.max_faces,
             self._noise_now, heads, len(heads), given,
         )  # fmt: skip
-        tokens = self.buffers.tokens[: self.filled].copy()
-        rows = self.buffers.rows[: self.filled].copy() if self.num_rows else None
+        tokens = self.buffers.tokens[: self.filled]
+        rows = self.buffers.rows[: self.filled] if self.num_rows else None
         if self.length == 0:
             begin = bos_prefix(self.num_bins)
             tokens = np.concatenate([begin, tokens[1:]])
@@ -102,28 +102,24 @@ class Sequence:
     def settle(self, logits: np.ndarray) -> int:
         """Take the backbone's answer (N, C) to the last chunk; the length to which the backbone must roll back."""
         count = self.filled
-        bias = self.buffers.bias[:count] if self.state.guidance > 0 else None
-        picked = pick_tokens(
-            logits[-count:], bias, self.buffers.allowed[:count], self.temperature, self._noise_now[:count]
-        )
-        drafts = self.buffers.tokens[1:count]
-        accepted = count_accepted(picked, drafts)
-        for _ in range(len(drafts) - accepted):
-            self.state.pop()
-        self.tally.passes += 1
-        self.tally.tokens += accepted
-        self.tally.drafted_at[: len(drafts)] += 1
-        self.tally.accepted_at[:accepted] += 1
-        self.tally.gave_up_closure += int(np.count_nonzero(self.buffers.dropped[: accepted + 1] & MASK_CLOSURE))
+        accepted, token, dropped = settle(
+            self.state.surface, self.state.table, self.buffers, logits[-count:], count, self.temperature,
+            self._noise_now, self.state.max_faces,
+        )  # fmt: skip
+        tally = self.tally
+        tally.passes += 1
+        tally.tokens += accepted
+        tally.drafted_at[: count - 1] += 1
+        tally.accepted_at[:accepted] += 1
+        tally.gave_up_closure += dropped
         self.length = self.length + 1 + accepted if self.length else len(bos_prefix(self.num_bins)) + accepted
-        if self.state.n_faces >= self.state.max_faces:
+        if token == FACE_LIMIT:
             self.end_reason = "face_limit"
-            return self.length
-        self.pending = int(picked[accepted])
-        if self.pending < 0 or self.pending == self.num_bins:
+        elif token < 0 or token == self.num_bins:
             self.end_reason = "eos"
-            return self.length
-        self.tally.tokens += 1
-        if self.state.push(self.pending) and self.state.n_faces >= self.state.max_faces:
-            self.end_reason = "face_limit"
+        else:
+            self.pending = token
+            tally.tokens += 1
+            if self.state.n_faces >= self.state.max_faces:
+                self.end_reason = "face_limit"
         return self.length

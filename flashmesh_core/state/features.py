@@ -15,13 +15,14 @@ from flashmesh_core.state import layout
 from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, Links, Surface, Table
 from flashmesh_core.state.table import find_edge
 
-FEATURES = 40
+FEATURES = 43
 MAX_CANDIDATES = 160  # the nearest to v0 where there are more
 
 _N_CANDIDATES, _N_FACES, _N_BEGUN, _N_LOOSE, _N_LIVE, _N_OPEN = (
     layout.CANDIDATES, layout.FACES, layout.BEGUN, layout.LOOSE, layout.LIVE, layout.OPEN
 )  # fmt: skip
-_USEFUL = 1 << OPEN | 1 << STRONG | 1 << WEAK | 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN | GOOD_BIT | FAIR_BIT
+_SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
+_LISTED = 1 << STRONG | 1 << WEAK | GOOD_BIT
 
 
 class _Shape(NamedTuple):
@@ -89,13 +90,27 @@ def _triangle(table: _Shape, v0: int, v1: int, v2: int, scratch: np.ndarray, out
 
 
 @njit(cache=True)
+def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: int) -> float:
+    """The share of three points of an edge that lie where the surface bends; `part` is 1 / (16 * factor)."""
+    found = 0.0
+    for step in (2, 4, 6):
+        other = 8 - step
+        x = np.intp(((2 * bins[a, 0] + 1) * other + (2 * bins[b, 0] + 1) * step + 0.5) * part)
+        y = np.intp(((2 * bins[a, 1] + 1) * other + (2 * bins[b, 1] + 1) * step + 0.5) * part)
+        z = np.intp(((2 * bins[a, 2] + 1) * other + (2 * bins[b, 2] + 1) * step + 0.5) * part)
+        if crease[z, y, x]:
+            found += 1.0 / 3.0
+    return found
+
+
+@njit(cache=True)
 def _reach(table: Table, v0: int, useful: int) -> float:
-    """The distance from v0 that holds MAX_CANDIDATES candidates, about."""
-    if useful <= MAX_CANDIDATES:
+    """The distance from v0 that holds MAX_CANDIDATES candidates with a useful bit, about."""
+    if table.n[_N_CANDIDATES] <= MAX_CANDIDATES:
         return 1e9
     table.distance[:] = 0
     for number in range(table.n[_N_CANDIDATES]):
-        if table.candidate_bits[number] & _USEFUL:
+        if table.candidate_bits[number] & useful:
             far = min(int(_length(table.bins, v0, table.candidate[number])), len(table.distance) - 1)
             table.distance[far] += 1
     count = 0
@@ -116,25 +131,22 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     v0 = table.begun_vertex[0] if slot > 0 else -1
     v1 = table.begun_vertex[1] if slot > 1 else -1
     last = table.n[_N_FACES] - 1
-    useful = 0
-    for number in range(table.n[_N_CANDIDATES]):
-        bits = table.candidate_bits[number]
-        if bits & _USEFUL and not bits & BANNED_BIT:
-            useful += 1
+    useful = _LISTED if slot == 0 else _LISTED | _SUPPORTED | FAIR_BIT
     centre = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
     reach = _reach(table, centre, useful)
+    part = 1.0 / (16 * surface.factor)
     scratch = np.zeros((2, 3))
     shape = _Shape(table.links, table.bins, table.faces, table.edge_face, table.is_open)
     size = float(surface.size)
     count = 0
     for number in range(table.n[_N_CANDIDATES]):
         bits = table.candidate_bits[number]
-        if not bits & _USEFUL or bits & BANNED_BIT or count == MAX_CANDIDATES:
+        if not bits & useful or bits & BANNED_BIT or count == MAX_CANDIDATES:
             continue
         vertex = table.candidate[number]
         if _length(table.bins, centre, vertex) > reach and not bits & (1 << STRONG | GOOD_BIT):
             continue
-        row = out[count]
+        row = out[count, :FEATURES]
         row[:] = 0.0
         chosen[count] = vertex
         row[0] = 1.0
@@ -143,7 +155,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
         row[3] = 1.0 if bits & 1 << WEAK else 0.0
         row[4] = 1.0 if bits & 1 << CORNER else 0.0
         row[5] = 1.0 if bits & 1 << SEEN else 0.0
-        row[6] = 1.0 if bits & (1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN) else 0.0
+        row[6] = 1.0 if bits & _SUPPORTED else 0.0
         row[7] = 1.0 if bits & GOOD_BIT else 0.0
         row[8] = 1.0 if table.degree[vertex] == 0 else 0.0
         row[9] = min(table.n_open[vertex], 4) * 0.25
@@ -159,9 +171,11 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
             row[17] = far / size
             row[18] = np.log(1.0 + far) * 0.2
             row[19] = 1.0 if last >= 0 and table.faces[last, 0] == v0 else 0.0
+            row[40] = _crease_share(surface.crease, part, table.bins, v0, vertex)
         if v1 >= 0:
             _triangle(shape, v0, v1, vertex, scratch, row, 20)
             row[29] = np.log(1.0 + _length(table.bins, v1, vertex)) * 0.2
+            row[41] = _crease_share(surface.crease, part, table.bins, v1, vertex)
         elif v0 >= 0:
             twin = find_edge(table.links, vertex, v0)
             if twin >= 0 and table.is_open[twin]:
@@ -197,7 +211,7 @@ def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) 
 @njit(cache=True)
 def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
     """The row of "no candidate": how many there are of each kind, and how many places beside them."""
-    row = out[count]
+    row = out[count, :FEATURES]
     row[:] = 0.0
     for number in range(count):
         row[1] += out[number, 2]
@@ -211,4 +225,4 @@ def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
     row[10] = 1.0 if table.n[_N_LOOSE] == 0 else 0.0
     row[11] = 1.0 if table.n[_N_LIVE] < 0 else 0.0
     row[12] = 1.0 if table.n[_N_FACES] == 0 else 0.0
-    row[39] = 1.0
+    row[42] = 1.0
