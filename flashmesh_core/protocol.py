@@ -133,7 +133,7 @@ MAX_FACES = 10_000
 MAX_WIDTH = 64
 DEFAULT_WIDTH = 27
 DRAFTER_NAMES = ("auto", "none", "half_edge", "heads", "united")
-DEFAULT_GUIDANCE = 6.0  # nats
+DEFAULT_GUIDANCE = 13.0  # nats
 MAX_SEED = 2**32 - 1
 # The one table of options and their ranges: the engine, the service, its clients and the command lines check by it.
 OPTIONS: dict[str, OptionSpec] = {

@@ -15,11 +15,12 @@ from flashmesh_core.state.coverage import (
     triangle_is_bare,
 )  # fmt: skip
 from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, Surface, Table
-from flashmesh_core.state.live import MAX_NEAR, find_live, near_known, starts_face
+from flashmesh_core.state.live import MAX_NEAR, find_live, find_start, near_known, starts_face
 
 ENOUGH_COVERED = 0.99  # of the samples: the mesh may end
 NEARLY_COVERED = 0.93  # the same where no open vertex can go on, or the last faces covered nothing
 IDLE_FACES = 2
+LOST_FACES = 4  # with no vertex that can go on and as many faces that covered nothing, the mesh ends all the same
 LOOSE_SHARE = 0.5  # of the strength: against a new place where a corner or an earlier vertex would do as well
 
 _N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = layout.FACES, layout.BEGUN, layout.OPEN, layout.COVERED
@@ -42,20 +43,25 @@ def _first_place(surface: Surface, z: int) -> int:
 
 @njit(cache=True)
 def guide_first(surface: Surface, table: Table, lowest: int) -> None:
-    """v0: good are the lowest open vertex that can go on and the unused corners below it; fair the places below it."""
+    """v0: good is the lowest vertex that can go on, open or a corner not used yet; what lies below it is fair."""
     near = np.empty(MAX_NEAR, dtype=np.int64)
-    live = find_live(ground_of(surface, table), table, near)
-    table.n[_N_LIVE] = live
-    table.n[_N_DEAD] = live < 0 and table.n[_N_OPEN] > 0
+    ground = ground_of(surface, table)
+    live = find_live(ground, table, near)
     size = surface.size
     highest = table.key[live] if live >= 0 else np.int64(size) * size * size
+    first = find_start(ground, table, len(surface.corners), lowest, highest, near)
+    table.n[_N_DEAD] = live < 0 and first < 0
+    table.n[_N_LIVE] = first if first >= 0 else live
     for number in range(table.n[_N_CANDIDATES]):
         vertex = table.candidate[number]
-        if vertex == live or (table.degree[vertex] == 0 and table.is_corner[vertex] and table.key[vertex] < highest):
+        if vertex == table.n[_N_LIVE]:
             table.candidate_bits[number] |= GOOD_BIT
+        elif vertex == live or (table.degree[vertex] == 0 and table.is_corner[vertex] and table.key[vertex] < highest):
+            table.candidate_bits[number] |= FAIR_BIT
+    below = table.key[table.n[_N_LIVE]] // (size * size) if table.n[_N_LIVE] >= 0 else np.int64(size)
     count = 0
     for place in range(_first_place(surface, lowest // (size * size)), len(surface.loose)):
-        if live >= 0 and surface.loose[place, 2] >= highest // (size * size):
+        if surface.loose[place, 2] >= below:
             break
         if table.taken[place] == 0:
             table.loose[count] = place
@@ -126,11 +132,14 @@ def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -
 
 @njit(cache=True)
 def _is_finished(surface: Surface, table: Table) -> bool:
-    """Whether guidance thinks that the mesh may end: nearly all is covered."""
+    """Whether guidance thinks that the mesh may end: nearly all is covered, or nothing can go on."""
     faces = table.n[_N_FACES]
+    covered = table.n[_N_COVERED]
     idle = faces >= IDLE_FACES and table.cover_end[faces] == table.cover_end[faces - IDLE_FACES]
-    stuck = table.n[_N_DEAD] != 0 or idle
-    return table.n[_N_COVERED] >= (NEARLY_COVERED if stuck else ENOUGH_COVERED) * len(surface.places)
+    dead = table.n[_N_DEAD] != 0
+    if covered >= (NEARLY_COVERED if dead or idle else ENOUGH_COVERED) * len(surface.places):
+        return True
+    return dead and faces >= LOST_FACES and table.cover_end[faces] == table.cover_end[faces - LOST_FACES]
 
 
 @njit(cache=True)
@@ -146,9 +155,13 @@ def _first_listed(places: np.ndarray, listed: np.ndarray, axis: int, value: int,
 
 
 @njit(cache=True)
-def _write_places(surface: Surface, table: Table, fair: float, bias: np.ndarray) -> None:
-    """Give the next coordinate of every listed place that agrees the bias `fair`; the list is in key order."""
+def count_places(surface: Surface, table: Table, counts: np.ndarray) -> None:
+    """How many listed places agree with what is written and have each next coordinate, into `counts` (Q,).
+
+    The list is in key order.
+    """
     count = table.n[_N_BEGUN] % 3
+    counts[:] = 0
     low, high = np.int64(0), np.int64(table.n[_N_LOOSE])
     for at in range(count):
         value = table.begun[table.n[_N_BEGUN] - count + at]
@@ -156,8 +169,9 @@ def _write_places(surface: Surface, table: Table, fair: float, bias: np.ndarray)
         high = _first_listed(surface.loose, table.loose, 2 - at, value + 1, low, high)
     while low < high:
         value = surface.loose[table.loose[low], 2 - count]
-        bias[value] = fair
-        low = _first_listed(surface.loose, table.loose, 2 - count, value + 1, low, high)
+        after = _first_listed(surface.loose, table.loose, 2 - count, value + 1, low, high)
+        counts[value] = after - low
+        low = after
 
 
 @njit(cache=True)
@@ -174,7 +188,10 @@ def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray
             if table.candidate_bits[number] & GOOD_BIT and agrees(z, y, table.bins[table.candidate[number]]):
                 any_good = True
         fair = half if any_good else np.float32(0.0)
-        _write_places(surface, table, fair, bias)
+        count_places(surface, table, table.distance)
+        for value in range(size):
+            if table.distance[value] > 0:
+                bias[value] = fair
         for number in range(table.n[_N_CANDIDATES]):
             bins = table.bins[table.candidate[number]]
             if table.candidate_bits[number] & FAIR_BIT and bias[bins[axis]] == full and agrees(z, y, bins):

@@ -137,6 +137,14 @@ def _note_stuck(table: Table, vertex: int) -> None:
 
 
 @njit(cache=True)
+def _ask(ground: Ground, table: Table, vertex: int, near: np.ndarray) -> bool:
+    if _is_live(ground, table, vertex, near):
+        return True
+    _note_stuck(table, vertex)
+    return False
+
+
+@njit(cache=True)
 def find_live(ground: Ground, table: Table, near: np.ndarray) -> int:
     """The lowest open vertex that is live, or -1."""
     floor = np.int64(-1)
@@ -150,8 +158,25 @@ def find_live(ground: Ground, table: Table, near: np.ndarray) -> int:
                 best = vertex
         if best < 0:
             return -1
-        if _is_live(ground, table, best, near):
+        if _ask(ground, table, best, near):
             return best
-        _note_stuck(table, best)
         floor = table.key[best]
+    return -1
+
+
+@njit(cache=True)
+def find_start(ground: Ground, table: Table, corners: int, lowest: int, highest: int, near: np.ndarray) -> int:
+    """The lowest of the `corners` of the surface, in key order, that no face uses yet and that is live, or -1.
+
+    Only keys lowest..highest - 1 count. No later face can have a vertex below its v0: passed by, it is lost.
+    """
+    asked = 0
+    for vertex in range(corners):
+        if table.degree[vertex] > 0 or table.key[vertex] < lowest:
+            continue
+        if table.key[vertex] >= highest or asked == MAX_ASKED:
+            return -1
+        asked += 1
+        if _ask(ground, table, vertex, near):
+            return vertex
     return -1
