@@ -46,8 +46,9 @@ def prepare_source(
 ) -> Source:
     """Normalise, sample, detect corners and build the grids.
 
-    `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated).
-    `tolerance` of the surface mask is in bins; by default 1 around a mesh, more around sparse points.
+    `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated). All
+    samples go into the surface mask, SURFACE_POINTS of them into the rest. `tolerance` of the mask is in bins; by
+    default 1 around a mesh, more around sparse points: 2.4 on average for 16,384 samples of a mesh, 1.1 for 131,072.
     Raises ValueError for wrong shapes, non-finite values, and N outside [16, 2,000,000].
     """
     rng = np.random.default_rng(seed)
@@ -69,16 +70,18 @@ def prepare_source(
         if len(points) > MAX_POINTS:
             raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
         _check_reach("points", points)
+        everything = points
         points, normals = _thin(points, normals, rng)
-    normalization = Normalization.of_points(points)
+    normalization = Normalization.of_points(points if mesh is not None else everything)
     normalization = Normalization(normalization.center, normalization.scale * (1.0 + 2.0 * MARGIN))
     unit = normalization.apply(points)
     if mesh is not None:
         wanted = 1 if tolerance is None else tolerance
         grid = SurfaceGrid.of_mesh(normalization.apply(mesh[0]), mesh[1], config.num_bins, wanted)
     else:
-        wanted = default_tolerance(unit, config.num_bins) if tolerance is None else tolerance
-        grid = SurfaceGrid(unit, config.num_bins, wanted)
+        held = normalization.apply(everything)
+        wanted = default_tolerance(held, config.num_bins) if tolerance is None else tolerance
+        grid = SurfaceGrid(held, config.num_bins, wanted)
     normals = np.asarray(normals, dtype=np.float64)
     context = None
     if config.slice_rows:

@@ -9,7 +9,8 @@ import pytest
 
 from flashmesh_core.config import preset
 from flashmesh_core.decode.source import prepare_source
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.canonical import Mesh, quantize
+from flashmesh_core.mesh.sampling import sample_surface
 from tests.mesh.shapes import box
 
 
@@ -30,3 +31,18 @@ def test_a_face_that_names_a_vertex_twice_is_passed_over() -> None:
     vertices, faces = box()
     source = prepare_source(Mesh(vertices, np.concatenate([faces, [[0, 1, 1]]])), None, preset("debug"))
     assert source.is_manifold and len(source.points) == 16_384
+
+
+def test_the_more_samples_the_nearer_the_mask_is_to_the_meshs_own() -> None:
+    """All of them hold the box's vertices; few samples allow much beside its surface, many less."""
+    vertices, faces = box()
+    wanted = prepare_source(Mesh(vertices, faces), None, preset("debug")).mask_grid.occupied.sum()
+    shares = []
+    for count in (4_096, 131_072):
+        samples = sample_surface(vertices, faces, count, np.random.default_rng(0))
+        source = prepare_source(samples.points, samples.normals, preset("debug"))
+        x, y, z = quantize(source.normalization.apply(vertices), source.mask_grid.num_bins).T
+        assert source.mask_grid.occupied[z, y, x].all()
+        assert len(source.points) == min(count, 16_384)
+        shares.append(source.mask_grid.occupied.sum() / wanted)
+    assert shares[0] > 2.0 and shares[1] < 1.5
