@@ -55,7 +55,7 @@ class EngineClient:
         self._token = token
 
     def health(self) -> dict[str, Any]:
-        """State (idle, loading, busy), version, device, loaded checkpoint, memory, and who waits."""
+        """State (idle, loading, compiling, busy), version, device, loaded checkpoint, memory, and who waits."""
         health = self._call("GET", "/health")
         if health.get("protocol") != protocol.PROTOCOL_VERSION:
             ours = protocol.PROTOCOL_VERSION

@@ -18,15 +18,17 @@ is a stream of frames, each an event with a `kind`:
 
     queued         first, always: `id`, `position` (generations ahead of this one)
     loading        only if a checkpoint has to be loaded: `checkpoint`
+    compiling      after loading: the engine makes its compiled functions ready, which takes minutes the first time
     encoding       the engine looks at the surface
     faces          array `faces` (k, 3, 3) float32, source scale; `candidate`, `n_faces` (total so far),
                    `n_tokens`, `seconds`
-    progress       after a second without another event: `stage` (queued, loading, encoding, decoding),
-                   `position`, `candidate`, `n_faces`, `n_tokens`, `seconds`
+    progress       after a second without another event: `stage` (queued, loading, compiling, encoding,
+                   decoding), `position`, `candidate`, `n_faces`, `n_tokens`, `seconds`
     candidate_end  if candidates > 1, for each: `candidate`, `end_reason`, `n_faces`, `n_tokens`, `seconds`
     end            last: the best `candidate`, its `end_reason` (eos, face_limit, cancelled), `n_faces`,
                    `n_vertices`, `n_tokens`, `seconds`, `tokens_per_second`, `tokens_per_pass`, `seed`,
-                   `chamfer`, `hausdorff`, and the welded mesh: arrays `vertices` (V, 3) float32 and
+                   `chamfer`, `hausdorff`, `gave_up_closure` (vertices for which `watertight` left no place, so
+                   that it was dropped there), and the welded mesh: arrays `vertices` (V, 3) float32 and
                    `face_indices` (F, 3) int32
     error          last, instead of `end`: `error` {`field`, `message`}, `status` (as it would be in HTTP)
 

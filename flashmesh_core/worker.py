@@ -22,7 +22,7 @@ import numpy as np
 from . import protocol
 from .protocol import GenerationRequest, RequestError
 
-EngineFactory = Callable[[str, str], Any]  # (checkpoint, device) -> an engine with `generate` and `device`
+EngineFactory = Callable[[str, str], Any]  # (checkpoint, device) -> an engine with `generate`, `warm_up` and `device`
 Sink = Callable[["bytes | None"], None]  # takes frames from any thread, then None once
 Arrays = Mapping[str, np.ndarray]
 
@@ -40,7 +40,7 @@ class Generation:
     sink: Sink
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     cancelled: threading.Event = field(default_factory=threading.Event)
-    stage: str = "queued"  # queued, loading, encoding, decoding
+    stage: str = "queued"  # queued, loading, compiling, encoding, decoding
     latest: dict[str, Any] = field(default_factory=dict)  # figures of the newest engine event
 
     def send(self, kind: str, arrays: Arrays | None = None, **header: Any) -> None:
@@ -87,7 +87,8 @@ class EngineWorker:
         self._factory, self._idle_unload = factory, idle_unload
         self._engine: Any = None
         self._loaded: str | None = None  # the checkpoint that `_engine` was made from
-        self._state = "idle"  # idle, loading, busy
+        self._is_warm = False  # whether `_engine` has compiled what it runs
+        self._state = "idle"  # idle, loading, compiling, busy
         self._current: Generation | None = None
         self._waiting: deque[Generation] = deque()
         self._finished: OrderedDict[str, None] = OrderedDict()
@@ -246,6 +247,8 @@ class EngineWorker:
         checkpoint = options.pop("checkpoint", None) or self.checkpoint
         if self._engine is None or self._loaded != checkpoint:
             self._load(generation, checkpoint)
+        if not self._is_warm and hasattr(self._engine, "warm_up") and not generation.cancelled.is_set():
+            self._warm_up(generation)
         if generation.cancelled.is_set():
             return _end_unstarted()
         self._state = "busy"
@@ -265,7 +268,13 @@ class EngineWorker:
         self._drop_engine()
         engine = self._factory(checkpoint, self.device)
         with self._changed:
-            self._engine, self._loaded = engine, checkpoint
+            self._engine, self._loaded, self._is_warm = engine, checkpoint, False
+
+    def _warm_up(self, generation: Generation) -> None:
+        self._state = "compiling"
+        generation.enter("compiling")
+        self._engine.warm_up()
+        self._is_warm = True
 
     def _drop_engine(self) -> bool:
         with self._changed:
@@ -287,6 +296,7 @@ def _end(result: Any) -> bytes:
     """The last event, from a GenerationResult."""
     names = ("end_reason", "candidate", "n_tokens", "seconds", "tokens_per_second", "tokens_per_pass", "seed")
     figures = {name: getattr(result, name) for name in (*names, "chamfer", "hausdorff")}
+    figures["gave_up_closure"] = result.tally.gave_up_closure
     vertices = np.asarray(result.mesh.vertices, dtype=np.float32).reshape(-1, 3)
     faces = np.asarray(result.mesh.faces, dtype=np.int32).reshape(-1, 3)
     arrays = {"vertices": vertices, "face_indices": faces}
@@ -296,7 +306,7 @@ def _end(result: Any) -> bytes:
 def _end_unstarted() -> bytes:
     """The last event of a generation that was cancelled before its first token."""
     arrays = {"vertices": np.zeros((0, 3), np.float32), "face_indices": np.zeros((0, 3), np.int32)}
-    counts = dict.fromkeys(("candidate", "n_faces", "n_vertices", "n_tokens"), 0)
+    counts = dict.fromkeys(("candidate", "n_faces", "n_vertices", "n_tokens", "gave_up_closure"), 0)
     rates = dict.fromkeys(("seconds", "tokens_per_second", "tokens_per_pass"), 0.0)
     unknown = dict.fromkeys(("seed", "chamfer", "hausdorff"), None)
     return _event("end", arrays, end_reason="cancelled", **counts, **rates, **unknown)

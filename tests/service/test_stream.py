@@ -37,14 +37,16 @@ def test_events_come_in_order_and_carry_what_the_engine_makes(
     with client.generate(points, points, **options) as stream:
         events = [event for event in stream if event["kind"] != "progress"]
     made = [event for event in debug_engine.stream(points, points, **options) if event.kind == "faces"]
-    assert len(made) == 12 and kinds(events) == ["queued", "loading", "encoding", *["faces"] * len(made), "end"]
+    before = ["queued", "loading", "compiling", "encoding"]
+    assert len(made) == 12 and kinds(events) == [*before, *["faces"] * len(made), "end"]
     assert events[0]["id"] == stream.id and events[0]["position"] == 0 and events[1]["checkpoint"] == "debug"
-    for event, expected in zip(events[3:-1], made, strict=True):
+    for event, expected in zip(events[4:-1], made, strict=True):
         np.testing.assert_array_equal(event["faces"], expected.faces)
         assert (event["n_faces"], event["n_tokens"]) == (expected.n_faces, expected.n_tokens)
     end, result = events[-1], debug_engine.generate(points, points, **options)
     assert stream.result is end
     assert (end["end_reason"], end["seed"], end["n_faces"], end["candidate"]) == ("face_limit", 3, 12, 0)
+    assert end["gave_up_closure"] == result.tally.gave_up_closure
     assert 0 < end["chamfer"] == result.chamfer and 0 < end["hausdorff"] == result.hausdorff
     assert end["n_vertices"] == len(end["vertices"]) and end["tokens_per_second"] > 0
     assert end["vertices"].dtype == np.float32 and end["face_indices"].dtype == np.int32
@@ -258,6 +260,50 @@ def test_a_silent_stretch_has_progress_events(
         release.set()
         end = next(event for event in stream if event["kind"] != "progress")
     assert end["end_reason"] == "cancelled" and end["n_faces"] == 0
+
+
+def test_closure_that_was_given_up_is_told(make_service: Callable, points: np.ndarray, debug_engine: Engine) -> None:
+    """Random weights write themselves into corners from which no edge can be closed any more."""
+    client = make_service("debug").client
+    options = {"seed": 2, "temperature": 1.0, "max_faces": 60}
+    with client.generate(points, points, watertight=True, **options) as stream:
+        given_up = list(stream)[-1]["gave_up_closure"]
+    with client.generate(points, points, **options) as stream:
+        assert list(stream)[-1]["gave_up_closure"] == 0
+    made = debug_engine.generate(points, points, watertight=True, **options)
+    assert given_up == made.tally.gave_up_closure > 0
+
+
+def test_the_engine_is_compiled_before_its_first_generation(
+    make_service: Callable, points: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled while it compiles, a generation ends, and the next one finds all compiled."""
+    begun, release = threading.Event(), threading.Event()
+
+    def held(checkpoint: str, device: str) -> Engine:
+        engine = load_engine(checkpoint, device)
+        really = engine.warm_up
+
+        def warm_up() -> None:
+            begun.set()
+            assert release.wait(DEADLINE)
+            really()
+
+        engine.warm_up = warm_up
+        return engine
+
+    monkeypatch.setattr("flashmesh_core.app.HEARTBEAT_SECONDS", 0.05)
+    running = make_service(factory=held)
+    with running.client.generate(points) as stream:
+        assert begun.wait(DEADLINE)
+        assert running.client.health()["state"] == "compiling"
+        progress = next(event for event in stream if event["kind"] == "progress" and event["stage"] != "loading")
+        assert progress["stage"] == "compiling"
+        assert stream.cancel()
+        release.set()
+        assert list(stream)[-1]["end_reason"] == "cancelled"
+    with running.client.generate(points) as again:
+        assert kinds(list(again))[:2] == ["queued", "encoding"]
 
 
 def test_unload_frees_the_engine_and_is_refused_while_it_works(
