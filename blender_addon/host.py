@@ -152,7 +152,7 @@ def _refresh(wanted: Engine) -> None:
 
 def _watch() -> float | None:
     redraw_panels()
-    passing = status()["state"] in ("starting", "loading", "busy") and session.active is None
+    passing = status()["state"] in ("starting", "loading", "compiling", "busy") and session.active is None
     return _WATCH_SECONDS if passing or any(thread.is_alive() for thread in _threads) else None
 
 

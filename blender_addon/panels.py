@@ -17,6 +17,7 @@ STATES = {
     "running": "Ready",
     "idle": "Ready",
     "loading": "Loading the checkpoint",
+    "compiling": "Compiling",
     "busy": "Working",
     "unknown": "Not asked yet",
 }
@@ -178,13 +179,21 @@ def draw_result(layout: bpy.types.UILayout, result: Result) -> None:
     box = layout.box().column(align=True)
     box.label(text=result.name, icon="MESH_DATA")
     seconds = "" if result.seconds is None else f" in {result.seconds:.1f} s"
-    box.label(text=f"{result.faces:,} faces{seconds}")
+    triangles = f" ({result.triangles:,} triangles)" if result.triangles != result.faces else ""
+    box.label(text=f"{result.faces:,} faces{triangles}{seconds}")
     box.label(text=END_REASONS.get(result.end_reason, result.end_reason))
     if result.tokens_per_pass:
         box.label(text=f"Speed-up: {result.tokens_per_pass:.2f} tokens per pass")
     if result.distance is not None:
         box.label(text=f"Distance to source: {100.0 * result.distance:.2f} % of size")
-    box.label(text="Watertight" if result.watertight else "Not watertight")
+    box.label(text=f"Watertight: {watertight(result)}")
+
+
+def watertight(result: Result) -> str:
+    """Whether a result has no open edge, and if not although that was wanted, why."""
+    if result.watertight:
+        return "yes"
+    return "no, had to give up" if result.gave_up_closure else "no"
 
 
 def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:

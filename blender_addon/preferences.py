@@ -120,8 +120,8 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
         name="Detail",
         description="How much effort goes into a mesh",
         items=(
-            ("DRAFT", "Draft", "Quick and rough"),
-            ("STANDARD", "Standard", "One mesh with all checks"),
+            ("DRAFT", "Draft", "Ends at the wanted number of faces, complete or not"),
+            ("STANDARD", "Standard", "One mesh, written to its end"),
             ("BEST_OF_4", "Best of 4", "Four meshes, of which the one nearest the source stays"),
         ),
         default=DEFAULTS.preset,

@@ -14,7 +14,7 @@ from . import preferences
 from .request import RunSettings
 
 PRESET_ITEMS = (
-    ("DRAFT", "Draft", "Looks at fewer points, and ends at the wanted number of faces", 0),
+    ("DRAFT", "Draft", "Ends at the wanted number of faces, complete or not", 0),
     ("STANDARD", "Standard", "One mesh, written to its end", 1),
     ("BEST_OF_4", "Best of 4", "Four meshes, of which the one nearest the source stays: about four times the work", 2),
 )

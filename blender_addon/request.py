@@ -12,20 +12,21 @@ from flashmesh_core import protocol
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.topology import is_manifold
 
+SAMPLES = 131_072  # on a surface: what the engine lets vertices near is then 8 % larger than the mesh itself asks
+
 
 @dataclass(frozen=True)
 class Preset:
     """How much effort goes into a mesh."""
 
-    samples: int  # points on the source's surface
     candidates: int  # meshes of which the nearest stays
     cut_off: bool  # end at the wanted number of faces, whether the mesh is complete or not
 
 
 PRESETS = {
-    "DRAFT": Preset(samples=4_096, candidates=1, cut_off=True),
-    "STANDARD": Preset(samples=16_384, candidates=1, cut_off=False),
-    "BEST_OF_4": Preset(samples=16_384, candidates=4, cut_off=False),
+    "DRAFT": Preset(candidates=1, cut_off=True),
+    "STANDARD": Preset(candidates=1, cut_off=False),
+    "BEST_OF_4": Preset(candidates=4, cut_off=False),
 }
 
 
@@ -92,13 +93,12 @@ def make_request(vertices: np.ndarray, faces: np.ndarray, settings: RunSettings)
     center = (vertices.min(axis=0) + vertices.max(axis=0)) / 2.0
     rng = np.random.default_rng(settings.seed)
     if len(faces):
-        samples = sample_surface(vertices - center, faces, PRESETS[settings.preset].samples, rng)
+        samples = sample_surface(vertices - center, faces, SAMPLES, rng)
         options = settings.engine_options(is_manifold(vertices, faces))
         return Request(samples.points, samples.normals, options, center)
     if len(vertices) < protocol.MIN_POINTS:
         raise ValueError(f"a point cloud must have at least {protocol.MIN_POINTS} vertices, got {len(vertices)}")
     points = vertices - center
-    limit = 4 * PRESETS[settings.preset].samples
-    if len(points) > limit:
-        points = points[np.sort(rng.choice(len(points), limit, replace=False))]
+    if len(points) > SAMPLES:
+        points = points[np.sort(rng.choice(len(points), SAMPLES, replace=False))]
     return Request(points.astype(np.float32), None, settings.engine_options(None), center)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -37,6 +38,26 @@ def find(key: Key) -> bpy.types.Object | None:
     if obj is None or obj.session_uid != key.uid:
         obj = next((item for item in bpy.data.objects if item.session_uid == key.uid), None)
     return obj if obj is not None and obj.users_scene else None
+
+
+def selected_ids(context: bpy.types.Context) -> frozenset[int]:
+    """The session ids of the selected objects."""
+    return frozenset(item.session_uid for item in context.view_layer.objects if item.select_get())
+
+
+def select_results(context: bpy.types.Context, made: Sequence[Key], before: frozenset[int]) -> None:
+    """Makes the results the selection, the first one active, unless the artist has selected something else meanwhile.
+
+    `before` are the session ids of what was selected when the run began.
+    """
+    shown = context.view_layer.objects
+    results = [item for key in made if (item := find(key)) is not None and shown.get(item.name) == item]
+    if not results or context.mode != "OBJECT" or not selected_ids(context) <= before | {key.uid for key in made}:
+        return
+    for item in shown:
+        if item.select_get() != (item in results):
+            item.select_set(item in results)
+    shown.active = results[0]
 
 
 class Placement:
@@ -81,17 +102,19 @@ class Placement:
         """Gives the result what its source has; what could not be done, or ''."""
         obj, problem = self.result(), ""
         if obj is not None:
-            obj.show_in_front = obj.show_wire = False
+            obj.show_wire = False
         if obj is None or obj.mode != "OBJECT":
             return problem  # in edit mode its mesh is not ours to change
         finishing.finish_mesh(obj, self.matrix, self.surface, settings)
         source = find(self.source)
+        obj.show_in_front = source is not None and len(self.surface.faces) > 0
         if source is None or context.mode != "OBJECT" or context.view_layer.objects.get(source.name) != source:
             return problem
         if settings.transfer_uvs:
             problem = finishing.transfer_uvs(context, source, obj)
         if settings.hide_source:
             source.hide_set(True)
+            obj.show_in_front = False
         return problem
 
     def remove(self) -> None:
@@ -112,7 +135,7 @@ class Placement:
         mesh = bpy.data.meshes.new(stem + SUFFIX)
         obj = bpy.data.objects.new(stem + SUFFIX, mesh)
         obj.matrix_world = Matrix(self.matrix)
-        obj.show_in_front = obj.show_wire = True  # while it grows: the source, which it lies in, would cover it
+        obj.show_in_front = obj.show_wire = True  # the source, which it lies in, would cover it, or flicker through it
         _collection(context.scene).objects.link(obj)
         space = context.space_data
         if space is not None and space.type == "VIEW_3D" and space.local_view is not None:

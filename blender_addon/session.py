@@ -20,16 +20,16 @@ from .generation import Engine, Event, Job
 from .growing import GrowingMesh
 from .outline import Outline
 from .request import RunSettings, make_request
-from .results import Key, Placement, find
+from .results import Key, Placement, find, key_of, select_results, selected_ids
 
 CANCEL_SECONDS = 0.4  # that the engine has for its last word once a run is cancelled
-LONG_SECONDS = 8.0  # of looking at the surface, after which the artist is told what else may take the time
 STAGES = {
     "sampling": "Reading the object",
     "starting": "Starting the engine",
     "restarting": "Restarting the engine",
     "queued": "Waiting for the engine",
     "loading": "Loading the checkpoint",
+    "compiling": "Compiling the engine (once)",
     "encoding": "Looking at the surface",
     "decoding": "Generating",
 }
@@ -46,15 +46,13 @@ class Progress:
     stage: str = "sampling"
     entered: float = field(default_factory=time.monotonic)  # when the stage began
     reason: str = ""  # why the engine had to be started again
-    faces: int = 0
+    faces: int = 0  # in the scene
     wanted: int = 0
     faces_per_second: float = 0.0
 
     @property
     def text(self) -> str:
         """The stage in words."""
-        if self.stage == "encoding" and time.monotonic() - self.entered > LONG_SECONDS:
-            return "Preparing; the first time takes a minute or two"
         return STAGES.get(self.stage, self.stage)
 
     @property
@@ -76,13 +74,15 @@ class Result:
 
     name: str
     source: str
-    faces: int
+    faces: int  # in the scene
+    triangles: int  # before pairs of them were joined
     end_reason: str
     seconds: float | None
     tokens_per_second: float | None
     tokens_per_pass: float | None
     distance: float | None  # Chamfer, with the source's longest side as 1
     watertight: bool
+    gave_up_closure: bool  # watertight was asked for, and somewhere that left no place to go on
 
 
 @dataclass
@@ -104,6 +104,8 @@ class Run:
         self._next = 0
         self._job: Job | None = None
         self._placement: Placement | None = None
+        self._made: list[Key] = []
+        self._selected: frozenset[int] = frozenset()  # session ids of what was selected at the beginning
         self._growing = GrowingMesh()
         self._center = np.zeros(3)  # add it to what the engine says
         self._cancelled_at: float | None = None
@@ -173,6 +175,8 @@ class Run:
         if self._cancelled_at is not None or self._next >= len(self.sources):
             self._conclude(context, self._outcome_at_end())
             return
+        if self._next == 0:
+            self._selected = selected_ids(context)
         key = self.sources[self._next]
         self._next += 1
         self.progress.source, self.progress.number = key.name, self._next
@@ -204,7 +208,6 @@ class Run:
                 self._enter("decoding")
                 if event["candidate"] == 0:
                     newest.append(event["faces"])
-                    self.progress.faces = event["n_faces"]
             elif kind == "progress":
                 self._enter(event["stage"])
             elif kind == "restarting":
@@ -213,7 +216,6 @@ class Run:
             elif kind in ("end", "failed"):
                 self._grow(context, newest)
                 self._job = None
-                self.progress.faces = event.get("n_faces", self.progress.faces)
                 if kind == "end":
                     self._finish_object(context, event)
                 else:
@@ -235,6 +237,7 @@ class Run:
         self._center = self._job.request.center
         corners = np.concatenate(newest)
         self._growing.append(corners)
+        self.progress.faces = len(self._growing.faces)
         elapsed = time.monotonic() - self.progress.entered
         self.progress.faces_per_second = self.progress.faces / elapsed if elapsed > 0.5 else 0.0
         self._placement.put(context, self._growing.vertices + self._center, self._growing.faces)
@@ -275,15 +278,18 @@ class Run:
         if problem:
             self.messages.append(("WARNING", problem))
         result = placement.result()
+        self._made.append(key_of(result))
         figures = ("seconds", "tokens_per_second", "tokens_per_pass")
         self.results.append(
             Result(
                 name=result.name,
                 source=placement.source.name,
                 faces=len(result.data.polygons),
+                triangles=len(result.data.loops) - 2 * len(result.data.polygons),
                 end_reason=event["end_reason"],
                 distance=event.get("chamfer"),
                 watertight=mesh_bridge.is_watertight(result.data),
+                gave_up_closure=self.settings.watertight and bool(event.get("gave_up_closure")),
                 **{name: event.get(name) for name in figures},
             )
         )
@@ -308,6 +314,8 @@ class Run:
                 self._complete(context, placement, {"end_reason": "cancelled"})
             else:
                 placement.remove()
+        if self._made:
+            select_results(context, self._made, self._selected)
         self._end(outcome)
 
     def _end(self, outcome: str) -> None:

@@ -1,6 +1,7 @@
 """Run by Blender: flashmesh.generate without a window, over all kinds of objects."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -15,7 +16,6 @@ SMALL = {"faces": 8, "preset": "DRAFT", "seed": 3}
 def generate(*sources, **options):
     """Selects the sources and generates; the operator's answer, or the error that a script gets."""
     stage.select(*sources)
-    before = [item.name for item in bpy.context.selected_objects]
     try:
         answer = sorted(bpy.ops.flashmesh.generate(**{**SMALL, **options}))
     except RuntimeError as error:
@@ -23,7 +23,7 @@ def generate(*sources, **options):
     run = stage.session.last
     return {
         "answer": answer,
-        "same_selection": before == [item.name for item in bpy.context.selected_objects],
+        "active_object": bpy.context.active_object.name,
         "hidden": [item.name for item in bpy.context.scene.objects if item.hide_get()],
         **(stage.outcome(run) if run is not None else {}),
     }
@@ -162,15 +162,27 @@ def quads():
     mesh.from_pydata([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)], [], [(0, 1, 2), (0, 2, 3)])
     stage.finishing.make_quads(mesh)
     source = stage.cube()
-    areas, corners = [], []
+    areas, corners, counts = [], [], []
     for wanted in (False, True):
-        generate(source, quads=wanted)
+        (told,) = generate(source, quads=wanted)["results"]
+        counts.append([told["faces"], told["triangles"]])
         result = result_of(source)
         areas.append(sum(face.area for face in result.data.polygons))
         corners.append(sum(len(face.vertices) - 2 for face in result.data.polygons))
         bpy.data.objects.remove(result)
         bpy.context.view_layer.update()
-    return {"two": [len(face.vertices) for face in mesh.polygons], "areas": areas, "triangles": corners}
+    faces = [len(face.vertices) for face in mesh.polygons]
+    return {"two": faces, "areas": areas, "triangles": corners, "counts": counts}
+
+
+def closing():
+    """Random weights, which write themselves into corners from which no edge can be closed any more."""
+    source, texts = stage.cube(), []
+    for wanted in (True, False):
+        generate(source, watertight=wanted, temperature=1.0, faces=60)
+        (result,) = stage.session.last.results
+        texts.append([result.gave_up_closure, stage.panels.watertight(result)])
+    return {"texts": texts, "whole": stage.panels.watertight(replace(result, watertight=True))}
 
 
 def hiding():
@@ -288,8 +300,8 @@ def registered_again():
 
 
 SCENARIOS = (
-    every_kind, placed, far_away, flattened, snapped, looks, plain_looks, uvs, quads, hiding, same_seed, names, refused,
-    polls, settings, registered_again,
+    every_kind, placed, far_away, flattened, snapped, looks, plain_looks, uvs, quads, closing, hiding, same_seed, names,
+    refused, polls, settings, registered_again,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_a_process_is_started_on_first_use_and_ended(local: Any) -> None:
     assert local.status() == {"state": "stopped"} and local.pid is None
     watched = Watched(local, faces=8)
     end = watched.until_kind("end", "failed")
-    assert watched.kinds() == ["sampling", "starting", "queued", "loading", "encoding", "faces", "end"]
+    assert watched.kinds() == ["sampling", "starting", "queued", "loading", "compiling", "encoding", "faces", "end"]
     assert watched.events[1]["reason"] == "" and end["face_indices"].shape[1:] == (3,)
     pid = local.pid
     assert is_running(pid)
@@ -251,7 +251,7 @@ def test_in_process(endless: str) -> None:
     assert engine.status() == {"state": "stopped"}
     watched = Watched(engine, faces=8)
     watched.until_kind("end", "failed")
-    assert watched.kinds() == ["sampling", "queued", "loading", "encoding", "faces", "end"]
+    assert watched.kinds() == ["sampling", "queued", "loading", "compiling", "encoding", "faces", "end"]
     long = Watched(engine, faces=10_000)
     long.until_kind("faces")
     assert engine.status()["state"] == "busy"
@@ -315,14 +315,14 @@ def test_samples_are_around_the_origin() -> None:
     far = CUBE + 1e6
     request = request_module.make_request(far, TRIANGLES, RunSettings())
     np.testing.assert_array_equal(request.center, 1e6 + 0.5)
-    assert np.abs(request.points).max() == 0.5 and len(request.points) == 16_384
+    assert np.abs(request.points).max() == 0.5 and len(request.points) == 131_072
     assert request.options["manifold"] is True
 
 
 def test_a_cloud_is_its_vertices() -> None:
-    cloud = np.random.default_rng(0).random((100_000, 3))
+    cloud = np.random.default_rng(0).random((150_000, 3))
     request = request_module.make_request(cloud, np.zeros((0, 3), np.int64), RunSettings(preset="DRAFT"))
-    assert request.normals is None and len(request.points) == 16_384 and "manifold" not in request.options
+    assert request.normals is None and len(request.points) == 131_072 and "manifold" not in request.options
     rows = {row.tobytes() for row in (cloud - request.center).astype(np.float32)}
     assert {row.tobytes() for row in request.points} <= rows
     with pytest.raises(ValueError, match="at least 16 vertices, got 15"):
@@ -338,6 +338,8 @@ def test_a_growing_mesh_is_welded() -> None:
     np.testing.assert_array_equal(mesh.vertices[mesh.faces], corners)
     mesh.append(np.array([[[0, 0, 0], [-0.0, 0, 0], [1, 1, 1]]], dtype=np.float32))
     assert len(mesh.faces) == 12 and len(mesh.vertices) == 8, "a face that comes to a line"
+    mesh.append(corners[:2, [2, 1, 0]])
+    np.testing.assert_array_equal(mesh.vertices[mesh.faces], corners, "the other side of faces that are there")
     mesh.clear()
     assert len(mesh.vertices) == len(mesh.faces) == 0
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from .conftest import HERE, Runner
 
@@ -38,17 +40,22 @@ def test_every_kind_of_object(told: Told) -> None:
     assert all(result["faces"] >= 1 and result["distance"] > 0 for result in kinds["results"])
 
 
+def faces_as_rows(faces: np.ndarray) -> np.ndarray:
+    """Triangles (F, 3, 3) as rows that do not depend on the corner that comes first: sum, sorted corners, normal."""
+    normal = np.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0])
+    return np.concatenate([faces.sum(axis=1), np.sort(faces, axis=1).reshape(-1, 9), normal], axis=1)
+
+
 def test_the_result_lies_where_the_engine_says(told: Told) -> None:
     """Under a parent, sheared and mirrored: corner by corner what the engine gives for the world-space samples."""
     placed = told["placed"]
     expected, found = np.array(placed["expected"]), np.array(placed["found"])
     assert expected.shape == found.shape and len(found) >= 1
-    # Corners, and with them the side that each face shows; a face may begin at another corner, and a mirroring
-    # transform has the mesh itself turned the other way.
-    order = [np.lexsort(faces.sum(axis=1).T) for faces in (expected, found)]
-    expected, found = expected[order[0]], found[order[1]]
-    np.testing.assert_allclose(found.sum(axis=1), expected.sum(axis=1), atol=1e-4)
-    np.testing.assert_allclose(np.sort(found, axis=1), np.sort(expected, axis=1), atol=1e-4)
+    # Corners, and with them the side that each face shows; faces may stand in another order and begin at another
+    # corner, and a mirroring transform has the mesh itself turned the other way.
+    expected, found = faces_as_rows(expected), faces_as_rows(found[:, ::-1])
+    pairs = linear_sum_assignment(cdist(expected, found))
+    np.testing.assert_allclose(found[pairs[1]], expected[pairs[0]], atol=1e-4)
     np.testing.assert_allclose(*placed["origins"], atol=1e-5)
     assert_within(placed["boxes"])
     assert placed["collection"] == ["FlashMesh"] and placed["made"] == ["Child_flashmesh"]
@@ -89,10 +96,29 @@ def test_quads(told: Told) -> None:
     assert told["quads"]["two"] == [4]
     assert told["quads"]["areas"][1] == pytest.approx(told["quads"]["areas"][0], rel=0.05)
     assert told["quads"]["triangles"][0] == told["quads"]["triangles"][1]
+    for (faces, triangles), corners in zip(told["quads"]["counts"], told["quads"]["triangles"], strict=True):
+        assert triangles == corners >= faces
+    assert told["quads"]["counts"][0][0] == told["quads"]["triangles"][0], "without quads every face is a triangle"
+
+
+def test_a_mesh_that_could_not_be_closed_says_so(told: Told) -> None:
+    assert told["closing"]["texts"] == [[True, "no, had to give up"], [False, "no"]]
+    assert told["closing"]["whole"] == "yes"
+
+
+def test_the_results_are_selected_and_the_first_is_active(told: Told) -> None:
+    kinds = told["every_kind"]
+    assert kinds["selected"] == kinds["made"] and len(kinds["made"]) == 6
+    assert kinds["active_object"] == kinds["results"][0]["name"]
+
+
+def test_a_result_is_drawn_in_front_of_a_source_that_can_be_seen(told: Told) -> None:
+    assert told["hiding"]["no"]["in_front"] == ["Stays_flashmesh"]
+    assert told["hiding"]["yes"]["in_front"] == ["Stays_flashmesh"], "Hides_flashmesh has nothing to flicker with"
 
 
 def test_the_source_is_hidden_only_if_asked(told: Told) -> None:
-    assert told["hiding"]["no"]["hidden"] == [] and told["hiding"]["no"]["same_selection"] is True
+    assert told["hiding"]["no"]["hidden"] == []
     assert told["hiding"]["yes"]["hidden"] == ["Hides"]
 
 
