@@ -28,6 +28,8 @@ def mesh_grows():
     mesh = bpy.data.objects["Source_flashmesh"].data
     facts = {"counts": counts, "stage": run.progress.stage, "factor": run.progress.factor}
     facts |= {"corners": len(mesh.loops), "vertices": len(mesh.vertices), "edges": len(mesh.edges)}
+    facts["places"] = len({tuple(vertex.co) for vertex in mesh.vertices})
+    facts["pairs"] = len({pair for face in mesh.polygons for pair in face.edge_keys})
     facts["boxes"] = stage.boxes(source, bpy.data.objects["Source_flashmesh"])
     run.cancel()
     stage.tick_until(run, lambda: run.ended)
@@ -192,4 +194,4 @@ INTERRUPTIONS = (
 if __name__ == "__main__":
     stage.play(INTERRUPTIONS)
     stage.blender_addon.unregister()
-    stage.tell(threads=stage.our_threads())
+    stage.tell(threads=stage.our_threads(), children=stage.children())

@@ -1,5 +1,6 @@
 """Imported by scripts that Blender runs: the add-on from the repository, a scene, and JSON for the test to read."""
 
+import contextlib
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ import numpy as np  # noqa: E402
 import blender_addon  # noqa: E402
 
 blender_addon.register()
-from blender_addon import finishing, host, mesh_bridge, operators, preferences, results, session  # noqa: E402, F401
+from blender_addon import finishing, host, mesh_bridge, operators, panels, preferences, results, session  # noqa: E402, F401
 from blender_addon.generation import Cancellation  # noqa: E402, F401
 from blender_addon.request import RunSettings, make_request  # noqa: E402, F401
 
@@ -29,7 +30,7 @@ plain.engine_python = os.environ["FLASHMESH_PYTHON"]
 
 def reload():
     """Takes the modules of an add-on that was registered again."""
-    for name in ("finishing", "host", "mesh_bridge", "operators", "results", "session"):
+    for name in ("finishing", "host", "mesh_bridge", "operators", "panels", "results", "session"):
         globals()[name] = import_module(f"blender_addon.{name}")
 
 
@@ -91,6 +92,20 @@ def our_threads():
     return [thread.name for thread in mine if thread.is_alive()]
 
 
+def children():
+    """The process ids of this process's children, and of theirs; none where there is no /proc."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                parents[int(path.parent.name)] = int(parent)
+    found = [os.getpid()]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return sorted(found[1:])
+
+
 def outcome(run):
     """What a run came to, for a test."""
     return {
@@ -100,7 +115,11 @@ def outcome(run):
         "made": made(),
         "collections": collections(),
         "threads": our_threads(),
+        "children": children(),
+        "engine": getattr(host.engine(bpy.context), "pid", None),
         "active": session.active is not None,
+        "selected": sorted(item.name for item in bpy.context.selected_objects),
+        "in_front": [item.name for item in bpy.context.scene.objects if item.show_in_front],
     }
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import traceback
 from importlib import import_module
 from math import radians
@@ -201,7 +202,11 @@ def state():
         "objects": objects,
         "faces": sum(item["faces"] for name, item in objects.items() if SUFFIX in name),
         "collections": [item.name for item in bpy.data.collections],
+        "active": getattr(bpy.context.view_layer.objects.active, "name", ""),
+        "mode": bpy.context.mode,
         "running": session.active is not None,
+        "modal": [item.bl_idname for item in bpy.context.window_manager.windows[0].modal_operators],
+        "threads": [thread.name for thread in threading.enumerate() if thread.name.startswith("flashmesh-")],
         "run": id(run),
         "outcome": "" if run is None else run.outcome,
         "stage": "" if run is None else run.progress.stage,
@@ -223,12 +228,23 @@ def distance(name, source):
     return max(tree.find_nearest(item.matrix_world @ vertex.co)[3] for vertex in item.data.vertices)
 
 
+def select(name):
+    """One object alone is selected."""
+    for item in bpy.context.scene.objects:
+        item.select_set(item.name == name)
+    bpy.context.view_layer.objects.active = bpy.data.objects[name]
+
+
+def show_another_scene():
+    """Makes a scene and shows it in the window."""
+    bpy.context.window_manager.windows[0].scene = bpy.data.scenes.new("Other")
+
+
 def select_only(name):
     """One object alone is selected, and the others are hidden."""
     for item in bpy.context.scene.objects:
-        item.select_set(item.name == name)
         item.hide_set(item.name != name)
-    bpy.context.view_layer.objects.active = bpy.data.objects[name]
+    select(name)
 
 
 def _freeze_if_due():

@@ -53,8 +53,9 @@ def test_a_click_writes_a_mesh_exactly_over_the_source(window: Window, pictures:
     done = window.ended()
     assert done["outcome"] == "finished" and done["results"] == 1 and done["messages"] == []
     result = done["objects"][name]
-    assert result["faces"] >= 8 and "FlashMesh" in done["collections"] and not result["in_front"]
-    assert not done["objects"][source]["hidden"]
+    assert result["faces"] >= 8 and "FlashMesh" in done["collections"]
+    assert not done["objects"][source]["hidden"] and result["in_front"], "the two would flicker"
+    assert result["selected"] and done["active"] == name and not done["objects"][source]["selected"]
     box, made = np.array(done["objects"][source]["box"]), np.array(result["box"])
     one_bin = np.ptp(box, axis=0).max() / BINS
     off = window.call("distance", name=name, source=source) / one_bin
@@ -85,7 +86,7 @@ def test_faces_grow_on_the_screen_and_escape_keeps_them(window: Window) -> None:
     window.key("Escape")
     done = window.ended()
     assert done["outcome"] == "cancelled"
-    assert first < done["faces"] <= second, "kept, less what Blender finds twice"
+    assert done["faces"] >= second, "kept"
     window.call("thaw")
     assert is_running(done["pid"]), "the engine stays for the next mesh"
 
@@ -95,6 +96,7 @@ def test_one_undo_takes_the_result_and_brings_the_source_back(window: Window) ->
     window.generate()
     done = window.ended()
     assert done["outcome"] == "finished" and done["objects"]["Table"]["hidden"]
+    assert done["active"] == "Table_flashmesh" and not done["objects"]["Table_flashmesh"]["in_front"]
     assert sorted(done["objects"]) == ["Room", "Table", "Table_flashmesh"]
     assert window.call("distance", name="Table_flashmesh", source="Table") < 1e-5, "snapped, but not onto the source"
 
@@ -102,6 +104,7 @@ def test_one_undo_takes_the_result_and_brings_the_source_back(window: Window) ->
     undone = window.until("the undo", lambda now: "Table_flashmesh" not in now["objects"])
     assert sorted(undone["objects"]) == ["Room", "Table"] and "FlashMesh" not in undone["collections"]
     assert not undone["objects"]["Table"]["hidden"] and undone["objects"]["Table"]["selected"]
+    assert undone["active"] == "Table", "ready for another try"
     window.key("ctrl+shift+z")
     window.until("the redo", lambda now: now["faces"] == done["faces"])
 

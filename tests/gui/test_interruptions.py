@@ -41,6 +41,48 @@ def test_undo_during_a_run_does_nothing(window: Window, endless: str) -> None:
     window.ended()
 
 
+def delete_the_result(window: Window) -> None:
+    window.call("select", name="Monkey_flashmesh")
+    window.key("Delete")
+
+
+def edit_the_source(window: Window) -> None:
+    window.key("Tab")
+
+
+def show_another_scene(window: Window) -> None:
+    window.call("show_another_scene")
+
+
+def open_a_file(window: Window) -> None:
+    window.call("new_file")
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "message"),
+    [
+        (delete_the_result, "stopped: the growing mesh was deleted or undone"),
+        (edit_the_source, "stopped: the mode was changed"),
+        (show_another_scene, "stopped: another scene is shown"),
+        (open_a_file, None),
+    ],
+)
+def test_what_the_artist_does_meanwhile_ends_the_run(
+    window: Window, endless: str, interrupt: Callable[[Window], None], message: str | None
+) -> None:
+    """Nothing of it is left but the engine, which waits for the next mesh."""
+    window.fresh("monkey", checkpoint=endless, faces=5_000)
+    window.call("set_preferences", on_cancel="REMOVE")
+    pid = begin(window)
+    interrupt(window)
+    done = window.ended()
+    if message is not None:  # a file that is opened takes the run's messages away, too
+        assert done["messages"] == [message] and done["outcome"] == "cancelled"
+    assert done["faces"] == 0 and done["mode"] == ("EDIT_MESH" if interrupt is edit_the_source else "OBJECT")
+    done = window.until("the threads to end", lambda now: not now["threads"] and not now["modal"])
+    assert window.children() == [pid] == [done["pid"]] and is_running(pid)
+
+
 def test_a_killed_engine_is_told_of_and_the_next_press_works(window: Window, pictures: Path, endless: str) -> None:
     """It is started again, with the reason; killed again it ends the run, with the reason; the next press is fine."""
     window.fresh("monkey", checkpoint=endless, faces=5_000)
@@ -83,7 +125,7 @@ def test_no_engine_outlives_blender(
     try:
         window.fresh("monkey", checkpoint=endless, faces=5_000)
         pid = begin(window)
-        assert is_running(pid)
+        assert is_running(pid) and window.children() == [pid]
         end(window)
         wait_for("Blender to end", lambda: window.process.poll() is not None)
         assert window.process.returncode == status, window.said()

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,16 @@ class Window:
         """Presses keys over the viewport."""
         self.point_at_viewport()
         self.screen.do("key", *names)
+
+    def children(self) -> list[int]:
+        """The ids of the processes that Blender has started and that still run."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                state, parent = path.read_text().rpartition(")")[2].split()[:2]
+                if int(parent) == self.process.pid and state != "Z":
+                    found.append(int(path.parent.name))
+        return sorted(found)
 
     def said(self) -> str:
         """What Blender printed."""
