@@ -3,7 +3,8 @@
 Everything is written so that a row's numbers do not depend on the rows beside it: every output element is one chain of
 fused multiply-adds in a fixed order, sums over a row have a length that the row's own position determines, and there
 is no dependence on threads. Matrices are cut into panels of 64 columns, (N / 64, K, 64), float32, or bfloat16 in pairs
-along K, (N / 64, K / 2, 64) uint32; both are multiplied in float32 with float32 activations.
+along K, (N / 64, K / 2, 64): uint32 is multiplied in float32 with float32 activations, int32 with bfloat16 activations,
+by dot products (AVX-512) or by tiles (AMX): up to 16 rows then cost little more than one.
 
 Rows of activations are padded to a multiple of 64 numbers. A `span` (sequence, first position, count) names the rows
 that one sequence contributes; spans follow each other in the rows' order.
@@ -11,6 +12,8 @@ that one sequence contributes; spans follow each other in the rows' order.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,18 @@ VECTORS = 4 if _FEATURES.get("avx512f") else 1
 if _FEATURES.get("avx512bf16"):
     binding.initialize_native_asmparser()
 HAS_DOTS = bool(_FEATURES.get("avx512f") and _FEATURES.get("avx512bf16"))
+
+
+def _may_use_tiles() -> bool:
+    """Whether the CPU has matrix tiles (AMX) for bfloat16 and the system lets this process use them."""
+    if not (HAS_DOTS and _FEATURES.get("amx-bf16") and sys.platform == "linux"):
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
+HAS_TILES = _may_use_tiles()
+TILE_ROWS = 16  # rows of a tile, and words along K
 
 
 # What a matrix's dtype means: numbers; pairs of bfloat16 multiplied in float32; the same multiplied by pairs of
@@ -219,10 +234,107 @@ def exp32(x):
     return _times_power(fma(p, r * r, r + _UNIT), shifted)
 
 
-@njit(nogil=True, error_model="numpy")
+def _tile_layouts() -> np.ndarray:
+    """What `ldtilecfg` reads for 1 to 16 rows: tiles 0 to 4 (sums and activations) are so high, the others full."""
+    layouts = np.zeros((TILE_ROWS, 64), np.uint8)
+    layouts[:, 0] = 1
+    for rows in range(1, TILE_ROWS + 1):
+        layouts[rows - 1, 16:32:2] = 64  # bytes a row
+        layouts[rows - 1, 48:53] = rows
+        layouts[rows - 1, 53:56] = TILE_ROWS
+    return layouts
+
+
+_LAYOUTS = _tile_layouts()
+
+# C in tiles 0 to 3, A in 4, the four of B in turn in 5 to 7; what of B comes AHEAD is asked for.
+_TILE_CODE = "\n".join([
+    "ldtilecfg ($7)",
+    *(f"tileloadd {64 * v}($4,$5,1), %tmm{v}" for v in range(4)),
+    "1:",
+    "tileloadd ($0,$6,1), %tmm4",
+    *(
+        line
+        for v in range(4)
+        for line in (
+            f"tileloadd {64 * v}($1,$3,1), %tmm{5 + v % 3}",
+            *(f"prefetcht0 {4 * PANEL * AHEAD + 64 * (TILE_ROWS * v + row)}($1)" for row in range(TILE_ROWS)),
+            f"tdpbf16ps %tmm{5 + v % 3}, %tmm4, %tmm{v}",
+        )
+    ),
+    "addq $$64, $0",
+    "addq $$4096, $1",
+    "decq $2",
+    "jnz 1b",
+    *(f"tilestored %tmm{v}, {64 * v}($4,$5,1)" for v in range(4)),
+])  # fmt: skip
+
+
+def _tiles_code(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any,
+                layouts: Any, rows: Any):  # fmt: skip
+    """C += A B of at most 16 rows by tiles: n times 16 words along K, n at least 1."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i64 = ir.IntType(64)
+        kinds = signature.args
+        begin = [
+            builder.ptrtoint(context.make_array(kinds[k])(context, builder, args[k]).data, i64) for k in (0, 3, 5, 9)
+        ]
+        four, row = ir.Constant(i64, 4), builder.mul(ir.Constant(i64, 64), builder.sub(args[10], ir.Constant(i64, 1)))
+        at_a, at_b, at_c = (
+            builder.add(start, builder.mul(four, args[k])) for start, k in zip(begin, (1, 4, 6), strict=False)
+        )
+        result = ir.LiteralStructType([i64] * 3)
+        code = ir.InlineAsm(
+            ir.FunctionType(result, [i64] * 8), _TILE_CODE,
+            "=r,=r,=r,r,r,r,r,r,0,1,2,~{memory},~{dirflag},~{fpsr},~{flags}", side_effect=True,
+        )  # fmt: skip
+        given = [
+            ir.Constant(i64, 4 * PANEL), at_c, builder.mul(four, args[7]), builder.mul(four, args[2]),
+            builder.add(begin[3], row), at_a, at_b, args[8],
+        ]  # fmt: skip
+        builder.call(code, given)
+        return context.get_dummy_value()
+
+    return types.void(a, a0, a_step, b, b0, c, c0, c_step, n, layouts, rows), codegen
+
+
+_tiles: Any = intrinsic(_tiles_code)
+
+
 def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
     """C += A B for one panel of B: `rows` rows, PANEL columns, `count` rows of B (bfloat16: pairs of rows)."""
-    apart()
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(product, jit_options={"nogil": True, "error_model": "numpy"})
+def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
+    if not HAS_TILES or b.dtype != types.int32:
+
+        def by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
+            apart()
+            _by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count)
+
+        return by_vectors
+
+    def by_tiles(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
+        apart()
+        whole = count // TILE_ROWS
+        for i in range(0, rows, TILE_ROWS):
+            if whole:
+                _tiles(
+                    a, a0 + i * a_step, a_step, b, b0, c, c0 + i * c_step, c_step, whole, _LAYOUTS,
+                    min(rows - i, TILE_ROWS),
+                )  # fmt: skip
+        done = whole * TILE_ROWS
+        if done < count:
+            _by_vectors(a, a0 + done, a_step, b, b0 + done * PANEL, c, c0, c_step, rows, count - done)
+
+    return by_tiles
+
+
+@njit(nogil=True, error_model="numpy")
+def _by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
     for v in range(0, PANEL, LANES * VECTORS):
         i = np.int64(0)
         while rows - i >= 6:

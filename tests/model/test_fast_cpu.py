@@ -111,11 +111,13 @@ def test_bf16_is_float32_over_rounded_matrices() -> None:
 
 
 @pytest.mark.skipif(not HAS_DOTS, reason="this CPU multiplies no bfloat16")
-@pytest.mark.parametrize("rows", [1, 2, 5, 6, 18])
-def test_dots_multiply_rounded_numbers(rows: int) -> None:
+@pytest.mark.parametrize("depth", [80, 96, 256])
+@pytest.mark.parametrize("rows", [1, 2, 5, 6, 16, 18, 33])
+def test_dots_multiply_rounded_numbers(rows: int, depth: int) -> None:
+    """With depths that tiles take whole (a multiple of 32) and not."""
     rng = np.random.default_rng(rows)
-    depth, columns = 96, 70
-    x = np.zeros((rows, 128), np.float32)
+    columns = 70
+    x = np.zeros((rows, 256), np.float32)
     x[:, :depth] = rng.standard_normal((rows, depth))
     matrix = rng.standard_normal((columns, depth)).astype(np.float32)
     y = np.zeros((rows, 128), np.float32)
@@ -126,6 +128,10 @@ def test_dots_multiply_rounded_numbers(rows: int) -> None:
 
     assert np.abs(y[:, :columns] - rounded(x[:, :depth].copy()) @ rounded(matrix).T).max() < 1e-4
     assert not y[:, columns:].any()
+    for row in range(rows):
+        alone = np.zeros((1, 128), np.float32)
+        linear(x[row : row + 1], depth, as_dots(pack(matrix, "bf16")), 0, 2, alone, columns, 1)
+        assert np.array_equal(alone[0], y[row])
     assert not np.array_equal(one_by_one("plain", "bf16"), one_by_one("plain", "float32"))
 
 
