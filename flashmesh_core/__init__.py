@@ -12,9 +12,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(
-    name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto"
-) -> Engine:
+def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
     """An engine with the checkpoint of a bundled name, a folder, or a safetensors file.
 
     `device` is "auto", "cpu" or "cuda[:N]". Raises ValueError for an unknown checkpoint or device.

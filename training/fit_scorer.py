@@ -63,8 +63,8 @@ def collect(state: MeshState, bins_F33: np.ndarray, slots: list[Slot]) -> None:
     features = np.zeros((MAX_CANDIDATES + 1, FEATURES), dtype=np.float32)
     for face in bins_F33:
         for slot, (x, y, z) in enumerate(face):
-            prepare(state.surface, state.table, True)
-            count = write_features(state.surface, state.table, chosen, features)
+            prepare(*state.references, True)
+            count = write_features(*state.references, chosen, features)
             key = (int(z) * size + int(y)) * size + int(x)
             same = np.flatnonzero(state.table.key[chosen[:count]] == key)
             slots[slot].features.append(features[: count + 1, :FEATURES].astype(np.float16))

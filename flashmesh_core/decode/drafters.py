@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.experimental import structref
 
 from flashmesh_core.model.kernels import PANEL, linear
 from flashmesh_core.state import layout
@@ -22,6 +23,7 @@ from flashmesh_core.state.features import FEATURES, MAX_CANDIDATES, write_featur
 from flashmesh_core.state.guidance import count_places, write_bias
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.masks import write_allowed
+from flashmesh_core.state.references import ReferenceType
 from flashmesh_core.state.rows import prepare, write_rows
 from flashmesh_core.state.table import push
 
@@ -56,6 +58,24 @@ class Scorer(NamedTuple):
         )  # fmt: skip
 
 
+@structref.register
+class _ScorerType(ReferenceType):
+    pass
+
+
+class ScorerReference(structref.StructRefProxy):
+    """A `Scorer` for compiled functions."""
+
+
+structref.define_proxy(ScorerReference, _ScorerType, Scorer._fields)
+
+
+@njit(cache=True)
+def refer_scorer(scorer: Scorer) -> ScorerReference:
+    """The reference to a scorer."""
+    return ScorerReference(*scorer)
+
+
 def load_scorer() -> Scorer:
     """The scorer that is shipped with the package: it knows meshes, no backbone, and serves every checkpoint."""
     with np.load(Path(__file__).with_name("half_edge_scorer.npz")) as data:
@@ -82,6 +102,24 @@ class WalkBuffers(NamedTuple):
     hidden: np.ndarray
     inner: np.ndarray
     weights: np.ndarray
+
+
+@structref.register
+class _BuffersType(ReferenceType):
+    pass
+
+
+class BuffersReference(structref.StructRefProxy):
+    """A `WalkBuffers` for compiled functions."""
+
+
+structref.define_proxy(BuffersReference, _BuffersType, WalkBuffers._fields)
+
+
+@njit(cache=True)
+def refer_buffers(buffers: WalkBuffers) -> BuffersReference:
+    """The reference to buffers."""
+    return BuffersReference(*buffers)
 
 
 def make_buffers(width: int, num_bins: int, num_rows: int) -> WalkBuffers:

@@ -67,6 +67,14 @@ class Engine:
         """Where the weights are, for example "cpu" or "cuda:0"."""
         return str(next(self.model.parameters()).device)
 
+    def warm_up(self) -> None:
+        """Compile what a generation runs: a minute or two the first time on a machine, then a second from the disk."""
+        corners = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
+        sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+        cube = Mesh(corners, np.array([half for a, b, c, d in sides for half in ((a, b, c), (a, c, d))]))
+        for drafter in ("half_edge", "none"):
+            self.generate(cube, max_faces=4, drafter=drafter)
+
     @staticmethod
     def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
         """A bundled name, a checkpoint folder or its safetensors file; device "auto" takes CUDA where there is one.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flashmesh_core.decode.drafters import DRAFT_NOTHING, Scorer, make_buffers, walk
+from flashmesh_core.decode.drafters import DRAFT_NOTHING, Scorer, make_buffers, refer_buffers, refer_scorer, walk
 from flashmesh_core.decode.sampling import gumbel_noise
 from flashmesh_core.decode.verification import FACE_LIMIT, settle
 from flashmesh_core.state.layout import BEGUN
@@ -35,11 +35,12 @@ class Sequence:
     def __init__(
         self, state: MeshState, scorer: Scorer, *, seed: int, temperature: float, width: int, num_rows: int
     ) -> None:
-        self.state, self.scorer, self.seed, self.temperature = state, scorer, seed, temperature
+        self.state, self.seed, self.temperature = state, seed, temperature
         self.num_bins = state.surface.size
         self.num_rows = num_rows
         self.width = width
         self.buffers = make_buffers(width, self.num_bins, num_rows)
+        self._scorer, self._buffers = refer_scorer(scorer), refer_buffers(self.buffers)
         self.tally = Tally()
         self.pending = -1
         self.filled = 0  # positions of the last walk
@@ -86,7 +87,7 @@ class Sequence:
         width = 1 if mode == DRAFT_NOTHING else self.width
         self._noise_now = self.noise(width)
         self.filled = walk(
-            self.state.surface, self.state.table, self.scorer, self.buffers, self.pending, width, mode,
+            *self.state.references, self._scorer, self._buffers, self.pending, width, mode,
             self.state.masks, self.state.guidance, self.temperature, min_confidence, self.state.max_faces,
             self._noise_now, heads, len(heads), given,
         )  # fmt: skip
@@ -103,7 +104,7 @@ class Sequence:
         """Take the backbone's answer (N, C) to the last chunk; the length to which the backbone must roll back."""
         count = self.filled
         accepted, token, dropped = settle(
-            self.state.surface, self.state.table, self.buffers, logits[-count:], count, self.temperature,
+            *self.state.references, self._buffers, logits[-count:], count, self.temperature,
             self._noise_now, self.state.max_faces,
         )  # fmt: skip
         tally = self.tally

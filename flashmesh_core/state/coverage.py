@@ -45,9 +45,10 @@ def _gather_ways(surface: Surface, table: Table, first: int, last: int) -> None:
     """Gather the directions of the cells of newly covered samples anew, from the samples there that are still bare."""
     for number in range(first, last):
         cell = surface.home[table.cover_stack[number]]
+        if number > first and cell == surface.home[table.cover_stack[number - 1]]:
+            continue
         ways = np.uint32(0)
-        for at in range(surface.cell_start[cell], surface.cell_start[cell + 1]):
-            other = surface.cell_sample[at]
+        for other in range(surface.cell_start[cell], surface.cell_start[cell + 1]):
             if not table.covered[other]:
                 ways |= surface.own[other]
         table.bare_ways[cell] = ways
@@ -79,16 +80,12 @@ def take_places(surface: Surface, table: Table, vertex: int, change: int) -> Non
 
 
 @njit(cache=True)
-def _first_at(places: np.ndarray, z: float) -> int:
-    """The first sample with a z of at least this."""
-    low, high = 0, len(places)
-    while low < high:
-        middle = (low + high) // 2
-        if places[middle, 2] < z:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def _row_of_cells(low: float, high: float, middle: float, slope: float, reach: float) -> tuple[float, float]:
+    """Where low..high meets the values at which |middle + slope * (value)| is at most `reach`."""
+    if abs(slope) < 1e-6:
+        return (low, high) if abs(middle) <= reach else (1.0, 0.0)
+    first, second = (-middle - reach) / slope, (-middle + reach) / slope
+    return max(low, min(first, second)), min(high, max(first, second))
 
 
 @njit(cache=True)
@@ -110,25 +107,34 @@ def cover(surface: Surface, table: Table, face: int) -> None:
         low_x, high_x = min(a[0], b[0], c[0]) - COVER_DISTANCE, max(a[0], b[0], c[0]) + COVER_DISTANCE
         low_y, high_y = min(a[1], b[1], c[1]) - COVER_DISTANCE, max(a[1], b[1], c[1]) + COVER_DISTANCE
         low_z, high_z = min(a[2], b[2], c[2]) - COVER_DISTANCE, max(a[2], b[2], c[2]) + COVER_DISTANCE
-        for sample in range(_first_at(places, low_z), len(places)):
-            z = places[sample, 2]
-            if z > high_z:
-                break
-            x, y = places[sample, 0], places[sample, 1]
-            if table.covered[sample] or x < low_x or x > high_x or y < low_y or y > high_y:
-                continue
-            dx, dy, dz = x - a[0], y - a[1], z - a[2]
-            if abs(dx * nx + dy * ny + dz * nz) > COVER_DISTANCE:
-                continue
-            if normals[sample, 0] * nx + normals[sample, 1] * ny + normals[sample, 2] * nz < COVER_COSINE:
-                continue
-            s = ((dy * vz - dz * vy) * nx + (dz * vx - dx * vz) * ny + (dx * vy - dy * vx) * nz) / area
-            t = ((uy * dz - uz * dy) * nx + (uz * dx - ux * dz) * ny + (ux * dy - uy * dx) * nz) / area
-            if s >= -margin and t >= -margin and s + t <= 1.0 + margin:
-                table.covered[sample] = True
-                table.cover_stack[count] = sample
-                count += 1
-                count_bare(places[sample], surface.factor, len(surface.support), table.bare_count, -1)
+        factor, cells = surface.mark_factor, len(surface.marks)
+        covered, cell_start = table.covered, surface.cell_start
+        half = 0.5 * factor
+        reach = COVER_DISTANCE + (abs(ny) + abs(nz)) * half + 1e-6
+        for c_z in range(_cell_of(low_z, factor, cells), _cell_of(high_z, factor, cells) + 1):
+            for c_y in range(_cell_of(low_y, factor, cells), _cell_of(high_y, factor, cells) + 1):
+                middle = (c_y * factor + half - 0.5 - a[1]) * ny + (c_z * factor + half - 0.5 - a[2]) * nz
+                first_x, last_x = _row_of_cells(low_x - a[0], high_x - a[0], middle, nx, reach)
+                if first_x > last_x:
+                    continue
+                row = (c_z * cells + c_y) * cells
+                begin = cell_start[row + _cell_of(first_x + a[0], factor, cells)]
+                for sample in range(begin, cell_start[row + _cell_of(last_x + a[0], factor, cells) + 1]):
+                    x, y, z = places[sample, 0], places[sample, 1], places[sample, 2]
+                    if covered[sample] or x < low_x or x > high_x or y < low_y or y > high_y or z < low_z or z > high_z:
+                        continue
+                    dx, dy, dz = x - a[0], y - a[1], z - a[2]
+                    if abs(dx * nx + dy * ny + dz * nz) > COVER_DISTANCE:
+                        continue
+                    if normals[sample, 0] * nx + normals[sample, 1] * ny + normals[sample, 2] * nz < COVER_COSINE:
+                        continue
+                    s = ((dy * vz - dz * vy) * nx + (dz * vx - dx * vz) * ny + (dx * vy - dy * vx) * nz) / area
+                    t = ((uy * dz - uz * dy) * nx + (uz * dx - ux * dz) * ny + (ux * dy - uy * dx) * nz) / area
+                    if s >= -margin and t >= -margin and s + t <= 1.0 + margin:
+                        covered[sample] = True
+                        table.cover_stack[count] = sample
+                        count += 1
+                        count_bare(places[sample], surface.factor, len(surface.support), table.bare_count, -1)
     _gather_ways(surface, table, table.n[_COVERED], count)
     table.n[_COVERED] = count
     table.cover_end[face + 1] = count
@@ -194,14 +200,20 @@ def middle_on_surface(support: np.ndarray, factor: int, x: int, y: int, z: int) 
 def edge_on_surface(ground: Ground, a: np.ndarray, b: np.ndarray) -> bool:
     """Whether seven points between bins a and b (3,) all lie on the ground."""
     part = 1.0 / (2 * EDGE_STEPS * ground.factor)
-    ax, ay, az = 2 * a[0] + 1, 2 * a[1] + 1, 2 * a[2] + 1
-    bx, by, bz = 2 * b[0] + 1, 2 * b[1] + 1, 2 * b[2] + 1
+    return line_on_surface(ground.support, part, a[0], a[1], a[2], b[0], b[1], b[2])
+
+
+@njit(cache=True)
+def line_on_surface(
+    support: np.ndarray, part: float, ax: int, ay: int, az: int, bx: int, by: int, bz: int
+) -> bool:  # fmt: skip
+    """`edge_on_surface` in single numbers, fast for many; `part` is 1 / (2 * EDGE_STEPS * factor)."""
+    ax, ay, az, bx, by, bz = 2 * ax + 1, 2 * ay + 1, 2 * az + 1, 2 * bx + 1, 2 * by + 1, 2 * bz + 1
     for step in (4, 2, 6, 1, 3, 5, 7):
         other = EDGE_STEPS - step
-        x = _quotient(ax * other + bx * step, part)
-        y = _quotient(ay * other + by * step, part)
         z = _quotient(az * other + bz * step, part)
-        if not ground.support[z, y, x]:
+        y = _quotient(ay * other + by * step, part)
+        if not support[z, y, _quotient(ax * other + bx * step, part)]:
             return False
     return True
 

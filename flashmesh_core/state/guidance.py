@@ -8,13 +8,14 @@ from numba import njit
 from flashmesh_core.state import layout
 from flashmesh_core.state.candidates import agrees, written
 from flashmesh_core.state.coverage import (
+    EDGE_STEPS,
     centre_is_bare,
-    edge_on_surface,
     ground_of,
+    line_on_surface,
     middle_on_surface,
     triangle_is_bare,
 )  # fmt: skip
-from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, Surface, Table
+from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, KEPT_FANS, PATCH, Surface, Table
 from flashmesh_core.state.live import MAX_NEAR, find_live, find_start, near_known, starts_face
 
 ENOUGH_COVERED = 0.99  # of the samples: the mesh may end
@@ -24,8 +25,8 @@ LOST_FACES = 4  # with no vertex that can go on and as many faces that covered n
 LOOSE_SHARE = 0.5  # of the strength: against a new place where a corner or an earlier vertex would do as well
 
 _N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = layout.FACES, layout.BEGUN, layout.OPEN, layout.COVERED
-_N_CANDIDATES, _N_LOOSE, _N_FAN_OF, _N_LIVE, _N_DEAD = (
-    layout.CANDIDATES, layout.LOOSE, layout.FAN_OF, layout.LIVE, layout.DEAD
+_N_CANDIDATES, _N_LOOSE, _N_FANS, _N_LIVE, _N_DEAD = (
+    layout.CANDIDATES, layout.LOOSE, layout.FANS, layout.LIVE, layout.DEAD
 )  # fmt: skip
 
 
@@ -70,19 +71,28 @@ def guide_first(surface: Surface, table: Table, lowest: int) -> None:
 
 
 @njit(cache=True)
-def _spread_fan(surface: Surface, table: Table, v0: int) -> None:
-    """Find the patches that an edge from v0 reaches along the surface; kept while v0 stays."""
-    if table.n[_N_FAN_OF] == v0:
-        return
-    ground = ground_of(surface, table)
-    start = table.bins[v0]
-    for patch in range(len(surface.patch_centre)):
-        centre = surface.patch_centre[patch]
-        x, y, z = start[0] + centre[0], start[1] + centre[1], start[2] + centre[2]
-        table.fan[patch] = middle_on_surface(surface.support, surface.factor, x, y, z) and edge_on_surface(
-            ground, start, centre
+def _fan_of(surface: Surface, table: Table, v0: int) -> np.ndarray:
+    """The patches (P,) that an edge from v0 reaches along the surface, of those not wholly below it."""
+    key = table.key[v0]
+    for kept in range(KEPT_FANS):
+        if table.fan_key[kept] == key:
+            return table.fan[kept]
+    kept = table.n[_N_FANS] % KEPT_FANS
+    table.n[_N_FANS] += 1
+    table.fan_key[kept] = key
+    fan = table.fan[kept]
+    centre, start, factor = surface.patch_centre, table.bins[v0], surface.factor
+    support = surface.support
+    a, b, c = start[0], start[1], start[2]
+    part = 1.0 / (2 * EDGE_STEPS * factor)
+    for patch in range(len(fan)):
+        x, y, z = centre[patch, 0], centre[patch, 1], centre[patch, 2]
+        fan[patch] = (
+            z // PATCH * PATCH + PATCH > c
+            and middle_on_surface(support, factor, a + x, b + y, c + z)
+            and line_on_surface(support, part, a, b, c, x, y, z)
         )
-    table.n[_N_FAN_OF] = v0
+    return fan
 
 
 @njit(cache=True)
@@ -96,10 +106,11 @@ def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
         for at in range(count):
             if near[at] == vertex and starts_face(ground, table, v0, vertex, near[:count]):
                 table.candidate_bits[number] |= GOOD_BIT
-    _spread_fan(surface, table, v0)
+    fan = _fan_of(surface, table, v0)
+    patch, taken = surface.patch, table.taken
     kept = 0
     for place in range(_first_place(surface, lowest // (surface.size * surface.size)), len(surface.loose)):
-        if table.fan[surface.patch[place]] and table.taken[place] == 0:
+        if fan[patch[place]] and taken[place] == 0:
             table.loose[kept] = place
             kept += 1
     table.n[_N_LOOSE] = kept
@@ -112,14 +123,14 @@ def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -
     for number in range(table.n[_N_CANDIDATES]):
         if table.candidate_bits[number] & GOOD_BIT:
             return
-    _spread_fan(surface, table, v0)
+    fan = _fan_of(surface, table, v0)
     ground = ground_of(surface, table)
     a, b = table.bins[v0], table.bins[v1]
     cells, part = len(surface.support), 1.0 / (6 * surface.factor)
     x, y, z = a[0] + b[0], a[1] + b[1], a[2] + b[2]
     kept = 0
     for place in range(_first_place(surface, lowest // (surface.size * surface.size)), len(surface.loose)):
-        if not table.fan[surface.patch[place]] or table.taken[place] != 0:
+        if not fan[surface.patch[place]] or table.taken[place] != 0:
             continue
         c = surface.loose[place]
         if not centre_is_bare(table.bare_count, cells, part, x + c[0], y + c[1], z + c[2]):

@@ -1,9 +1,9 @@
 """The arrays that the compiled functions of this package work on.
 
 `Surface` is what is known of one input surface and never changes; `Table` is the unfinished mesh. Both are named tuples
-of arrays, so that the compiled functions can be cached on disk. Vertices are numbered in the order in which they
-became known, the corners of the surface first; a number's key is (z * size + y) * size + x. Everything is undone in the
-reverse order of its doing, so rolling back is exact.
+of arrays; compiled functions are given references to them (see `references`). Vertices are numbered in the order in
+which they became known, the corners of the surface first; a number's key is (z * size + y) * size + x. Everything is
+undone in the reverse order of its doing, so rolling back is exact.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from flashmesh_core.mesh.surface import SurfaceGrid
 from flashmesh_core.slices import SurfaceContext
 
 # Places in Table.n
-VERTICES, EDGES, FACES, BEGUN, COVERED, OPEN, SLOT, CANDIDATES, LOOSE, FAN_OF, LIVE, DEAD, STUCK = range(13)
+VERTICES, EDGES, FACES, BEGUN, COVERED, OPEN, SLOT, CANDIDATES, LOOSE, FANS, LIVE, DEAD, STUCK = range(13)
 NO_SLOT = -1
 PATCH = 4  # bins an axis of what an edge from v0 reaches or does not
+KEPT_FANS = 8  # drafts that are rolled back come again to the same v0
 
 # Bits of Table.candidate_bits beside the rows (bit r is row r of SLICE_ROWS)
 GOOD_BIT = 1 << 12  # guidance: the face may well take this vertex
@@ -49,12 +50,11 @@ class Surface(NamedTuple):
     mark_factor: int  # bins a cell of `marks`
     marks: np.ndarray  # uint32: directions of the surface in and around a cell
     backing: np.ndarray  # uint32: directions that back a quantised normal
-    places: np.ndarray  # (N, 3) float64 samples in bins, sorted by z
+    places: np.ndarray  # (N, 3) float64 samples in bins, in the order of the cells of `marks` that they are in
     normals: np.ndarray  # (N, 3) float64
     own: np.ndarray  # (N,) uint32 direction bit of each sample
     home: np.ndarray  # (N,) int32: the cell of `marks` that a sample is in
-    cell_start: np.ndarray  # samples of a cell of `marks`: cell_sample[cell_start[c] : cell_start[c + 1]]
-    cell_sample: np.ndarray
+    cell_start: np.ndarray  # samples of a cell of `marks`: cell_start[c] .. cell_start[c + 1] - 1
     loose: np.ndarray  # (L, 3) int32 bins that hold samples: x, y, z, in key order
     loose_start: np.ndarray  # the same by cell of `marks`
     loose_number: np.ndarray
@@ -107,9 +107,8 @@ def make_surface(
     cells = -(-num_bins // factor)
     if context is None:
         points, normals, cells = np.zeros((0, 3)), np.zeros((0, 3)), 1
-    order = np.argsort(points[:, 2], kind="stable")
-    places = (points[order] + 0.5) * num_bins - 0.5  # bin centres are whole numbers
-    bins = np.clip(np.rint(places), 0, num_bins - 1).astype(np.int64)
+    places = (points + 0.5) * num_bins - 0.5  # bin centres are whole numbers
+    bins = np.clip(np.floor(places + 0.5), 0, num_bins - 1).astype(np.int64)
     loose = np.unique(bins, axis=0) if len(bins) else bins
     loose = loose[np.argsort(vertex_keys(loose, num_bins))]
 
@@ -117,8 +116,8 @@ def make_surface(
         at = bins_N3 // factor
         return (at[:, 2] * cells + at[:, 1]) * cells + at[:, 0]
 
-    home = cell_of(bins)
-    cell_start, cell_sample = _index_by_cell(home, cells**3)
+    cell_start, order = _index_by_cell(cell_of(bins), cells**3)
+    places, normals, bins = places[order], normals[order], bins[order]
     patch, patch_centre = _patches(loose)
     loose_start, loose_number = _index_by_cell(cell_of(loose), cells**3)
     return Surface(
@@ -129,8 +128,8 @@ def make_surface(
         top=np.array(top_keys, dtype=np.int64),
         mark_factor=factor, marks=context.directions.marks if context else np.zeros((1, 1, 1), dtype=np.uint32),
         backing=BACKING_BITS, places=np.ascontiguousarray(places),
-        normals=np.ascontiguousarray(normals[order], dtype=np.float64), own=own_bits(normals[order]),
-        home=home.astype(np.int32), cell_start=cell_start, cell_sample=cell_sample,
+        normals=np.ascontiguousarray(normals, dtype=np.float64), own=own_bits(normals),
+        home=cell_of(bins).astype(np.int32), cell_start=cell_start,
         loose=np.ascontiguousarray(loose, dtype=np.int32), loose_start=loose_start, loose_number=loose_number,
         patch=patch, patch_centre=patch_centre,
         corners=context.corner_keys.astype(np.int64) if context else np.zeros(0, dtype=np.int64),
@@ -192,7 +191,8 @@ class Table(NamedTuple):
     )  # (S, 4) int32: a vertex that can't go on, the faces and vertices when that was found, see stuck_at
     stuck_at: np.ndarray  # (V,) int32: the newest such finding of a vertex + 1; each keeps the number of the one before
     loose: np.ndarray  # (L,) int32: places that guidance names beside them
-    fan: np.ndarray  # (P,) bool: patches that an edge from v0 reaches along the surface
+    fan: np.ndarray  # (KEPT_FANS, P) bool: patches that an edge from some last v0 reaches along the surface
+    fan_key: np.ndarray  # (KEPT_FANS,) int64 the key of that v0, -1: none yet
     links: Links  # three of the arrays above once more
 
 
@@ -222,6 +222,7 @@ def make_table(surface: Surface, max_faces: int) -> Table:
         mark=np.zeros(vertices, dtype=np.uint8), distance=ints(surface.size + 1),
         candidate=ints(vertices), candidate_bits=ints(vertices), stuck=ints(8 * faces, 4),
         stuck_at=ints(vertices), loose=ints(places),
-        fan=np.zeros(len(surface.patch_centre), dtype=np.bool_),
+        fan=np.zeros((KEPT_FANS, len(surface.patch_centre)), dtype=np.bool_),
+        fan_key=np.full(KEPT_FANS, -1, dtype=np.int64),
         links=links,
     )  # fmt: skip

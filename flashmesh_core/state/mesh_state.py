@@ -9,6 +9,7 @@ from flashmesh_core.state import layout
 from flashmesh_core.state.guidance import write_bias
 from flashmesh_core.state.layout import Surface, make_table
 from flashmesh_core.state.masks import MASK_CLOSURE, MASK_MANIFOLD, MASK_SURFACE, write_allowed
+from flashmesh_core.state.references import refer_surface, refer_table
 from flashmesh_core.state.rows import prepare, write_rows
 from flashmesh_core.state.table import lowest_closable, pop, push, start
 
@@ -23,7 +24,8 @@ class MeshState:
         self.surface, self.max_faces, self.guidance = surface, max_faces, float(guidance)
         self.masks = MASK_SURFACE * on_surface | MASK_MANIFOLD * manifold | MASK_CLOSURE * closure
         self.table = make_table(surface, max_faces)
-        start(surface, self.table)
+        self.references = refer_surface(surface), refer_table(self.table)  # the same arrays, for compiled functions
+        start(*self.references)
 
     @property
     def n_faces(self) -> int:
@@ -43,37 +45,37 @@ class MeshState:
     @property
     def is_closable(self) -> bool:
         """Whether some open edge can still be closed by a later face."""
-        return lowest_closable(self.table) >= 0
+        return lowest_closable(self.references[1]) >= 0
 
     def push(self, token: int) -> bool:
         """Append a coordinate; True where it completes a face."""
-        return bool(push(self.surface, self.table, int(token)))
+        return bool(push(*self.references, int(token)))
 
     def pop(self) -> None:
         """Take the last coordinate back, leaving exactly the state before its push."""
         if not self.n_tokens:
             raise ValueError("pop needs at least 1 coordinate, got an empty mesh")
-        pop(self.surface, self.table)
+        pop(*self.references)
 
     def rows(self) -> np.ndarray:
         """The slice rows of the next coordinate, (R, Q) uint8."""
         rows = np.zeros((len(SLICE_ROWS), self.surface.size), dtype=np.uint8)
-        prepare(self.surface, self.table, self.guidance > 0)
-        write_rows(self.surface, self.table, rows)
+        prepare(*self.references, self.guidance > 0)
+        write_rows(*self.references, rows)
         return rows
 
     def allowed(self) -> np.ndarray:
         """The tokens that may follow, (Q + 1,) bool, the last one EOS."""
         allowed = np.zeros(self.surface.size + 1, dtype=np.bool_)
-        write_allowed(self.surface, self.table, self.masks, allowed)
+        write_allowed(*self.references, self.masks, allowed)
         return allowed
 
     def bias(self) -> np.ndarray:
         """What guidance adds to the logits, (Q + 1,) float32."""
         bias = np.zeros(self.surface.size + 1, dtype=np.float32)
         if self.guidance > 0:
-            prepare(self.surface, self.table, True)
-            write_bias(self.surface, self.table, self.guidance, bias)
+            prepare(*self.references, True)
+            write_bias(*self.references, self.guidance, bias)
         return bias
 
     def faces(self, begin: int = 0, end: int | None = None) -> np.ndarray:

@@ -15,7 +15,7 @@ from flashmesh_core.state.layout import Links, Surface, Table
 _VERTICES, _EDGES, _FACES, _BEGUN, _OPEN, _SLOT = (
     layout.VERTICES, layout.EDGES, layout.FACES, layout.BEGUN, layout.OPEN, layout.SLOT
 )  # fmt: skip
-_FAN_OF, _STUCK, _NO_SLOT = layout.FAN_OF, layout.STUCK, layout.NO_SLOT
+_STUCK, _NO_SLOT = layout.STUCK, layout.NO_SLOT
 
 
 @njit(cache=True)
@@ -67,8 +67,6 @@ def remove_last_vertex(table: Table) -> None:
         at = (at + 1) & mask
     slots[at] = 0
     table.n[_VERTICES] = vertex
-    if table.n[_FAN_OF] == vertex:
-        table.n[_FAN_OF] = -1
 
 
 @njit(cache=True)
@@ -230,7 +228,6 @@ def pop(surface: Surface, table: Table) -> None:
 def start(surface: Surface, table: Table) -> None:
     """Fill an empty table: the corners of the surface are its first vertices, every sample is bare."""
     table.n[_SLOT] = _NO_SLOT
-    table.n[_FAN_OF] = -1
     for key in surface.corners:
         vertex = add_vertex(surface.size, table, key)
         table.is_corner[vertex] = True

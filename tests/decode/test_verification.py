@@ -55,7 +55,7 @@ def answer(state: MeshState, buffers: object, picks: list[int]) -> tuple[int, in
     logits = np.zeros((len(picks), BINS + 1), dtype=np.float32)
     logits[np.arange(len(picks)), picks] = 1.0
     noise = np.zeros_like(logits)
-    return settle(state.surface, state.table, buffers, logits, len(picks), 0.0, noise, state.max_faces)
+    return settle(*state.references, buffers, logits, len(picks), 0.0, noise, state.max_faces)
 
 
 @pytest.mark.parametrize(

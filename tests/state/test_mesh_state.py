@@ -122,7 +122,7 @@ def test_masks_equal_the_reference(case: tuple[Grammar, CanonicalMesh, int]) -> 
         expected = allowed_tokens(grammar, prefix)
         np.testing.assert_array_equal(state.allowed(), expected)
         closable = prefix.table.lowest_closable()
-        assert lowest_closable(state.table) == (-1 if closable is None else closable)
+        assert lowest_closable(state.references[1]) == (-1 if closable is None else closable)
         choices = np.flatnonzero(expected[:-1])
         if not len(choices):
             break
