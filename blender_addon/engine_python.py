@@ -43,12 +43,19 @@ if "torch" in facts["versions"]:
 print("\\nFLASHMESH " + json.dumps(facts), flush=True)
 """
 
-# One small mesh: it compiles all that the engine compiles, and shows that the engine works.
+# Compiles all that the engine compiles, and shows by one small mesh that the engine works. It ends with whoever started
+# it, since stdin closes then. Raw reads, as a thread in a buffered one makes Python's end fail.
 _WARM_UP = """
-import sys
+import os, threading
+def watch():
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
 import numpy as np
 from flashmesh_core.server import load_engine
 engine = load_engine("nano", "auto")
+engine.warm_up()
 points = np.random.default_rng(0).normal(size=(4096, 3))
 points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
 result = engine.generate(points, points, faces=16, max_faces=16)
@@ -145,7 +152,7 @@ def probe(python: str, core: Path, task: Reporter, *, timeout: float = 120.0) ->
 
 
 def warm_up(python: str, core: Path, cache: str, task: Reporter, *, timeout: float = 900.0) -> None:
-    """Writes a small mesh with the engine of a Python, so that the first real one need not wait for the compiler.
+    """Compiles the engine of a Python, so that the first mesh need not wait for that, and tries it out.
 
     `cache` is the folder for what is compiled; empty: beside the source. Raises InstallError if no mesh comes.
     """

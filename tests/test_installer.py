@@ -235,6 +235,55 @@ def test_the_engine_is_tried_out_and_compiled(tmp_path: Path) -> None:
         engine_python.warm_up(sys.executable, tmp_path, str(tmp_path / "cache"), listener)
 
 
+WAITING = """
+import socket
+with socket.create_connection(("127.0.0.1", {port})) as test:
+    test.sendall(b"compiles")
+    test.recv(1)  # for as long as the test wants
+"""
+WARM_UP = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from addon_modules import Listener, load
+load("engine_python").warm_up(sys.executable, Path({core!r}), "", Listener())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("end", ["cancel", "kill"])
+def test_compiling_ends_with_who_wanted_it(tmp_path: Path, end: str) -> None:
+    """Cancelled, or left alone by a process that is killed."""
+    core = tmp_path / "flashmesh_core"
+    core.mkdir()
+    (core / "__init__.py").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        (core / "server.py").write_text(WAITING.format(port=server.getsockname()[1]))
+        code = WARM_UP.format(tests=str(ROOT / "tests"), core=str(tmp_path))
+        named = {"python": sys.executable, "core": tmp_path, "cache": ""}
+        task = background.Task("the install", lambda task: engine_python.warm_up(task=task, **named))
+        other = None if end == "cancel" else subprocess.Popen([sys.executable, "-c", code])
+        if other is None:
+            task.start()
+        try:
+            compiling, _ = server.accept()
+            with compiling:
+                compiling.settimeout(60)
+                assert compiling.recv(8) == b"compiles"
+                if other is None:
+                    task.cancel()
+                else:
+                    other.kill()
+                assert compiling.recv(1) == b""
+        finally:
+            task.cancel()
+            if other is not None:
+                other.kill()
+                other.wait()
+    assert other is not None or (task.wait(60) and isinstance(task.error, background.TaskCancelledError))
+
+
 def test_a_python_that_lacks_things(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     python = engine_python.python_in(tmp_path / "bare")

@@ -47,6 +47,21 @@ def generate(source):
     return {"status": status, "faces": result.faces, "boxes": [box(source), box(bpy.data.objects[result.name])]}
 
 
+def kernels():
+    """The files of compiled functions in the extension's user folder."""
+    return sorted(path.name for path in preferences.user_folder().rglob("*.nbc"))
+
+
+class Listener:
+    """Who listens to an install."""
+
+    def tell(self, line, progress=None):
+        """Nothing."""
+
+    def check(self):
+        """Nobody gives up."""
+
+
 (python,) = sys.argv[sys.argv.index("--") + 1 :]
 preferences = import_module(f"{MODULE}.preferences")
 found = preferences.get_preferences()
@@ -54,6 +69,9 @@ found.engine_python = python
 tested = sorted(bpy.ops.flashmesh.test_engine())
 report = import_module(f"{MODULE}.setup").note("TEST")
 core = import_module(f"{MODULE}.core_path").core_folder()
+# The end of an install, with a Python that has all it needs.
+import_module(f"{MODULE}.engine_python").warm_up(python, core, preferences.kernel_cache(), Listener())
+compiled = kernels()
 entries = import_module(f"{MODULE}.downloads").list_checkpoints(core / "flashmesh_core" / "checkpoints", core)
 answer = {
     "enabled": MODULE in bpy.context.preferences.addons,
@@ -66,6 +84,7 @@ answer = {
     "operator": hasattr(bpy.types, "FLASHMESH_OT_generate"),
     "generated": [generate(source) for source in two_sources()],
 }
+answer["compiled"], answer["kernels"] = compiled, kernels()
 answer["warnings"] = addon_utils._extensions_warnings_get().get(MODULE, [])  # what the list of add-ons shows
 addon_utils.disable(MODULE, default_set=False)
 answer["left"] = [name for name in dir(bpy.types) if name.startswith("FLASHMESH")]
