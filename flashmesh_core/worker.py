@@ -247,7 +247,7 @@ class EngineWorker:
         checkpoint = options.pop("checkpoint", None) or self.checkpoint
         if self._engine is None or self._loaded != checkpoint:
             self._load(generation, checkpoint)
-        if not self._is_warm and hasattr(self._engine, "warm_up") and not generation.cancelled.is_set():
+        if not self._is_warm and not generation.cancelled.is_set():
             self._warm_up(generation)
         if generation.cancelled.is_set():
             return _end_unstarted()

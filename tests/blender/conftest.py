@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from flashmesh_core.server import load_engine
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-TIMEOUT = 300  # seconds for one start of Blender; the engine compiles its kernels the first time
+TIMEOUT = 300  # seconds for one start of Blender
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,13 @@ class Runner:
         """For each mesh file its objects by name; see describe.py."""
         answers = self.ask("DESCRIBED", HERE / "describe.py", *paths)
         return [{item["name"]: item for item in answer["objects"]} for answer in answers]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled() -> None:
+    """The engine's kernels, which every engine process finds on the disk then: no test waits for the compiler."""
+    for checkpoint in ("debug", "nano"):
+        load_engine(checkpoint, "cpu").warm_up()
 
 
 @pytest.fixture(scope="session", params=["blender", "bpy"])
