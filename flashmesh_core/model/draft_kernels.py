@@ -26,11 +26,10 @@ def _each(x, x_step, k, weights, at, stride, per_word, y, n, m):
     """y (m, N) += each row of x (m, K) by its own matrix; matrix i begins at `at` + i * stride. x_step 0: one row."""
     steps = (k + per_word - 1) // per_word
     for i in range(m):
-        for panel in range((n + PANEL - 1) // PANEL):
-            product(
-                x, i * x_step, x_step, weights, at + i * stride + panel * steps * PANEL, y,
-                i * y.shape[1] + panel * PANEL, y.shape[1], 1, steps,
-            )  # fmt: skip
+        product(
+            x, i * x_step, x_step, weights, at + i * stride, y, i * y.shape[1], y.shape[1], 1, steps,
+            (n + PANEL - 1) // PANEL,
+        )  # fmt: skip
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -247,88 +247,146 @@ def _tile_layouts() -> np.ndarray:
 
 _LAYOUTS = _tile_layouts()
 
-# C in tiles 0 to 3, A in 4, the four of B in turn in 5 to 7; what of B comes AHEAD is asked for.
-_TILE_CODE = "\n".join([
-    "ldtilecfg ($7)",
-    *(f"tileloadd {64 * v}($4,$5,1), %tmm{v}" for v in range(4)),
-    "1:",
-    "tileloadd ($0,$6,1), %tmm4",
-    *(
+
+def _tile_code(fresh: bool) -> str:
+    """The loops over panels and K: C in tiles 0 to 3, A in 4, the four of B in turn in 5 to 7.
+
+    What of B comes AHEAD is asked for. `fresh`: C begins at zero.
+    """
+    steps = [
         line
         for v in range(4)
         for line in (
-            f"tileloadd {64 * v}($1,$3,1), %tmm{5 + v % 3}",
-            *(f"prefetcht0 {4 * PANEL * AHEAD + 64 * (TILE_ROWS * v + row)}($1)" for row in range(TILE_ROWS)),
+            f"tileloadd {64 * v}($0,$5,1), %tmm{5 + v % 3}",
+            *(f"prefetcht0 {4 * PANEL * AHEAD + 64 * (TILE_ROWS * v + row)}($0)" for row in range(TILE_ROWS)),
             f"tdpbf16ps %tmm{5 + v % 3}, %tmm4, %tmm{v}",
         )
-    ),
-    "addq $$64, $0",
-    "addq $$4096, $1",
-    "decq $2",
-    "jnz 1b",
-    *(f"tilestored %tmm{v}, {64 * v}($4,$5,1)" for v in range(4)),
-])  # fmt: skip
+    ]
+    return "\n".join([
+        "ldtilecfg ($8)",
+        "2:",
+        "movq $9, $3",
+        "movq $10, $4",
+        *(f"tilezero %tmm{v}" if fresh else f"tileloadd {64 * v}($1,$6,1), %tmm{v}" for v in range(4)),
+        "1:",
+        "tileloadd ($3,$7,1), %tmm4",
+        *steps,
+        "addq $$64, $3",
+        "addq $$4096, $0",
+        "decq $4",
+        "jnz 1b",
+        *(f"tilestored %tmm{v}, {64 * v}($1,$6,1)" for v in range(4)),
+        "addq $$256, $1",
+        "decq $2",
+        "jnz 2b",
+    ])  # fmt: skip
 
 
-def _tiles_code(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any,
-                layouts: Any, rows: Any):  # fmt: skip
-    """C += A B of at most 16 rows by tiles: n times 16 words along K, n at least 1."""
+def _tiles(fresh: bool) -> Any:
+    """An intrinsic: C += A B (or C = A B) of at most 16 rows; n times 16 words along K, n and panels at least 1."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        i64 = ir.IntType(64)
-        kinds = signature.args
-        begin = [
-            builder.ptrtoint(context.make_array(kinds[k])(context, builder, args[k]).data, i64) for k in (0, 3, 5, 9)
-        ]
-        four, row = ir.Constant(i64, 4), builder.mul(ir.Constant(i64, 64), builder.sub(args[10], ir.Constant(i64, 1)))
-        at_a, at_b, at_c = (
-            builder.add(start, builder.mul(four, args[k])) for start, k in zip(begin, (1, 4, 6), strict=False)
-        )
-        result = ir.LiteralStructType([i64] * 3)
-        code = ir.InlineAsm(
-            ir.FunctionType(result, [i64] * 8), _TILE_CODE,
-            "=r,=r,=r,r,r,r,r,r,0,1,2,~{memory},~{dirflag},~{fpsr},~{flags}", side_effect=True,
-        )  # fmt: skip
-        given = [
-            ir.Constant(i64, 4 * PANEL), at_c, builder.mul(four, args[7]), builder.mul(four, args[2]),
-            builder.add(begin[3], row), at_a, at_b, args[8],
-        ]  # fmt: skip
-        builder.call(code, given)
-        return context.get_dummy_value()
+    @intrinsic
+    def multiply(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any,
+                 panels: Any, layouts: Any, rows: Any):  # fmt: skip
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            i64, kinds = ir.IntType(64), signature.args
 
-    return types.void(a, a0, a_step, b, b0, c, c0, c_step, n, layouts, rows), codegen
+            def at(array: int, offset: Any, size: int) -> Any:
+                data = context.make_array(kinds[array])(context, builder, args[array]).data
+                return builder.add(builder.ptrtoint(data, i64), builder.mul(offset, i64(size)))
 
+            code = ir.InlineAsm(
+                ir.FunctionType(ir.LiteralStructType([i64] * 5), [i64] * 9), _tile_code(fresh),
+                "=r,=r,=r,=&r,=&r,r,r,r,r,r,r,0,1,2,~{memory},~{dirflag},~{fpsr},~{flags}", side_effect=True,
+            )  # fmt: skip
+            builder.call(code, [
+                i64(4 * PANEL), builder.mul(args[7], i64(4)), builder.mul(args[2], i64(4)),
+                at(10, builder.sub(args[11], i64(1)), 64), at(0, args[1], 4), args[8],
+                at(3, args[4], 4), at(5, args[6], 4), args[9],
+            ])  # fmt: skip
+            return context.get_dummy_value()
 
-_tiles: Any = intrinsic(_tiles_code)
+        return types.void(a, a0, a_step, b, b0, c, c0, c_step, n, panels, layouts, rows), codegen
+
+    return multiply
 
 
-def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
-    """C += A B for one panel of B: `rows` rows, PANEL columns, `count` rows of B (bfloat16: pairs of rows)."""
+_add_tiles, _set_tiles = _tiles(False), _tiles(True)
+
+
+def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
+    """C += A B: `rows` rows, `panels` panels of B that follow each other, `count` rows of B (bfloat16: pairs of rows)."""
     raise NotImplementedError("only for compiled code")
 
 
 @overload(product, jit_options={"nogil": True, "error_model": "numpy"})
-def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
+def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
     if not HAS_TILES or b.dtype != types.int32:
 
-        def by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
+        def by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
             apart()
-            _by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count)
+            for panel in range(panels):
+                _by_vectors(
+                    a, a0, a_step, b, b0 + panel * count * PANEL, c, c0 + panel * PANEL, c_step, rows, count
+                )  # fmt: skip
 
         return by_vectors
 
-    def by_tiles(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
+    def by_tiles(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
         apart()
-        whole = count // TILE_ROWS
+        whole, rest = count // TILE_ROWS, count % TILE_ROWS
+        if rest:
+            for panel in range(panels):
+                at_b, at_c = b0 + panel * count * PANEL, c0 + panel * PANEL
+                for i in range(0, rows if whole else 0, TILE_ROWS):
+                    high = min(rows - i, TILE_ROWS)
+                    _add_tiles(
+                        a, a0 + i * a_step, a_step, b, at_b, c, at_c + i * c_step, c_step, whole, 1, _LAYOUTS, high
+                    )  # fmt: skip
+                done = count - rest
+                _by_vectors(a, a0 + done, a_step, b, at_b + done * PANEL, c, at_c, c_step, rows, rest)
+            return
+        for i in range(0, rows if panels else 0, TILE_ROWS):
+            high = min(rows - i, TILE_ROWS)
+            _add_tiles(
+                a, a0 + i * a_step, a_step, b, b0, c, c0 + i * c_step, c_step, whole, panels, _LAYOUTS, high
+            )  # fmt: skip
+
+    return by_tiles
+
+
+@njit(nogil=True, error_model="numpy")
+def _clear_panels(c, c0, c_step, rows, panels):
+    flat = c.ravel()
+    for i in range(rows):
+        clear(flat[c0 + i * c_step : c0 + i * c_step + panels * PANEL])
+
+
+def fresh_product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
+    """`product` over a C that counts as zero."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(fresh_product, jit_options={"nogil": True, "error_model": "numpy"})
+def _fresh_product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
+    if not HAS_TILES or b.dtype != types.int32:
+
+        def by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
+            _clear_panels(c, c0, c_step, rows, panels)
+            product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels)
+
+        return by_vectors
+
+    def by_tiles(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
+        if count % TILE_ROWS or not panels:
+            _clear_panels(c, c0, c_step, rows, panels)
+            product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels)
+            return
         for i in range(0, rows, TILE_ROWS):
-            if whole:
-                _tiles(
-                    a, a0 + i * a_step, a_step, b, b0, c, c0 + i * c_step, c_step, whole, _LAYOUTS,
-                    min(rows - i, TILE_ROWS),
-                )  # fmt: skip
-        done = whole * TILE_ROWS
-        if done < count:
-            _by_vectors(a, a0 + done, a_step, b, b0 + done * PANEL, c, c0, c_step, rows, count - done)
+            high = min(rows - i, TILE_ROWS)
+            _set_tiles(
+                a, a0 + i * a_step, a_step, b, b0, c, c0 + i * c_step, c_step, count // TILE_ROWS, panels, _LAYOUTS, high
+            )  # fmt: skip
 
     return by_tiles
 
@@ -397,10 +455,8 @@ def linear(x, k, weights, at, per_word, y, n, m):
     apart()
     steps = (k + per_word - 1) // per_word
     a = operand(x, k, weights, m)
-    for panel in range((n + PANEL - 1) // PANEL):
-        product(
-            a, np.int64(0), a.shape[1], weights, at + panel * steps * PANEL, y, panel * PANEL, y.shape[1], m, steps
-        )  # fmt: skip
+    panels = (n + PANEL - 1) // PANEL
+    product(a, np.int64(0), a.shape[1], weights, at, y, np.int64(0), y.shape[1], m, steps, panels)
 
 
 # Loops run from zero over views: where an index might be negative for all the compiler knows, it makes no vectors.
@@ -441,8 +497,8 @@ def normalise(x, gains, at, dim, out, m):
 
 
 @njit(nogil=True, error_model="numpy")
-def _exponentials(row, lanes):
-    """Turn a row's scores into weights of at most 1 that want their sum; `lanes` (PANEL,) is scratch."""
+def _largest(row, lanes):
+    """The largest number of a row; `lanes` (PANEL,) is scratch."""
     apart()
     for lane in range(PANEL):
         lanes[lane] = _SMALLEST
@@ -456,8 +512,29 @@ def _exponentials(row, lanes):
         largest = row[j] if row[j] > largest else largest
     for lane in range(PANEL):
         largest = lanes[lane] if lanes[lane] > largest else largest
-    for j in range(row.shape[0]):
-        row[j] = exp32(row[j] - largest)
+    return largest
+
+
+@njit(nogil=True, error_model="numpy")
+def _exponentials(row, begin, end, largest, lanes):
+    """Turn a row's scores begin..end - 1 into weights of at most 1, the others of their tiles into zeros; the sum.
+
+    The sum's order follows from the row's own keys. `lanes` (PANEL,) is scratch.
+    """
+    apart()
+    for lane in range(PANEL):
+        lanes[lane] = _ZERO
+    for tile in range(begin // PANEL, (end + PANEL - 1) // PANEL):
+        first = tile * PANEL
+        part = row[first : first + PANEL]
+        for lane in range(PANEL):
+            part[lane] = exp32(part[lane] - largest)
+        if first < begin or first + PANEL > end:
+            clear(part[: max(begin - first, 0)])
+            clear(part[min(end - first, PANEL) :])
+        for lane in range(PANEL):
+            lanes[lane] += part[lane]
+    return _sum(lanes)
 
 
 def numbers_in(matrix):
@@ -552,27 +629,24 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
     apart()
     steps, per = keys.shape[1], numbers_in(keys)
     width = steps * per
-    for i in range(rows):
-        clear(scores[i, low:high])
     q_at, q_step, step = row * q.shape[1] + at // per, q.shape[1], scores.shape[1]
-    for tile in range(low // PANEL, high // PANEL):
-        product(q, q_at, q_step, keys, tile * steps * PANEL, scores, tile * PANEL, step, rows, steps)
+    tiles = (high - low) // PANEL
+    fresh_product(q, q_at, q_step, keys, low * steps, scores, low, step, rows, steps, tiles)
     scales = np.empty(QUERIES, np.float32)
     for i in range(rows):
-        clear(scores[i, low : begins[i]])
-        _exponentials(scores[i, begins[i] : ends[i]], sums[0])
-        clear(scores[i, ends[i] : high])
-        # The length of this sum follows from the row's own keys.
-        near, far = begins[i] // PANEL * PANEL, (ends[i] + PANEL - 1) // PANEL * PANEL
-        scales[i] = _UNIT / _sum(scores[i, near:far])
+        largest = _largest(scores[i, begins[i] : ends[i]], sums[0])
+        scales[i] = _UNIT / _exponentials(scores[i], begins[i], ends[i], largest, sums[0])
+        clear(scores[i, low : begins[i] // PANEL * PANEL])
+        clear(scores[i, (ends[i] + PANEL - 1) // PANEL * PANEL : high])
     as_left(scores, rows, low, high, values)
+    chunk = CHUNK if per == 1 or not HAS_TILES else high  # tiles take all rows at once
     for panel in range(values.shape[0]):
         for i in range(rows):
             clear(sums[i])
         top, panel_step = panel * values.shape[1], np.int64(PANEL)
-        for key in range(low // per, high // per, CHUNK):
-            count = min(CHUNK, high // per - key)
-            product(scores, key, step, values, (top + key) * PANEL, sums, np.int64(0), panel_step, rows, count)
+        for key in range(low // per, high // per, chunk):
+            count = min(chunk, high // per - key)
+            product(scores, key, step, values, (top + key) * PANEL, sums, np.int64(0), panel_step, rows, count, 1)
         first = panel * PANEL
         for i in range(rows):
             part = out[row + i, at + first : at + min(first + PANEL, width)]

@@ -26,6 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "rows": {"slice_rows": SLICE_ROWS[:3]},
     "no cross below": {"cross_attention": (False, True, False), "coordinate_layers": (0, 1), "vertex_layers": (0, 2)},
     "two panels of head width": {"dim": 144, "heads": 2, "num_bins": 70, "ffn_ratio": 0.51},
+    "caches in pairs": {"dim": 128, "heads": 2, "slice_rows": SLICE_ROWS[:2]},
     "narrow": {"window": 27, "slice_rows": SLICE_ROWS[:2]},
 }
 Inputs = tuple[Hourglass, NDArray, Tensor, "NDArray | None"]
