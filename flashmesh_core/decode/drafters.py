@@ -31,6 +31,7 @@ DRAFT_NOTHING, DRAFT_GIVEN, DRAFT_HALF_EDGE, DRAFT_HEADS, DRAFT_UNITED = range(5
 DRAFTERS = {"none": DRAFT_NOTHING, "half_edge": DRAFT_HALF_EDGE, "heads": DRAFT_HEADS, "united": DRAFT_UNITED}
 HEAD_POWER = 0.4  # of the heads' distributions beside the scorer's
 TINY = 1e-6
+LOG_TINY = float(np.log(TINY))
 NEGLIGIBLE = 1e-4  # probability of a new vertex below which none is thought of
 FITTED_AT = 0.5  # the temperature at which the scorer's samples were written
 
@@ -229,7 +230,7 @@ def _pick(log_p: np.ndarray, allowed: np.ndarray, temperature: float, noise: np.
         return -1, 0.0
     total = 0.0
     for token in range(len(log_p)):
-        if allowed[token]:
+        if allowed[token] and log_p[token] > top - 12.0 * heat:  # the others' shares are nothing
             total += np.exp((log_p[token] - top) / heat)
     return best, np.exp((log_p[best] - top) / heat) / total
 
@@ -313,7 +314,7 @@ def walk(
                 if agrees(z, y, bins):
                     log_p[bins[axis]] += buffers.weights[number]
             for value in range(size):
-                log_p[value] = np.log(log_p[value] + TINY)
+                log_p[value] = np.log(log_p[value] + TINY) if log_p[value] > 0.0 else LOG_TINY
             log_p[size] = -30.0
         heat = temperature if mode == DRAFT_HEADS else temperature / FITTED_AT
         token, share = _pick(log_p, allowed, heat, noise[position])

@@ -244,19 +244,30 @@ def embed(tokens, spans, embeddings, slots, x):
 
 
 @njit(nogil=True, error_model="numpy")
+def _add_bits(bits, first, end, matrix, x):
+    for bit in range(first, end):
+        if bits[bit]:
+            row = matrix[bit]
+            for j in range(row.shape[0]):
+                x[j] += as_float(row[j])
+
+
+@njit(nogil=True, error_model="numpy")
 def add_slices(rows, spans, slices, x):
     """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set.
 
     The matrices are float32, or bfloat16 as bits in uint16.
     """
     i = np.int64(0)
+    eights = rows.shape[1] // 8 * 8
     for s in range(spans.shape[0]):
         for position in range(spans[s, 1], spans[s, 1] + spans[s, 2]):
             slot = (position + 1) % slices.shape[0]
-            for bit in range(rows.shape[1]):
-                if rows[i, bit]:
-                    for j in range(slices.shape[2]):
-                        x[i, j] += as_float(slices[slot, bit, j])
+            words = rows[i, :eights].view(np.uint64)
+            for word in range(words.shape[0]):  # most are zero
+                if words[word]:
+                    _add_bits(rows[i], 8 * word, 8 * word + 8, slices[slot], x[i])
+            _add_bits(rows[i], eights, rows.shape[1], slices[slot], x[i])
             i += 1
 
 

@@ -72,27 +72,32 @@ def guide_first(surface: Surface, table: Table, lowest: int) -> None:
 
 @njit(cache=True)
 def _fan_of(surface: Surface, table: Table, v0: int) -> np.ndarray:
-    """The patches (P,) that an edge from v0 reaches along the surface, of those not wholly below it."""
+    """The places, in key order, in patches that an edge from v0 reaches along the surface; none far below it."""
     key = table.key[v0]
     for kept in range(KEPT_FANS):
         if table.fan_key[kept] == key:
-            return table.fan[kept]
+            return table.fan[kept, : table.fan_size[kept]]
     kept = table.n[_N_FANS] % KEPT_FANS
     table.n[_N_FANS] += 1
     table.fan_key[kept] = key
-    fan = table.fan[kept]
     centre, start, factor = surface.patch_centre, table.bins[v0], surface.factor
-    support = surface.support
+    support, reached, patch = surface.support, table.reached, surface.patch
     a, b, c = start[0], start[1], start[2]
     part = 1.0 / (2 * EDGE_STEPS * factor)
-    for patch in range(len(fan)):
-        x, y, z = centre[patch, 0], centre[patch, 1], centre[patch, 2]
-        fan[patch] = (
+    for number in range(len(reached)):
+        x, y, z = centre[number, 0], centre[number, 1], centre[number, 2]
+        reached[number] = (
             z // PATCH * PATCH + PATCH > c
             and middle_on_surface(support, factor, a + x, b + y, c + z)
             and line_on_surface(support, part, a, b, c, x, y, z)
         )
-    return fan
+    fan, count = table.fan[kept], 0
+    for place in range(_first_place(surface, np.int64(c)), len(patch)):
+        if reached[patch[place]]:
+            fan[count] = place
+            count += 1
+    table.fan_size[kept] = count
+    return fan[:count]
 
 
 @njit(cache=True)
@@ -106,11 +111,10 @@ def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
         for at in range(count):
             if near[at] == vertex and starts_face(ground, table, v0, vertex, near[:count]):
                 table.candidate_bits[number] |= GOOD_BIT
-    fan = _fan_of(surface, table, v0)
-    patch, taken = surface.patch, table.taken
+    first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
     kept = 0
-    for place in range(_first_place(surface, lowest // (surface.size * surface.size)), len(surface.loose)):
-        if fan[patch[place]] and taken[place] == 0:
+    for place in _fan_of(surface, table, v0):
+        if place >= first and taken[place] == 0:
             table.loose[kept] = place
             kept += 1
     table.n[_N_LOOSE] = kept
@@ -123,14 +127,14 @@ def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -
     for number in range(table.n[_N_CANDIDATES]):
         if table.candidate_bits[number] & GOOD_BIT:
             return
-    fan = _fan_of(surface, table, v0)
     ground = ground_of(surface, table)
     a, b = table.bins[v0], table.bins[v1]
     cells, part = len(surface.support), 1.0 / (6 * surface.factor)
     x, y, z = a[0] + b[0], a[1] + b[1], a[2] + b[2]
+    first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
     kept = 0
-    for place in range(_first_place(surface, lowest // (surface.size * surface.size)), len(surface.loose)):
-        if not fan[surface.patch[place]] or table.taken[place] != 0:
+    for place in _fan_of(surface, table, v0):
+        if place < first or taken[place] != 0:
             continue
         c = surface.loose[place]
         if not centre_is_bare(table.bare_count, cells, part, x + c[0], y + c[1], z + c[2]):

@@ -191,8 +191,10 @@ class Table(NamedTuple):
     )  # (S, 4) int32: a vertex that can't go on, the faces and vertices when that was found, see stuck_at
     stuck_at: np.ndarray  # (V,) int32: the newest such finding of a vertex + 1; each keeps the number of the one before
     loose: np.ndarray  # (L,) int32: places that guidance names beside them
-    fan: np.ndarray  # (KEPT_FANS, P) bool: patches that an edge from some last v0 reaches along the surface
+    fan: np.ndarray  # (KEPT_FANS, L) int32: places in patches that an edge from some last v0 reaches along the surface
+    fan_size: np.ndarray  # (KEPT_FANS,) int64 how many
     fan_key: np.ndarray  # (KEPT_FANS,) int64 the key of that v0, -1: none yet
+    reached: np.ndarray  # (P,) bool scratch
     links: Links  # three of the arrays above once more
 
 
@@ -222,7 +224,7 @@ def make_table(surface: Surface, max_faces: int) -> Table:
         mark=np.zeros(vertices, dtype=np.uint8), distance=ints(surface.size + 1),
         candidate=ints(vertices), candidate_bits=ints(vertices), stuck=ints(8 * faces, 4),
         stuck_at=ints(vertices), loose=ints(places),
-        fan=np.zeros((KEPT_FANS, len(surface.patch_centre)), dtype=np.bool_),
-        fan_key=np.full(KEPT_FANS, -1, dtype=np.int64),
+        fan=ints(KEPT_FANS, places), fan_size=np.zeros(KEPT_FANS, dtype=np.int64),
+        fan_key=np.full(KEPT_FANS, -1, dtype=np.int64), reached=np.zeros(len(surface.patch_centre), dtype=np.bool_),
         links=links,
     )  # fmt: skip
