@@ -72,7 +72,7 @@ structref.define_proxy(ScorerReference, _ScorerType, Scorer._fields)
 
 
 @njit(cache=True)
-def refer_scorer(scorer: Scorer) -> ScorerReference:
+def refer_scorer(scorer: Scorer) -> Scorer:
     """The reference to a scorer."""
     return ScorerReference(*scorer)
 
@@ -118,7 +118,7 @@ structref.define_proxy(BuffersReference, _BuffersType, WalkBuffers._fields)
 
 
 @njit(cache=True)
-def refer_buffers(buffers: WalkBuffers) -> BuffersReference:
+def refer_buffers(buffers: WalkBuffers) -> WalkBuffers:
     """The reference to buffers."""
     return BuffersReference(*buffers)
 

@@ -315,7 +315,7 @@ _add_tiles, _set_tiles = _tiles(False), _tiles(True)
 
 
 def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
-    """C += A B: `rows` rows, `panels` panels of B that follow each other, `count` rows of B (bfloat16: pairs of rows)."""
+    """C += A B: `rows` rows, `panels` panels of B one after the other, `count` rows of B (bfloat16: pairs of rows)."""
     raise NotImplementedError("only for compiled code")
 
 
@@ -385,7 +385,8 @@ def _fresh_product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels):
         for i in range(0, rows, TILE_ROWS):
             high = min(rows - i, TILE_ROWS)
             _set_tiles(
-                a, a0 + i * a_step, a_step, b, b0, c, c0 + i * c_step, c_step, count // TILE_ROWS, panels, _LAYOUTS, high
+                a, a0 + i * a_step, a_step, b, b0, c, c0 + i * c_step, c_step, count // TILE_ROWS, panels, _LAYOUTS,
+                high,
             )  # fmt: skip
 
     return by_tiles

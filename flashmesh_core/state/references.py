@@ -42,12 +42,12 @@ structref.define_proxy(TableReference, _TableType, Table._fields)
 
 
 @njit(cache=True)
-def refer_surface(surface: Surface) -> SurfaceReference:
-    """The reference to a surface."""
+def refer_surface(surface: Surface) -> Surface:
+    """The reference to a surface, a `SurfaceReference`: to a type checker it is a surface."""
     return SurfaceReference(*surface)
 
 
 @njit(cache=True)
-def refer_table(table: Table) -> TableReference:
-    """The reference to a table."""
+def refer_table(table: Table) -> Table:
+    """The reference to a table, a `TableReference`."""
     return TableReference(*table)
