@@ -95,11 +95,8 @@ def main() -> None:
         found[drafter] = run(engine, source, drafter, sorted(arguments.faces))
         print(drafter)
         for row in found[drafter]:
-            print(
-                "  to {faces:6.0f} faces: {ms_a_face:.2f} ms a face, {tokens_per_pass:.2f} tokens a pass, {memory_mb:.0f} MB".format(
-                    **row
-                )
-            )  # noqa: E501
+            cost = f"{row['ms_a_face']:.2f} ms a face, {row['tokens_per_pass']:.2f} tokens a pass"
+            print(f"  to {row['faces']:6.0f} faces: {cost}, {row['memory_mb']:.0f} MB")
     print(json.dumps(found))
 
 
