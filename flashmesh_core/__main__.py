@@ -35,6 +35,10 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifold", choices=("auto", "on", "off"), default="auto", help=manifold)
     parser.add_argument("--watertight", action="store_true", help="close every open edge where possible")
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
+    drafter = "how tokens are guessed ahead; changes the time alone (default: auto, which is half_edge)"
+    parser.add_argument("--drafter", choices=protocol.DRAFTER_NAMES, default="auto", help=drafter)
+    width = f"tokens that a pass verifies at most, {allowed('width')} (default: {protocol.DEFAULT_WIDTH})"
+    parser.add_argument("--width", type=int, default=protocol.DEFAULT_WIDTH, help=width)
     parser.add_argument(
         "--guidance",
         type=float,
@@ -60,6 +64,8 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "manifold": {"auto": None, "on": True, "off": False}[args.manifold],
         "watertight": args.watertight,
         "guidance": args.guidance,
+        "drafter": args.drafter,
+        "width": args.width,
         "surface_tolerance": args.surface_tolerance,
     }
     return protocol.check_options({**options, **more})
@@ -123,6 +129,8 @@ def run_generate(args: argparse.Namespace) -> int:
         "input": str(args.input), "output": str(args.output), "checkpoint": engine.name, "device": engine.device,
         "faces": len(result.mesh.faces), "vertices": len(result.mesh.vertices), "end_reason": result.end_reason,
         "tokens": result.n_tokens, "seconds": result.seconds, "tokens_per_second": result.tokens_per_second,
+        "passes": result.n_passes, "tokens_per_pass": result.tokens_per_pass,
+        "vertices_without_closure": result.tally.gave_up_closure,
         "chamfer": result.chamfer, "hausdorff": result.hausdorff, "seed": result.seed,
         "topology": topology.as_dict(),
     }  # fmt: skip
@@ -133,6 +141,8 @@ def run_generate(args: argparse.Namespace) -> int:
         f"Hausdorff {result.hausdorff:.4f}, {'watertight' if topology.is_watertight else 'open'}, ended by "
         f"{result.end_reason}"
     )
+    if args.watertight and result.tally.gave_up_closure:
+        print(f"watertight had to give up: closure left no place for {result.tally.gave_up_closure} vertices")
     return 0
 
 
