@@ -72,7 +72,7 @@ def _bounds(grammar: Grammar, prefix: Prefix) -> tuple[int, int]:
     p0, p1, p2 = prefix.last_face
     lowest = prefix.lowest()
     if prefix.slot == 0:
-        exhausted = p1 >= first and p2 >= second
+        exhausted = p1 > first or (p1 == first and p2 >= second)
         if lowest == p0 and exhausted:
             lowest += 1
         highest = third

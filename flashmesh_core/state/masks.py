@@ -26,7 +26,7 @@ def _bounds(surface: Surface, table: Table, closure: bool) -> tuple[int, int]:
     lowest = np.int64(lowest_key(table))
     slot = table.n[_N_BEGUN] // 3
     if slot == 0:
-        if lowest == p0 and p1 >= first and p2 >= second:
+        if lowest == p0 and (p1 > first or (p1 == first and p2 >= second)):
             lowest += 1
         highest = third
         if closure:

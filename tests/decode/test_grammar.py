@@ -122,6 +122,16 @@ def test_allowed_tokens_equal_the_slow_version(case: tuple[Grammar, CanonicalMes
         prefix.push(int(rng.choice(copies if copies and rng.random() < 0.7 else choices)))
 
 
+def test_after_a_face_above_the_surface_its_v0_is_used_up() -> None:
+    """The mesh before need not lie on the surface: its last v1 is above every place, so nothing can follow v0."""
+    spots = np.array([[2, 0, 0], [1, 2, 0], [2, 2, 0]])
+    surface = SurfaceGrid(dequantize(spots, 3), 3, 0)
+    grammar = Grammar(num_bins=3, surface=surface, manifold=False, closure=False)
+    face = [(0, 0, 2), (2, 2, 0), (0, 2, 0)]  # z, y, x
+    prefix = push_all(Prefix(3), [bin for vertex in face for bin in vertex])
+    assert allowed_tokens(grammar, prefix).tolist() == [False, False, False, True]
+
+
 @pytest.mark.parametrize("num_bins", [4, 6])
 @pytest.mark.parametrize("masks", range(8))
 def test_each_combination_of_masks_on_a_cube(num_bins: int, masks: int) -> None:
