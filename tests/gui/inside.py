@@ -4,8 +4,6 @@ A test calls the functions of this file by name. They run on Blender's main thre
 """
 
 import json
-import os
-import signal
 import socket
 import sys
 import threading
@@ -23,7 +21,8 @@ SUFFIX = "_flashmesh"
 _SECONDS = 0.02  # between two looks at the socket
 _drawn = {"WINDOW": 0, "UI": 0}  # how often viewport and sidebar were drawn
 _shown = ""  # the engine's state when the sidebar was drawn last
-_freeze_at = None  # faces at which the engine is stopped in its tracks
+_freeze_at = None  # faces from which on what comes from the engine is held back
+_frozen = False  # whether that is so now
 
 address, python = sys.argv[sys.argv.index("--") + 1 :]
 host, preferences, session = (import_module(f"{MODULE}.{name}") for name in ("host", "preferences", "session"))
@@ -54,8 +53,6 @@ def new_file():
 
 def prepare(checkpoint="nano", **options):
     """No cube, light and camera; the sidebar open; the preferences and the panel as wanted."""
-    global _freeze_at
-    _freeze_at = None
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
     space = area_and_region()[0].spaces.active
@@ -166,16 +163,41 @@ def wire(name):
 
 
 def freeze(faces):
-    """Stops the engine's process as soon as the results have so many faces."""
-    global _freeze_at
-    _freeze_at = faces
+    """Holds back what comes from the engine as soon as the results have so many faces."""
+    global _freeze_at, _frozen
+    _freeze_at, _frozen = faces, False
 
 
 def thaw():
-    """Lets the engine go on."""
-    pid = host.engine(bpy.context).pid if preferences.get_preferences().engine_python else None
-    if pid is not None:
-        os.kill(pid, signal.SIGCONT)
+    """Hands over what was held back, and all that comes."""
+    global _freeze_at, _frozen
+    _freeze_at, _frozen = None, False
+
+
+class HeldJob(session.Job):
+    """A Job whose events `freeze` holds back, however far ahead of Blender's screen the engine is."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._held = []
+
+    def drain(self, wait=0.0):
+        """The events up to the number of faces that is wanted."""
+        global _frozen
+        self._held += super().drain(0.0 if self._held else wait)
+        if _freeze_at is None:
+            given, self._held = self._held, []
+            return given
+        given, missing = [], _freeze_at - session.active.progress.faces
+        _frozen = missing <= 0
+        while self._held and missing > 0:
+            given.append(self._held.pop(0))
+            if given[-1]["kind"] == "faces" and given[-1]["candidate"] == 0:
+                missing -= len(given[-1]["faces"])
+        return given
+
+
+session.Job = HeldJob
 
 
 def set_preferences(**wanted):
@@ -190,6 +212,7 @@ def state():
     objects = {}
     for item in bpy.context.scene.objects:
         objects[item.name] = {"faces": 0, "hidden": item.hide_get(), "selected": item.select_get()}
+        objects[item.name]["location"] = list(item.location)
         if item.type == "MESH":
             shown = item.evaluated_get(depsgraph)
             corners = [shown.matrix_world @ vertex.co for vertex in shown.data.vertices]
@@ -204,6 +227,7 @@ def state():
         "collections": [item.name for item in bpy.data.collections],
         "active": getattr(bpy.context.view_layer.objects.active, "name", ""),
         "mode": bpy.context.mode,
+        "view": list(area_and_region()[0].spaces.active.region_3d.view_rotation),
         "running": session.active is not None,
         "modal": [item.bl_idname for item in bpy.context.window_manager.windows[0].modal_operators],
         "threads": [thread.name for thread in threading.enumerate() if thread.name.startswith("flashmesh-")],
@@ -215,7 +239,7 @@ def state():
         "pid": host.engine(bpy.context).pid,
         "trouble": host.trouble(),
         "shown": _shown,
-        "frozen": _freeze_at == 0,
+        "frozen": _frozen,
     }
 
 
@@ -247,27 +271,17 @@ def select_only(name):
     select(name)
 
 
-def _freeze_if_due():
-    global _freeze_at
-    if not _freeze_at or session.active is None:
-        return
-    if sum(len(item.data.polygons) for item in bpy.context.scene.objects if SUFFIX in item.name) >= _freeze_at:
-        os.kill(host.engine(bpy.context).pid, signal.SIGSTOP)
-        _freeze_at = 0
-
-
 @persistent
 def _look():
-    """One look: freezes the engine if that is due, and answers one call if there is one."""
-    _freeze_if_due()
+    """One look: answers one call if there is one."""
     try:
         connection, _ = server.accept()
     except BlockingIOError:
         return _SECONDS
     with connection, connection.makefile("rw", encoding="utf-8") as stream:
         connection.setblocking(True)
-        call = json.loads(stream.readline())
         try:
+            call = json.loads(stream.readline())
             answer = {"answer": globals()[call["name"]](**call["arguments"])}
         except Exception:
             answer = {"error": traceback.format_exc()}

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,39 @@ def test_undo_during_a_run_does_nothing(window: Window, endless: str) -> None:
     assert now["running"] and "Monkey" in now["objects"]
     window.key("Escape")
     window.ended()
+
+
+def location(now: dict[str, Any]) -> list[float]:
+    return now["objects"]["Monkey"]["location"]
+
+
+def test_the_viewport_can_be_used_meanwhile(window: Window, endless: str) -> None:
+    """The view is turned and the source dragged: Escape ends the drag first. What was done is a step of its own."""
+    window.fresh("monkey", checkpoint=endless, faces=5_000)
+    begin(window)
+    view = window.state()["view"]
+    window.point_at_viewport()
+    window.screen.do("mousedown", 2)
+    window.drag("VIEW3D_OT_rotate", lambda now: now["view"] != view)
+    window.screen.do("mouseup", 2)
+
+    place = location(window.state())
+    for last in ("Escape", "Return"):
+        window.key("g")
+        window.drag("TRANSFORM_OT_translate", lambda now: location(now) != place)
+        window.screen.do("key", last)
+        moved = window.until("the end of the drag", lambda now: now["modal"] == ["FLASHMESH_OT_generate"])
+        assert moved["running"] and (location(moved) == place) == (last == "Escape")
+    faces = window.state()["faces"]
+    window.until("more faces", lambda now: now["faces"] > faces + 50 or not now["running"])
+    window.key("Escape")
+    done = window.ended()
+    assert done["outcome"] == "cancelled" and done["faces"] > faces
+    window.key("ctrl+z")
+    window.until("the undo", lambda now: now["faces"] < done["faces"])
+    window.key("ctrl+z")
+    undone = window.until("another undo", lambda now: "Monkey_flashmesh" not in now["objects"])
+    assert location(undone) == place
 
 
 def delete_the_result(window: Window) -> None:

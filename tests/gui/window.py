@@ -231,6 +231,12 @@ class Window:
         left, _, right, bottom = self.viewport()
         self.screen.do("mousemove", (left + right) // 2 - 5, bottom - 40, "mousemove", (left + right) // 2, bottom - 40)
 
+    def drag(self, operator: str, changed: Callable[[dict[str, Any]], Any]) -> None:
+        """Moves the pointer once a modal operator has begun, until the state shows it."""
+        self.until(operator, lambda now: operator in now["modal"])
+        self.screen.do("mousemove_relative", "--", -40, -20)
+        self.until("what was dragged", changed)
+
     def key(self, *names: str) -> None:
         """Presses keys over the viewport."""
         self.point_at_viewport()
