@@ -78,8 +78,7 @@ class EngineClient:
     def generate(self, points: np.ndarray, normals: np.ndarray | None = None, **options: Any) -> GenerationStream:
         """Starts a generation from surface samples (N, 3) and gives its events; see protocol.py for both.
 
-        Options: faces, seed, temperature, surface, manifold, watertight, candidates, max_faces,
-        surface_tolerance, checkpoint. What is left out is the engine's to choose.
+        Options: those of protocol.OPTIONS. What is left out is the engine's to choose.
         """
         try:
             body = protocol.encode_request(points, normals, options)
