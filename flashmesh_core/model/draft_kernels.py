@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.model.kernels import PANEL, QUERIES, attend, exp32, linear, normalise, product
+from flashmesh_core.model.attention_kernels import QUERIES, attend
+from flashmesh_core.model.intrinsics import PANEL
+from flashmesh_core.model.kernels import exp32, linear, normalise, product
 
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
@@ -28,7 +30,7 @@ def _each(x, x_step, k, weights, at, stride, per_word, y, n, m):
     for i in range(m):
         product(
             x, i * x_step, x_step, weights, at + i * stride, y, i * y.shape[1], y.shape[1], 1, steps,
-            (n + PANEL - 1) // PANEL,
+            (n + PANEL - 1) // PANEL, False,
         )  # fmt: skip
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flashmesh_core.model import fast_layers
+from flashmesh_core.model.attention_kernels import QUERIES
 from flashmesh_core.model.fast_weights import DTYPES, FastModel, Floats, in_pairs, padded, pick_dtype, to_numpy
-from flashmesh_core.model.kernels import LANES, PANEL, QUERIES
+from flashmesh_core.model.intrinsics import LANES, PANEL
 
 __all__ = ["DTYPES", "FastDecoder", "FastModel", "pick_dtype"]
 

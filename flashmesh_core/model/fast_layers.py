@@ -9,20 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.model.kernels import (
-    PANEL,
-    QUERIES,
-    apart,
-    as_float,
-    attend,
-    clear,
-    exp32,
-    linear,
-    normalise,
-    operand,
-    put_key,
-    put_value,
-)  # fmt: skip
+from flashmesh_core.model.attention_kernels import QUERIES, attend, put_key, put_value
+from flashmesh_core.model.intrinsics import PANEL, apart, as_float
+from flashmesh_core.model.kernels import clear, exp32, linear, normalise, operand
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
 GAIN_ATTENTION, GAIN_CROSS, GAIN_FEED_FORWARD, QKV, OUT, CROSS_Q, CROSS_OUT, UP, DOWN = range(9)

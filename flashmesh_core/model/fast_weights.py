@@ -15,7 +15,8 @@ from torch import Tensor
 
 from flashmesh_core.model.fast_layers import PLAN_COLUMNS
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.model.kernels import HAS_DOTS, PANEL, linear
+from flashmesh_core.model.intrinsics import HAS_DOTS, PANEL
+from flashmesh_core.model.kernels import linear
 from flashmesh_core.model.layers import Block, rope_table
 
 DTYPES = ("bf16", "float32")

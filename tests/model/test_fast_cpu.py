@@ -17,7 +17,8 @@ from flashmesh_core.model.cache import CachedDecoder
 from flashmesh_core.model.fast_cpu import DTYPES, FastDecoder, FastModel, pick_dtype
 from flashmesh_core.model.fast_weights import as_dots, bfloat_bits, pack
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.model.kernels import HAS_DOTS, linear
+from flashmesh_core.model.intrinsics import HAS_DOTS
+from flashmesh_core.model.kernels import linear
 from tests.model.builders import random_inputs, small_model
 
 LENGTH = 420

@@ -1,0 +1,208 @@
+"""What the compiled parts of the CPU runtime are made of: LLVM code that numba has no words for.
+
+A micro-kernel for products of a few rows by one panel, and single steps on float32 and bfloat16; see kernels.py for the
+layout of panels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+PANEL = 64  # columns of a panel, and keys of a tile
+LANES = 16
+AHEAD = 32  # rows of a panel between what is multiplied and what is fetched: measured, 8 and 128 are slower
+# With 512-bit registers a row takes all four vectors of a panel at once; else one, for want of registers.
+FEATURES = binding.get_host_cpu_features()
+VECTORS = 4 if FEATURES.get("avx512f") else 1
+if FEATURES.get("avx512bf16"):
+    binding.initialize_native_asmparser()
+HAS_DOTS = bool(FEATURES.get("avx512f") and FEATURES.get("avx512bf16"))
+
+# What a matrix's dtype means: numbers; pairs of bfloat16 multiplied in float32; the same multiplied by pairs of
+# bfloat16 activations, whose words stand in an array of float32.
+_KINDS = {types.float32: "floats", types.uint32: "pairs", types.int32: "dots"}
+
+
+def panel_product(rows: int) -> Any:
+    """An intrinsic that adds `rows` rows of A times LANES * VECTORS columns of B to C; offsets in numbers."""
+
+    @intrinsic
+    def multiply(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any):
+        kind = _KINDS[b.dtype]
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 3, 5)]
+            _emit(builder, rows, kind, data, (args[1], args[2], args[4], args[6], args[7]), args[8])
+            return context.get_dummy_value()
+
+        return types.void(a, a0, a_step, b, b0, c, c0, c_step, n), codegen
+
+    return multiply
+
+
+def _emit(builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[Any, ...], count: Any) -> None:
+    """LLVM code of the loop over K: the sums of all rows and vectors stay in registers."""
+    a, b, c = data
+    a0, a_step, b0, c0, c_step = offsets
+    f32, i32, i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+    floats, ints = ir.VectorType(f32, LANES), ir.VectorType(i32, LANES)
+    name = f"llvm.fma.v{LANES}f32"
+    step = cgutils.get_or_insert_function(builder.module, ir.FunctionType(floats, [floats] * 3), name)
+    if kind == "dots":
+        step = ir.InlineAsm(ir.FunctionType(floats, [ints, ints, floats]), "vdpbf16ps $2, $1, $0", "=v,v,v,0")
+
+    def number(value: int) -> Any:
+        return ir.Constant(i64, value)
+
+    def splat(value: Any) -> Any:
+        vector = builder.insert_element(ir.Constant(floats, ir.Undefined), value, ir.Constant(i32, 0))
+        return builder.shuffle_vector(vector, ir.Constant(floats, ir.Undefined), ir.Constant(ints, [0] * LANES))
+
+    def row_of(base: Any, step: Any, row: int) -> Any:
+        return builder.add(base, builder.mul(step, number(row)))
+
+    def vectors_at(base: Any, index: Any, vector: Any) -> list[Any]:
+        at = [builder.gep(base, [builder.add(index, number(v * LANES))]) for v in range(VECTORS)]
+        return [builder.bitcast(pointer, vector.as_pointer()) for pointer in at]
+
+    places = [vectors_at(c, row_of(c0, c_step, row), floats) for row in range(rows)]
+    begin = [[builder.load(place, align=4) for place in row] for row in places]
+    a_rows = [row_of(a0, a_step, row) for row in range(rows)]
+    entry = builder.block
+    loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
+    builder.cbranch(builder.icmp_signed(">", count, number(0)), loop, done)
+    builder.position_at_end(loop)
+    k = builder.phi(i64)
+    sums = [[builder.phi(floats) for _ in range(VECTORS)] for _ in range(rows)]
+    k.add_incoming(number(0), entry)
+    at_b = builder.add(b0, builder.mul(k, number(PANEL)))
+    _prefetch(builder, b, builder.add(at_b, number(AHEAD * PANEL)))
+    loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, floats if kind == "floats" else ints)]
+    halves = [(loaded, 0)]
+    if kind == "pairs":
+        shift, mask = ir.Constant(ints, [16] * LANES), ir.Constant(ints, [0xFFFF0000] * LANES)
+        low = [builder.bitcast(builder.shl(word, shift), floats) for word in loaded]
+        high = [builder.bitcast(builder.and_(word, mask), floats) for word in loaded]
+        halves = [(low, 0), (high, 1)]
+    after = [list(row) for row in sums]
+    for weights, half in halves:
+        along = builder.add(builder.shl(k, number(1)), number(half)) if kind == "pairs" else k
+        for row in range(rows):
+            x = splat(builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
+            if kind == "dots":
+                x = builder.bitcast(x, ints)
+            after[row] = [builder.call(step, [x, w, s]) for w, s in zip(weights, after[row], strict=True)]
+    following = builder.add(k, number(1))
+    k.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+    builder.position_at_end(done)
+    for row in range(rows):
+        for v in range(VECTORS):
+            sums[row][v].add_incoming(begin[row][v], entry)
+            sums[row][v].add_incoming(after[row][v], loop)
+            out = builder.phi(floats)
+            out.add_incoming(begin[row][v], entry)
+            out.add_incoming(after[row][v], loop)
+            places[row][v] = (places[row][v], out)
+    for place, out in (pair for row in places for pair in row):
+        builder.store(out, place, align=4)
+
+
+def _prefetch(builder: Any, base: Any, index: Any) -> None:
+    """Ask for the weights that come `AHEAD` steps later: panels follow each other, and the caches are often cold."""
+    byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, near, data = (ir.Constant(i32, value) for value in (0, 3, 1))
+    for v in range(VECTORS):
+        place = builder.gep(base, [builder.add(index, ir.Constant(ir.IntType(64), v * LANES))])
+        builder.call(function, [builder.bitcast(place, byte), read, near, data])
+
+
+def _fma_code(typingctx: Any, a: Any, b: Any, c: Any):
+    """a * b + c in float32, rounded once."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        f32 = ir.FloatType()
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(f32, [f32] * 3), "llvm.fma.f32")
+        return builder.call(function, args)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+def _times_power_code(typingctx: Any, value: Any, shifted: Any):
+    """`value` times two to the integer that stands in the low bits of `shifted`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        f32, i32 = ir.FloatType(), ir.IntType(32)
+        exponent = builder.shl(builder.bitcast(args[1], i32), ir.Constant(i32, 23))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], i32), exponent), f32)
+
+    return types.float32(types.float32, types.float32), codegen
+
+
+def _as_float_code(typingctx: Any, value: Any):
+    """A float32, or a bfloat16 given as its bits, as a float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if signature.args[0] == types.float32:
+            return args[0]
+        i32 = ir.IntType(32)
+        return builder.bitcast(builder.shl(builder.zext(args[0], i32), ir.Constant(i32, 16)), ir.FloatType())
+
+    return types.float32(value), codegen
+
+
+def _apart_code(typingctx: Any):
+    """Keep the calling function out of line: compiled once, not at each call."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _bits_code(typingctx: Any, value: Any):
+    """A float32 rounded to bfloat16, as the low bits of an int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.bitcast(args[0], i32)
+        sixteen, one = ir.Constant(i32, 16), ir.Constant(i32, 1)
+        tie = builder.and_(builder.lshr(bits, sixteen), one)
+        return builder.lshr(builder.add(bits, builder.add(tie, ir.Constant(i32, 0x7FFF))), sixteen)
+
+    return types.int32(types.float32), codegen
+
+
+def _narrow_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any):
+    """Round 32 float32 to bfloat16 and store them as 16 words."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        floats, i64 = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
+        array = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 2)]
+        pointer = floats.as_pointer()
+        low, high = (
+            builder.load(builder.bitcast(builder.gep(array[0], [builder.add(args[1], i64(n))]), pointer), align=4)
+            for n in (0, LANES)
+        )
+        code = ir.InlineAsm(ir.FunctionType(floats, [floats, floats]), "vcvtne2ps2bf16 $2, $1, $0", "=v,v,v")
+        words = builder.call(code, [high, low])
+        builder.store(words, builder.bitcast(builder.gep(array[1], [args[3]]), pointer), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, at, target, to), codegen
+
+
+apart: Any = intrinsic(_apart_code)
+bits: Any = intrinsic(_bits_code)
+as_float: Any = intrinsic(_as_float_code)
+fma: Any = intrinsic(_fma_code)
+times_power: Any = intrinsic(_times_power_code)
+narrow: Any = intrinsic(_narrow_code)
