@@ -10,6 +10,7 @@ decides how fast decoding is, never what is written.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from flashmesh_core.checkpoint import write_atomic
 from flashmesh_core.decode import drafters
 from flashmesh_core.decode.engine import Drafting, Engine, Options
+from flashmesh_core.decode.source import Source
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize_bins, quantize
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.state.features import FEATURES, MAX_CANDIDATES, write_features
@@ -82,7 +85,7 @@ def samples(engine: Engine, meshes: list[Mesh], own_share: float, temperature: f
         options = Options(faces=len(mesh.faces), temperature=temperature, seed=int(rng.integers(1 << 30)))
         source = engine.prepare(mesh, None, options)
         if own:
-            faces = _generated(engine, mesh, options)
+            faces = _generated(engine, source, options)
         else:
             canonical: CanonicalMesh = canonicalize_bins(
                 quantize(source.normalization.apply(mesh.vertices), engine.config.num_bins), mesh.faces,
@@ -94,9 +97,8 @@ def samples(engine: Engine, meshes: list[Mesh], own_share: float, temperature: f
     return slots
 
 
-def _generated(engine: Engine, mesh: Mesh, options: Options) -> np.ndarray:
-    """The bins (F, 3, 3) of what the engine writes over a mesh."""
-    source = engine.prepare(mesh, None, options)
+def _generated(engine: Engine, source: Source, options: Options) -> np.ndarray:
+    """The bins (F, 3, 3) of what the engine writes over a surface."""
     running = engine._candidates(source, options, 1)
     for _ in engine._decode([source], [options], running, Drafting(), None):
         pass
@@ -165,6 +167,13 @@ def scorer_of(nets: list[Net]) -> drafters.Scorer:
     )  # fmt: skip
 
 
+def save_scorer(path: Path, scorer: drafters.Scorer) -> None:
+    """Write a scorer, half its digits, to an .npz; an interrupted write leaves the old file."""
+    data = io.BytesIO()
+    np.savez_compressed(data, **{name: part.astype(np.float16) for name, part in scorer._asdict().items()})
+    write_atomic(path, data.getvalue())
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -194,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
         net, loss, right = fit(slot, held[number], args.epochs, args.seed)
         print(f"v{number}: {len(slot.chosen)} samples, held-out loss {loss:.3f} nats, first guess right {right:.1%}")
         nets.append(net)
-    drafters.save_scorer(args.out, scorer_of(nets))
+    save_scorer(Path(args.out), scorer_of(nets))
 
 
 if __name__ == "__main__":

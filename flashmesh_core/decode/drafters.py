@@ -8,22 +8,20 @@ meet, so drafts match samples nearly as often as they match greedy choices. What
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numba.experimental import structref
 
-from flashmesh_core.model.kernels import PANEL, linear
+from flashmesh_core.model.intrinsics import PANEL
+from flashmesh_core.model.kernels import linear
 from flashmesh_core.state import layout
 from flashmesh_core.state.candidates import agrees, written
 from flashmesh_core.state.features import FEATURES, MAX_CANDIDATES, write_features
 from flashmesh_core.state.guidance import count_places, write_bias
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.masks import write_allowed
-from flashmesh_core.state.references import ReferenceType
 from flashmesh_core.state.rows import prepare, write_rows
 from flashmesh_core.state.table import push
 
@@ -59,35 +57,10 @@ class Scorer(NamedTuple):
         )  # fmt: skip
 
 
-@structref.register
-class _ScorerType(ReferenceType):
-    pass
-
-
-class ScorerReference(structref.StructRefProxy):
-    """A `Scorer` for compiled functions."""
-
-
-structref.define_proxy(ScorerReference, _ScorerType, Scorer._fields)
-
-
-@njit(cache=True)
-def refer_scorer(scorer: Scorer) -> Scorer:
-    """The reference to a scorer."""
-    return ScorerReference(*scorer)
-
-
 def load_scorer() -> Scorer:
     """The scorer that is shipped with the package: it knows meshes, no backbone, and serves every checkpoint."""
     with np.load(Path(__file__).with_name("half_edge_scorer.npz")) as data:
         return Scorer(*(data[name].astype(np.float32) for name in Scorer._fields)).padded()
-
-
-def save_scorer(path: str | Path, scorer: Scorer) -> None:
-    """Write a scorer, half its digits, to an .npz; an interrupted write leaves the old file."""
-    part = Path(path).with_suffix(".part.npz")
-    np.savez_compressed(part, **{name: getattr(scorer, name).astype(np.float16) for name in Scorer._fields})
-    os.replace(part, path)
 
 
 class WalkBuffers(NamedTuple):
@@ -103,24 +76,6 @@ class WalkBuffers(NamedTuple):
     hidden: np.ndarray
     inner: np.ndarray
     weights: np.ndarray
-
-
-@structref.register
-class _BuffersType(ReferenceType):
-    pass
-
-
-class BuffersReference(structref.StructRefProxy):
-    """A `WalkBuffers` for compiled functions."""
-
-
-structref.define_proxy(BuffersReference, _BuffersType, WalkBuffers._fields)
-
-
-@njit(cache=True)
-def refer_buffers(buffers: WalkBuffers) -> WalkBuffers:
-    """The reference to buffers."""
-    return BuffersReference(*buffers)
 
 
 def make_buffers(width: int, num_bins: int, num_rows: int) -> WalkBuffers:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flashmesh_core.decode.drafters import DRAFT_NOTHING, Scorer, make_buffers, refer_buffers, refer_scorer, walk
+from flashmesh_core.decode.drafters import DRAFT_NOTHING, Scorer, make_buffers, walk
 from flashmesh_core.decode.sampling import gumbel_noise
 from flashmesh_core.decode.verification import FACE_LIMIT, settle
 from flashmesh_core.state.layout import BEGUN
 from flashmesh_core.state.mesh_state import MeshState
+from flashmesh_core.state.references import refer
 from flashmesh_core.tokenizer import bos_prefix
 
 NOISE_BLOCK = 256  # positions of noise made at a time
@@ -40,7 +41,7 @@ class Sequence:
         self.num_rows = num_rows
         self.width = width
         self.buffers = make_buffers(width, self.num_bins, num_rows)
-        self._scorer, self._buffers = refer_scorer(scorer), refer_buffers(self.buffers)
+        self._scorer, self._buffers = refer(scorer), refer(self.buffers)
         self.tally = Tally()
         self.pending = -1
         self.filled = 0  # positions of the last walk

@@ -174,7 +174,7 @@ def ground_of(surface: Surface, table: Table) -> Ground:
 
 
 @njit(cache=True)
-def _quotient(number: int, part: float) -> int:
+def quotient(number: int, part: float) -> int:
     """`number` // n for a small natural number and part = 1 / n; exact, as half a unit is far above a rounding."""
     return np.intp((number + 0.5) * part)
 
@@ -185,7 +185,7 @@ def centre_is_bare(bare_count: np.ndarray, cells: int, part: float, x: int, y: i
 
     x, y, z are sums of its corners' bins, `part` is 1 / (6 * factor).
     """
-    a, b, c = _quotient(2 * x + 3, part), _quotient(2 * y + 3, part), _quotient(2 * z + 3, part)
+    a, b, c = quotient(2 * x + 3, part), quotient(2 * y + 3, part), quotient(2 * z + 3, part)
     return bare_count[(c * cells + b) * cells + a] > 0
 
 
@@ -211,9 +211,9 @@ def line_on_surface(
     ax, ay, az, bx, by, bz = 2 * ax + 1, 2 * ay + 1, 2 * az + 1, 2 * bx + 1, 2 * by + 1, 2 * bz + 1
     for step in (4, 2, 6, 1, 3, 5, 7):
         other = EDGE_STEPS - step
-        z = _quotient(az * other + bz * step, part)
-        y = _quotient(ay * other + by * step, part)
-        if not support[z, y, _quotient(ax * other + bx * step, part)]:
+        z = quotient(az * other + bz * step, part)
+        y = quotient(ay * other + by * step, part)
+        if not support[z, y, quotient(ax * other + bx * step, part)]:
             return False
     return True
 
@@ -224,9 +224,9 @@ def inner_on_surface(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray
     part = 1.0 / (24 * ground.factor)
     for k in range(7):
         p, q, r = _INTERIOR[k, 0], _INTERIOR[k, 1], _INTERIOR[k, 2]
-        x = _quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
-        y = _quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
-        z = _quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
+        x = quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
+        y = quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
+        z = quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
         if not ground.support[z, y, x]:
             return False
     return True
@@ -254,7 +254,7 @@ def backing_of(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> i
 @njit(cache=True)
 def centre_cell(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int) -> int:
     """The cell of `marks` that a triangle's centre is in, along one axis."""
-    return _quotient(2 * (a[axis] + b[axis] + c[axis]) + 3, 1.0 / (6 * ground.mark_factor))
+    return quotient(2 * (a[axis] + b[axis] + c[axis]) + 3, 1.0 / (6 * ground.mark_factor))
 
 
 @njit(cache=True)
@@ -289,9 +289,9 @@ def inner_is_bare(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -
     found = 0
     for k in range(7):
         p, q, r = _INTERIOR[k, 0], _INTERIOR[k, 1], _INTERIOR[k, 2]
-        x = _quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
-        y = _quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
-        z = _quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
+        x = quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
+        y = quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
+        z = quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
         if ground.bare_count[(z * cells + y) * cells + x] > 0:
             found += 1
             if found >= 4:

@@ -12,6 +12,7 @@ from numba import njit
 
 from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
 from flashmesh_core.state import layout
+from flashmesh_core.state.coverage import quotient
 from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, Links, Surface, Table
 from flashmesh_core.state.table import find_edge
 
@@ -95,9 +96,9 @@ def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: 
     found = 0.0
     for step in (2, 4, 6):
         other = 8 - step
-        x = np.intp(((2 * bins[a, 0] + 1) * other + (2 * bins[b, 0] + 1) * step + 0.5) * part)
-        y = np.intp(((2 * bins[a, 1] + 1) * other + (2 * bins[b, 1] + 1) * step + 0.5) * part)
-        z = np.intp(((2 * bins[a, 2] + 1) * other + (2 * bins[b, 2] + 1) * step + 0.5) * part)
+        x = quotient((2 * bins[a, 0] + 1) * other + (2 * bins[b, 0] + 1) * step, part)
+        y = quotient((2 * bins[a, 1] + 1) * other + (2 * bins[b, 1] + 1) * step, part)
+        z = quotient((2 * bins[a, 2] + 1) * other + (2 * bins[b, 2] + 1) * step, part)
         if crease[z, y, x]:
             found += 1.0 / 3.0
     return found

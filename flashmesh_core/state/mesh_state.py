@@ -9,7 +9,7 @@ from flashmesh_core.state import layout
 from flashmesh_core.state.guidance import write_bias
 from flashmesh_core.state.layout import Surface, make_table
 from flashmesh_core.state.masks import MASK_CLOSURE, MASK_MANIFOLD, MASK_SURFACE, write_allowed
-from flashmesh_core.state.references import refer_surface, refer_table
+from flashmesh_core.state.references import refer
 from flashmesh_core.state.rows import prepare, write_rows
 from flashmesh_core.state.table import lowest_closable, pop, push, start
 
@@ -24,7 +24,7 @@ class MeshState:
         self.surface, self.max_faces, self.guidance = surface, max_faces, float(guidance)
         self.masks = MASK_SURFACE * on_surface | MASK_MANIFOLD * manifold | MASK_CLOSURE * closure
         self.table = make_table(surface, max_faces)
-        self.references = refer_surface(surface), refer_table(self.table)  # the same arrays, for compiled functions
+        self.references = refer(surface), refer(self.table)  # the same arrays, for compiled functions
         start(*self.references)
 
     @property

@@ -6,48 +6,43 @@ reference is one pointer to the same arrays, with the same attributes, so the fu
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba import njit, types
 from numba.experimental import structref
+from numba.extending import overload
 
-from flashmesh_core.state.layout import Surface, Table
 
-
-class ReferenceType(types.StructRef):
-    """The compiled type of a reference."""
+@structref.register
+class _ReferenceType(types.StructRef):
+    """The compiled type of a reference, with the tuple's fields."""
 
     def preprocess_fields(self, fields: tuple) -> tuple:
         return tuple((name, types.unliteral(kind)) for name, kind in fields)
 
 
-@structref.register
-class _SurfaceType(ReferenceType):
-    pass
+class Reference(structref.StructRefProxy):
+    """A named tuple for compiled functions; opaque to Python."""
 
 
-@structref.register
-class _TableType(ReferenceType):
-    pass
+structref.define_boxing(_ReferenceType, Reference)
 
 
-class SurfaceReference(structref.StructRefProxy):
-    """A `Surface` for compiled functions."""
+def _copied(values):
+    raise NotImplementedError("only for compiled code")
 
 
-class TableReference(structref.StructRefProxy):
-    """A `Table` for compiled functions."""
-
-
-structref.define_proxy(SurfaceReference, _SurfaceType, Surface._fields)
-structref.define_proxy(TableReference, _TableType, Table._fields)
-
-
-@njit(cache=True)
-def refer_surface(surface: Surface) -> Surface:
-    """The reference to a surface, a `SurfaceReference`: to a type checker it is a surface."""
-    return SurfaceReference(*surface)
+@overload(_copied)
+def _copied_by_field(values):
+    fields = values.fields
+    lines = [f"    reference.{name} = values.{name}" for name in fields]
+    code = "\n".join(["def copy(values):", "    reference = new(kind)", *lines, "    return reference"])
+    scope = {"new": structref.new, "kind": _ReferenceType(tuple(zip(fields, values.types, strict=True)))}
+    exec(code, scope)  # as numba's own constructors of such structures are made
+    return scope["copy"]
 
 
 @njit(cache=True)
-def refer_table(table: Table) -> Table:
-    """The reference to a table, a `TableReference`."""
-    return TableReference(*table)
+def refer(values: Any) -> Any:
+    """The `Reference` to a named tuple."""
+    return _copied(values)
