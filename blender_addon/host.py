@@ -18,6 +18,7 @@ from flashmesh_core.protocol import EngineError
 from . import preferences, session
 from .backend import EngineChoice, make_engine
 from .generation import Engine
+from .outline import viewports
 
 _REFRESH_SECONDS = 2.0
 _EXIT_SECONDS = 1.0
@@ -158,12 +159,10 @@ def _watch() -> float | None:
 
 def redraw_panels() -> None:
     """Asks for a redraw of what shows the panel, and of that alone: the scene beside it may be slow to draw."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                for region in area.regions:
-                    if region.type == "UI":
-                        region.tag_redraw()
+    for area in viewports():
+        for region in area.regions:
+            if region.type == "UI":
+                region.tag_redraw()
 
 
 @persistent

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -52,8 +53,12 @@ class Outline:
         batch.draw(shader)
 
 
-def _redraw_viewports() -> None:
+def viewports() -> Iterator[bpy.types.Area]:
+    """Every 3D viewport of every window."""
     for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
+        yield from (area for area in window.screen.areas if area.type == "VIEW_3D")
+
+
+def _redraw_viewports() -> None:
+    for area in viewports():
+        area.tag_redraw()

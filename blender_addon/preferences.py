@@ -21,6 +21,13 @@ ENGINE_PYTHON_VARIABLE = "FLASHMESH_ENGINE_PYTHON"
 MAX_FACES = 10_000  # of flashmesh_core.protocol, which is not importable while this class is made
 
 
+PRESET_ITEMS = (
+    ("DRAFT", "Draft", "Ends at the wanted number of faces, complete or not", 0),
+    ("STANDARD", "Standard", "One mesh, written to its end", 1),
+    ("BEST_OF_4", "Best of 4", "Four meshes, of which the one nearest the source stays: about four times the work", 2),
+)
+
+
 class EnginePythonError(ValueError):
     """No Python for the engine can be named; the message says what to do."""
 
@@ -119,11 +126,7 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
     preset: EnumProperty(
         name="Detail",
         description="How much effort goes into a mesh",
-        items=(
-            ("DRAFT", "Draft", "Ends at the wanted number of faces, complete or not"),
-            ("STANDARD", "Standard", "One mesh, written to its end"),
-            ("BEST_OF_4", "Best of 4", "Four meshes, of which the one nearest the source stays"),
-        ),
+        items=PRESET_ITEMS,
         default=DEFAULTS.preset,
     )
     hide_source: BoolProperty(

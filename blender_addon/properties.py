@@ -11,13 +11,9 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 from flashmesh_core.protocol import DRAFTER_NAMES, MAX_FACES, OPTIONS
 
 from . import preferences
+from .preferences import PRESET_ITEMS
 from .request import RunSettings
 
-PRESET_ITEMS = (
-    ("DRAFT", "Draft", "Ends at the wanted number of faces, complete or not", 0),
-    ("STANDARD", "Standard", "One mesh, written to its end", 1),
-    ("BEST_OF_4", "Best of 4", "Four meshes, of which the one nearest the source stays: about four times the work", 2),
-)
 _DRAFTERS = {
     "auto": ("Automatic", "What is fastest with the checkpoint"),
     "none": ("None", "Token by token: the slow reference"),
