@@ -26,8 +26,11 @@ COUNTS = (1, 9, 18, 27)
 
 def openvino_floor(config: ModelConfig, rows: Rows, threads: int) -> Callable[[], None]:
     """The products as one OpenVINO network with bfloat16 arithmetic."""
-    import openvino as ov
-    from openvino import opset13 as ops
+    try:
+        import openvino as ov
+        from openvino import opset13 as ops
+    except ImportError:
+        raise SystemExit("openvino is missing: pip install openvino") from None
 
     inputs: dict[tuple[int, int], ov.Node] = {}
     outputs = []
