@@ -1,6 +1,6 @@
 """The client of the engine service: requests and numpy, no torch; runs inside Blender's Python.
 
-    with EngineProcess.start() as process, process.client.generate(points, normals, faces=300) as stream:
+    with EngineProcess.start() as process, process.client.generate(vertices, triangles=faces, faces=300) as stream:
         for event in stream:
             if event["kind"] == "faces":
                 show(event["faces"])  # (k, 3, 3) float32, source scale
@@ -75,13 +75,21 @@ class EngineClient:
         """Frees the engine's memory; whether there was an engine. Refused (409) while a generation runs."""
         return bool(self._call("POST", "/v1/unload")["unloaded"])
 
-    def generate(self, points: np.ndarray, normals: np.ndarray | None = None, **options: Any) -> GenerationStream:
-        """Starts a generation from surface samples (N, 3) and gives its events; see protocol.py for both.
+    def generate(
+        self,
+        points: np.ndarray,
+        normals: np.ndarray | None = None,
+        *,
+        triangles: np.ndarray | None = None,
+        **options: Any,
+    ) -> GenerationStream:
+        """Starts a generation and gives its events; see protocol.py for both.
 
-        Options: those of protocol.OPTIONS. What is left out is the engine's to choose.
+        `points` (N, 3) are samples of a surface, with `normals` alike where known; or, with `triangles` (T, 3), the
+        vertices of a mesh. Options: those of protocol.OPTIONS. What is left out is the engine's to choose.
         """
         try:
-            body = protocol.encode_request(points, normals, options)
+            body = protocol.encode_request(points, normals, options, triangles)
         except RequestError as error:
             raise EngineError(error.message, error.field, error.status) from None
         headers = {"Content-Type": protocol.CONTENT_TYPE}

@@ -12,9 +12,15 @@ Version 1. Both directions use one kind of frame (content type `application/x-fl
     16 + H  B     body: the arrays of the header's "arrays", one after the other, C order, no padding
 
 "arrays" lists [name, dtype, shape]; dtype is "float32" or "int32". The body of `POST /v1/generate` is one
-frame: arrays `points` (N, 3) float32 and, if known, `normals` (N, 3) float32; its header may hold `options`,
-an object whose keys are those of `OPTIONS`. An option left out has the engine's own default. The answer
-is a stream of frames, each an event with a `kind`:
+frame that holds a surface, in one of two forms:
+
+    a mesh   `points` (N, 3) float32, N from 3 to 12,000,000: its vertices; `triangles` (T, 3) int32, T from 1 to
+             4,000,000: the rows of `points` at the corners of each, anticlockwise from outside; no `normals`
+    a cloud  `points` (N, 3) float32, N from 16 to 500,000: samples of the surface; `normals` (N, 3) float32, if known
+
+A mesh is the better one where there is one: the engine then takes as many samples as it needs, and knows what samples
+cannot tell. The header may hold `options`, an object whose keys are those of `OPTIONS`. An option left out has the
+engine's own default. The answer is a stream of frames, each an event with a `kind`:
 
     queued         first, always: `id`, `position` (generations ahead of this one)
     loading        only if a checkpoint has to be loaded: `checkpoint`
@@ -51,15 +57,18 @@ CONTENT_TYPE = "application/x-flashmesh"
 GENERATION_HEADER = "x-flashmesh-generation"  # response header of /v1/generate: the id to cancel by
 TOKEN_VARIABLE = "FLASHMESH_TOKEN"  # environment variable that hands the bearer token to the service
 
-MIN_POINTS, MAX_POINTS = 16, 500_000
+MIN_POINTS, MAX_POINTS = 16, 500_000  # of a cloud
+MAX_TRIANGLES = 4_000_000
+MIN_VERTICES, MAX_VERTICES = 3, 3 * MAX_TRIANGLES  # of a mesh: at most, no two triangles share one
 MAX_HEADER_BYTES = 65_536
-MAX_BODY_BYTES = 64 * 1024 * 1024  # of one frame, either direction
-MAX_REQUEST_BYTES = 16 + MAX_HEADER_BYTES + MAX_POINTS * 6 * 4
+MAX_BODY_BYTES = (MAX_VERTICES + MAX_TRIANGLES) * 3 * 4  # of one frame, either direction: the largest mesh, 192 MB
 
 _PREFIX = struct.Struct("<4sHHII")
 PREFIX_BYTES = _PREFIX.size
+MAX_REQUEST_BYTES = PREFIX_BYTES + MAX_HEADER_BYTES + MAX_BODY_BYTES
 _MAGIC = b"FMSH"
 _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
+_SURFACE = {"points", "normals", "triangles"}  # arrays of a request
 
 
 class RequestError(ValueError):
@@ -157,11 +166,15 @@ OPTIONS: dict[str, OptionSpec] = {
 
 @dataclass(frozen=True, eq=False)
 class GenerationRequest:
-    """What a client asks for: surface samples `points` (N, 3) float32, `normals` alike or None, options."""
+    """What a client asks for: a surface and options.
+
+    `points` (N, 3) float32 are samples of it, with `normals` alike or None; or, with `triangles`, its vertices.
+    """
 
     points: np.ndarray
     normals: np.ndarray | None
     options: dict[str, Any]
+    triangles: np.ndarray | None = None  # (T, 3) int32, rows of `points`
 
 
 def encode_frame(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> bytes:
@@ -233,31 +246,29 @@ def read_frame(read: Callable[[int], bytes]) -> Frame | None:
 
 
 def encode_request(
-    points: np.ndarray, normals: np.ndarray | None = None, options: Mapping[str, Any] | None = None
+    points: np.ndarray,
+    normals: np.ndarray | None = None,
+    options: Mapping[str, Any] | None = None,
+    triangles: np.ndarray | None = None,
 ) -> bytes:
     """The body of `POST /v1/generate`; raises RequestError as `decode_request` would for the same request."""
-    arrays = {"points": check_samples("points", points)}
-    if normals is not None:
-        arrays["normals"] = check_samples("normals", normals, like=arrays["points"])
+    given = {"points": points, "normals": normals, "triangles": triangles}
+    arrays = _check_surface({name: array for name, array in given.items() if array is not None})
     return encode_frame({"options": check_options(options or {})}, arrays)
 
 
 def decode_request(data: bytes) -> GenerationRequest:
     """The body of `POST /v1/generate` to a checked request. Raises RequestError that names the field."""
     frame = decode_frame(data)
-    unknown = [*(frame.header.keys() - {"options"}), *(frame.arrays.keys() - {"points", "normals"})]
+    unknown = [*(frame.header.keys() - {"options"}), *(frame.arrays.keys() - _SURFACE)]
     if unknown:
-        raise RequestError(f"a request holds options, points and normals, got {unknown[0]!r:.80}", field="header")
-    if "points" not in frame.arrays:
-        raise RequestError("points must be given as an array of shape (N, 3)", field="points")
-    points = check_samples("points", frame.arrays["points"])
-    normals = frame.arrays.get("normals")
-    if normals is not None:
-        normals = check_samples("normals", normals, like=points)
+        allowed = "options, points, normals and triangles"
+        raise RequestError(f"a request holds {allowed}, got {unknown[0]!r:.80}", field="header")
+    arrays = _check_surface(frame.arrays)
     options = frame.header.get("options", {})
     if not isinstance(options, dict):
         raise RequestError(f"options must be an object, got {options!r:.80}", field="options")
-    return GenerationRequest(points, normals, check_options(options))
+    return GenerationRequest(arrays["points"], arrays.get("normals"), check_options(options), arrays.get("triangles"))
 
 
 def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,16 +283,58 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_samples(name: str, array: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
     """`array` as finite float32 (N, 3), N in [16, 500000] and as in `like`; else a RequestError."""
-    try:
-        with np.errstate(over="ignore"):
-            values = np.asarray(array).astype(np.float32)
-    except (TypeError, ValueError):
-        raise RequestError(f"{name} must be numbers of shape (N, 3), got {array!r:.80}", field=name) from None
-    if values.ndim != 2 or values.shape[1] != 3 or not MIN_POINTS <= values.shape[0] <= MAX_POINTS:
-        allowed = f"(N, 3) with N in [{MIN_POINTS}, {MAX_POINTS:,}]"
-        raise RequestError(f"{name} must have shape {allowed}, got {values.shape}", field=name)
+    values = _check_positions(name, array, MIN_POINTS, MAX_POINTS)
     if like is not None and values.shape != like.shape:
         raise RequestError(f"{name} must have the shape of points {like.shape}, got {values.shape}", field=name)
+    return values
+
+
+def check_triangles(array: np.ndarray, n_points: int) -> np.ndarray:
+    """`array` as int32 (T, 3), T in [1, 4000000], of whole numbers in [0, n_points - 1]; else a RequestError."""
+    name = "triangles"
+    try:
+        values = np.asarray(array)
+    except ValueError:  # rows of different lengths
+        raise RequestError(f"{name} must be whole numbers of shape (T, 3), got {array!r:.80}", field=name) from None
+    if values.ndim != 2 or values.shape[1] != 3 or not 1 <= values.shape[0] <= MAX_TRIANGLES:
+        allowed = f"(T, 3) with T in [1, {MAX_TRIANGLES:,}]"
+        raise RequestError(f"{name} must have shape {allowed}, got {values.shape}", field=name)
+    if not np.issubdtype(values.dtype, np.integer):  # float32 cannot tell 16,777,216 from the number after it
+        raise RequestError(f"{name} must be whole numbers, as int32, got {values.dtype}", field=name)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= n_points:
+        wrong = low if low < 0 else high
+        raise RequestError(f"{name} must be rows of points, in [0, {n_points - 1:,}], got {wrong}", field=name)
+    return values.astype(np.int32, copy=False)
+
+
+def _check_surface(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a request, named as in `_SURFACE`, in their types. Raises RequestError that names the field."""
+    if "points" not in arrays:
+        raise RequestError("points must be given as an array of shape (N, 3)", field="points")
+    if "triangles" in arrays:
+        if "normals" in arrays:
+            given = np.shape(arrays["normals"])
+            message = f"normals must be left out where triangles are given, got an array of shape {given}"
+            raise RequestError(message, field="normals")
+        vertices = _check_positions("points", arrays["points"], MIN_VERTICES, MAX_VERTICES, "where triangles are given")
+        return {"points": vertices, "triangles": check_triangles(arrays["triangles"], len(vertices))}
+    checked = {"points": check_samples("points", arrays["points"])}
+    if "normals" in arrays:
+        checked["normals"] = check_samples("normals", arrays["normals"], like=checked["points"])
+    return checked
+
+
+def _check_positions(name: str, array: np.ndarray, least: int, most: int, where: str = "") -> np.ndarray:
+    """`array` as finite float32 (N, 3), N in [least, most]; else a RequestError. `where` says when that is so."""
+    try:
+        with np.errstate(over="ignore"):
+            values = np.asarray(array).astype(np.float32, copy=False)
+    except (TypeError, ValueError):
+        raise RequestError(f"{name} must be numbers of shape (N, 3), got {array!r:.80}", field=name) from None
+    if values.ndim != 2 or values.shape[1] != 3 or not least <= values.shape[0] <= most:
+        allowed = f"(N, 3) with N in [{least}, {most:,}]" + (f" {where}" if where else "")
+        raise RequestError(f"{name} must have shape {allowed}, got {values.shape}", field=name)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).any(axis=1).sum())
         raise RequestError(f"{name} must be finite in float32, got {bad} rows that are not", field=name)

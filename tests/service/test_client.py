@@ -14,6 +14,9 @@ def test_the_client_refuses_what_the_service_would(running: RunningService, poin
     with pytest.raises(EngineError, match="points must be finite") as caught:
         running.client.generate(points * np.nan)
     assert caught.value.field == "points"
+    with pytest.raises(EngineError, match=r"triangles must be rows of points, in \[0, 63\], got 64") as caught:
+        running.client.generate(points, triangles=np.array([[0, 1, 64]]))
+    assert caught.value.field == "triangles"
     with pytest.raises(EngineError, match="faces must be an integer in") as caught:
         running.client.generate(points, faces=0)
     assert caught.value.field == "faces"

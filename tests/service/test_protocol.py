@@ -115,6 +115,28 @@ def test_a_request_round_trips(points: np.ndarray, with_normals: bool, options: 
         assert request.normals is None
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.data(), st.integers(3, 20), st.integers(1, 30))
+def test_a_mesh_round_trips(data: st.DataObject, n_vertices: int, n_triangles: int) -> None:
+    vertices = data.draw(npst.arrays(np.float32, (n_vertices, 3), elements=st.floats(-1e6, 1e6, width=32)))
+    indices = st.integers(0, n_vertices - 1)
+    triangles = data.draw(npst.arrays(np.dtype(data.draw(npst.integer_dtypes())), (n_triangles, 3), elements=indices))
+    request = protocol.decode_request(protocol.encode_request(vertices, None, {"faces": 7}, triangles))
+    np.testing.assert_array_equal(request.points, vertices)
+    np.testing.assert_array_equal(request.triangles, triangles)
+    assert (request.points.dtype, request.triangles.dtype) == (np.float32, np.int32)
+    assert request.normals is None and request.options == {"faces": 7}
+
+
+def test_the_largest_mesh_fits_a_request() -> None:
+    """Of as many triangles as there may be, no two of which share a vertex."""
+    vertices = np.zeros((3 * protocol.MAX_TRIANGLES, 3), np.float32)
+    triangles = np.arange(len(vertices), dtype=np.int32).reshape(-1, 3)
+    data = protocol.encode_request(vertices, triangles=triangles)
+    assert len(data) <= protocol.MAX_REQUEST_BYTES
+    assert protocol.decode_request(data).triangles[-1, -1] == len(vertices) - 1
+
+
 def test_a_frame_is_laid_out_as_documented() -> None:
     """A golden frame: what a client in another language would have to write."""
     data = protocol.encode_frame({"kind": "faces"}, {"faces": np.array([[1.0, 2.0]], np.float32)})
@@ -224,3 +246,48 @@ def test_samples_out_of_their_limits_are_refused(points: np.ndarray, normals: np
     with pytest.raises(RequestError) as caught:
         protocol.encode_request(points, normals)
     assert said in caught.value.message and caught.value.field in ("points", "normals")
+
+
+CORNERS = np.eye(3, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("points", "triangles", "field", "said"),
+    [
+        (CORNERS[:2], [[0, 1, 1]], "points", "with N in [3, 12,000,000] where triangles are given, got (2, 3)"),
+        (np.zeros((12_000_001, 3), np.float32), [[0, 1, 2]], "points", "got (12000001, 3)"),
+        (CORNERS * np.nan, [[0, 1, 2]], "points", "points must be finite in float32, got 3 rows"),
+        (CORNERS, np.zeros((0, 3), int), "triangles", "must have shape (T, 3) with T in [1, 4,000,000], got (0, 3)"),
+        (CORNERS, np.zeros((4_000_001, 3), np.int32), "triangles", "got (4000001, 3)"),
+        (CORNERS, [[0, 1, 2, 0]], "triangles", "got (1, 4)"),
+        (CORNERS, [0, 1, 2], "triangles", "got (3,)"),
+        (CORNERS, [[0, 1, 2], [0, 1]], "triangles", "whole numbers of shape (T, 3), got [[0, 1, 2], [0, 1]]"),
+        (CORNERS, [[0.0, 1.0, 2.0]], "triangles", "triangles must be whole numbers, as int32, got float64"),
+        (CORNERS, [[False, True, True]], "triangles", "got bool"),
+        (CORNERS, [["a", "b", "c"]], "triangles", "triangles must be whole numbers, as int32, got <U1"),
+        (CORNERS, [[0, 1, -1]], "triangles", "triangles must be rows of points, in [0, 2], got -1"),
+        (CORNERS, [[0, 1, 3]], "triangles", "in [0, 2], got 3"),
+        (CORNERS, [[0, 1, 2**32]], "triangles", "in [0, 2], got 4294967296"),
+    ],
+)
+def test_a_mesh_out_of_its_limits_is_refused(points: np.ndarray, triangles: object, field: str, said: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        protocol.encode_request(points, triangles=triangles)
+    assert caught.value.field == field and said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("arrays", "field", "said"),
+    [
+        ({"normals": CORNERS}, "normals", "normals must be left out where triangles are given, got an array of shape"),
+        ({"triangles": np.float32([[0, 1, 2]])}, "triangles", "must be whole numbers, as int32, got float32"),
+        ({"triangles": np.int32([[0, 1, 3]])}, "triangles", "in [0, 2], got 3"),
+        ({"corners": CORNERS}, "header", "a request holds options, points, normals and triangles, got 'corners'"),
+    ],
+)
+def test_what_another_client_may_send_is_refused(arrays: dict, field: str, said: str) -> None:
+    whole = {"points": CORNERS, "triangles": np.int32([[0, 1, 2]])}
+    assert protocol.decode_request(protocol.encode_frame({}, whole)).options == {}
+    with pytest.raises(RequestError) as caught:
+        protocol.decode_request(protocol.encode_frame({}, {**whole, **arrays}))
+    assert caught.value.field == field and said in caught.value.message

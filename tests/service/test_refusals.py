@@ -148,7 +148,7 @@ def test_a_large_upload_without_the_token_still_gets_its_answer(running: Running
         (b'{"options": {"faces": -1}, "arrays": ARRAYS}', "faces must be an integer"),
         (b'{"options": {"speed": 1}, "arrays": ARRAYS}', "options must be among"),
         (b'{"options": {"checkpoint": "../../etc/passwd"}, "arrays": ARRAYS}', "checkpoint must be one of"),
-        (b'{"colour": 1, "arrays": ARRAYS}', "a request holds options, points and normals, got 'colour'"),
+        (b'{"colour": 1, "arrays": ARRAYS}', "a request holds options, points, normals and triangles, got 'colour'"),
         (b'{"arrays": [["points", "float32", [8, 3]]]}', "arrays must fill the body"),
         (b'{"arrays": []}', "arrays must fill the body"),
     ],
@@ -179,6 +179,12 @@ def test_samples_that_are_not_finite_are_400(
 def test_too_few_points_are_400(running: RunningService, points: np.ndarray) -> None:
     code, answer = ask(running, "POST", "/v1/generate", protocol.encode_frame({}, {"points": points[:15]}))
     assert code == 400 and "N in [16, 500,000], got (15, 3)" in answer["error"]["message"]
+
+
+def test_a_mesh_with_normals_is_a_400(running: RunningService, points: np.ndarray) -> None:
+    arrays = {"points": points, "normals": points, "triangles": np.int32([[0, 1, 2]])}
+    code, answer = ask(running, "POST", "/v1/generate", protocol.encode_frame({}, arrays))
+    assert code == 400 and answer["error"]["field"] == "normals" and "where triangles are given" in str(answer)
 
 
 def test_a_body_that_stands_still_is_given_up(running: RunningService, points: np.ndarray) -> None:
