@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import protocol
+from .mesh.canonical import Mesh
 from .protocol import GenerationRequest, RequestError
 
 EngineFactory = Callable[[str, str], Any]  # (checkpoint, device) -> an engine with `generate`, `warm_up` and `device`
@@ -231,7 +232,7 @@ class EngineWorker:
         try:
             last = self._generate(generation)
         except Exception as error:  # whatever goes wrong in the engine ends this generation, not the service
-            refusal = _refusal(error)
+            refusal = _refusal(error, is_mesh=generation.request.triangles is not None)
             if refusal.status >= 500:
                 logger.exception("generation %s failed", generation.id)
             last = _event("error", status=refusal.status, **refusal.to_json())
@@ -253,8 +254,9 @@ class EngineWorker:
             return _end_unstarted()
         self._state = "busy"
         generation.enter("encoding")
+        source = request.points if request.triangles is None else Mesh(request.points, request.triangles)
         result = self._engine.generate(
-            request.points,
+            source,
             request.normals,
             on_event=generation.on_event,
             cancel=generation.cancelled,
@@ -312,15 +314,27 @@ def _end_unstarted() -> bytes:
     return _event("end", arrays, end_reason="cancelled", **counts, **rates, **unknown)
 
 
-def _refusal(error: Exception) -> RequestError:
-    """An exception of the engine as what the client is told."""
+# What a ValueError of the engine is about, by the first words of its message: the field to name to the client.
+_CLOUD_FIELDS = {
+    **{name: name for name in protocol.OPTIONS},
+    "device": "device", "source": "points", "points": "points", "normals": "normals",
+}  # fmt: skip
+_MESH_FIELDS = {
+    **_CLOUD_FIELDS,
+    "source": "triangles", "source faces": "triangles", "source vertices": "points", "vertices": "points",
+    "faces": "triangles",  # not the option of that name, which was checked before
+}  # fmt: skip
+
+
+def _refusal(error: Exception, is_mesh: bool) -> RequestError:
+    """An exception of the engine as what the client is told; `is_mesh`: triangles were sent."""
     if isinstance(error, RequestError):
         return error
     text = str(error) or type(error).__name__
     if isinstance(error, ValueError):
-        first = text.split(maxsplit=1)[0]
-        names = {"source": "points", "points": "points", "normals": "normals", "device": "device"}
-        return RequestError(text, names.get(first, first if first in protocol.OPTIONS else None))
+        words = text.split()
+        fields = _MESH_FIELDS if is_mesh else _CLOUD_FIELDS
+        return RequestError(text, fields.get(" ".join(words[:2]), fields.get(" ".join(words[:1]))))
     if isinstance(error, ImportError):
         lacks = f"it lacks {error.name!r}" if isinstance(error, ModuleNotFoundError) else "an import fails"
         name = (error.name or "torch").split(".")[0]

@@ -14,6 +14,7 @@ import pytest
 
 from flashmesh_core.client import EngineError
 from flashmesh_core.decode.engine import Engine
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.server import load_engine
 from flashmesh_core.worker import EngineWorker
 
@@ -76,6 +77,21 @@ def test_candidates_carry_their_number_and_the_end_names_the_best(
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("triangles", [[[0, 1, 2]], [[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]]])
+def test_a_mesh_is_the_engines_own_to_sample(
+    make_service: Callable, debug_engine: Engine, triangles: list[list[int]]
+) -> None:
+    """A single triangle, and a tetrahedron."""
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])[: np.max(triangles) + 1]
+    options = {"seed": 3, "temperature": 1.0, "max_faces": 12}
+    with make_service("debug").client.generate(vertices, triangles=triangles, **options) as stream:
+        end = list(stream)[-1]
+    result = debug_engine.generate(Mesh(vertices, np.array(triangles)), **options)
+    np.testing.assert_array_equal(end["vertices"], result.mesh.vertices)
+    np.testing.assert_array_equal(end["face_indices"], result.mesh.faces)
+    assert end["n_faces"] >= 1 and end["end_reason"] == result.end_reason
+
+
 @pytest.mark.parametrize("limit", [np.int64(2), 2])
 def test_numpy_options_and_float64_samples_are_taken(
     running: RunningService, points: np.ndarray, limit: object
@@ -91,6 +107,45 @@ def test_a_value_error_of_the_engine_is_a_400_with_its_field(running: RunningSer
         list(stream)
     assert (caught.value.status, caught.value.field) == (400, "normals")
     assert caught.value.message == "normals must not be zero, got 64 zero rows"
+
+
+def test_a_mesh_without_area_is_a_400_with_its_field(running: RunningService) -> None:
+    """The option `faces` is not what is wrong, whatever word the engine's message begins with."""
+    line = np.arange(9.0).reshape(3, 3)
+    client, triangles = running.client, [[0, 1, 2]]
+    with client.generate(line, triangles=triangles, faces=300) as stream, pytest.raises(EngineError) as caught:
+        list(stream)
+    assert (caught.value.status, caught.value.field) == (400, "triangles") and "area" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("message", "of_mesh", "of_cloud"),
+    [
+        ("source vertices must be within 1e+38 of the origin", "points", "points"),
+        ("source faces must hold indices in [0, 7]", "triangles", "points"),
+        ("source must have at least 1 face", "triangles", "points"),
+        ("vertices must be finite", "points", None),
+        ("width must be an integer", "width", "width"),
+        ("something else", None, None),
+    ],
+)
+def test_a_value_error_names_what_was_sent(
+    make_service: Callable, points: np.ndarray, message: str, of_mesh: str | None, of_cloud: str | None
+) -> None:
+    class Refusing:
+        device = "cpu"
+
+        def warm_up(self) -> None:
+            pass
+
+        def generate(self, *arguments: object, **options: object) -> None:
+            raise ValueError(message)
+
+    client = make_service(factory=lambda checkpoint, device: Refusing()).client
+    for triangles, field in (([[0, 1, 2]], of_mesh), (None, of_cloud)):
+        with client.generate(points, triangles=triangles) as stream, pytest.raises(EngineError) as caught:
+            list(stream)
+        assert (caught.value.status, caught.value.field, caught.value.message) == (400, field, message)
 
 
 @pytest.mark.parametrize(
