@@ -238,6 +238,9 @@ class Engine:
             chunks: list[np.ndarray | None] = [None] * len(candidates)
             rows: list[np.ndarray | None] = [None] * len(candidates)
             for number, candidate in enumerate(candidates):
+                if candidate.end_reason is None and cancel is not None and cancel.is_set():
+                    candidate.end_reason = "cancelled"
+                    yield self._event("end", sources[number], number, candidate, reported[number])
                 if candidate.end_reason is None:
                     asked = (
                         heads[number].ask(candidate, decoder, number, mode, drafting)
@@ -245,6 +248,8 @@ class Engine:
                         else candidate.ask(mode, drafting.min_confidence)
                     )
                     chunks[number], rows[number] = asked
+            if all(chunk is None for chunk in chunks):
+                break  # cancelled
             answers = decoder.extend(chunks, rows if self.config.slice_rows else None)
             for number, candidate in enumerate(candidates):
                 if chunks[number] is None:
@@ -254,8 +259,6 @@ class Engine:
                 if candidate.state.n_faces > reported[number]:
                     yield self._event("faces", sources[number], number, candidate, reported[number])
                     reported[number] = candidate.state.n_faces
-                if candidate.end_reason is None and cancel is not None and cancel.is_set():
-                    candidate.end_reason = "cancelled"
                 if candidate.end_reason is not None:
                     yield self._event("end", sources[number], number, candidate, reported[number])
 

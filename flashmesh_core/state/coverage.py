@@ -15,7 +15,7 @@ from flashmesh_core.state import layout
 from flashmesh_core.state.layout import Surface, Table
 
 COVER_DISTANCE = 2.0  # bins between a sample and the plane of the face that covers it
-COVER_MARGIN = 1.2  # bins that a face covers beyond its edges
+COVER_MARGIN = 0.3  # bins that a face covers beyond its edges
 COVER_COSINE = 0.5  # of their normals
 APART = 2  # bins; a new vertex nearer than this to a known one would be a slip of the pen
 EDGE_STEPS = 8  # an edge is tested at 1/8 .. 7/8

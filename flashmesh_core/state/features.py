@@ -13,17 +13,17 @@ from numba import njit
 from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
 from flashmesh_core.state import layout
 from flashmesh_core.state.coverage import quotient
-from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, Links, Surface, Table
+from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, NEXT_BIT, Links, Surface, Table
 from flashmesh_core.state.table import find_edge
 
-FEATURES = 43
+FEATURES = 44
 MAX_CANDIDATES = 160  # the nearest to v0 where there are more
 
 _N_CANDIDATES, _N_FACES, _N_BEGUN, _N_LOOSE, _N_LIVE, _N_OPEN = (
     layout.CANDIDATES, layout.FACES, layout.BEGUN, layout.LOOSE, layout.LIVE, layout.OPEN
 )  # fmt: skip
 _SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
-_LISTED = 1 << STRONG | 1 << WEAK | GOOD_BIT
+_LISTED = 1 << STRONG | 1 << WEAK | GOOD_BIT | NEXT_BIT
 
 
 class _Shape(NamedTuple):
@@ -185,6 +185,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
                 row[21] = 1.0 if last >= 0 and face[0] == v0 else 0.0
                 row[22] = 1.0 if find_edge(table.links, v0, vertex) >= 0 else 0.0
         row[30] = 1.0 if vertex == table.n[_N_LIVE] and slot == 0 else 0.0
+        row[43] = 1.0 if bits & NEXT_BIT else 0.0
         count += 1
     _write_ranks(table, chosen, out, count)
     _write_none(table, out, count, slot)

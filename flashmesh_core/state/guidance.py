@@ -9,20 +9,25 @@ from flashmesh_core.state import layout
 from flashmesh_core.state.candidates import agrees, written
 from flashmesh_core.state.coverage import (
     EDGE_STEPS,
+    Ground,
     centre_is_bare,
     ground_of,
     line_on_surface,
     middle_on_surface,
     triangle_is_bare,
 )  # fmt: skip
-from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, KEPT_FANS, PATCH, Surface, Table
-from flashmesh_core.state.live import MAX_NEAR, find_live, find_start, near_known, starts_face
+from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
+from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, KEPT_FANS, NEXT_BIT, PATCH, Surface, Table
+from flashmesh_core.state.live import MAX_NEAR, find_live, find_start, misfit_of_second, near_known
 
 ENOUGH_COVERED = 0.99  # of the samples: the mesh may end
 NEARLY_COVERED = 0.93  # the same where no open vertex can go on, or the last faces covered nothing
 IDLE_FACES = 2
 LOST_FACES = 4  # with no vertex that can go on and as many faces that covered nothing, the mesh ends all the same
-LOOSE_SHARE = 0.5  # of the strength: against a new place where a corner or an earlier vertex would do as well
+LOOSE_SHARE = 0.8  # of the strength: against a new place where a corner or an earlier vertex would do as well
+NEXT_SHARE = 0.5  # the same against a v1 beyond the lowest good one, whose face could then never be written
+EDGE_SLACK = 0.4  # bins that the face of a good v1 may fit worse than that of the best one
+FIT_SLACK = 0.2  # the same of a good v2
 
 _N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = layout.FACES, layout.BEGUN, layout.OPEN, layout.COVERED
 _N_CANDIDATES, _N_LOOSE, _N_FANS, _N_LIVE, _N_DEAD = (
@@ -47,10 +52,15 @@ def guide_first(surface: Surface, table: Table, lowest: int) -> None:
     """v0: good is the lowest vertex that can go on, open or a corner not used yet; what lies below it is fair."""
     near = np.empty(MAX_NEAR, dtype=np.int64)
     ground = ground_of(surface, table)
-    live = find_live(ground, table, near)
     size = surface.size
-    highest = table.key[live] if live >= 0 else np.int64(size) * size * size
-    first = find_start(ground, table, len(surface.corners), lowest, highest, near)
+    live = first = -1
+    highest = np.int64(size) * size * size
+    for strict in (True, False):  # where nothing fits, what lies on bare surface at least
+        live = find_live(surface, ground, table, near, strict)
+        highest = table.key[live] if live >= 0 else np.int64(size) * size * size
+        first = find_start(surface, ground, table, lowest, highest, near, strict)
+        if live >= 0 or first >= 0 or table.n[_N_COVERED] >= NEARLY_COVERED * len(surface.places):
+            break
     table.n[_N_DEAD] = live < 0 and first < 0
     table.n[_N_LIVE] = first if first >= 0 else live
     for number in range(table.n[_N_CANDIDATES]):
@@ -102,15 +112,29 @@ def _fan_of(surface: Surface, table: Table, v0: int) -> np.ndarray:
 
 @njit(cache=True)
 def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
-    """v1: good is what starts a face on bare surface with known vertices; fair is any edge along the surface."""
+    """v1: good is the lowest that starts a face that fits, next are the others; fair is any edge along the surface.
+
+    Where none fits, it is enough that the face lies on bare surface.
+    """
     near = np.empty(MAX_NEAR, dtype=np.int64)
     ground = ground_of(surface, table)
     count = near_known(ground, table, v0, near)
-    for number in range(table.n[_N_CANDIDATES]):
-        vertex = table.candidate[number]
+    fits, least = np.full(count, NO_FIT), NO_FIT
+    for strict in (True, False):
         for at in range(count):
-            if near[at] == vertex and starts_face(ground, table, v0, vertex, near[:count]):
-                table.candidate_bits[number] |= GOOD_BIT
+            fits[at] = misfit_of_second(surface, ground, table, v0, near[at], near[:count], strict)
+            least = min(least, fits[at])
+        if least < NO_FIT:
+            break
+    most = min(least + EDGE_SLACK, NO_FIT)
+    foremost = np.int64(-1)
+    for at in range(count):
+        if fits[at] < most and (foremost < 0 or table.key[near[at]] < table.key[foremost]):
+            foremost = near[at]
+    for number in range(table.n[_N_CANDIDATES]):
+        for at in range(count):
+            if near[at] == table.candidate[number] and fits[at] < most:
+                table.candidate_bits[number] |= GOOD_BIT if near[at] == foremost else NEXT_BIT
     first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
     kept = 0
     for place in _fan_of(surface, table, v0):
@@ -121,13 +145,42 @@ def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
 
 
 @njit(cache=True)
+def _keep_fitting(surface: Surface, ground: Ground, table: Table, v0: int, v1: int) -> bool:
+    """Leave good only the v2 whose triangles fit best in between what is known, if any do; whether any v2 is good."""
+    near = np.empty(MAX_NEAR, dtype=np.int64)
+    total = np.int64(0)
+    for number in range(table.n[_N_CANDIDATES]):
+        total += table.candidate_bits[number] & GOOD_BIT != 0
+    if total == 0:
+        return False
+    count = near_known(ground, table, v0, near)
+    fits, least = np.full(total, NO_FIT), NO_FIT
+    at = 0
+    for number in range(table.n[_N_CANDIDATES]):
+        if table.candidate_bits[number] & GOOD_BIT:
+            v2 = table.candidate[number]
+            if is_empty(table.bins, v0, v1, v2, near[:count]) and is_free(table, v0, v1, v2):
+                fits[at] = misfit(surface, table, v0, v1, v2)
+                least = min(least, fits[at])
+            at += 1
+    if least == NO_FIT:
+        return True
+    at = 0
+    for number in range(table.n[_N_CANDIDATES]):
+        if table.candidate_bits[number] & GOOD_BIT:
+            if fits[at] > least + FIT_SLACK:
+                table.candidate_bits[number] &= ~GOOD_BIT
+            at += 1
+    return True
+
+
+@njit(cache=True)
 def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -> None:
     """v2: good known vertices are marked already; where there are none, places that make a triangle on bare surface."""
     table.n[_N_LOOSE] = 0
-    for number in range(table.n[_N_CANDIDATES]):
-        if table.candidate_bits[number] & GOOD_BIT:
-            return
     ground = ground_of(surface, table)
+    if _keep_fitting(surface, ground, table, v0, v1):
+        return
     a, b = table.bins[v0], table.bins[v1]
     cells, part = len(surface.support), 1.0 / (6 * surface.factor)
     x, y, z = a[0] + b[0], a[1] + b[1], a[2] + b[2]
@@ -211,6 +264,10 @@ def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray
             bins = table.bins[table.candidate[number]]
             if table.candidate_bits[number] & FAIR_BIT and bias[bins[axis]] == full and agrees(z, y, bins):
                 bias[bins[axis]] = fair
+        for number in range(table.n[_N_CANDIDATES]):
+            bins = table.bins[table.candidate[number]]
+            if table.candidate_bits[number] & NEXT_BIT and agrees(z, y, bins):
+                bias[bins[axis]] = np.float32(-strength * NEXT_SHARE)
         for number in range(table.n[_N_CANDIDATES]):
             bins = table.bins[table.candidate[number]]
             if table.candidate_bits[number] & GOOD_BIT and agrees(z, y, bins):

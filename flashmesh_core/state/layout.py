@@ -27,6 +27,7 @@ KEPT_FANS = 8  # drafts that are rolled back come again to the same v0
 GOOD_BIT = 1 << 12  # guidance: the face may well take this vertex
 FAIR_BIT = 1 << 13  # guidance: nothing speaks against it
 BANNED_BIT = 1 << 14  # no row names it: its edge is used
+NEXT_BIT = 1 << 15  # guidance: as good, but a lower vertex comes first
 
 NOTHING = np.zeros((1, 1, 1), dtype=np.bool_)
 

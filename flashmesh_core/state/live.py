@@ -8,7 +8,8 @@ from numba import njit
 from flashmesh_core.state import layout
 from flashmesh_core.state.candidates import distance
 from flashmesh_core.state.coverage import Ground, centre_is_bare, edge_on_surface, middle_on_surface, triangle_is_bare
-from flashmesh_core.state.layout import Links, Table
+from flashmesh_core.state.fit import MOST_MISFIT, NO_FIT, is_empty, is_free, misfit
+from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.table import find_edge
 
 MAX_ASKED = 24  # open vertices looked at for one that can go on
@@ -69,40 +70,59 @@ def _lowest_third(table: Table, v0: int, v1: int) -> int:
 
 
 @njit(cache=True)
-def _find_third(
-    ground: Ground, links: Links, bins: np.ndarray, key: np.ndarray, v0: int, v1: int, near: np.ndarray, lowest: int,
-    since: int,
-) -> bool:  # fmt: skip
-    """Whether some near v2, numbered from `since` on and with a key from `lowest` on, makes a face on bare surface."""
-    cells, part = len(ground.support), 1.0 / (6 * ground.factor)
+def _may_be_third(
+    ground: Ground, table: Table, v0: int, v1: int, v2: int, near: np.ndarray, lowest: int, strict: bool
+) -> bool:
+    """Whether v2, its key at least `lowest`, makes a face on bare surface, over nothing known if `strict`."""
+    bins = table.bins
+    if v2 == v1 or table.key[v2] < lowest:
+        return False
     x, y, z = bins[v0, 0] + bins[v1, 0], bins[v0, 1] + bins[v1, 1], bins[v0, 2] + bins[v1, 2]
+    cells, part = len(ground.support), 1.0 / (6 * ground.factor)
+    if not centre_is_bare(ground.bare_count, cells, part, x + bins[v2, 0], y + bins[v2, 1], z + bins[v2, 2]):
+        return False
+    if find_edge(table.links, v2, v0) >= 0 or not triangle_is_bare(ground, bins[v0], bins[v1], bins[v2]):
+        return False
+    return not strict or (is_empty(bins, v0, v1, v2, near) and is_free(table, v0, v1, v2))
+
+
+@njit(cache=True)
+def _find_third(
+    surface: Surface, ground: Ground, table: Table, v0: int, v1: int, near: np.ndarray, lowest: int, since: int,
+    strict: bool,
+) -> bool:  # fmt: skip
+    """Whether some near v2, numbered from `since` on, makes such a face, and if `strict` one that fits."""
     for v2 in near:
-        if v2 < since or v2 == v1 or key[v2] < lowest:
+        if v2 < since or not _may_be_third(ground, table, v0, v1, v2, near, lowest, strict):
             continue
-        if not centre_is_bare(ground.bare_count, cells, part, x + bins[v2, 0], y + bins[v2, 1], z + bins[v2, 2]):
-            continue
-        if find_edge(links, v2, v0) < 0 and triangle_is_bare(ground, bins[v0], bins[v1], bins[v2]):
+        if not strict or misfit(surface, table, v0, v1, v2) <= MOST_MISFIT:
             return True
     return False
 
 
 @njit(cache=True)
-def starts_face(ground: Ground, table: Table, v0: int, v1: int, near: np.ndarray) -> bool:
-    """Whether v0, v1 and some near v2 make a face on bare surface, in order and of unused edges."""
+def misfit_of_second(
+    surface: Surface, ground: Ground, table: Table, v0: int, v1: int, near: np.ndarray, strict: bool
+) -> float:
+    """The least `misfit` of a face v0, v1 and some near v2, as in `_may_be_third` and in order; NO_FIT without one."""
+    best = NO_FIT
     lowest = _lowest_third(table, v0, v1)
     if lowest == _NONE:
-        return False
-    return _find_third(ground, table.links, table.bins, table.key, v0, v1, near, lowest, np.int64(0))
+        return best
+    for v2 in near:
+        if _may_be_third(ground, table, v0, v1, v2, near, lowest, strict):
+            best = min(best, misfit(surface, table, v0, v1, v2))
+    return best if best <= MOST_MISFIT or not strict else NO_FIT
 
 
 @njit(cache=True)
-def _is_live(ground: Ground, table: Table, v0: int, near: np.ndarray) -> bool:
+def _is_live(surface: Surface, ground: Ground, table: Table, v0: int, near: np.ndarray, strict: bool) -> bool:
     """Whether a face over known vertices may still grow from v0 onto bare surface.
 
     Since an earlier finding that none can, bare surface and unused edges can only have become fewer; then only faces
     with a vertex that is new since are asked about.
     """
-    since = table.stuck[table.stuck_at[v0] - 1, 2] if table.stuck_at[v0] > 0 else 0
+    since = table.stuck[table.stuck_at[v0] - 1, 2] if strict and table.stuck_at[v0] > 0 else 0
     if since == table.n[_N_VERTICES]:
         return False
     count = near_known(ground, table, v0, near)
@@ -117,7 +137,7 @@ def _is_live(ground: Ground, table: Table, v0: int, near: np.ndarray) -> bool:
         if lowest == _NONE:
             continue
         newer = np.int64(0) if v1 >= since else np.int64(since)
-        if _find_third(ground, table.links, table.bins, table.key, v0, v1, near[:count], lowest, newer):
+        if _find_third(surface, ground, table, v0, v1, near[:count], lowest, newer, strict):
             return True
     return False
 
@@ -137,15 +157,16 @@ def _note_stuck(table: Table, vertex: int) -> None:
 
 
 @njit(cache=True)
-def _ask(ground: Ground, table: Table, vertex: int, near: np.ndarray) -> bool:
-    if _is_live(ground, table, vertex, near):
+def _ask(surface: Surface, ground: Ground, table: Table, vertex: int, near: np.ndarray, strict: bool) -> bool:
+    if _is_live(surface, ground, table, vertex, near, strict):
         return True
-    _note_stuck(table, vertex)
+    if strict:
+        _note_stuck(table, vertex)
     return False
 
 
 @njit(cache=True)
-def find_live(ground: Ground, table: Table, near: np.ndarray) -> int:
+def find_live(surface: Surface, ground: Ground, table: Table, near: np.ndarray, strict: bool) -> int:
     """The lowest open vertex that is live, or -1."""
     floor = np.int64(-1)
     if table.n[_N_FACES] > 0:
@@ -158,25 +179,27 @@ def find_live(ground: Ground, table: Table, near: np.ndarray) -> int:
                 best = vertex
         if best < 0:
             return -1
-        if _ask(ground, table, best, near):
+        if _ask(surface, ground, table, best, near, strict):
             return best
         floor = table.key[best]
     return -1
 
 
 @njit(cache=True)
-def find_start(ground: Ground, table: Table, corners: int, lowest: int, highest: int, near: np.ndarray) -> int:
-    """The lowest of the `corners` of the surface, in key order, that no face uses yet and that is live, or -1.
+def find_start(
+    surface: Surface, ground: Ground, table: Table, lowest: int, highest: int, near: np.ndarray, strict: bool
+) -> int:
+    """The lowest of the corners of the surface, in key order, that no face uses yet and that is live, or -1.
 
     Only keys lowest..highest - 1 count. No later face can have a vertex below its v0: passed by, it is lost.
     """
     asked = 0
-    for vertex in range(corners):
+    for vertex in range(len(surface.corners)):
         if table.degree[vertex] > 0 or table.key[vertex] < lowest:
             continue
         if table.key[vertex] >= highest or asked == MAX_ASKED:
             return -1
         asked += 1
-        if _ask(ground, table, vertex, near):
+        if _ask(surface, ground, table, vertex, near, strict):
             return vertex
     return -1

@@ -1,0 +1,207 @@
+"""How a triangle fits: no known vertex on it, no face over it, and as near to the samples as can be.
+
+The account of bare samples (coverage.py) is too coarse for small faces; the tests against vertices and faces are exact.
+A face that fits badly leaves a hole beside it that no later face can close.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.mesh.support import INTERIOR
+from flashmesh_core.state.candidates import distance
+from flashmesh_core.state.coverage import APART
+from flashmesh_core.state.layout import Surface, Table
+
+ON_PLANE = 1.0  # bins from the plane of a triangle within which a vertex lies on it
+ON_EDGE = 0.3  # bins beyond its edges, the same
+OVER = 1.5  # bins from the plane of a face within which another lies over it
+INSET = 0.5  # bins inside its edges, the same
+_INNER = INTERIOR.astype(np.float64) / 12.0
+_SAME_SIDE = 0.3  # cosine of the normals of two faces of one sheet
+MOST_MISFIT = 0.6  # bins; beyond it a triangle lies off the surface
+STEEP = 0.5  # sine of the angle to a corner's plane beyond which a way leaves it
+ASIDE = 0.1  # share of a corner's sides that a way has at least where it lies in it
+NO_FIT = 9.0  # the misfit of what is no face at all
+_OFF = 3.0  # bins: what counts for a point without a sample nearby
+_FACING = 0.5  # cosine of a sample's normal and a triangle's
+
+
+@njit(cache=True)
+def _apart(bins: np.ndarray, a: int, b: int) -> bool:
+    return distance(bins, a, b) > APART
+
+
+@njit(cache=True)
+def _set_frame(bins: np.ndarray, a: int, b: int, c: int, frame: np.ndarray) -> bool:
+    """A triangle's corner, two sides, unit normal, double area, and a bin beyond each edge as a share, in `frame`."""
+    ux, uy, uz = float(bins[b, 0] - bins[a, 0]), float(bins[b, 1] - bins[a, 1]), float(bins[b, 2] - bins[a, 2])
+    vx, vy, vz = float(bins[c, 0] - bins[a, 0]), float(bins[c, 1] - bins[a, 1]), float(bins[c, 2] - bins[a, 2])
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    area = np.sqrt(nx * nx + ny * ny + nz * nz)
+    if area < 1e-9:
+        return False
+    frame[0], frame[1], frame[2] = bins[a, 0], bins[a, 1], bins[a, 2]
+    frame[3], frame[4], frame[5], frame[6], frame[7], frame[8] = ux, uy, uz, vx, vy, vz
+    frame[9], frame[10], frame[11], frame[12] = nx / area, ny / area, nz / area, area
+    wx, wy, wz = vx - ux, vy - uy, vz - uz
+    frame[13] = np.sqrt(ux * ux + uy * uy + uz * uz) / area
+    frame[14] = np.sqrt(vx * vx + vy * vy + vz * vz) / area
+    frame[15] = np.sqrt(wx * wx + wy * wy + wz * wz) / area
+    return True
+
+
+@njit(cache=True)
+def _is_over(frame: np.ndarray, x: float, y: float, z: float, height: float, beyond: float) -> bool:
+    """Whether a point lies within `height` bins of a triangle's plane and `beyond` its edges (negative: inside)."""
+    dx, dy, dz = x - frame[0], y - frame[1], z - frame[2]
+    nx, ny, nz, area = frame[9], frame[10], frame[11], frame[12]
+    if abs(dx * nx + dy * ny + dz * nz) > height:
+        return False
+    ux, uy, uz, vx, vy, vz = frame[3], frame[4], frame[5], frame[6], frame[7], frame[8]
+    s = ((dy * vz - dz * vy) * nx + (dz * vx - dx * vz) * ny + (dx * vy - dy * vx) * nz) / area
+    t = ((uy * dz - uz * dy) * nx + (uz * dx - ux * dz) * ny + (ux * dy - uy * dx) * nz) / area
+    return s >= -beyond * frame[14] and t >= -beyond * frame[13] and s + t <= 1.0 + beyond * frame[15]
+
+
+@njit(cache=True)
+def is_empty(bins: np.ndarray, v0: int, v1: int, v2: int, known: np.ndarray) -> bool:
+    """Whether none of the `known` vertices (K,) lies on the triangle or its edges, away from its corners."""
+    frame = np.empty(16)
+    if not _set_frame(bins, v0, v1, v2, frame):
+        return False
+    for q in known:
+        if not _is_over(frame, bins[q, 0], bins[q, 1], bins[q, 2], ON_PLANE, ON_EDGE):
+            continue
+        if _apart(bins, q, v0) and _apart(bins, q, v1) and _apart(bins, q, v2):  # none of the three itself
+            return False
+    return True
+
+
+@njit(cache=True)
+def _inner_over(bins: np.ndarray, a: int, b: int, c: int, frame: np.ndarray) -> int:
+    """How many of seven inner points of the triangle a, b, c lie over the one of `frame`."""
+    found = 0
+    for k in range(7):
+        p, q, r = _INNER[k, 0], _INNER[k, 1], _INNER[k, 2]
+        x = bins[a, 0] * p + bins[b, 0] * q + bins[c, 0] * r
+        y = bins[a, 1] * p + bins[b, 1] * q + bins[c, 1] * r
+        z = bins[a, 2] * p + bins[b, 2] * q + bins[c, 2] * r
+        found += _is_over(frame, x, y, z, OVER, -INSET)
+    return found
+
+
+@njit(cache=True)
+def _is_between(v: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> bool:
+    """Whether the middle or a side of the corner at v of triangle v, c, d lies within that of v, a, b, seen from v."""
+    ux, uy, uz = float(a[0] - v[0]), float(a[1] - v[1]), float(a[2] - v[2])
+    wx, wy, wz = float(b[0] - v[0]), float(b[1] - v[1]), float(b[2] - v[2])
+    lu, lw = np.sqrt(ux * ux + uy * uy + uz * uz), np.sqrt(wx * wx + wy * wy + wz * wz)
+    ux, uy, uz, wx, wy, wz = ux / lu, uy / lu, uz / lu, wx / lw, wy / lw, wz / lw
+    nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
+    sine = np.sqrt(nx * nx + ny * ny + nz * nz)
+    if sine < 1e-6:
+        return False
+    nx, ny, nz = nx / sine, ny / sine, nz / sine
+    ex, ey, ez = float(c[0] - v[0]), float(c[1] - v[1]), float(c[2] - v[2])
+    fx, fy, fz = float(d[0] - v[0]), float(d[1] - v[1]), float(d[2] - v[2])
+    le, lf = np.sqrt(ex * ex + ey * ey + ez * ez), np.sqrt(fx * fx + fy * fy + fz * fz)
+    ex, ey, ez, fx, fy, fz = ex / le, ey / le, ez / le, fx / lf, fy / lf, fz / lf
+    for way in range(3):
+        if way == 0:
+            dx, dy, dz = ex + fx, ey + fy, ez + fz
+            length = np.sqrt(dx * dx + dy * dy + dz * dz)
+            if length < 1e-6:
+                continue
+            dx, dy, dz = dx / length, dy / length, dz / length
+        elif way == 1:
+            dx, dy, dz = ex, ey, ez
+        else:
+            dx, dy, dz = fx, fy, fz
+        if abs(dx * nx + dy * ny + dz * nz) > STEEP:
+            continue
+        s = ((dy * wz - dz * wy) * nx + (dz * wx - dx * wz) * ny + (dx * wy - dy * wx) * nz) / sine
+        t = ((uy * dz - uz * dy) * nx + (uz * dx - ux * dz) * ny + (ux * dy - uy * dx) * nz) / sine
+        if s > ASIDE and t > ASIDE:
+            return True
+    return False
+
+
+@njit(cache=True)
+def _corners_overlap(bins: np.ndarray, v: int, a: int, b: int, c: int, d: int) -> bool:
+    """Whether the corners at v of the triangles v, a, b and v, c, d overlap, seen from v."""
+    return _is_between(bins[v], bins[a], bins[b], bins[c], bins[d]) or _is_between(
+        bins[v], bins[c], bins[d], bins[a], bins[b]
+    )
+
+
+@njit(cache=True)
+def is_free(table: Table, v0: int, v1: int, v2: int) -> bool:
+    """Whether the triangle lies over no face at its corners that faces its way, and none over it."""
+    bins = table.bins
+    frame, other = np.empty(16), np.empty(16)
+    if not _set_frame(bins, v0, v1, v2, frame):
+        return False
+    for corner in range(3):
+        vertex, after, before = v0, v1, v2
+        if corner == 1:
+            vertex, after, before = v1, v2, v0
+        elif corner == 2:
+            vertex, after, before = v2, v0, v1
+        edge = table.out_head[vertex]
+        while edge >= 0:
+            face = table.edge_face[edge]
+            a, b, c = table.faces[face, 0], table.faces[face, 1], table.faces[face, 2]
+            edge = table.out_next[edge]
+            if not _set_frame(bins, a, b, c, other):
+                continue
+            if frame[9] * other[9] + frame[10] * other[10] + frame[11] * other[11] < _SAME_SIDE:
+                continue
+            follows = b if a == vertex else (c if b == vertex else a)
+            if _corners_overlap(bins, vertex, after, before, follows, a + b + c - vertex - follows):
+                return False
+            if _inner_over(bins, v0, v1, v2, other) > 0 or _inner_over(bins, a, b, c, frame) > 0:
+                return False
+    return True
+
+
+@njit(cache=True)
+def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float, nz: float) -> float:
+    """The distance of a point from the plane of the sample nearest to it that faces the same way; -1 without one."""
+    factor, cells = surface.mark_factor, len(surface.marks)
+    places, normals, cell_start = surface.places, surface.normals, surface.cell_start
+    i, j, k = int(x + 0.5) // factor, int(y + 0.5) // factor, int(z + 0.5) // factor
+    nearest, height = 1e9, -1.0
+    for c in range(max(k - 1, 0), min(k + 2, cells)):
+        for b in range(max(j - 1, 0), min(j + 2, cells)):
+            row = (c * cells + b) * cells
+            first, last = cell_start[row + max(i - 1, 0)], cell_start[row + min(i + 1, cells - 1) + 1]
+            for at in range(first, last):
+                dx, dy, dz = x - places[at, 0], y - places[at, 1], z - places[at, 2]
+                far = dx * dx + dy * dy + dz * dz
+                if far >= nearest:
+                    continue
+                mx, my, mz = normals[at, 0], normals[at, 1], normals[at, 2]
+                if mx * nx + my * ny + mz * nz < _FACING:
+                    continue
+                nearest, height = far, abs(dx * mx + dy * my + dz * mz)
+    return height
+
+
+@njit(cache=True)
+def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
+    """The mean distance in bins of seven inner points of a triangle from the surface; large where it has none."""
+    bins = table.bins
+    frame = np.empty(16)
+    if not _set_frame(bins, v0, v1, v2, frame):
+        return NO_FIT
+    total = 0.0
+    for k in range(7):
+        p, q, r = _INNER[k, 0], _INNER[k, 1], _INNER[k, 2]
+        x = bins[v0, 0] * p + bins[v1, 0] * q + bins[v2, 0] * r
+        y = bins[v0, 1] * p + bins[v1, 1] * q + bins[v2, 1] * r
+        z = bins[v0, 2] * p + bins[v1, 2] * q + bins[v2, 2] * r
+        height = _height(surface, x, y, z, frame[9], frame[10], frame[11])
+        total += height if height >= 0.0 else _OFF
+    return total / 7.0
