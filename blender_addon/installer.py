@@ -29,6 +29,7 @@ REQUIREMENTS = (  # of the project's own list, torch aside; flashmesh_core itsel
     "numba>=0.61",
     "safetensors>=0.4",
     "trimesh>=4.0",
+    "fast-simplification>=0.1.9",
     "pillow>=9.0",
     "tqdm>=4.60",
     "requests>=2.28",

@@ -171,7 +171,9 @@ class Engine:
 
     def prepare(self, source: Mesh | np.ndarray, normals: np.ndarray | None, options: Options) -> Source:
         """Sample and normalise the source; see `prepare_source`."""
-        return prepare_source(source, normals, self.config, seed=0, tolerance=options.surface_tolerance)
+        return prepare_source(
+            source, normals, self.config, seed=0, tolerance=options.surface_tolerance, faces=options.faces
+        )
 
     def _candidates(self, source: Source, options: Options, count: int) -> list[Candidate]:
         grammar = Grammar(
@@ -290,10 +292,10 @@ class Engine:
         if has_area(unit.vertices, unit.faces):  # a mesh of slivers may have none once it is on the grid
             rng = np.random.default_rng(0)
             made = sample_surface(unit.vertices, unit.faces, MEASURED_SAMPLES, rng).points
-            pick = rng.choice(len(source.points), min(MEASURED_SAMPLES, len(source.points)), replace=False)
+            pick = rng.choice(len(source.measured), min(MEASURED_SAMPLES, len(source.measured)), replace=False)
             side = 1.0 + 2.0 * MARGIN  # the unit box holds the margin, the distances are over the longest side
-            chamfer = chamfer_distance(source.points[pick], made) * side
-            hausdorff = hausdorff_distance(source.points[pick], made) * side
+            chamfer = chamfer_distance(source.measured[pick], made) * side
+            hausdorff = hausdorff_distance(source.measured[pick], made) * side
         vertices = source.normalization.invert(unit.vertices).astype(np.float32)
         return GenerationResult(
             mesh=Mesh(vertices, canonical.faces), end_reason=candidate.end_reason or "cancelled",

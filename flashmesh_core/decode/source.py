@@ -9,12 +9,16 @@ import numpy as np
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
 from flashmesh_core.mesh.sampling import estimate_normals, sample_surface
+from flashmesh_core.mesh.simplify import simplify
 from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance, detect_corners
 from flashmesh_core.mesh.topology import is_manifold
 from flashmesh_core.slices import SurfaceContext
 
 SURFACE_POINTS = 16_384  # samples that corners, creases and slices are made from, as in training
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
+DENSE = 1.5  # times the wanted faces: a mesh of more is simplified before it is read
+UNASKED_FACES = 1_000  # to which a dense mesh is simplified if no number of faces is wanted
+MIN_SIMPLE = 4  # faces; a closed surface has no fewer
 MAX_REACH = 1e38  # source units
 MARGIN = 0.01  # of the longest side, left free on either side of the samples, as in training
 
@@ -23,13 +27,14 @@ MARGIN = 0.01  # of the longest side, left free on either side of the samples, a
 class Source:
     """An input surface in the unit box.
 
-    `channels` (P, 7) float32 are what the condition encoder reads; `points` (N, 3) are samples to measure against,
-    with unit `normals` (N, 3).
+    `channels` (P, 7) float32 are what the condition encoder reads; `points` (N, 3) are samples of what is followed
+    (of a dense mesh the simplified one), with unit `normals` (N, 3); `measured` (N, 3) are samples of what was given.
     """
 
     normalization: Normalization
     points: np.ndarray
     normals: np.ndarray
+    measured: np.ndarray
     channels: np.ndarray
     context: SurfaceContext | None
     mask_grid: SurfaceGrid
@@ -43,28 +48,34 @@ def prepare_source(
     *,
     seed: int = 0,
     tolerance: int | None = None,
+    faces: int | None = None,
 ) -> Source:
-    """Normalise, sample, detect corners and build the grids.
+    """Normalise, simplify what is dense, sample, detect corners and build the grids.
 
-    `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated). All
+    `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated). A Mesh of
+    more than DENSE times the wanted `faces` is simplified to about these; then its vertices are the corners. All
     samples go into the surface mask, SURFACE_POINTS of them into the rest. `tolerance` of the mask is in bins; by
     default 1 around a mesh, more around sparse points: 2.4 on average for 16,384 samples of a mesh, 1.1 for 131,072.
     Raises ValueError for wrong shapes, non-finite values, and N outside [16, 2,000,000].
     """
     rng = np.random.default_rng(seed)
     manifold = True
-    mesh: tuple[np.ndarray, np.ndarray] | None = None
+    mesh: Mesh | None = None
+    simple: Mesh | None = None
     if isinstance(source, Mesh):
         vertices = check_points("source vertices", source.vertices, minimum=3)
-        faces = check_faces("source faces", source.faces, len(vertices))
+        triangles = check_faces("source faces", source.faces, len(vertices))
         _check_reach("source vertices", vertices)
-        if not len(faces):
+        if not len(triangles):
             raise ValueError("source must have at least 1 face, got 0")
-        box = Normalization.of_points(vertices)  # samples are float32: far from the origin they would be coarse
-        surface = sample_surface(box.apply(vertices), faces, SURFACE_POINTS, rng)
-        points, normals = box.invert(surface.points), surface.normals
-        mesh = (vertices, faces)
-        manifold = is_manifold(vertices, faces)
+        mesh = Mesh(vertices, triangles)
+        manifold = is_manifold(vertices, triangles)
+        points, normals = _sample(mesh, rng)
+        measured = points
+        about = UNASKED_FACES if faces is None else max(faces, MIN_SIMPLE)
+        if len(triangles) > DENSE * about:
+            mesh = simple = simplify(mesh, about)
+            points, normals = _sample(mesh, rng)
     else:
         points = check_points("points", source, minimum=MIN_POINTS)
         if len(points) > MAX_POINTS:
@@ -72,12 +83,13 @@ def prepare_source(
         _check_reach("points", points)
         everything = points
         points, normals = _thin(points, normals, rng)
+        measured = points
     normalization = Normalization.of_points(points if mesh is not None else everything)
     normalization = Normalization(normalization.center, normalization.scale * (1.0 + 2.0 * MARGIN))
     unit = normalization.apply(points)
     if mesh is not None:
         wanted = 1 if tolerance is None else tolerance
-        grid = SurfaceGrid.of_mesh(normalization.apply(mesh[0]), mesh[1], config.num_bins, wanted)
+        grid = SurfaceGrid.of_mesh(normalization.apply(mesh.vertices), mesh.faces, config.num_bins, wanted)
     else:
         held = normalization.apply(everything)
         wanted = default_tolerance(held, config.num_bins) if tolerance is None else tolerance
@@ -86,11 +98,21 @@ def prepare_source(
     context = None
     if config.slice_rows:
         feature_tolerance = 1 if len(unit) >= SURFACE_POINTS * 3 // 4 else 2
-        corners = detect_corners(unit, normals).positions
+        corners = normalization.apply(simple.vertices) if simple else detect_corners(unit, normals).positions
         context = SurfaceContext.of_samples(unit, normals, corners, config.num_bins, feature_tolerance)
     read = rng.choice(len(unit), config.num_points, replace=len(unit) < config.num_points)
     channels = np.concatenate([unit[read], normals[read], np.ones((len(read), 1))], axis=1)
-    return Source(normalization, unit, normals, channels.astype(np.float32), context, grid, manifold)
+    return Source(
+        normalization=normalization, points=unit, normals=normals, measured=normalization.apply(measured),
+        channels=channels.astype(np.float32), context=context, mask_grid=grid, is_manifold=manifold,
+    )  # fmt: skip
+
+
+def _sample(mesh: Mesh, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """SURFACE_POINTS samples of a mesh (N, 3) in its own units, and their normals."""
+    box = Normalization.of_points(mesh.vertices)  # samples are float32: far from the origin they would be coarse
+    surface = sample_surface(box.apply(mesh.vertices), mesh.faces, SURFACE_POINTS, rng)
+    return box.invert(surface.points), surface.normals
 
 
 def _check_reach(name: str, points: np.ndarray) -> None:
