@@ -218,7 +218,7 @@ class AddressEngine(_ServiceEngine):
     def generate(self, request: Request, cancel: Cancellation) -> Iterator[Event]:
         client = self._client()
         try:
-            client.health()  # a wrong address or version is told before the samples are sent
+            client.health()  # a wrong address or version is told before the surface is sent
         except EngineError as error:
             self.trouble = error.message
             raise
@@ -255,7 +255,7 @@ class InProcessEngine:
     def generate(self, request: Request, cancel: Cancellation) -> Iterator[Event]:
         worker = self._ensure()
         frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        wanted = protocol.GenerationRequest(request.points, request.normals, request.options)
+        wanted = protocol.GenerationRequest(request.points, None, request.options, request.triangles)
         try:
             generation = worker.submit(wanted, frames.put)
         except protocol.RequestError as error:
@@ -316,7 +316,7 @@ class InProcessEngine:
 
 def _stream(client: EngineClient, request: Request, cancel: Cancellation) -> Iterator[Event]:
     """The events of a generation at a service; `cancel` tells the service to stop."""
-    with client.generate(request.points, request.normals, **request.options) as stream:
+    with client.generate(request.points, triangles=request.triangles, **request.options) as stream:
         cancel.hook(stream.cancel)
         try:
             yield from stream

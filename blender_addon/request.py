@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from flashmesh_core import protocol
-from flashmesh_core.mesh.sampling import sample_surface
-from flashmesh_core.mesh.topology import is_manifold
 
-SAMPLES = 131_072  # on a surface: what the engine lets vertices near is then 8 % larger than the mesh itself asks
+SAMPLES = 131_072  # of a cloud, at most: the places where the engine lets vertices be are then 8 % more than a mesh's
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class RunSettings:
     width: int = protocol.DEFAULT_WIDTH
     keep_unfinished: bool = True
 
-    def engine_options(self, manifold: bool | None) -> dict[str, Any]:
-        """Options of protocol.OPTIONS; `manifold` says of the source what its samples cannot, None if unknown.
+    def engine_options(self, manifold: bool | None = None) -> dict[str, Any]:
+        """Options of protocol.OPTIONS; `manifold` None: as the engine finds the source.
 
         Raises RequestError, a ValueError that names option, range and value.
         """
@@ -75,10 +73,10 @@ class RunSettings:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Samples around the origin, since they are float32 and an object may stand far away."""
+    """A surface around the origin, and what is wanted of it."""
 
-    points: np.ndarray  # (N, 3) float32
-    normals: np.ndarray | None  # alike; None for a cloud, whose normals the engine estimates
+    points: np.ndarray  # (N, 3) float32: the vertices of a mesh, or a cloud
+    triangles: np.ndarray | None  # (T, 3) int32, rows of `points`; None for a cloud
     options: dict[str, Any]
     center: np.ndarray  # (3,) float64: add it to what the engine answers
 
@@ -86,19 +84,37 @@ class Request:
 def make_request(vertices: np.ndarray, faces: np.ndarray, settings: RunSettings) -> Request:
     """The request for world-space `vertices` (V, 3) and `faces` (F, 3); without faces they are a point cloud.
 
-    Raises ValueError where there is no surface to sample or too few points.
+    Raises ValueError where there are too few points.
     """
     if len(vertices) < 3:
         raise ValueError(f"the object must have at least 3 vertices, got {len(vertices)}")
-    center = (vertices.min(axis=0) + vertices.max(axis=0)) / 2.0
-    rng = np.random.default_rng(settings.seed)
     if len(faces):
-        samples = sample_surface(vertices - center, faces, SAMPLES, rng)
-        options = settings.engine_options(is_manifold(vertices, faces))
-        return Request(samples.points, samples.normals, options, center)
+        points, triangles, center = centred_mesh(vertices, faces)
+        return Request(points, triangles, settings.engine_options(), center)
     if len(vertices) < protocol.MIN_POINTS:
         raise ValueError(f"a point cloud must have at least {protocol.MIN_POINTS} vertices, got {len(vertices)}")
+    center = _middle(vertices)
     points = vertices - center
     if len(points) > SAMPLES:
+        rng = np.random.default_rng(settings.seed)
         points = points[np.sort(rng.choice(len(points), SAMPLES, replace=False))]
-    return Request(points.astype(np.float32), None, settings.engine_options(None), center)
+    return Request(points.astype(np.float32), None, settings.engine_options(), center)
+
+
+def centred_mesh(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A mesh as the engine is sent it: points (N, 3) float32, triangles (F, 3) int32, and its centre (3,) float64.
+
+    Those `vertices` (V, 3) float64 that one of the `faces` (F, 3) uses, around the origin: float32 would be coarse
+    where an object stands far away. Add the centre to be back in its place.
+    """
+    used = np.zeros(len(vertices), dtype=bool)
+    used[faces] = True
+    if not used.all():
+        vertices, faces = vertices[used], (np.cumsum(used) - 1)[faces]
+    center = _middle(vertices)
+    return (vertices - center).astype(np.float32), faces.astype(np.int32), center
+
+
+def _middle(points: np.ndarray) -> np.ndarray:
+    """The centre of a bounding box, (3,) float64."""
+    return (points.min(axis=0) + points.max(axis=0)) / 2.0

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashmesh_core.decode.engine import Engine
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.process import EngineProcess
 
 from .conftest import ROOT, TIMEOUT
@@ -264,6 +266,21 @@ def test_in_process(endless: str) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "flashmesh-engine" and thread.is_alive()]
 
 
+@pytest.mark.parametrize("kind", ["LOCAL", "ADDRESS", "IN_PROCESS"])
+def test_every_engine_is_given_the_mesh(service: EngineProcess, debug_engine: Engine, kind: str) -> None:
+    """Corner by corner what the engine makes of the mesh itself."""
+    named = {"python": sys.executable, "checkpoint": "debug", "device": "cpu"}
+    engine = backend.make_engine(EngineChoice(kind, address=service.address, token=service.token, **named))
+    try:
+        end = Watched(engine, faces=8, preset="DRAFT").until_kind("end", "failed")
+    finally:
+        engine.stop()
+    request = cube_request(faces=8, preset="DRAFT")
+    made = debug_engine.generate(Mesh(request.points, request.triangles), **request.options).mesh
+    np.testing.assert_array_equal(end["vertices"], made.vertices)
+    np.testing.assert_array_equal(end["face_indices"], made.faces)
+
+
 def test_in_process_tells_what_is_wrong() -> None:
     engine = backend.make_engine(EngineChoice(backend="IN_PROCESS", checkpoint="no-such"))
     assert "no-such" in Watched(engine).until_kind("failed")["message"]
@@ -311,18 +328,31 @@ def test_settings_become_the_engines_options() -> None:
         RunSettings(faces=0).engine_options(None)
 
 
-def test_samples_are_around_the_origin() -> None:
-    far = CUBE + 1e6
+def test_a_mesh_is_sent_around_the_origin() -> None:
+    far = CUBE / 3 + 1e6
     request = request_module.make_request(far, TRIANGLES, RunSettings())
-    np.testing.assert_array_equal(request.center, 1e6 + 0.5)
-    assert np.abs(request.points).max() == 0.5 and len(request.points) == 131_072
-    assert request.options["manifold"] is True
+    np.testing.assert_allclose(request.center, 1e6 + 0.5 / 3, rtol=1e-15)
+    np.testing.assert_allclose(request.points, (CUBE - 0.5) / 3, atol=2e-8)  # not 0.03, as float32 is at 1e6
+    np.testing.assert_array_equal(request.triangles, TRIANGLES)
+    assert (request.points.dtype, request.triangles.dtype) == (np.float32, np.int32)
+    assert "manifold" not in request.options, "the engine sees for itself"
+
+
+def test_vertices_without_a_face_are_not_sent() -> None:
+    """Nor do they count for the bounding box, wherever they stand among the others."""
+    vertices = np.insert(CUBE, [0, 3, 8], [[99.0, 0.0, 0.0]], axis=0)
+    kept = np.flatnonzero(vertices[:, 0] < 99)
+    request = request_module.make_request(vertices, kept[TRIANGLES], RunSettings())
+    plain = cube_request()
+    np.testing.assert_array_equal(request.points, plain.points)
+    np.testing.assert_array_equal(request.triangles, plain.triangles)
+    np.testing.assert_array_equal(request.center, [0.5, 0.5, 0.5])
 
 
 def test_a_cloud_is_its_vertices() -> None:
     cloud = np.random.default_rng(0).random((150_000, 3))
     request = request_module.make_request(cloud, np.zeros((0, 3), np.int64), RunSettings(preset="DRAFT"))
-    assert request.normals is None and len(request.points) == 131_072 and "manifold" not in request.options
+    assert request.triangles is None and len(request.points) == 131_072 and request.points.dtype == np.float32
     rows = {row.tobytes() for row in (cloud - request.center).astype(np.float32)}
     assert {row.tobytes() for row in request.points} <= rows
     with pytest.raises(ValueError, match="at least 16 vertices, got 15"):

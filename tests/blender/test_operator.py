@@ -154,6 +154,13 @@ def test_one_bad_object_leaves_the_others(told: Told) -> None:
     assert "Wire_flashmesh" not in mixed["made"]
 
 
+def test_what_the_engine_refuses_leaves_the_others(told: Told) -> None:
+    """The line is the active object, and so the first; what the engine says of its faces is not of the option."""
+    first = told["refused"]["first"]
+    assert first["outcome"] == "finished" and [result["source"] for result in first["results"]] == ["Good"]
+    assert [text for text in first["messages"] if "a total area above 0" in text]
+
+
 @pytest.mark.parametrize(
     ("case", "words"),
     [
