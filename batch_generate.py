@@ -34,10 +34,9 @@ import numpy as np  # noqa: E402
 from batch_engine import DEFAULT_CHECKPOINT, Engine, EngineUnavailableError, make_engine  # noqa: E402
 from batch_report import Job, Report, plan_jobs, write_atomically  # noqa: E402
 from mesh_files import SourceObject  # noqa: E402
+from request import centred_mesh  # noqa: E402
 
 from flashmesh_core import protocol  # noqa: E402
-from flashmesh_core.mesh.sampling import sample_surface  # noqa: E402
-from flashmesh_core.mesh.topology import is_manifold  # noqa: E402
 
 ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight")
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -88,10 +87,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--seed", type=engine_option("seed"), metavar="S", help="the same seed gives the same result")
     add("--temperature", type=engine_option("temperature"), metavar="T", help="0 is greedy")
     add("--watertight", action="store_true", help="leave no holes")
-    add("--points", type=integer(protocol.MIN_POINTS, protocol.MAX_POINTS), default=16_384, metavar="N",
-        help="surface samples per object (default: %(default)s)")
-    add("--max-source-faces", type=integer(1, 2**31 - 1), default=mesh_bridge.MAX_SOURCE_FACES, metavar="N",
-        help="objects with more triangles are refused (default: %(default)s)")
+    add("--max-source-faces", type=integer(1, protocol.MAX_TRIANGLES), default=mesh_bridge.MAX_SOURCE_FACES,
+        metavar="N", help="objects with more triangles are refused (default: %(default)s)")
     add("--visible-only", action="store_true", help="leave out what a .blend hides in viewport or render")
     add("--checkpoint", metavar="NAME", help="name, file or folder (default: nano, or the service's own)")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -134,7 +131,7 @@ def interrupt(number: int, frame: Any) -> None:
 
 def result_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The options that a result depends on, as the report stores them."""
-    names = (*ENGINE_OPTIONS, "format", "points", "max_source_faces", "visible_only", "checkpoint")
+    names = (*ENGINE_OPTIONS, "format", "max_source_faces", "visible_only", "checkpoint")
     settings = {name: getattr(options, name) for name in names}
     if "://" not in options.engine:  # weights may be replaced under the same name
         name = options.checkpoint or DEFAULT_CHECKPOINT
@@ -154,13 +151,8 @@ def generate_object(engine: Engine, source: SourceObject, options: argparse.Name
     """The figures of one object, its `vertices` (V, 3) in world space and its `face_indices` (F, 3)."""
     if source.error is not None:
         raise ValueError(source.error)
-    # Around the origin, since samples are float32 and an object may stand far away.
-    center = (source.vertices.min(axis=0) + source.vertices.max(axis=0)) / 2.0
-    rng = np.random.default_rng(options.seed or 0)
-    samples = sample_surface(source.vertices - center, source.faces, options.points, rng)
-    manifold = is_manifold(source.vertices, source.faces)  # samples alone cannot tell the engine
-    wanted = {**wanted_options(options), "manifold": manifold}
-    result = engine.generate(samples.points, samples.normals, **wanted)
+    points, triangles, center = centred_mesh(source.vertices, source.faces)
+    result = engine.generate(points, triangles, **wanted_options(options))
     vertices, faces = np.asarray(result["vertices"], dtype=np.float64), np.asarray(result["face_indices"])
     if result["end_reason"] == "cancelled":
         raise ValueError("the generation was cancelled at the engine")

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from flashmesh_core import protocol
+from flashmesh_core.mesh.canonical import Mesh
 
 ROOT = Path(__file__).resolve().parent.parent  # where flashmesh_core lies
 DEFAULT_CHECKPOINT = "nano"
@@ -27,10 +28,10 @@ class EngineUnavailableError(Exception):
 class Engine(Protocol):
     """What the loop needs of an engine, wherever it runs."""
 
-    def generate(self, points: np.ndarray, normals: np.ndarray, **wanted: Any) -> dict[str, Any]:
+    def generate(self, vertices: np.ndarray, triangles: np.ndarray, **wanted: Any) -> dict[str, Any]:
         """The figures of the best candidate, its `vertices` (V, 3) and its `face_indices` (F, 3).
 
-        `points` and `normals` (N, 3) are surface samples; `wanted` are options of protocol.OPTIONS.
+        `vertices` (N, 3) and `triangles` (T, 3) are the source; `wanted` are options of protocol.OPTIONS.
         """
 
     def close(self) -> None:
@@ -49,9 +50,9 @@ class LocalEngine:
         except (ValueError, OSError, ImportError) as error:
             raise EngineUnavailableError(f"the engine cannot be loaded: {error}") from error
 
-    def generate(self, points: np.ndarray, normals: np.ndarray, **wanted: Any) -> dict[str, Any]:
+    def generate(self, vertices: np.ndarray, triangles: np.ndarray, **wanted: Any) -> dict[str, Any]:
         """As Engine.generate."""
-        result = self._engine.generate(points, normals, **wanted)
+        result = self._engine.generate(Mesh(vertices, triangles), **wanted)
         names = ("end_reason", "seconds", "tokens_per_second", "chamfer")
         return {
             **{name: getattr(result, name) for name in names},
@@ -85,13 +86,13 @@ class ServiceEngine:
         except EngineError as error:
             raise EngineUnavailableError(str(error)) from error
 
-    def generate(self, points: np.ndarray, normals: np.ndarray, **wanted: Any) -> dict[str, Any]:
+    def generate(self, vertices: np.ndarray, triangles: np.ndarray, **wanted: Any) -> dict[str, Any]:
         """As Engine.generate."""
         if self._process is not None and not self._process.alive:
             self._process = self._start()
         client = self._client if self._process is None else self._process.client
         try:
-            with client.generate(points, normals, **wanted, **self._given) as stream:
+            with client.generate(vertices, triangles=triangles, **wanted, **self._given) as stream:
                 for _ in stream:
                     pass
         except self._error as error:

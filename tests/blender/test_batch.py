@@ -1,5 +1,6 @@
 """batch_generate.py in the real Blender, with a real engine of random weights."""
 
+import argparse
 import csv
 import json
 import os
@@ -12,18 +13,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import addon_modules
 import numpy as np
 import pytest
 
 from flashmesh_core.checkpoint import WEIGHTS_FILE, save_checkpoint
 from flashmesh_core.decode.engine import Engine
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.process import EngineProcess
 
 from .conftest import ROOT, TIMEOUT, Runner
 
 pytestmark = pytest.mark.blender
 SCRIPT = ROOT / "batch_generate.py"
-SMALL = ("--checkpoint", "debug", "--points", 2048, "--max-faces", 16, "--seed", 3)
+SMALL = ("--checkpoint", "debug", "--max-faces", 16, "--seed", 3)
 OUTPUTS = {  # by input; two inputs of one stem keep their suffix
     "chair.blend": "chair.blend.glb",
     "chair.obj": "chair.obj.glb",
@@ -130,7 +133,7 @@ def test_a_checkpoint_folder(blender: Runner, sources: Path, tmp_path: Path) -> 
     checkpoint = tmp_path / "weights"
     save_checkpoint(checkpoint, Engine.random("debug", seed=5).model)
     arguments = ("--input", sources / "chair.obj", "--output", tmp_path / "out", "--checkpoint", checkpoint)
-    arguments = (*arguments, "--points", 2048, "--max-faces", 4, "--seed", 3)
+    arguments = (*arguments, "--max-faces", 4, "--seed", 3)
     for words in ("1 done, 0 skipped", "0 done, 1 skipped"):
         done = blender.run(SCRIPT, *arguments)
         assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr
@@ -167,7 +170,10 @@ def test_one_object_that_fails_leaves_the_others(blender: Runner, sources: Path,
         (("--faces", 0), "argument --faces: must be an integer in [1, 10,000], got '0'"),
         (("--temperature", "nan"), "argument --temperature: must be a number in [0, 2], got 'nan'"),
         (("--format", "gltf"), "argument --format: invalid choice: 'gltf'"),
-        (("--points", "many"), "argument --points: must be an integer in [16, 500,000], got 'many'"),
+        (
+            ("--max-source-faces", "many"),
+            "argument --max-source-faces: must be an integer in [1, 4,000,000], got 'many'",
+        ),
         (
             ("--engine-python", "/nowhere/python", "--engine", "process"),
             "'/nowhere/python' cannot be started",
@@ -186,13 +192,28 @@ def test_wrong_usage(blender: Runner, sources: Path, tmp_path: Path, wrong: tupl
 def test_a_service_that_runs_already(blender: Runner, sources: Path, tmp_path: Path) -> None:
     with EngineProcess.start(blender.environment()["FLASHMESH_PYTHON"], checkpoint="debug") as service:
         arguments = ("--input", sources / "chair.obj", "--output", tmp_path, "--max-faces", 4)
-        arguments = (*arguments, "--points", 2048, "--engine", service.address)
+        arguments = (*arguments, "--engine", service.address)
         refused = blender.run(SCRIPT, *arguments, "--token", "wrong")
         assert refused.returncode == 2 and "token" in refused.stderr, refused.stdout + refused.stderr
         done = blender.run(SCRIPT, *arguments, FLASHMESH_TOKEN=service.token)
         assert done.returncode == 0, done.stdout + done.stderr
         assert service.alive, "it is not ours to end"
     assert {row["faces"] <= 4 for row in entries(tmp_path)["chair.obj"]["objects"]} == {True}
+
+
+@pytest.mark.parametrize("kind", ["inprocess", "process"])
+def test_the_engine_is_given_the_mesh(debug_engine: Engine, kind: str) -> None:
+    named = {"engine": kind, "engine_python": sys.executable, "checkpoint": "debug", "device": "cpu"}
+    engine = addon_modules.load("batch_engine").make_engine(argparse.Namespace(**named))
+    vertices, triangles = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), np.int32([[0, 2, 1], [0, 1, 3]])
+    try:
+        row = engine.generate(vertices, triangles, max_faces=8, seed=3)
+    finally:
+        engine.close()
+    expected = debug_engine.generate(Mesh(vertices, triangles), max_faces=8, seed=3)
+    np.testing.assert_array_equal(row["vertices"], expected.mesh.vertices)
+    np.testing.assert_array_equal(row["face_indices"], expected.mesh.faces)
+    assert row["chamfer"] == expected.chamfer
 
 
 class Recorded:
@@ -238,7 +259,7 @@ def test_a_signal_ends_the_engine_too(blender: Runner, sources: Path, tmp_path: 
         "--engine-python",
         python.path,
     )
-    arguments = (*arguments, "--checkpoint", "debug", "--points", 2048, "--faces", 2000, "--candidates", 16)
+    arguments = (*arguments, "--checkpoint", "debug", "--faces", 2000, "--candidates", 16)
     with log.open("wb") as stream:
         child = subprocess.Popen(
             blender.arguments(SCRIPT, *arguments), env=blender.environment(), stdout=stream, stderr=stream
