@@ -238,7 +238,8 @@ def refused():
     stage.mesh_bridge.read_surface.__defaults__ = (20_000,)
     told["Heavy"] = generate(heavy)["answer"]
     stage.mesh_bridge.read_surface.__defaults__ = (stage.mesh_bridge.MAX_SOURCE_FACES,)
-    return {"told": told, "mixed": generate(wire, good), "first": generate(good, flat)}
+    limit = stage.mesh_bridge.MAX_SOURCE_FACES
+    return {"told": told, "limit": limit, "mixed": generate(wire, good), "first": generate(good, flat)}
 
 
 def polls():

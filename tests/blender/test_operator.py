@@ -9,6 +9,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from flashmesh_core import protocol
+
 from .conftest import HERE, Runner
 
 pytestmark = pytest.mark.blender
@@ -152,6 +154,10 @@ def test_one_bad_object_leaves_the_others(told: Told) -> None:
     assert mixed["answer"] == ["FINISHED"] and "Good_flashmesh" in mixed["made"]
     assert [text for text in mixed["messages"] if "'Wire'" in text]
     assert "Wire_flashmesh" not in mixed["made"]
+
+
+def test_the_engine_takes_every_mesh_that_blender_may_send(told: Told) -> None:
+    assert 0 < told["refused"]["limit"] <= protocol.MAX_TRIANGLES
 
 
 def test_what_the_engine_refuses_leaves_the_others(told: Told) -> None:
