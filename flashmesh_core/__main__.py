@@ -34,6 +34,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     manifold = "use a directed edge once (auto: as the source)"
     parser.add_argument("--manifold", choices=("auto", "on", "off"), default="auto", help=manifold)
     parser.add_argument("--watertight", action="store_true", help="close every open edge where possible")
+    parser.add_argument("--keep-holes", action="store_true", help="leave the holes that decoding leaves")
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
     drafter = "how tokens are guessed ahead; changes the time alone (default: auto, which is half_edge)"
     parser.add_argument("--drafter", choices=protocol.DRAFTER_NAMES, default="auto", help=drafter)
@@ -63,6 +64,7 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "surface": not args.no_surface,
         "manifold": {"auto": None, "on": True, "off": False}[args.manifold],
         "watertight": args.watertight,
+        "fill_holes": not args.keep_holes,
         "guidance": args.guidance,
         "drafter": args.drafter,
         "width": args.width,
@@ -130,7 +132,7 @@ def run_generate(args: argparse.Namespace) -> int:
         "faces": len(result.mesh.faces), "vertices": len(result.mesh.vertices), "end_reason": result.end_reason,
         "tokens": result.n_tokens, "seconds": result.seconds, "tokens_per_second": result.tokens_per_second,
         "passes": result.n_passes, "tokens_per_pass": result.tokens_per_pass,
-        "vertices_without_closure": result.tally.gave_up_closure,
+        "vertices_without_closure": result.tally.gave_up_closure, "filled": result.filled,
         "chamfer": result.chamfer, "hausdorff": result.hausdorff, "seed": result.seed,
         "topology": topology.as_dict(),
     }  # fmt: skip
@@ -142,7 +144,7 @@ def run_generate(args: argparse.Namespace) -> int:
         f"{result.end_reason}"
     )
     if args.watertight and result.tally.gave_up_closure:
-        print(f"watertight had to give up: closure left no place for {result.tally.gave_up_closure} vertices")
+        print(f"watertight had to give up at {result.tally.gave_up_closure} vertices: open edges are left there")
     return 0
 
 

@@ -33,8 +33,8 @@ engine's own default. The answer is a stream of frames, each an event with a `ki
     candidate_end  if candidates > 1, for each: `candidate`, `end_reason`, `n_faces`, `n_tokens`, `seconds`
     end            last: the best `candidate`, its `end_reason` (eos, face_limit, cancelled), `n_faces`,
                    `n_vertices`, `n_tokens`, `seconds`, `tokens_per_second`, `tokens_per_pass`, `seed`,
-                   `chamfer`, `hausdorff`, `gave_up_closure` (vertices for which `watertight` left no place, so
-                   that it was dropped there), and the welded mesh: arrays `vertices` (V, 3) float32 and
+                   `chamfer`, `hausdorff`, `gave_up_closure` (vertices that `watertight` left on an open
+                   edge, or for which its mask left no place), and the welded mesh: arrays `vertices` (V, 3) float32 and
                    `face_indices` (F, 3) int32
     error          last, instead of `end`: `error` {`field`, `message`}, `status` (as it would be in HTTP)
 
@@ -154,6 +154,7 @@ OPTIONS: dict[str, OptionSpec] = {
     "surface": OptionSpec(bool),
     "manifold": OptionSpec(bool, nullable=True),  # null: where the source is manifold
     "watertight": OptionSpec(bool),
+    "fill_holes": OptionSpec(bool),
     "guidance": OptionSpec(float, 0.0, 20.0),  # nats against faces off the surface that is still bare
     "candidates": OptionSpec(int, 1, 16),
     "drafter": OptionSpec(str, choices=DRAFTER_NAMES),  # how tokens are drafted; changes the speed alone

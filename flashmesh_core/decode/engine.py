@@ -180,7 +180,7 @@ class Engine:
             num_bins=self.config.num_bins,
             surface=source.mask_grid if options.surface else None,
             manifold=source.is_manifold if options.manifold is None else options.manifold,
-            closure=options.watertight,
+            closure=options.watertight and not options.guidance,
         )
         surface = self._surface(source, grammar)
         made = []
@@ -257,10 +257,12 @@ class Engine:
                 if chunks[number] is None:
                     continue
                 decoder.truncate(number, candidate.settle(answers[number]))
+                if candidate.end_reason is not None and options[number].fill_holes:
+                    candidate.finish(options[number].watertight)
                 candidate.seconds = time.perf_counter() - began
-                if candidate.state.n_faces > reported[number]:
+                if candidate.n_faces > reported[number]:
                     yield self._event("faces", sources[number], number, candidate, reported[number])
-                    reported[number] = candidate.state.n_faces
+                    reported[number] = candidate.n_faces
                 if candidate.end_reason is not None:
                     yield self._event("end", sources[number], number, candidate, reported[number])
 
@@ -273,19 +275,19 @@ class Engine:
 
     def _event(self, kind: str, source: Source, number: int, candidate: Candidate, reported: int) -> GenerationEvent:
         return GenerationEvent(
-            kind=kind, faces=self._corners(source, candidate, reported), n_faces=candidate.state.n_faces,
+            kind=kind, faces=self._corners(source, candidate, reported), n_faces=candidate.n_faces,
             n_tokens=candidate.tally.tokens, seconds=candidate.seconds, candidate=number,
             end_reason=candidate.end_reason if kind == "end" else None,
         )  # fmt: skip
 
     def _corners(self, source: Source, candidate: Candidate, begin: int) -> np.ndarray:
         """The corners (k, 3, 3) of faces `begin` on, in source scale and place."""
-        corners = dequantize(candidate.state.faces(begin).reshape(-1, 3), self.config.num_bins)
+        corners = dequantize(candidate.faces(begin).reshape(-1, 3), self.config.num_bins)
         return source.normalization.invert(corners).reshape(-1, 3, 3).astype(np.float32)
 
     def _result(self, source: Source, number: int, candidate: Candidate) -> GenerationResult:
         size = self.config.num_bins
-        bins = candidate.state.faces().reshape(-1, 3).astype(np.int64)
+        bins = candidate.faces().reshape(-1, 3).astype(np.int64)
         canonical = canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), size)
         unit = canonical.dequantize()
         chamfer = hausdorff = float("inf")
@@ -300,7 +302,8 @@ class Engine:
         return GenerationResult(
             mesh=Mesh(vertices, canonical.faces), end_reason=candidate.end_reason or "cancelled",
             n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
-            seed=candidate.seed, candidate=number, chamfer=chamfer, hausdorff=hausdorff, tally=candidate.tally,
+            seed=candidate.seed, candidate=number, chamfer=chamfer, hausdorff=hausdorff, filled=len(candidate.closing),
+            tally=candidate.tally,
         )  # fmt: skip
 
 

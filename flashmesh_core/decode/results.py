@@ -39,6 +39,7 @@ class GenerationResult:
     candidate: int
     chamfer: float
     hausdorff: float
+    filled: int = 0  # faces that closed holes after decoding
     tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from flashmesh_core.decode.drafters import DRAFT_NOTHING, Scorer, make_buffers, walk
 from flashmesh_core.decode.sampling import gumbel_noise
 from flashmesh_core.decode.verification import FACE_LIMIT, settle
+from flashmesh_core.state.holes import count_open_vertices, fill_holes
 from flashmesh_core.state.layout import BEGUN
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.references import refer
@@ -25,7 +26,7 @@ class Tally:
 
     tokens: int = 0
     passes: int = 0
-    gave_up_closure: int = 0  # vertices for which closure left no place and was dropped
+    gave_up_closure: int = 0  # vertices for which closure left no place, or that watertight left on an open edge
     drafted_at: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
     accepted_at: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
 
@@ -48,6 +49,7 @@ class Sequence:
         self.length = 0  # tokens that the backbone has seen and that stand
         self.end_reason: str | None = None
         self.seconds = 0.0
+        self.closing = np.zeros((0, 3, 3), dtype=np.int32)  # bins of the faces that closed holes after the end
         self._noise_now = self._noise = np.zeros((0, self.num_bins + 1), dtype=np.float32)
         self._noise_from = 0
 
@@ -58,6 +60,26 @@ class Sequence:
             self._noise_from = first
             self._noise = gumbel_noise(self.seed, np.arange(first, first + NOISE_BLOCK + count), self.num_bins + 1)
         return self._noise[first - self._noise_from : end - self._noise_from]
+
+    @property
+    def n_faces(self) -> int:
+        """Complete faces, those that closed holes included."""
+        return self.state.n_faces + len(self.closing)
+
+    def faces(self, begin: int = 0) -> np.ndarray:
+        """Bins (k, 3, 3) of all faces from number `begin` on, columns x, y, z; those that closed holes come last."""
+        written = self.state.n_faces
+        return np.concatenate([self.state.faces(min(begin, written)), self.closing[max(0, begin - written) :]])
+
+    def finish(self, watertight: bool) -> None:
+        """Close the holes that decoding left, within the face limit, if it came to its own end.
+
+        What `watertight` then leaves open counts as given up.
+        """
+        if self.end_reason == "eos":
+            self.closing = fill_holes(self.state, watertight)[: self.state.max_faces - self.state.n_faces]
+        if watertight and self.n_faces:
+            self.tally.gave_up_closure += count_open_vertices(self.faces())
 
     @property
     def first_asked(self) -> int:

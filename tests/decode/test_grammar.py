@@ -220,7 +220,7 @@ def test_no_mask_is_in_the_way_of_the_artist_meshes(test_split: MeshStore) -> No
     """The whole test split, from the surface of the original mesh as the engine prepares it."""
     seen = []
     for number, (vertices, faces) in enumerate(zip(test_split.vertices, test_split.faces, strict=True)):
-        source = prepare_source(Mesh(vertices, faces), None, CONFIG)
+        source = prepare_source(Mesh(vertices, faces), None, CONFIG, faces=len(faces))
         mesh = canonicalize(vertices, faces, CONFIG.num_bins, source.normalization)
         seen.append(assert_never_in_the_way(source, mesh, chosen_faces(len(mesh.faces), number)))
     manifold, closed = np.array(seen).T
@@ -233,6 +233,6 @@ def test_no_mask_is_in_the_way_of_a_procedural_shape(seed: int) -> None:
     """From the surface of the mesh at bin centres: the same masks must let it through again."""
     original = shape(seed, 200)
     first = canonicalize(original.vertices, original.faces, CONFIG.num_bins).dequantize()
-    source = prepare_source(first, None, CONFIG)
+    source = prepare_source(first, None, CONFIG, faces=len(first.faces))
     mesh = canonicalize(first.vertices, first.faces, CONFIG.num_bins, source.normalization)
     assert_never_in_the_way(source, mesh, chosen_faces(len(mesh.faces), seed, 40))

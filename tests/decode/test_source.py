@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import trimesh
 
-from flashmesh_core.config import preset
+from flashmesh_core.config import ModelConfig, preset
 from flashmesh_core.decode.source import prepare_source
 from flashmesh_core.mesh.canonical import Mesh, quantize
 from flashmesh_core.mesh.sampling import sample_surface
@@ -46,3 +47,18 @@ def test_the_more_samples_the_nearer_the_mask_is_to_the_meshs_own() -> None:
         assert len(source.points) == min(count, 16_384)
         shares.append(source.mask_grid.occupied.sum() / wanted)
     assert shares[0] > 2.0 and shares[1] < 1.5
+
+
+def test_a_dense_mesh_is_simplified_to_the_wanted_faces() -> None:
+    sphere = trimesh.creation.icosphere(subdivisions=4)  # 5,120 faces
+    mesh = Mesh(np.asarray(sphere.vertices), np.asarray(sphere.faces))
+    config = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
+    source = prepare_source(mesh, None, config, faces=200)
+    assert source.context is not None
+    assert 90 <= len(source.context.corner_keys) <= 110  # V = F / 2 + 2
+    radius = np.linalg.norm(source.measured, axis=1)  # of what was given
+    assert np.ptp(radius) < 0.002
+    assert np.linalg.norm(source.points, axis=1).min() < radius.min() - 0.005  # facets lie within the sphere
+    as_it_is = prepare_source(mesh, None, config, faces=5_000)
+    assert as_it_is.points is not source.points
+    np.testing.assert_array_equal(as_it_is.points, as_it_is.measured)

@@ -21,7 +21,11 @@ CONFIG = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
 @cache
 def prepared(kind: str, seed: int = 0) -> tuple[Source, CanonicalMesh, Surface]:
     """A procedural shape as a source, its canonical mesh, and its surface with the surface mask."""
-    mesh = make_shape(kind, np.random.default_rng(seed))
+    return prepare(make_shape(kind, np.random.default_rng(seed)))
+
+
+def prepare(mesh: Mesh) -> tuple[Source, CanonicalMesh, Surface]:
+    """The same of any mesh."""
     source = prepare_source(Mesh(mesh.vertices, mesh.faces), None, CONFIG)
     grammar = Grammar(num_bins=CONFIG.num_bins, surface=source.mask_grid)
     surface = make_surface(

@@ -1,0 +1,161 @@
+"""Holes that are left at the end: loops of open edges around bare surface, closed by triangles over their vertices.
+
+Faces come in order, so a hole whose lowest vertex is passed by stays; here the order no longer binds. What is an
+opening of the source stays one, since no surface lies in it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.mesh.support import THIN
+from flashmesh_core.state import layout
+from flashmesh_core.state.coverage import (
+    backing_of,
+    edge_on_surface,
+    faces_like_surface,
+    ground_of,
+    inner_on_surface,
+)  # fmt: skip
+from flashmesh_core.state.layout import Surface, Table
+from flashmesh_core.state.mesh_state import MeshState
+from flashmesh_core.state.table import find_edge
+
+MAX_LOOP = 24  # edges around a hole
+MAX_ANY_LOOP = 128  # the same where every hole is to be closed
+MOST_LEFT = 1 / 3  # of a hole's triangles that may stay open for the others to be made
+_LEFT_OPEN = 1e9  # weighs more than any area
+
+
+@njit(cache=True)
+def _weight(surface: Surface, table: Table, a: int, b: int, c: int, anywhere: bool) -> float:
+    """Twice the area in bins of a triangle that may fill a hole; _LEFT_OPEN for one that may not."""
+    bins = table.bins
+    u, v = (bins[b] - bins[a]).astype(np.float64), (bins[c] - bins[a]).astype(np.float64)
+    x, y, z = u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+    area = np.sqrt(x * x + y * y + z * z)
+    w = v - u
+    longest = np.sqrt(max((u * u).sum(), (v * v).sum(), (w * w).sum()))
+    if anywhere or area == 0.0:
+        return area if area > 0.0 else _LEFT_OPEN
+    ground = ground_of(surface, table)
+    a3, b3, c3 = bins[a], bins[b], bins[c]
+    if not inner_on_surface(ground, a3, b3, c3):
+        return _LEFT_OPEN
+    if area < THIN * longest:  # a crack
+        return area
+    return area if faces_like_surface(ground, a3, b3, c3, backing_of(ground, a3, b3, c3)) else _LEFT_OPEN
+
+
+@njit(cache=True)
+def _may_join(surface: Surface, table: Table, a: int, b: int, anywhere: bool) -> bool:
+    """Whether an edge may run between two vertices: no face uses it, and it lies on the surface if not `anywhere`."""
+    if find_edge(table.links, a, b) >= 0 or find_edge(table.links, b, a) >= 0:
+        return False
+    return anywhere or edge_on_surface(ground_of(surface, table), table.bins[a], table.bins[b])
+
+
+@njit(cache=True)
+def _fill(surface: Surface, table: Table, loop: np.ndarray, anywhere: bool, out: np.ndarray) -> int:
+    """The triangulation of a loop (N,) that leaves least open, then of least area, into `out` (N - 2, 3); how many."""
+    n = len(loop)
+    best = np.full((n, n), np.inf)
+    split = np.zeros((n, n), dtype=np.int64)
+    for first in range(n - 1):
+        best[first, first + 1] = 0.0
+    for span in range(2, n):
+        for first in range(n - span):
+            last = first + span
+            toll = 0.0 if span == n - 1 or _may_join(surface, table, loop[first], loop[last], anywhere) else _LEFT_OPEN
+            for middle in range(first + 1, last):
+                under = best[first, middle] + best[middle, last] + toll
+                if under >= best[first, last]:
+                    continue
+                total = under + _weight(surface, table, loop[first], loop[middle], loop[last], anywhere)
+                if total < best[first, last]:
+                    best[first, last], split[first, last] = total, middle
+    if best[0, n - 1] >= (np.floor((n - 2) * MOST_LEFT) + 1) * _LEFT_OPEN:
+        return 0
+    count, waiting = 0, [(0, n - 1)]
+    while waiting:
+        first, last = waiting.pop()
+        if last - first < 2:
+            continue
+        middle = split[first, last]
+        own = best[first, last] - best[first, middle] - best[middle, last]
+        if own < 0.5 * _LEFT_OPEN:
+            out[count, 0], out[count, 1], out[count, 2] = loop[first], loop[middle], loop[last]
+            count += 1
+        waiting.append((first, middle))
+        waiting.append((middle, last))
+    return count
+
+
+def open_loops(faces: np.ndarray) -> list[list[int]]:
+    """The loops of vertices around the holes of `faces` (F, 3), each in the direction in which faces may fill it.
+
+    At a vertex where several holes meet, a loop goes on along the fan of faces it came from; a loop that comes back
+    to a vertex of its own is parted there. Edges that more than one face uses are no part of any.
+    """
+    after: dict[tuple[int, int], int] = {}
+    used: dict[tuple[int, int], int] = {}
+    for a, b, c in faces.tolist():
+        for start, end, third in ((a, b, c), (b, c, a), (c, a, b)):
+            after[start, end] = third
+            used[start, end] = used.get((start, end), 0) + 1
+    left = {(b, a) for (a, b), count in used.items() if count == 1 and (b, a) not in used}
+    loops = []
+    while left:
+        came, at = left.pop()
+        path = [came]
+        while True:
+            if at in path:
+                loop = path[path.index(at) :]
+                if len(loop) >= 3:
+                    loops.append(loop)
+                del path[path.index(at) :]
+            path.append(at)
+            x = after[at, came]  # the face beside the edge at -> came, and on through the fan around `at`
+            for _ in range(len(used)):
+                if (at, x) not in after:
+                    break
+                x = after[at, x]
+            if (at, x) not in left:
+                break
+            left.discard((at, x))
+            came, at = at, x
+    return loops
+
+
+def fill_holes(state: MeshState, anywhere: bool = False) -> np.ndarray:
+    """The faces, bins (K, 3, 3) with columns x, y, z, that close the holes of a finished mesh. It stays as it is.
+
+    Only holes in the surface are closed, unless `anywhere`: then all that one loop of open edges runs around.
+    """
+    table = state.table
+    faces = table.faces[: table.n[layout.FACES]]
+    longest = MAX_ANY_LOOP if anywhere else MAX_LOOP
+    out = np.zeros((longest, 3), dtype=np.int64)
+    filled: list[np.ndarray] = []
+    taken: set[tuple[int, int]] = set()
+    for loop in sorted(open_loops(faces)):
+        if len(loop) > longest:
+            continue
+        made = out[: _fill(*state.references, np.array(loop, dtype=np.int64), anywhere, out)].copy()
+        edges = {(int(f[k]), int(f[(k + 1) % 3])) for f in made for k in range(3)}
+        if len(made) and not edges & taken:
+            taken |= edges
+            filled.append(made)
+    if not filled:
+        return np.zeros((0, 3, 3), dtype=table.bins.dtype)
+    return table.bins[np.concatenate(filled)]
+
+
+def count_open_vertices(faces: np.ndarray) -> int:
+    """How many vertices lie on an edge of only one face; `faces` (F, 3, 3) are bins."""
+    _, number = np.unique(faces.reshape(-1, 3), axis=0, return_inverse=True)
+    corners = number.reshape(-1, 3)
+    edges = np.sort(np.stack([corners, np.roll(corners, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
+    edges, count = np.unique(edges, axis=0, return_counts=True)
+    return len(np.unique(edges[count == 1]))

@@ -1,0 +1,109 @@
+"""Holes and how they are closed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
+from flashmesh_core.state.holes import count_open_vertices, fill_holes, open_loops
+from flashmesh_core.state.mesh_state import MeshState
+from flashmesh_core.state.table import find_vertex
+from tests.state.builders import empty, prepare
+
+CUBE = Mesh(
+    np.array([(x, y, z) for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=np.float64),
+    np.array([
+        (0, 2, 3), (0, 3, 1), (4, 5, 7), (4, 7, 6), (0, 1, 5), (0, 5, 4),
+        (2, 6, 7), (2, 7, 3), (0, 4, 6), (0, 6, 2), (1, 3, 7), (1, 7, 5),
+    ]),
+)  # fmt: skip
+
+
+def push_faces(state: MeshState, faces: np.ndarray) -> None:
+    for token in faces[:, :, ::-1].reshape(-1):
+        state.push(int(token))
+
+
+def over(mesh: Mesh) -> tuple[MeshState, np.ndarray]:
+    """No faces yet over the surface of a mesh, and the bins (F, 3, 3) of its own."""
+    _, canonical, surface = prepare(mesh)
+    return empty(surface), canonical.vertices[canonical.faces]
+
+
+@pytest.fixture
+def cube() -> tuple[MeshState, np.ndarray]:
+    return over(CUBE)
+
+
+def outward_volume(faces: np.ndarray) -> float:
+    a, b, c = np.moveaxis(faces.astype(np.float64), 1, 0)
+    return float((a * np.cross(b, c)).sum() / 6.0)
+
+
+@pytest.mark.parametrize("missing", [(3,), (2, 3), (2, 3, 7)])
+def test_what_is_missing_of_a_cube_is_closed(cube: tuple[MeshState, np.ndarray], missing: tuple[int, ...]) -> None:
+    state, faces = cube
+    kept = np.delete(faces, missing, axis=0)
+    push_faces(state, kept)
+    filled = fill_holes(state)
+    assert len(filled) == len(missing)
+    assert count_open_vertices(kept) > 0
+    assert count_open_vertices(np.concatenate([kept, filled])) == 0
+    assert outward_volume(np.concatenate([kept, filled])) == pytest.approx(outward_volume(faces))
+    assert state.n_faces == len(kept)
+
+
+def test_a_closed_mesh_gets_nothing(cube: tuple[MeshState, np.ndarray]) -> None:
+    state, faces = cube
+    push_faces(state, faces)
+    assert fill_holes(state).shape == (0, 3, 3)
+    assert open_loops(np.arange(6).reshape(2, 3)) != []
+
+
+def test_an_opening_of_the_source_stays_open_unless_all_is_to_be_closed() -> None:
+    box = Mesh(CUBE.vertices, CUBE.faces[[0, 1, *range(4, 12)]])  # without its lid
+    state, faces = over(box)
+    push_faces(state, faces)
+    assert len(fill_holes(state)) == 0
+    assert len(fill_holes(state, anywhere=True)) == 2
+
+
+def test_loops_run_against_the_faces_beside_them() -> None:
+    faces = np.array([(0, 1, 2), (0, 2, 3)])
+    (loop,) = open_loops(faces)
+    start = loop.index(0)
+    assert loop[start:] + loop[:start] == [0, 3, 2, 1]
+    around = open_loops(np.array([(0, 1, 2), (0, 3, 4)]))  # two faces that share a vertex: a hole runs around each
+    assert sorted(sorted(part) for part in around) == [[0, 1, 2], [0, 3, 4]]
+
+
+def test_a_face_over_a_vertex_or_another_face_does_not_fit(cube: tuple[MeshState, np.ndarray]) -> None:
+    state, faces = cube
+    size = state.surface.size
+    low, high = faces.reshape(-1, 3).min(axis=0), faces.reshape(-1, 3).max(axis=0)
+
+    def number(x: int, y: int, z: int) -> int:
+        return find_vertex(state.references[1], (z * size + y) * size + x)
+
+    a, b = number(*low), number(high[0], low[1], low[2])
+    c, d = number(low[0], high[1], low[2]), number(high[0], high[1], low[2])
+    assert is_free(state.references[1], a, c, d)
+    assert is_empty(state.table.bins, a, c, d, np.array([b]))
+    push_faces(state, np.array([[low, [low[0], high[1], low[2]], [high[0], high[1], low[2]]]]))
+    assert not is_free(state.references[1], a, c, b)  # over the half that is there
+    assert is_free(state.references[1], a, d, b)
+    state.table.bins[b] = (low + high) // 2
+    state.table.bins[b, 2] = low[2]
+    assert not is_empty(state.table.bins, a, c, d, np.array([b]))
+
+
+def test_misfit_is_the_distance_from_the_surface(cube: tuple[MeshState, np.ndarray]) -> None:
+    state, faces = cube
+    push_faces(state, faces[:1])
+    v0, v1, v2 = (int(vertex) for vertex in state.table.faces[0])
+    assert misfit(*state.references, v0, v1, v2) < 0.6
+    state.table.bins[[v0, v1, v2], 1] += 1  # the first face is the front one
+    assert misfit(*state.references, v0, v1, v2) > 0.9
+    assert misfit(*state.references, v0, v0, v2) == NO_FIT
