@@ -8,6 +8,7 @@ import numpy as np
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
+from flashmesh_core.mesh.reconstruct import reconstruct
 from flashmesh_core.mesh.sampling import estimate_normals, sample_surface
 from flashmesh_core.mesh.simplify import simplify
 from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance, detect_corners
@@ -52,16 +53,17 @@ def prepare_source(
 ) -> Source:
     """Normalise, simplify what is dense, sample, detect corners and build the grids.
 
-    `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated). A Mesh of
-    more than DENSE times the wanted `faces` is simplified to about these; then its vertices are the corners. All
-    samples go into the surface mask, SURFACE_POINTS of them into the rest. `tolerance` of the mask is in bins; by
-    default 1 around a mesh, more around sparse points: 2.4 on average for 16,384 samples of a mesh, 1.1 for 131,072.
+    `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated). What is
+    smooth, or of more than DENSE times the wanted `faces` (of a cloud: facets), is simplified to about these; then its
+    vertices are the corners. Else all samples go into the surface mask, SURFACE_POINTS of them into the rest.
+    `tolerance` of the mask is in bins; by default 1 around a mesh, more around sparse points: 2.4 on average for 16,384
+    samples of a mesh, 1.1 for 131,072.
     Raises ValueError for wrong shapes, non-finite values, and N outside [16, 2,000,000].
     """
     rng = np.random.default_rng(seed)
+    about = UNASKED_FACES if faces is None else max(faces, MIN_SIMPLE)
     manifold = True
     mesh: Mesh | None = None
-    simple: Mesh | None = None
     if isinstance(source, Mesh):
         vertices = check_points("source vertices", source.vertices, minimum=3)
         triangles = check_faces("source faces", source.faces, len(vertices))
@@ -71,34 +73,40 @@ def prepare_source(
         mesh = Mesh(vertices, triangles)
         manifold = is_manifold(vertices, triangles)
         points, normals = _sample(mesh, rng)
-        measured = points
-        about = UNASKED_FACES if faces is None else max(faces, MIN_SIMPLE)
-        if len(triangles) > DENSE * about:
-            mesh = simple = simplify(mesh, about)
-            points, normals = _sample(mesh, rng)
+        held = points
     else:
-        points = check_points("points", source, minimum=MIN_POINTS)
-        if len(points) > MAX_POINTS:
-            raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
-        _check_reach("points", points)
-        everything = points
-        points, normals = _thin(points, normals, rng)
-        measured = points
-    normalization = Normalization.of_points(points if mesh is not None else everything)
-    normalization = Normalization(normalization.center, normalization.scale * (1.0 + 2.0 * MARGIN))
+        held = check_points("points", source, minimum=MIN_POINTS)
+        if len(held) > MAX_POINTS:
+            raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(held)}")
+        _check_reach("points", held)
+        points, normals = _thin(held, normals, rng)
+    normals = np.asarray(normals, dtype=np.float64)
+    measured = points
+    normalization = _with_margin(Normalization.of_points(held))
+    corners = np.zeros((0, 3))
+    if config.slice_rows:
+        found = detect_corners(normalization.apply(points), normals)
+        corners = found.positions
+        parts = found.facets if mesh is None else len(mesh.faces)
+        simple = None
+        if found.smooth or parts > DENSE * about:
+            simple = _simple(mesh, normalization.apply(points), normals, normalization, about)
+        if simple is not None:
+            mesh = simple
+            points, normals = _sample(mesh, rng)
+            normalization = _with_margin(Normalization.of_points(points))
+            corners = normalization.apply(mesh.vertices)
     unit = normalization.apply(points)
     if mesh is not None:
         wanted = 1 if tolerance is None else tolerance
         grid = SurfaceGrid.of_mesh(normalization.apply(mesh.vertices), mesh.faces, config.num_bins, wanted)
     else:
-        held = normalization.apply(everything)
+        held = normalization.apply(held)
         wanted = default_tolerance(held, config.num_bins) if tolerance is None else tolerance
         grid = SurfaceGrid(held, config.num_bins, wanted)
-    normals = np.asarray(normals, dtype=np.float64)
     context = None
     if config.slice_rows:
         feature_tolerance = 1 if len(unit) >= SURFACE_POINTS * 3 // 4 else 2
-        corners = normalization.apply(simple.vertices) if simple else detect_corners(unit, normals).positions
         context = SurfaceContext.of_samples(unit, normals, corners, config.num_bins, feature_tolerance)
     read = rng.choice(len(unit), config.num_points, replace=len(unit) < config.num_points)
     channels = np.concatenate([unit[read], normals[read], np.ones((len(read), 1))], axis=1)
@@ -106,6 +114,26 @@ def prepare_source(
         normalization=normalization, points=unit, normals=normals, measured=normalization.apply(measured),
         channels=channels.astype(np.float32), context=context, mask_grid=grid, is_manifold=manifold,
     )  # fmt: skip
+
+
+def _with_margin(normalization: Normalization) -> Normalization:
+    return Normalization(normalization.center, normalization.scale * (1.0 + 2.0 * MARGIN))
+
+
+def _simple(
+    mesh: Mesh | None, unit: np.ndarray, normals: np.ndarray, normalization: Normalization, about: int
+) -> Mesh | None:
+    """The mesh of `about` faces that is followed in place of a dense source; None where a cloud shows no surface.
+
+    `unit` (N, 3) are samples in the unit box, of which a cloud is made a mesh first.
+    """
+    if mesh is not None:
+        return simplify(mesh, about)
+    made = reconstruct(unit, normals)
+    if made is None:
+        return None
+    made = simplify(made, about, box_of=unit)
+    return Mesh(normalization.invert(made.vertices), made.faces)
 
 
 def _sample(mesh: Mesh, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -26,9 +26,10 @@ def weld(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices[first[used]], faces.reshape(-1, 3))
 
 
-def simplify(mesh: Mesh, faces: int) -> Mesh:
+def simplify(mesh: Mesh, faces: int, box_of: np.ndarray | None = None) -> Mesh:
     """A mesh of about `faces` triangles near `mesh`; `mesh` itself, welded, where it has no more or nothing is left.
 
+    It fills the bounding box of `mesh`, or of the points `box_of` (N, 3).
     Raises ValueError for fewer than 4 faces wanted.
     """
     if faces < 4:
@@ -44,7 +45,7 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
     if not has_area(vertices, triangles):
         return welded
     simple = weld(Mesh(vertices.astype(np.float64) * extent + low, triangles.astype(np.int64)))
-    _keep_box(simple.vertices, welded.vertices)
+    _keep_box(simple.vertices, welded.vertices if box_of is None else box_of)
     return simple
 
 

@@ -33,6 +33,8 @@ class Corners:
 
     positions: np.ndarray  # (C, 3) float64, unit box
     strength: np.ndarray  # (C,) float64 in 0..1
+    smooth: bool = False  # the surface has no facets, so no corners to find
+    facets: int = 0  # plane parts that the samples show
 
     def __len__(self) -> int:
         return len(self.strength)
@@ -175,7 +177,7 @@ def _rate(
     return 1.0 / (1.0 + np.exp(-logit))
 
 
-def _without_twins(positions: np.ndarray, strength: np.ndarray) -> Corners:
+def _without_twins(positions: np.ndarray, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Candidates strongest first, those near a stronger one left out."""
     from scipy.spatial import cKDTree
 
@@ -185,7 +187,7 @@ def _without_twins(positions: np.ndarray, strength: np.ndarray) -> Corners:
     weaker = np.zeros(len(keep), dtype=bool)
     if len(keep):
         weaker[cKDTree(positions).query_pairs(CORNER_SPACING, output_type="ndarray").max(axis=1)] = True
-    return Corners(np.round(positions[~weaker] * SNAP) / SNAP, strength[~weaker])
+    return np.round(positions[~weaker] * SNAP) / SNAP, strength[~weaker]
 
 
 def detect_corners(points: np.ndarray, normals: np.ndarray) -> Corners:
@@ -194,7 +196,7 @@ def detect_corners(points: np.ndarray, normals: np.ndarray) -> Corners:
     `points` (N, 3) in the unit box and unit `normals` (N, 3). Samples are grouped into plane facets; three
     facets that meet in one neighbourhood give a candidate, and the samples nearest to it decide how likely it
     is a vertex (`strength`, a probability, above 0.25). Vertices inside a plane facet or on a straight edge
-    leave no trace in the samples and are not found. Smooth or noisy surfaces give few or none.
+    leave no trace in the samples and are not found. Smooth or noisy surfaces give few or none and are `smooth`.
     Raises ValueError for wrong shapes or non-finite values.
     """
     from scipy.spatial import cKDTree
@@ -210,6 +212,7 @@ def detect_corners(points: np.ndarray, normals: np.ndarray) -> Corners:
     tree = cKDTree(points)
     distance, neighbours = tree.query(points, k=NEIGHBOURS)
     facets, least = _find_facets(points, normals, neighbours)
+    smooth, count = facets.scattered, int((facets.size > 0).sum())
     triples, source = _nearby_triples(facets.label, neighbours)
     large = (facets.size[triples] >= least).all(axis=1)
     triples, source = triples[large], source[large]
@@ -217,7 +220,7 @@ def detect_corners(points: np.ndarray, normals: np.ndarray) -> Corners:
     near = np.linalg.norm(positions - points[source], axis=1) < 2.0 * distance[source, -1]
     keep = np.flatnonzero(near & (determinant > MIN_DETERMINANT))
     if not len(keep):
-        return none
+        return Corners(none.positions, none.strength, smooth, count)
     keep = keep[np.argsort(-determinant[keep], kind="stable")]  # the best conditioned stands for its cell
     cell = np.round(positions[keep] / ON_PLANE).astype(np.int64) @ np.array([2097143**2, 2097143, 1])
     _, first, votes = np.unique(cell, return_index=True, return_counts=True)
@@ -225,7 +228,7 @@ def detect_corners(points: np.ndarray, normals: np.ndarray) -> Corners:
     gap, nearest = tree.query(positions, k=NEIGHBOURS)
     spacing = float(np.median(distance[:, 1])) + 1e-9
     samples = gap, points[nearest] - positions[:, None], nearest
-    return _without_twins(positions, _rate(triples, votes, facets, samples, spacing))
+    return Corners(*_without_twins(positions, _rate(triples, votes, facets, samples, spacing)), smooth, count)
 
 
 def default_tolerance(points: np.ndarray, num_bins: int) -> int:

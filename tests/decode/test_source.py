@@ -62,3 +62,14 @@ def test_a_dense_mesh_is_simplified_to_the_wanted_faces() -> None:
     as_it_is = prepare_source(mesh, None, config, faces=5_000)
     assert as_it_is.points is not source.points
     np.testing.assert_array_equal(as_it_is.points, as_it_is.measured)
+
+
+def test_a_smooth_cloud_is_made_a_mesh_of_the_wanted_faces() -> None:
+    sphere = trimesh.creation.icosphere(subdivisions=5)
+    samples = sample_surface(np.asarray(sphere.vertices), np.asarray(sphere.faces), 20_000, np.random.default_rng(0))
+    config = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
+    for normals in (samples.normals, None):
+        source = prepare_source(samples.points, normals, config, faces=200)
+        assert source.context is not None
+        assert 90 <= len(source.context.corner_keys) <= 110
+        np.testing.assert_allclose(np.ptp(source.points, axis=0), np.ptp(source.measured, axis=0), atol=0.03)
