@@ -82,7 +82,7 @@ class Result:
     tokens_per_pass: float | None
     distance: float | None  # Chamfer, with the source's longest side as 1
     watertight: bool
-    gave_up_closure: bool  # watertight was asked for, and somewhere that left no place to go on
+    gave_up_closure: bool  # watertight was asked for, and open edges are left
 
 
 @dataclass
