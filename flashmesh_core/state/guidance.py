@@ -18,7 +18,7 @@ from flashmesh_core.state.coverage import (
 )  # fmt: skip
 from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
 from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, KEPT_FANS, NEXT_BIT, PATCH, Surface, Table
-from flashmesh_core.state.live import MAX_NEAR, find_live, find_start, misfit_of_second, near_known
+from flashmesh_core.state.live import MAX_NEAR, find_live, find_second, find_start, near_known, noted_second
 
 ENOUGH_COVERED = 0.99  # of the samples: the mesh may end
 NEARLY_COVERED = 0.93  # the same where no open vertex can go on, or the last faces covered nothing
@@ -26,8 +26,7 @@ IDLE_FACES = 2
 LOST_FACES = 4  # with no vertex that can go on and as many faces that covered nothing, the mesh ends all the same
 LOOSE_SHARE = 0.8  # of the strength: against a new place where a corner or an earlier vertex would do as well
 NEXT_SHARE = 0.5  # the same against a v1 beyond the lowest good one, whose face could then never be written
-EDGE_SLACK = 0.4  # bins that the face of a good v1 may fit worse than that of the best one
-FIT_SLACK = 0.2  # the same of a good v2
+FIT_SLACK = 0.2  # bins that the face of a good v2 may fit worse than that of the best one
 
 _N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = layout.FACES, layout.BEGUN, layout.OPEN, layout.COVERED
 _N_CANDIDATES, _N_LOOSE, _N_FANS, _N_LIVE, _N_DEAD = (
@@ -112,29 +111,26 @@ def _fan_of(surface: Surface, table: Table, v0: int) -> np.ndarray:
 
 @njit(cache=True)
 def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
-    """v1: good is the lowest that starts a face that fits, next are the others; fair is any edge along the surface.
+    """v1: good is the lowest that starts a face that fits, next are known vertices above it; fair is any edge.
 
-    Where none fits, it is enough that the face lies on bare surface.
+    Where none fits, it is enough that the face lies on bare surface. Edges lie along the surface.
     """
     near = np.empty(MAX_NEAR, dtype=np.int64)
     ground = ground_of(surface, table)
     count = near_known(ground, table, v0, near)
-    fits, least = np.full(count, NO_FIT), NO_FIT
+    good = noted_second(table, v0)
     for strict in (True, False):
-        for at in range(count):
-            fits[at] = misfit_of_second(surface, ground, table, v0, near[at], near[:count], strict)
-            least = min(least, fits[at])
-        if least < NO_FIT:
-            break
-    most = min(least + EDGE_SLACK, NO_FIT)
-    foremost = np.int64(-1)
-    for at in range(count):
-        if fits[at] < most and (foremost < 0 or table.key[near[at]] < table.key[foremost]):
-            foremost = near[at]
-    for number in range(table.n[_N_CANDIDATES]):
-        for at in range(count):
-            if near[at] == table.candidate[number] and fits[at] < most:
-                table.candidate_bits[number] |= GOOD_BIT if near[at] == foremost else NEXT_BIT
+        if good < 0:
+            good = find_second(surface, ground, table, v0, near[:count], np.int64(0), strict)
+    if good >= 0:
+        for number in range(table.n[_N_CANDIDATES]):
+            vertex = table.candidate[number]
+            if vertex == good:
+                table.candidate_bits[number] |= GOOD_BIT
+            elif table.key[vertex] > table.key[good]:
+                for at in range(count):
+                    if near[at] == vertex:
+                        table.candidate_bits[number] |= NEXT_BIT
     first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
     kept = 0
     for place in _fan_of(surface, table, v0):

@@ -19,6 +19,8 @@ from flashmesh_core.slices import SurfaceContext
 
 # Places in Table.n
 VERTICES, EDGES, FACES, BEGUN, COVERED, OPEN, SLOT, CANDIDATES, LOOSE, FANS, LIVE, DEAD, STUCK = range(13)
+# The v1 that was found for a v0, the faces then, and how many faces had been taken back by then and by now
+SECOND, SECOND_OF, SECOND_FACES, SECOND_UNDONE, UNDONE = range(13, 18)
 NO_SLOT = -1
 PATCH = 4  # bins an axis of what an edge from v0 reaches or does not
 KEPT_FANS = 8  # drafts that are rolled back come again to the same v0
@@ -155,7 +157,7 @@ class Links(NamedTuple):
 class Table(NamedTuple):
     """The unfinished mesh, with room for a number of faces (V vertices, E edges, F faces, N samples, L places)."""
 
-    n: np.ndarray  # (16,) int64 counters, see above
+    n: np.ndarray  # (18,) int64 counters, see above
     key: np.ndarray  # (V,) int64
     bins: np.ndarray  # (V, 3) int32: x, y, z
     is_corner: np.ndarray  # (V,) bool: a corner of the surface
@@ -212,7 +214,7 @@ def make_table(surface: Surface, max_faces: int) -> Table:
 
     links = Links(out_head=ints(vertices), out_next=ints(edges), edge=ints(edges, 2))
     return Table(
-        n=np.zeros(16, dtype=np.int64), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
+        n=np.zeros(18, dtype=np.int64), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
         is_corner=np.zeros(vertices, dtype=np.bool_), degree=ints(vertices), n_open=ints(vertices),
         out_head=links.out_head, in_head=ints(vertices), slots=ints(slots), edge=links.edge,
         edge_face=ints(edges), uses=ints(edges),

@@ -8,7 +8,7 @@ from numba import njit
 from flashmesh_core.state import layout
 from flashmesh_core.state.candidates import distance
 from flashmesh_core.state.coverage import Ground, centre_is_bare, edge_on_surface, middle_on_surface, triangle_is_bare
-from flashmesh_core.state.fit import MOST_MISFIT, NO_FIT, is_empty, is_free, misfit
+from flashmesh_core.state.fit import MOST_MISFIT, is_empty, is_free, misfit
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.table import find_edge
 
@@ -21,7 +21,7 @@ _NONE = 1 << 62
 
 @njit(cache=True)
 def near_known(ground: Ground, table: Table, v0: int, near: np.ndarray) -> int:
-    """The nearest known vertices above v0 to which an edge lies along the surface, into `near`; how many."""
+    """The nearest known vertices above v0 to which an edge lies along the surface, in key order; how many."""
     key0, bins = table.key[v0], table.bins
     table.distance[:] = 0
     total = 0
@@ -47,7 +47,11 @@ def near_known(ground: Ground, table: Table, v0: int, near: np.ndarray) -> int:
         if not middle_on_surface(ground.support, ground.factor, x, y, z):
             continue
         if edge_on_surface(ground, bins[v0], bins[vertex]):
-            near[count] = vertex
+            at = count  # corners come in key order, and first
+            while at > 0 and table.key[near[at - 1]] > table.key[vertex]:
+                near[at] = near[at - 1]
+                at -= 1
+            near[at] = vertex
             count += 1
     return count
 
@@ -101,23 +105,31 @@ def _find_third(
 
 
 @njit(cache=True)
-def misfit_of_second(
-    surface: Surface, ground: Ground, table: Table, v0: int, v1: int, near: np.ndarray, strict: bool
-) -> float:
-    """The least `misfit` of a face v0, v1 and some near v2, as in `_may_be_third` and in order; NO_FIT without one."""
-    best = NO_FIT
-    lowest = _lowest_third(table, v0, v1)
-    if lowest == _NONE:
-        return best
-    for v2 in near:
-        if _may_be_third(ground, table, v0, v1, v2, near, lowest, strict):
-            best = min(best, misfit(surface, table, v0, v1, v2))
-    return best if best <= MOST_MISFIT or not strict else NO_FIT
+def find_second(
+    surface: Surface, ground: Ground, table: Table, v0: int, near: np.ndarray, since: int, strict: bool
+) -> int:
+    """The lowest of the `near` v1 that may follow v0 in a face over them, one numbered from `since` on; -1 for none."""
+    for v1 in near:
+        lowest = _lowest_third(table, v0, v1)
+        if lowest == _NONE:
+            continue
+        newer = np.int64(0) if v1 >= since else np.int64(since)
+        if _find_third(surface, ground, table, v0, v1, near, lowest, newer, strict):
+            return v1
+    return -1
+
+
+@njit(cache=True)
+def noted_second(table: Table, v0: int) -> int:
+    """What was found to follow v0 when it was asked whether v0 is live, if no face has come or gone since; else -1."""
+    n = table.n
+    same = n[layout.SECOND_OF] == v0 and n[layout.SECOND_FACES] == n[_N_FACES]
+    return n[layout.SECOND] if same and n[layout.SECOND_UNDONE] == n[layout.UNDONE] else -1
 
 
 @njit(cache=True)
 def _is_live(surface: Surface, ground: Ground, table: Table, v0: int, near: np.ndarray, strict: bool) -> bool:
-    """Whether a face over known vertices may still grow from v0 onto bare surface.
+    """Whether a face over known vertices may still grow from v0 onto bare surface; its v1 is noted.
 
     Since an earlier finding that none can, bare surface and unused edges can only have become fewer; then only faces
     with a vertex that is new since are asked about.
@@ -131,15 +143,13 @@ def _is_live(surface: Surface, ground: Ground, table: Table, v0: int, near: np.n
         any_new |= near[number] >= since
     if not any_new:
         return False
-    for number in range(count):
-        v1 = near[number]
-        lowest = _lowest_third(table, v0, v1)
-        if lowest == _NONE:
-            continue
-        newer = np.int64(0) if v1 >= since else np.int64(since)
-        if _find_third(surface, ground, table, v0, v1, near[:count], lowest, newer, strict):
-            return True
-    return False
+    v1 = find_second(surface, ground, table, v0, near[:count], since, strict)
+    if v1 < 0:
+        return False
+    n = table.n
+    n[layout.SECOND], n[layout.SECOND_OF] = v1, v0
+    n[layout.SECOND_FACES], n[layout.SECOND_UNDONE] = n[_N_FACES], n[layout.UNDONE]
+    return True
 
 
 @njit(cache=True)

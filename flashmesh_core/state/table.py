@@ -168,6 +168,7 @@ def _pop_face(surface: Surface, table: Table) -> None:
     """Take the last face back and leave its nine coordinates begun."""
     face = table.n[_FACES] - 1
     table.n[_FACES] = face
+    table.n[layout.UNDONE] += 1
     while table.n[_STUCK] > 0 and table.stuck[table.n[_STUCK] - 1, 1] > face:
         table.n[_STUCK] -= 1
         table.stuck_at[table.stuck[table.n[_STUCK], 0]] = table.stuck[table.n[_STUCK], 3]
@@ -228,6 +229,7 @@ def pop(surface: Surface, table: Table) -> None:
 def start(surface: Surface, table: Table) -> None:
     """Fill an empty table: the corners of the surface are its first vertices, every sample is bare."""
     table.n[_SLOT] = _NO_SLOT
+    table.n[layout.SECOND_OF] = -1
     for key in surface.corners:
         vertex = add_vertex(surface.size, table, key)
         table.is_corner[vertex] = True
