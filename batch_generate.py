@@ -86,7 +86,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--candidates", type=engine_option("candidates"), metavar="N", help="best of N, by Chamfer distance")
     add("--seed", type=engine_option("seed"), metavar="S", help="the same seed gives the same result")
     add("--temperature", type=engine_option("temperature"), metavar="T", help="0 is greedy")
-    add("--watertight", action="store_true", help="leave no holes")
+    add("--watertight", action="store_true", help="close every loop of open edges, openings of the source too")
     add("--max-source-faces", type=integer(1, protocol.MAX_TRIANGLES), default=mesh_bridge.MAX_SOURCE_FACES,
         metavar="N", help="objects with more triangles are refused (default: %(default)s)")
     add("--visible-only", action="store_true", help="leave out what a .blend hides in viewport or render")

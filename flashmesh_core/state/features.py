@@ -133,6 +133,10 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     v1 = table.begun_vertex[1] if slot > 1 else -1
     last = table.n[_N_FACES] - 1
     useful = _LISTED if slot == 0 else _LISTED | _SUPPORTED | FAIR_BIT
+    for number in range(table.n[_N_CANDIDATES]):
+        if table.candidate_bits[number] & GOOD_BIT:
+            useful = GOOD_BIT | NEXT_BIT  # guidance leaves the others hardly a chance
+            break
     centre = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
     reach = _reach(table, centre, useful)
     part = 1.0 / (16 * surface.factor)

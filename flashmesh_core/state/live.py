@@ -87,6 +87,8 @@ def _may_be_third(
         return False
     if find_edge(table.links, v2, v0) >= 0 or not triangle_is_bare(ground, bins[v0], bins[v1], bins[v2]):
         return False
+    if not edge_on_surface(ground, bins[v1], bins[v2]):
+        return False
     return not strict or (is_empty(bins, v0, v1, v2, near) and is_free(table, v0, v1, v2))
 
 

@@ -62,7 +62,7 @@ def test_a_click_writes_a_mesh_exactly_over_the_source(
     one_bin = np.ptp(box, axis=0).max() / BINS
     off = window.call("distance", name=name, source=source) / one_bin
     print(f"{scene}: vertices at most {off:.1f} bins off, the box {np.abs(box - made).max() / one_bin:.1f}")
-    assert off <= TOLERANCE
+    assert off <= TOLERANCE and np.abs(box - made).max() <= one_bin
     window.until("the panel to show that the engine rests", lambda now: now["shown"] == "idle")
     show(window, pictures, f"{scene}_after")
     window.call("select_only", name=name)
