@@ -122,7 +122,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
     def _begin(self, context: bpy.types.Context) -> Run | None:
         try:
             settings = run_settings(self, context)
-            settings.engine_options(None)
+            settings.engine_options()
             sources = [key_of(item) for item in usable_objects(context)]
             return session.begin(sources, settings, host.engine(context), context.scene)
         except (ValueError, RuntimeError, OSError) as error:

@@ -46,8 +46,8 @@ class RunSettings:
     width: int = protocol.DEFAULT_WIDTH
     keep_unfinished: bool = True
 
-    def engine_options(self, manifold: bool | None = None) -> dict[str, Any]:
-        """Options of protocol.OPTIONS; `manifold` None: as the engine finds the source.
+    def engine_options(self) -> dict[str, Any]:
+        """Options of protocol.OPTIONS.
 
         Raises RequestError, a ValueError that names option, range and value.
         """
@@ -60,8 +60,6 @@ class RunSettings:
             "surface": self.keep_to_surface,
             "candidates": preset.candidates,
         }
-        if manifold is not None:
-            options["manifold"] = manifold
         if preset.cut_off:
             options["max_faces"] = self.faces
         if self.drafter != "auto":

@@ -313,19 +313,19 @@ def test_a_cancellation_runs_its_hook_once_and_elsewhere() -> None:
 
 def test_settings_become_the_engines_options() -> None:
     options = RunSettings(faces=40, preset="DRAFT", seed=7, temperature=float(np.float32(0.7)), watertight=True)
-    assert options.engine_options(True) == {
+    assert options.engine_options() == {
         "faces": 40, "seed": 7, "temperature": 0.7, "watertight": True, "surface": True, "candidates": 1,
-        "manifold": True, "max_faces": 40,
+        "max_faces": 40,
     }  # fmt: skip
-    assert RunSettings(preset="BEST_OF_4").engine_options(None)["candidates"] == 4
-    assert "max_faces" not in RunSettings().engine_options(None)
-    assert not {"drafter", "width"} & set(options.engine_options(True)), "what an older engine does not know"
-    drafted = RunSettings(drafter="heads", width=18).engine_options(None)
+    assert RunSettings(preset="BEST_OF_4").engine_options()["candidates"] == 4
+    assert "max_faces" not in RunSettings().engine_options()
+    assert not {"drafter", "width"} & set(options.engine_options()), "what an older engine does not know"
+    drafted = RunSettings(drafter="heads", width=18).engine_options()
     assert (drafted["drafter"], drafted["width"]) == ("heads", 18)
     with pytest.raises(ValueError, match=r"width must be an integer in \[2, 64\], got 1"):
-        RunSettings(width=1).engine_options(None)
+        RunSettings(width=1).engine_options()
     with pytest.raises(ValueError, match=r"faces must be an integer in \[1, 10,000\] or null, got 0"):
-        RunSettings(faces=0).engine_options(None)
+        RunSettings(faces=0).engine_options()
 
 
 def test_a_mesh_is_sent_around_the_origin() -> None:
