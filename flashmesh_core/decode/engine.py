@@ -28,6 +28,7 @@ from flashmesh_core.model.fast_cpu import FastDecoder, FastModel, pick_dtype
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.static_decoder import StaticDecoder, StaticModel
 from flashmesh_core.protocol import MAX_SEED, OPTIONS
+from flashmesh_core.state.holes import fill_holes
 from flashmesh_core.state.layout import Surface, make_surface
 from flashmesh_core.state.mesh_state import MeshState
 
@@ -73,7 +74,12 @@ class Engine:
         sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
         cube = Mesh(corners, np.array([half for a, b, c, d in sides for half in ((a, b, c), (a, c, d))]))
         for drafter in ("half_edge", "none"):
-            self.generate(cube, max_faces=4, drafter=drafter)
+            options = Options(max_faces=4, drafter=drafter)
+            source = self.prepare(cube, None, options)
+            running = self._candidates(source, options, 1)
+            for _ in self._decode([source], [options], running, Drafting(), None):
+                pass
+            fill_holes(running[0].state)  # a mesh cut off has some, but they are left
 
     @staticmethod
     def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
