@@ -79,7 +79,7 @@ class Engine:
             running = self._candidates(source, options, 1)
             for _ in self._decode([source], [options], running, Drafting(), None):
                 pass
-            fill_holes(running[0].state)  # a mesh cut off has some, but they are left
+        fill_holes(running[0].state)  # a mesh cut off has some, but they are left
 
     @staticmethod
     def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:

@@ -83,20 +83,21 @@ def prepare_source(
     normals = np.asarray(normals, dtype=np.float64)
     measured = points
     normalization = _with_margin(Normalization.of_points(held))
+    unit = normalization.apply(points)
     corners = np.zeros((0, 3))
     if config.slice_rows:
-        found = detect_corners(normalization.apply(points), normals)
-        corners = found.positions
-        parts = found.facets if mesh is None else len(mesh.faces)
-        simple = None
-        if found.smooth or parts > DENSE * about:
-            simple = _simple(mesh, normalization.apply(points), normals, normalization, about)
+        is_dense = mesh is not None and len(mesh.faces) > DENSE * about
+        if not is_dense:  # else nothing but the simplified mesh counts
+            found = detect_corners(unit, normals)
+            corners = found.positions
+            is_dense = found.smooth or (mesh is None and found.facets > DENSE * about)
+        simple = _simple(mesh, unit, normals, normalization, about) if is_dense else None
         if simple is not None:
             mesh = simple
             points, normals = _sample(mesh, rng)
             normalization = _with_margin(Normalization.of_points(points))
+            unit = normalization.apply(points)
             corners = normalization.apply(mesh.vertices)
-    unit = normalization.apply(points)
     if mesh is not None:
         wanted = 1 if tolerance is None else tolerance
         grid = SurfaceGrid.of_mesh(normalization.apply(mesh.vertices), mesh.faces, config.num_bins, wanted)

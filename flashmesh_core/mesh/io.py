@@ -125,13 +125,15 @@ def save_points(path: str | os.PathLike[str], cloud: PointCloud) -> None:
     _write_atomically(path, data)
 
 
-def weld(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
-    """Vertices (V, 3) at exactly equal positions become one, in order of first use; faces (F, 3) follow.
+def weld(vertices: np.ndarray, faces: np.ndarray, step: float = 0.0) -> Mesh:
+    """Vertices (V, 3) at equal positions become one, in order of first use; faces (F, 3) follow.
 
-    Faces that then name a vertex twice go, and so do vertices without a face.
+    Positions are equal exactly, or once rounded to multiples of `step` where it is above 0. Faces that then name a
+    vertex twice go, and so do vertices without a face.
     """
     vertices = np.asarray(vertices, dtype=np.float64)
-    faces = first_at_place(vertices)[faces]
+    places = np.round((vertices - vertices.min(axis=0)) / step) if step > 0.0 else vertices
+    faces = first_at_place(places)[faces]
     faces = faces[~degenerate_faces(faces)]
     used, compact = np.unique(faces, return_inverse=True)
     return Mesh(vertices[used], compact.reshape(-1, 3).astype(np.int64))

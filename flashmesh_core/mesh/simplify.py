@@ -9,21 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.io import weld
 from flashmesh_core.mesh.metrics import has_area
 
 SAME_PLACE = 1e-6  # of the longest side: vertices nearer than about this are one
-
-
-def weld(mesh: Mesh) -> Mesh:
-    """The mesh with vertices at one place made one, without faces that thereby lose a corner or unused vertices."""
-    low, extent = _box(mesh)
-    x, y, z = np.round((mesh.vertices - low) / (extent * SAME_PLACE)).astype(np.int64).T
-    _, first, number = np.unique((x << 42) | (y << 21) | z, return_index=True, return_inverse=True)
-    faces = number.reshape(-1)[mesh.faces]
-    a, b, c = faces.T
-    faces = faces[(a != b) & (b != c) & (c != a)]
-    used, faces = np.unique(faces, return_inverse=True)
-    return Mesh(mesh.vertices[first[used]], faces.reshape(-1, 3))
 
 
 def simplify(mesh: Mesh, faces: int, box_of: np.ndarray | None = None) -> Mesh:
@@ -34,17 +23,17 @@ def simplify(mesh: Mesh, faces: int, box_of: np.ndarray | None = None) -> Mesh:
     """
     if faces < 4:
         raise ValueError(f"faces must be at least 4, got {faces}")
-    welded = weld(mesh)
+    low, extent = _box(mesh)
+    welded = weld(mesh.vertices, mesh.faces, SAME_PLACE * extent)
     if len(welded.faces) <= faces:
         return welded
     import fast_simplification
 
-    low, extent = _box(welded)
     unit = ((welded.vertices - low) / extent).astype(np.float32)  # the library calculates in float32
     vertices, triangles = fast_simplification.simplify(unit, welded.faces.astype(np.int32), target_count=faces)
     if not has_area(vertices, triangles):
         return welded
-    simple = weld(Mesh(vertices.astype(np.float64) * extent + low, triangles.astype(np.int64)))
+    simple = weld(vertices.astype(np.float64) * extent + low, triangles, SAME_PLACE * extent)
     _keep_box(simple.vertices, welded.vertices if box_of is None else box_of)
     return simple
 

@@ -80,14 +80,22 @@ def is_empty(bins: np.ndarray, v0: int, v1: int, v2: int, known: np.ndarray) -> 
 
 
 @njit(cache=True)
+def _inner_point(bins: np.ndarray, a: int, b: int, c: int, k: int) -> tuple[float, float, float]:
+    """Inner point k of seven of the triangle a, b, c."""
+    p, q, r = _INNER[k, 0], _INNER[k, 1], _INNER[k, 2]
+    return (
+        bins[a, 0] * p + bins[b, 0] * q + bins[c, 0] * r,
+        bins[a, 1] * p + bins[b, 1] * q + bins[c, 1] * r,
+        bins[a, 2] * p + bins[b, 2] * q + bins[c, 2] * r,
+    )
+
+
+@njit(cache=True)
 def _inner_over(bins: np.ndarray, a: int, b: int, c: int, frame: np.ndarray) -> int:
     """How many of seven inner points of the triangle a, b, c lie over the one of `frame`."""
     found = 0
     for k in range(7):
-        p, q, r = _INNER[k, 0], _INNER[k, 1], _INNER[k, 2]
-        x = bins[a, 0] * p + bins[b, 0] * q + bins[c, 0] * r
-        y = bins[a, 1] * p + bins[b, 1] * q + bins[c, 1] * r
-        z = bins[a, 2] * p + bins[b, 2] * q + bins[c, 2] * r
+        x, y, z = _inner_point(bins, a, b, c, k)
         found += _is_over(frame, x, y, z, OVER, -INSET)
     return found
 
@@ -198,10 +206,7 @@ def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
         return NO_FIT
     total = 0.0
     for k in range(7):
-        p, q, r = _INNER[k, 0], _INNER[k, 1], _INNER[k, 2]
-        x = bins[v0, 0] * p + bins[v1, 0] * q + bins[v2, 0] * r
-        y = bins[v0, 1] * p + bins[v1, 1] * q + bins[v2, 1] * r
-        z = bins[v0, 2] * p + bins[v1, 2] * q + bins[v2, 2] * r
+        x, y, z = _inner_point(bins, v0, v1, v2, k)
         height = _height(surface, x, y, z, frame[9], frame[10], frame[11])
         total += height if height >= 0.0 else _OFF
     return total / 7.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from flashmesh_core.mesh.half_edge import build_half_edges
 from flashmesh_core.mesh.support import THIN
 from flashmesh_core.state import layout
 from flashmesh_core.state.coverage import (
@@ -155,7 +156,5 @@ def fill_holes(state: MeshState, anywhere: bool = False) -> np.ndarray:
 def count_open_vertices(faces: np.ndarray) -> int:
     """How many vertices lie on an edge of only one face; `faces` (F, 3, 3) are bins."""
     _, number = np.unique(faces.reshape(-1, 3), axis=0, return_inverse=True)
-    corners = number.reshape(-1, 3)
-    edges = np.sort(np.stack([corners, np.roll(corners, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
-    edges, count = np.unique(edges, axis=0, return_counts=True)
-    return len(np.unique(edges[count == 1]))
+    half_edges = build_half_edges(number.reshape(-1, 3))
+    return len(np.unique(half_edges.edges[half_edges.edge_is_boundary]))

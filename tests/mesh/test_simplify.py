@@ -7,7 +7,8 @@ import pytest
 import trimesh
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.simplify import simplify, weld
+from flashmesh_core.mesh.io import weld
+from flashmesh_core.mesh.simplify import SAME_PLACE, simplify
 
 SPHERE = trimesh.creation.icosphere(subdivisions=3)
 MESH = Mesh(np.asarray(SPHERE.vertices, dtype=np.float64), np.asarray(SPHERE.faces))
@@ -19,11 +20,13 @@ def parted(mesh: Mesh) -> Mesh:
 
 
 def test_welding_joins_vertices_at_one_place_and_drops_what_is_nothing() -> None:
-    welded = weld(parted(MESH))
+    split = parted(MESH)
+    welded = weld(split.vertices, split.faces, SAME_PLACE)
     assert (len(welded.vertices), len(welded.faces)) == (len(MESH.vertices), len(MESH.faces))
     np.testing.assert_array_equal(np.unique(welded.triangles, axis=0), np.unique(MESH.triangles, axis=0))
     with_more = Mesh(np.vstack([MESH.vertices, [[0, 0, 0]]]), np.vstack([MESH.faces, [[5, 5, 7]]]))
-    assert (len(weld(with_more).vertices), len(weld(with_more).faces)) == (len(MESH.vertices), len(MESH.faces))
+    mended = weld(with_more.vertices, with_more.faces, SAME_PLACE)
+    assert (len(mended.vertices), len(mended.faces)) == (len(MESH.vertices), len(MESH.faces))
 
 
 @pytest.mark.parametrize("scale,offset", [(1.0, 0.0), (1e-3, 0.0), (1e4, 1e6)])
