@@ -59,11 +59,16 @@ class Muon(torch.optim.Optimizer):
 def make_optimizers(
     model: nn.Module, name: str, lr: float, muon_lr: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    """`adam`: Adam (0.9, 0.99) as in the paper (Sec. 10); `muon`: Muon for hidden matrices, Adam for the rest."""
+    """`adam`: Adam (0.9, 0.99) as in the paper (Sec. 10); `muon`: Muon for hidden matrices, Adam for the rest.
+
+    Parameters that need no gradient are left out.
+    """
     if name not in ("adam", "muon"):
         raise ValueError(f"optimizer must be 'adam' or 'muon', got {name!r}")
     matrices, rest = [], []
     for key, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         hidden = parameter.ndim >= 2 and not any(
             part in key
             for part in (

@@ -31,6 +31,7 @@ from flashmesh_core.model.layers import Block
 from training.data import DataConfig, MeshBatches
 from training.losses import joint_loss
 from training.optimizer import make_optimizers
+from training.transfer import parse_drafts, transfer
 
 LEVELS = ("main", "coordinate", "vertex", "face", "label")
 
@@ -46,6 +47,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of this run")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     parser.add_argument("--weights", help="start from the weights of this checkpoint (a new run: fresh optimiser)")
+    parser.add_argument(
+        "--drafts", metavar="N-M[-C]", help="tokens that the face, vertex and coordinate level draft; default: the preset's"
+    )
+    parser.add_argument("--freeze-backbone", action="store_true", help="train the draft heads alone")
     parser.add_argument("--optimizer", default="muon", choices=("muon", "adam"))
     parser.add_argument("--lr", type=float, default=2e-3, help="Adam's learning rate (the paper: 1e-4 at 30k steps)")
     parser.add_argument("--muon-lr", type=float, default=1.5e-2, help="Muon's learning rate")
@@ -77,6 +82,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     ):  # fmt: skip
         if not low <= getattr(args, name) <= high:
             parser.error(f"--{name.replace('_', '-')} must be in [{low}, {high}], got {getattr(args, name)}")
+    if args.freeze_backbone and args.draft_every != 1:
+        parser.error(f"--draft-every must be 1 with --freeze-backbone, got {args.draft_every}")
     return args
 
 
@@ -88,12 +95,17 @@ class Trainer:
         self.out = Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.config: ModelConfig = preset(args.preset)
+        if args.drafts:
+            self.config = parse_drafts(args.drafts, self.config)
         torch.manual_seed(args.seed)
         self.model = Hourglass(self.config).to(args.device)
         if args.weights:
             from flashmesh_core.checkpoint import load_model
 
-            self.model.load_state_dict(load_model(args.weights).state_dict())
+            transfer(load_model(args.weights), self.model)
+        if args.freeze_backbone:
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(name.startswith("drafts."))
         self.averaged = {name: tensor.detach().clone() for name, tensor in self.model.named_parameters()}
         self.optimizers = make_optimizers(self.model, args.optimizer, args.lr, args.muon_lr, args.weight_decay)
         self.base_rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
@@ -133,7 +145,9 @@ class Trainer:
             raise ValueError(f"--resume needs {self.state_file}, which does not exist")
         state = torch.load(self.state_file, map_location=self.args.device, weights_only=True)
         if ModelConfig.from_dict(state["config"]) != self.config:
-            raise ValueError(f"{self.state_file} is of another configuration than preset {self.config.name!r}")
+            raise ValueError(
+                f"{self.state_file} is of another configuration than preset {self.config.name!r} with the drafts asked for"
+            )
         self.model.load_state_dict(state["model"])
         self.averaged = state["averaged"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):

@@ -1,0 +1,68 @@
+"""Starting weights for a model whose draft heads are more, or fewer, than those of the checkpoint it starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from flashmesh_core.config import ModelConfig
+from flashmesh_core.model.hourglass import Hourglass
+
+DRAFTS = ("coordinate_drafts", "vertex_drafts", "face_drafts")
+
+
+def parse_drafts(text: str, config: ModelConfig) -> ModelConfig:
+    """`config` with the heads that "n-m" or "n-m-c" names: tokens of the face, the vertex and the coordinate level.
+
+    Raises ValueError for anything but multiples of 9, multiples of 3 and numbers, each within ModelConfig's ranges.
+    """
+    parts = text.split("-")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"drafts must be n-m or n-m-c, such as 18-15 or 27-27-17, got {text!r}")
+    face, vertex, *rest = (int(part) for part in parts)
+    coordinate = rest[0] if rest else config.coordinate_drafts
+    if face % 9 or vertex % 3:
+        raise ValueError(f"drafts must be a multiple of 9 and a multiple of 3, then any number, got {text!r}")
+    return dataclasses.replace(config, face_drafts=face // 9, vertex_drafts=vertex // 3, coordinate_drafts=coordinate)
+
+
+def transfer(source: Hourglass, target: Hourglass) -> None:
+    """Copy all weights of `source` into `target`; a head that only `target` has starts as the last one of its block.
+
+    Raises ValueError where the two differ in more than the numbers of drafts.
+    """
+    alike = {field: getattr(target.config, field) for field in (*DRAFTS, "name")}
+    if dataclasses.replace(source.config, **alike) != target.config:
+        raise ValueError(
+            f"weights must be of the same model but for its numbers of drafts: {_differences(source, target)}"
+        )
+    given = source.state_dict()
+    taken = {}
+    for name, tensor in target.state_dict().items():
+        if name in given:
+            taken[name] = _resized(name, given[name], tensor, target.config.dim)
+        elif not name.startswith("drafts."):
+            raise ValueError(f"weights have no {name}")
+    target.load_state_dict(taken, strict=False)
+
+
+def _resized(name: str, given: Tensor, like: Tensor, dim: int) -> Tensor:
+    """`given` with as many drafts as `like`: the axis of drafts is the first, within the fused matrices in units of
+    `dim` rows, keys before values."""
+    if given.shape == like.shape:
+        return given
+    parts = 2 if "kv." in name else 1
+    stacked = given if given.ndim == 3 else given.view(parts, -1, dim, dim)
+    wanted = len(like) if given.ndim == 3 else len(like) // (parts * dim)
+    axis = 0 if given.ndim == 3 else 1
+    have = stacked.shape[axis]
+    index = torch.arange(wanted).clamp(max=have - 1)
+    return stacked.index_select(axis, index).reshape(like.shape)
+
+
+def _differences(source: Hourglass, target: Hourglass) -> str:
+    mine, theirs = target.config.to_dict(), source.config.to_dict()
+    fields = [field for field in mine if field not in (*DRAFTS, "name") and mine[field] != theirs[field]]
+    return ", ".join(f"{field} is {theirs[field]} there, {mine[field]} here" for field in fields)
