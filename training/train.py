@@ -47,9 +47,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of this run")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     parser.add_argument("--weights", help="start from the weights of this checkpoint (a new run: fresh optimiser)")
-    parser.add_argument(
-        "--drafts", metavar="N-M[-C]", help="tokens that the face, vertex and coordinate level draft; default: the preset's"
-    )
+    parser.add_argument("--drafts", metavar="N-M[-C]", help="tokens that the face, vertex and coordinate level draft")
     parser.add_argument("--freeze-backbone", action="store_true", help="train the draft heads alone")
     parser.add_argument("--optimizer", default="muon", choices=("muon", "adam"))
     parser.add_argument("--lr", type=float, default=2e-3, help="Adam's learning rate (the paper: 1e-4 at 30k steps)")
@@ -145,9 +143,7 @@ class Trainer:
             raise ValueError(f"--resume needs {self.state_file}, which does not exist")
         state = torch.load(self.state_file, map_location=self.args.device, weights_only=True)
         if ModelConfig.from_dict(state["config"]) != self.config:
-            raise ValueError(
-                f"{self.state_file} is of another configuration than preset {self.config.name!r} with the drafts asked for"
-            )
+            raise ValueError(f"{self.state_file} is of another configuration than preset and drafts say")
         self.model.load_state_dict(state["model"])
         self.averaged = state["averaged"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):

@@ -9,16 +9,16 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from flashmesh_core.model.intrinsics import LANES, PANEL, apart, bits, narrow
+from flashmesh_core.model.intrinsics import LANES, PANEL, UNCOUNTED, apart, bits, narrow
 from flashmesh_core.model.kernels import clear, exp32, product, sum_of
 from flashmesh_core.model.tiles import HAS_TILES
 
-QUERIES = 30  # rows that attention holds scores of at once
+QUERIES = 30  # rows that attention holds scores of at once; its sums have one row more, for their scales
 CHUNK = 128  # keys whose values are read for all rows before the next ones
 _ZERO, _UNIT, _SMALLEST = np.float32(0.0), np.float32(1.0), np.float32(-3.0e38)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _largest(row, lanes):
     """The largest number of a row; `lanes` (PANEL,) is scratch."""
     apart()
@@ -37,7 +37,7 @@ def _largest(row, lanes):
     return largest
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _exponentials(row, begin, end, largest, lanes):
     """Turn a row's scores begin..end - 1 into weights of at most 1, the others of their tiles into zeros; the sum.
 
@@ -76,7 +76,7 @@ def as_left(scores, rows, low, high, values):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(as_left, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(as_left, jit_options=UNCOUNTED)
 def _as_left(scores, rows, low, high, values):
     if values.dtype != types.int32:
         return lambda scores, rows, low, high, values: None
@@ -95,7 +95,7 @@ def put_key(tile, lane, k):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(put_key, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(put_key, jit_options=UNCOUNTED)
 def _put_key(tile, lane, k):
     if tile.dtype == types.int32:
 
@@ -117,7 +117,7 @@ def put_value(panel, at, v):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(put_value, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(put_value, jit_options=UNCOUNTED)
 def _put_value(panel, at, v):
     if panel.dtype == types.int32:
 
@@ -140,7 +140,7 @@ def _put_value(panel, at, v):
     return put
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums, out):
     """Attention of one head for `rows` rows from `row` on; columns at.. of `q` and `out`.
 
@@ -154,7 +154,7 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
     q_at, q_step, step = row * q.shape[1] + at // per, q.shape[1], scores.shape[1]
     tiles = (high - low) // PANEL
     product(q, q_at, q_step, keys, low * steps, scores, low, step, rows, steps, tiles, True)
-    scales = np.empty(QUERIES, np.float32)
+    scales = sums[QUERIES]
     for i in range(rows):
         largest = _largest(scores[i, begins[i] : ends[i]], sums[0])
         scales[i] = _UNIT / _exponentials(scores[i], begins[i], ends[i], largest, sums[0])

@@ -120,7 +120,7 @@ class FastDecoder:
         self.coordinates, self.vertices = (_RollingRows(batch, 9, self.slack + 9, config.dim) for _ in range(2))
         self.from_faces, self.from_vertices = (_RollingRows(batch, 12, self.slack + 12, config.dim) for _ in range(2))
         scores = max(padded(conditions.shape[1]), *(level.capacity for level in self.levels))
-        self.attention = (np.zeros((QUERIES, scores), np.float32), np.zeros((QUERIES, PANEL), np.float32))
+        self.attention = (np.zeros((QUERIES, scores), np.float32), np.zeros((QUERIES + 1, PANEL), np.float32))
         self.rolling = tuple(
             (part.data, part.starts) for part in (self.coordinates, self.vertices, self.from_faces, self.from_vertices)
         )

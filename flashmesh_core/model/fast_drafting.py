@@ -288,7 +288,7 @@ class CompiledBlocks:
         )
         self.scratch = (
             rows(most, dim), rows(most, dim), rows(most, dim), rows(most, dim), rows(most, 3 * dim),
-            rows(most, hidden), rows(QUERIES, longest), rows(QUERIES, PANEL),
+            rows(most, hidden), rows(QUERIES, longest), rows(QUERIES + 1, PANEL),
         )  # fmt: skip
         self.upper = rows(most, dim)
         self.states, self.label_states = rows(total, dim), rows(total, dim)

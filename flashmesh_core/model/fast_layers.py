@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.model.attention_kernels import QUERIES, attend, put_key, put_value
-from flashmesh_core.model.intrinsics import PANEL, apart, as_float
+from flashmesh_core.model.intrinsics import COUNTED, PANEL, UNCOUNTED, apart, as_float
 from flashmesh_core.model.kernels import clear, exp32, linear, normalise, operand
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
@@ -19,13 +19,13 @@ PLAN_COLUMNS = 9
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _clear(x, m, n):
     for i in range(m):
         clear(x[i, :n])
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _gate(wide, m, hidden, out):
     """SwiGLU: silu of the first half times the second."""
     apart()
@@ -36,7 +36,7 @@ def _gate(wide, m, hidden, out):
             out[i, j] = gate / (_UNIT + exp32(-gate)) * value[j]
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
     """Rotate queries (scaled) and keys in place; put keys and values where their positions stand."""
     width = dim // heads
@@ -68,7 +68,7 @@ def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
             i += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**COUNTED)
 def _self_attention(wide, spans, starts, heads, dim, window, keys, values, scores, sums, out):
     begins, ends = np.empty(QUERIES, np.int64), np.empty(QUERIES, np.int64)
     q = operand(wide, dim, keys, spans[:, 2].sum())
@@ -93,7 +93,7 @@ def _self_attention(wide, spans, starts, heads, dim, window, keys, values, score
             i += rows
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**COUNTED)
 def _cross_attention(wide, spans, heads, dim, keys, values, count, scores, sums, out):
     begins, ends = np.zeros(QUERIES, np.int64), np.full(QUERIES, count)
     scale = _UNIT / np.sqrt(np.float32(dim // heads))
@@ -119,7 +119,7 @@ def _cross_attention(wide, spans, heads, dim, keys, values, count, scores, sums,
             i += rows
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def run_layers(
     model, plan, first, last, cache, spans, starts, window, table, x, scratch, states, state_starts, state_layer
 ):  # fmt: skip
@@ -160,7 +160,7 @@ def run_layers(
         linear(mixed, hidden, weights, at[DOWN], per_word, x, dim, m)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def store(x, spans, starts, dim, buffer):
     """Write the rows to the rolling buffer (B, T, D)."""
     i = np.int64(0)
@@ -172,7 +172,7 @@ def store(x, spans, starts, dim, buffer):
             i += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def add_stored(x, spans, starts, dim, buffer):
     """Add the rolling buffer's rows to x."""
     i = np.int64(0)
@@ -184,7 +184,7 @@ def add_stored(x, spans, starts, dim, buffer):
             i += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
     """x, one row for every three rows of the buffer: they are concatenated and projected. `spans` is of the groups."""
     i = np.int64(0)
@@ -200,7 +200,7 @@ def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
     linear(wide, 3 * dim, weights, at, per_word, x, dim, i)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
     """Project each row to three and store those of group g at positions 3g + 2 to 3g + 4."""
     m = spans[:, 2].sum()
@@ -217,7 +217,7 @@ def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
             i += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def embed(tokens, spans, embeddings, slots, x):
     """x = token embedding + slot embedding, padding zero."""
     dim = embeddings.shape[1]
@@ -232,8 +232,9 @@ def embed(tokens, spans, embeddings, slots, x):
             i += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _add_bits(bits, first, end, matrix, x):
+    apart()
     for bit in range(first, end):
         if bits[bit]:
             row = matrix[bit]
@@ -241,7 +242,7 @@ def _add_bits(bits, first, end, matrix, x):
                 x[j] += as_float(row[j])
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def add_slices(rows, spans, slices, x):
     """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set.
 
@@ -251,16 +252,18 @@ def add_slices(rows, spans, slices, x):
     eights = rows.shape[1] // 8 * 8
     for s in range(spans.shape[0]):
         for position in range(spans[s, 1], spans[s, 1] + spans[s, 2]):
-            slot = (position + 1) % slices.shape[0]
-            words = rows[i, :eights].view(np.uint64)
-            for word in range(words.shape[0]):  # most are zero
-                if words[word]:
-                    _add_bits(rows[i], 8 * word, 8 * word + 8, slices[slot], x[i])
-            _add_bits(rows[i], eights, rows.shape[1], slices[slot], x[i])
+            bits, matrix, out = rows[i], slices[(position + 1) % slices.shape[0]], x[i]
+            for first in range(0, eights, 8):  # most are zero
+                found = bits[first]
+                for bit in range(first + 1, first + 8):
+                    found |= bits[bit]
+                if found:
+                    _add_bits(bits, first, first + 8, matrix, out)
+            _add_bits(bits, eights, rows.shape[1], matrix, out)
             i += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):
     """Logits (M, C): the head's, and for each of `kinds` slice rows its gate and the gate of its lowest set bin.
 
@@ -287,7 +290,7 @@ def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):
                         lowest = False
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**COUNTED)
 def _groups(spans):
     """The spans one level up: whole groups of three that the given spans complete."""
     groups = np.empty((spans.shape[0], 3), np.int64)
@@ -300,7 +303,7 @@ def _groups(spans):
     return groups[:found]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(**COUNTED, cache=True)
 def run_pass(model, levels, between, ends, caches, buffers, table, xs, scratch, tokens, spans, rows, logits):
     """Rows of every sequence through all levels; their logits (M, C).
 
@@ -338,7 +341,7 @@ def run_pass(model, levels, between, ends, caches, buffers, table, xs, scratch, 
     make_logits(x, dim, gain, head, bias, rows, kinds, spans[:m, 2].sum(), scratch[0], wide, logits)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _run(model, level, half, cache, spans, table, x, scratch):
     """The layers of a level before (half 0) or after the level above."""
     apart()

@@ -21,6 +21,10 @@ FEATURES = binding.get_host_cpu_features()
 VECTORS = 4 if FEATURES.get("avx512f") else 1
 if FEATURES.get("avx512bf16"):
     binding.initialize_native_asmparser()
+# How functions are compiled: COUNTED where they make arrays; else without counting who holds those that they are given,
+# which takes an atomic instruction for every slice. What is not said is inherited from the caller.
+COUNTED: Any = {"nogil": True, "error_model": "numpy", "_nrt": True}
+UNCOUNTED: Any = COUNTED | {"_nrt": False}
 HAS_DOTS = bool(FEATURES.get("avx512f") and FEATURES.get("avx512bf16"))
 
 # What a matrix's dtype means: numbers; pairs of bfloat16 multiplied in float32; the same multiplied by pairs of

@@ -18,7 +18,18 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from flashmesh_core.model.intrinsics import LANES, PANEL, VECTORS, apart, fma, narrow, panel_product, times_power
+from flashmesh_core.model.intrinsics import (
+    COUNTED,
+    LANES,
+    PANEL,
+    UNCOUNTED,
+    VECTORS,
+    apart,
+    fma,
+    narrow,
+    panel_product,
+    times_power,
+)
 from flashmesh_core.model.tiles import HAS_TILES, LAYOUTS, TILE_ROWS, add_tiles, set_tiles
 
 _six, _three, _two, _one = (panel_product(rows) for rows in (6, 3, 2, 1))
@@ -32,7 +43,7 @@ _E0, _E1, _E2, _E3, _E4 = _E
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def exp32(x):
     """e to the x within 2 units in the last place for |x| <= 87, beyond that the value at the bound (Cephes)."""
     x = min(max(x, _LOWEST), _HIGHEST)
@@ -51,7 +62,7 @@ def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(product, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(product, jit_options=UNCOUNTED)
 def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
     if not HAS_TILES or b.dtype != types.int32:
 
@@ -91,14 +102,14 @@ def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
     return by_tiles
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _clear_panels(c, c0, c_step, rows, panels):
-    flat = c.ravel()
     for i in range(rows):
-        clear(flat[c0 + i * c_step : c0 + i * c_step + panels * PANEL])
+        row, column = divmod(c0 + i * c_step, c.shape[1])
+        clear(c[row, column : column + panels * PANEL])
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def _by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
     for v in range(0, PANEL, LANES * VECTORS):
         i = np.int64(0)
@@ -119,7 +130,7 @@ def operand(x, k, weights, m):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(operand, jit_options={"nogil": True, "error_model": "numpy"})
+@overload(operand, jit_options=COUNTED)
 def _operand(x, k, weights, m):
     if weights.dtype != types.int32:
         return lambda x, k, weights, m: x
@@ -134,7 +145,7 @@ def _operand(x, k, weights, m):
     return narrowed
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**COUNTED)
 def linear(x, k, weights, at, per_word, y, n, m):
     """y (m, N) += x (m, K) W, whose panels begin at `at`; `per_word` numbers along K stand in one word (1 or 2)."""
     apart()
@@ -147,14 +158,14 @@ def linear(x, k, weights, at, per_word, y, n, m):
 # Loops run from zero over views: where an index might be negative for all the compiler knows, it makes no vectors.
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def clear(row):
     """Zeros."""
     for j in range(row.shape[0]):
         row[j] = _ZERO
 
 
-@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@njit(**UNCOUNTED, fastmath={"reassoc", "contract", "nsz"})
 def _sum_squares(row):
     total = _ZERO
     for j in range(row.shape[0]):
@@ -162,7 +173,7 @@ def _sum_squares(row):
     return total
 
 
-@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+@njit(**UNCOUNTED, fastmath={"reassoc", "nsz"})
 def sum_of(row):
     total = _ZERO
     for j in range(row.shape[0]):
@@ -170,7 +181,7 @@ def sum_of(row):
     return total
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(**UNCOUNTED)
 def normalise(x, gains, at, dim, out, m):
     """RMS norm of each of m rows, gains from `at` on."""
     apart()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from flashmesh_core.slices import (
     CORNER,
@@ -21,11 +20,11 @@ from flashmesh_core.state.coverage import (
     edge_on_surface,
     faces_like_bare,
     faces_like_surface,
-    ground_of,
     inner_is_bare,
     inner_on_surface,
 )  # fmt: skip
 from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, Surface, Table
+from flashmesh_core.state.references import leaf
 from flashmesh_core.state.table import find_edge
 
 _N_VERTICES, _N_FACES, _N_BEGUN, _N_OPEN, _N_CANDIDATES = (
@@ -35,7 +34,7 @@ _IS_STRONG, _IS_WEAK, _IS_BANNED = 1, 2, 4
 _FAR = 1 << 20
 
 
-@njit(cache=True)
+@leaf
 def lowest_key(table: Table) -> int:
     """The lowest key that the order allows for the vertex begun: faces increase, v1 and v2 lie above v0."""
     p0 = p1 = p2 = np.int64(-1)
@@ -51,7 +50,7 @@ def lowest_key(table: Table) -> int:
     return max(v0 + 1, p2 + 1) if v0 == p0 and table.key[table.begun_vertex[1]] == p1 else v0 + 1
 
 
-@njit(cache=True)
+@leaf
 def distance(bins: np.ndarray, a: int, b: int) -> int:
     """Chebyshev distance of two vertices in bins."""
     far = np.int64(0)
@@ -60,7 +59,7 @@ def distance(bins: np.ndarray, a: int, b: int) -> int:
     return far
 
 
-@njit(cache=True)
+@leaf
 def written(table: Table) -> tuple[int, int]:
     """The z and y written of the vertex begun, -1 where it has none yet."""
     begun = table.n[_N_BEGUN]
@@ -69,36 +68,36 @@ def written(table: Table) -> tuple[int, int]:
     return z, table.begun[begun - 1] if count > 1 else np.int64(-1)
 
 
-@njit(cache=True)
+@leaf
 def agrees(z: int, y: int, bins: np.ndarray) -> bool:
     """Whether bins x, y, z begin with the coordinates `written`."""
     return (z < 0 or bins[2] == z) and (y < 0 or bins[1] == y)
 
 
-@njit(cache=True)
+@leaf
 def _mark_open_edges(table: Table, vertex: int, lowest: int, beside: int) -> None:
     """Mark as weak what open edges join to `vertex`, above `lowest` and without a used edge from `beside`."""
     edge = table.out_head[vertex]
     while edge >= 0:
         other = table.edge[edge, 1]
-        if table.is_open[edge] and table.key[other] > lowest and find_edge(table.links, beside, other) < 0:
+        if table.is_open[edge] and table.key[other] > lowest and find_edge(table, beside, other) < 0:
             table.mark[other] |= _IS_WEAK
         edge = table.out_next[edge]
     edge = table.in_head[vertex]
     while edge >= 0:
         other = table.edge[edge, 0]
-        if table.is_open[edge] and table.key[other] > lowest and find_edge(table.links, beside, other) < 0:
+        if table.is_open[edge] and table.key[other] > lowest and find_edge(table, beside, other) < 0:
             table.mark[other] |= _IS_WEAK
         edge = table.in_next[edge]
 
 
-@njit(cache=True)
+@leaf
 def mark_first(table: Table) -> None:
     """v0: the lowest open vertex that the order allows is strong, the three after it are weak."""
     previous = np.int64(-1)
     if table.n[_N_FACES] > 0:
         previous = table.key[table.faces[table.n[_N_FACES] - 1, 0]]
-    found = np.empty(4, dtype=np.int64)
+    found = table.near
     count = 0
     for number in range(table.n[_N_OPEN]):
         vertex = table.open_list[number]
@@ -116,7 +115,7 @@ def mark_first(table: Table) -> None:
         table.mark[found[at]] |= _IS_STRONG if at == 0 else _IS_WEAK
 
 
-@njit(cache=True)
+@leaf
 def mark_second(table: Table, v0: int) -> None:
     """v1: x of the open x -> v0 are strong, open vertices one edge further on are weak."""
     key0 = table.key[v0]
@@ -135,7 +134,7 @@ def mark_second(table: Table, v0: int) -> None:
         edge = table.out_next[edge]
 
 
-@njit(cache=True)
+@leaf
 def mark_third(table: Table, v0: int, v1: int) -> None:
     """v2: w of the open v0 -> w and w' of the open w' -> v1 are weak, those in both are strong."""
     key0 = table.key[v0]
@@ -161,7 +160,7 @@ def mark_third(table: Table, v0: int, v1: int) -> None:
         edge = table.out_next[edge]
 
 
-@njit(cache=True)
+@leaf
 def list_candidates(table: Table, slot: int, lowest: int, v1: int) -> None:
     """Every legal vertex that a row names, with its rows as bits; marks are taken off on the way."""
     count = 0
@@ -194,7 +193,7 @@ def list_candidates(table: Table, slot: int, lowest: int, v1: int) -> None:
     table.n[_N_CANDIDATES] = count
 
 
-@njit(cache=True)
+@leaf
 def _support_reach(table: Table, v0: int) -> int:
     """The distance from v0 within which candidates are tested for support; bounds the work on dense meshes."""
     if table.n[_N_CANDIDATES] <= MAX_SUPPORT_CANDIDATES:
@@ -211,32 +210,31 @@ def _support_reach(table: Table, v0: int) -> int:
     return _FAR
 
 
-@njit(cache=True)
+@leaf
 def _may_be_supported(bits: int) -> bool:
     return bits & ((1 << CORNER) | (1 << SEEN)) != 0 and bits & (BANNED_BIT) == 0
 
 
-@njit(cache=True)
+@leaf
 def mark_supported(surface: Surface, table: Table, slot: int, v0: int, v1: int) -> None:
     """Set the supported bits, and guidance's good bit of a v2 whose triangle lies on bare surface."""
     reach = _support_reach(table, v0) if slot else _FAR
     a, b = table.bins[v0], table.bins[v1]
-    ground = ground_of(surface, table)
     for number in range(table.n[_N_CANDIDATES]):
         bits = table.candidate_bits[number]
         vertex = table.candidate[number]
         if not _may_be_supported(bits) or (slot and distance(table.bins, v0, vertex) > reach):
             continue
         c = table.bins[vertex]
-        if slot and not edge_on_surface(ground, a, c):
+        if slot and not edge_on_surface(surface, a, c):
             continue
         if slot == 2:
-            if not inner_on_surface(ground, a, b, c) or not edge_on_surface(ground, b, c):
+            if not inner_on_surface(surface, a, b, c) or not edge_on_surface(surface, b, c):
                 continue
-            backing = backing_of(ground, a, b, c)
-            if not faces_like_surface(ground, a, b, c, backing):
+            backing = backing_of(surface, a, b, c)
+            if not faces_like_surface(surface, a, b, c, backing):
                 continue
-            if inner_is_bare(ground, a, b, c) and faces_like_bare(ground, a, b, c, backing):
+            if inner_is_bare(surface, table, a, b, c) and faces_like_bare(surface, table, a, b, c, backing):
                 bits |= GOOD_BIT
         elif slot == 1:
             bits |= FAIR_BIT

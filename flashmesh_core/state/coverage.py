@@ -5,14 +5,12 @@ The compiled twins of `mesh/support.py`, which is the reference, and the account
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numba import njit
 
 from flashmesh_core.mesh.support import INTERIOR, MAP_CELLS, THIN
 from flashmesh_core.state import layout
 from flashmesh_core.state.layout import Surface, Table
+from flashmesh_core.state.references import leaf
 
 COVER_DISTANCE = 2.0  # bins between a sample and the plane of the face that covers it
 COVER_MARGIN = 0.3  # bins that a face covers beyond its edges
@@ -24,12 +22,12 @@ _COVERED = layout.COVERED
 _INTERIOR = INTERIOR.astype(np.int64)
 
 
-@njit(cache=True)
+@leaf
 def _cell_of(place: float, factor: int, cells: int) -> int:
     return min(max(int(np.floor(place + 0.5)) // factor, 0), cells - 1)
 
 
-@njit(cache=True)
+@leaf
 def count_bare(place: np.ndarray, factor: int, cells: int, bare_count: np.ndarray, change: int) -> None:
     """Count a bare sample at `place` in its cell and the 26 around it."""
     x, y, z = _cell_of(place[0], factor, cells), _cell_of(place[1], factor, cells), _cell_of(place[2], factor, cells)
@@ -40,7 +38,7 @@ def count_bare(place: np.ndarray, factor: int, cells: int, bare_count: np.ndarra
                 bare_count[at] = bare_count[at] + change
 
 
-@njit(cache=True)
+@leaf
 def _gather_ways(surface: Surface, table: Table, first: int, last: int) -> None:
     """Gather the directions of the cells of newly covered samples anew, from the samples there that are still bare."""
     for number in range(first, last):
@@ -54,32 +52,28 @@ def _gather_ways(surface: Surface, table: Table, first: int, last: int) -> None:
         table.bare_ways[cell] = ways
 
 
-@njit(cache=True)
+@leaf
 def take_places(surface: Surface, table: Table, vertex: int, change: int) -> None:
     """Leave the places around a known vertex to it, or give them back."""
     if len(surface.loose) == 0:
         return
-    factor, size = surface.mark_factor, surface.size
+    factor, most = surface.mark_factor, surface.size - 1
     cells = len(surface.marks)
-    bins = table.bins[vertex]
-    low, high = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
-    for axis in range(3):
-        low[axis] = max(bins[axis] - APART, 0)
-        high[axis] = min(bins[axis] + APART, size - 1)
-    for c in range(low[2] // factor, high[2] // factor + 1):
-        for b in range(low[1] // factor, high[1] // factor + 1):
-            for a in range(low[0] // factor, high[0] // factor + 1):
+    x, y, z = table.bins[vertex, 0], table.bins[vertex, 1], table.bins[vertex, 2]
+    for c in range(max(z - APART, 0) // factor, min(z + APART, most) // factor + 1):
+        for b in range(max(y - APART, 0) // factor, min(y + APART, most) // factor + 1):
+            for a in range(max(x - APART, 0) // factor, min(x + APART, most) // factor + 1):
                 cell = (c * cells + b) * cells + a
                 for at in range(surface.loose_start[cell], surface.loose_start[cell + 1]):
                     place = surface.loose_number[at]
-                    near = True
-                    for axis in range(3):
-                        near &= abs(surface.loose[place, axis] - bins[axis]) <= APART
+                    near = abs(surface.loose[place, 0] - x) <= APART
+                    near &= abs(surface.loose[place, 1] - y) <= APART
+                    near &= abs(surface.loose[place, 2] - z) <= APART
                     if near:
                         table.taken[place] += change
 
 
-@njit(cache=True)
+@leaf
 def _row_of_cells(low: float, high: float, middle: float, slope: float, reach: float) -> tuple[float, float]:
     """Where low..high meets the values at which |middle + slope * (value)| is at most `reach`."""
     if abs(slope) < 1e-6:
@@ -88,7 +82,7 @@ def _row_of_cells(low: float, high: float, middle: float, slope: float, reach: f
     return max(low, min(first, second)), min(high, max(first, second))
 
 
-@njit(cache=True)
+@leaf
 def cover(surface: Surface, table: Table, face: int) -> None:
     """Mark the samples that lie on a face and face its way."""
     places, normals = surface.places, surface.normals
@@ -140,7 +134,7 @@ def cover(surface: Surface, table: Table, face: int) -> None:
     table.cover_end[face + 1] = count
 
 
-@njit(cache=True)
+@leaf
 def uncover(surface: Surface, table: Table, face: int) -> None:
     """Take back what `cover` marked for the last face."""
     before = table.cover_end[face]
@@ -152,34 +146,13 @@ def uncover(surface: Surface, table: Table, face: int) -> None:
     table.n[_COVERED] = before
 
 
-class Ground(NamedTuple):
-    """What the tests of edges and triangles read: a small tuple, fast to pass."""
-
-    factor: int
-    support: np.ndarray
-    mark_factor: int
-    marks: np.ndarray
-    backing: np.ndarray
-    bare_count: np.ndarray
-    bare_ways: np.ndarray
-
-
-@njit(cache=True)
-def ground_of(surface: Surface, table: Table) -> Ground:
-    """The arrays that the tests of edges and triangles read."""
-    return Ground(
-        surface.factor, surface.support, surface.mark_factor, surface.marks, surface.backing, table.bare_count,
-        table.bare_ways,
-    )  # fmt: skip
-
-
-@njit(cache=True)
+@leaf
 def quotient(number: int, part: float) -> int:
     """`number` // n for a small natural number and part = 1 / n; exact, as half a unit is far above a rounding."""
     return np.intp((number + 0.5) * part)
 
 
-@njit(cache=True)
+@leaf
 def centre_is_bare(bare_count: np.ndarray, cells: int, part: float, x: int, y: int, z: int) -> bool:
     """Whether the centre of a triangle lies by bare samples: the first test of `triangle_is_bare`, fast for many.
 
@@ -189,21 +162,21 @@ def centre_is_bare(bare_count: np.ndarray, cells: int, part: float, x: int, y: i
     return bare_count[(c * cells + b) * cells + a] > 0
 
 
-@njit(cache=True)
+@leaf
 def middle_on_surface(support: np.ndarray, factor: int, x: int, y: int, z: int) -> bool:
     """Whether an edge's middle lies on the surface: the first test of `edge_on_surface`; x, y, z are sums of bins."""
     double = 2 * factor
     return support[(z + 1) // double, (y + 1) // double, (x + 1) // double]
 
 
-@njit(cache=True)
-def edge_on_surface(ground: Ground, a: np.ndarray, b: np.ndarray) -> bool:
+@leaf
+def edge_on_surface(surface: Surface, a: np.ndarray, b: np.ndarray) -> bool:
     """Whether seven points between bins a and b (3,) all lie on the ground."""
-    part = 1.0 / (2 * EDGE_STEPS * ground.factor)
-    return line_on_surface(ground.support, part, a[0], a[1], a[2], b[0], b[1], b[2])
+    part = 1.0 / (2 * EDGE_STEPS * surface.factor)
+    return line_on_surface(surface.support, part, a[0], a[1], a[2], b[0], b[1], b[2])
 
 
-@njit(cache=True)
+@leaf
 def line_on_surface(
     support: np.ndarray, part: float, ax: int, ay: int, az: int, bx: int, by: int, bz: int
 ) -> bool:  # fmt: skip
@@ -218,22 +191,22 @@ def line_on_surface(
     return True
 
 
-@njit(cache=True)
-def inner_on_surface(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+@leaf
+def inner_on_surface(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     """Whether seven inner points of a triangle all lie on the ground."""
-    part = 1.0 / (24 * ground.factor)
+    part = 1.0 / (24 * surface.factor)
     for k in range(7):
         p, q, r = _INTERIOR[k, 0], _INTERIOR[k, 1], _INTERIOR[k, 2]
         x = quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
         y = quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
         z = quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
-        if not ground.support[z, y, x]:
+        if not surface.support[z, y, x]:
             return False
     return True
 
 
-@njit(cache=True)
-def backing_of(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> int:
+@leaf
+def backing_of(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> int:
     """The directions that back a triangle's normal, as bits; all for a triangle too thin to ask."""
     ux, uy, uz = np.float32(b[0] - a[0]), np.float32(b[1] - a[1]), np.float32(b[2] - a[2])
     vx, vy, vz = np.float32(c[0] - a[0]), np.float32(c[1] - a[1]), np.float32(c[2] - a[2])
@@ -248,51 +221,51 @@ def backing_of(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> i
     i = min(int((nx / area + one) * half), MAP_CELLS - 1)
     j = min(int((ny / area + one) * half), MAP_CELLS - 1)
     k = min(int((nz / area + one) * half), MAP_CELLS - 1)
-    return ground.backing[(k * MAP_CELLS + j) * MAP_CELLS + i]
+    return surface.backing[(k * MAP_CELLS + j) * MAP_CELLS + i]
 
 
-@njit(cache=True)
-def centre_cell(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int) -> int:
+@leaf
+def centre_cell(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int) -> int:
     """The cell of `marks` that a triangle's centre is in, along one axis."""
-    return quotient(2 * (a[axis] + b[axis] + c[axis]) + 3, 1.0 / (6 * ground.mark_factor))
+    return quotient(2 * (a[axis] + b[axis] + c[axis]) + 3, 1.0 / (6 * surface.mark_factor))
 
 
-@njit(cache=True)
-def faces_like_surface(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
+@leaf
+def faces_like_surface(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
     """Whether some sample near the triangle's centre faces its way."""
     if backing == np.uint32(0xFFFFFFFF):
         return True
-    x, y, z = centre_cell(ground, a, b, c, 0), centre_cell(ground, a, b, c, 1), centre_cell(ground, a, b, c, 2)
-    return (ground.marks[z, y, x] & backing) != 0
+    x, y, z = centre_cell(surface, a, b, c, 0), centre_cell(surface, a, b, c, 1), centre_cell(surface, a, b, c, 2)
+    return (surface.marks[z, y, x] & backing) != 0
 
 
-@njit(cache=True)
-def faces_like_bare(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
+@leaf
+def faces_like_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
     """Whether some bare sample near the triangle's centre faces its way."""
     if backing == np.uint32(0xFFFFFFFF):
         return True
-    cells = len(ground.marks)
-    x, y, z = centre_cell(ground, a, b, c, 0), centre_cell(ground, a, b, c, 1), centre_cell(ground, a, b, c, 2)
+    cells = len(surface.marks)
+    x, y, z = centre_cell(surface, a, b, c, 0), centre_cell(surface, a, b, c, 1), centre_cell(surface, a, b, c, 2)
     for k in range(max(z - 1, 0), min(z + 2, cells)):
         for j in range(max(y - 1, 0), min(y + 2, cells)):
             for i in range(max(x - 1, 0), min(x + 2, cells)):
-                if ground.bare_ways[(k * cells + j) * cells + i] & backing != 0:
+                if table.bare_ways[(k * cells + j) * cells + i] & backing != 0:
                     return True
     return False
 
 
-@njit(cache=True)
-def inner_is_bare(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+@leaf
+def inner_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     """Whether the centre and at least half of seven inner points of a triangle lie by bare samples."""
-    part = 1.0 / (24 * ground.factor)
-    cells = len(ground.support)
+    part = 1.0 / (24 * surface.factor)
+    cells = len(surface.support)
     found = 0
     for k in range(7):
         p, q, r = _INTERIOR[k, 0], _INTERIOR[k, 1], _INTERIOR[k, 2]
         x = quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
         y = quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
         z = quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
-        if ground.bare_count[(z * cells + y) * cells + x] > 0:
+        if table.bare_count[(z * cells + y) * cells + x] > 0:
             found += 1
             if found >= 4:
                 return True
@@ -301,9 +274,9 @@ def inner_is_bare(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -
     return False
 
 
-@njit(cache=True)
-def triangle_is_bare(ground: Ground, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+@leaf
+def triangle_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     """Whether a triangle lies on surface that is bare and faces its way."""
-    if not inner_is_bare(ground, a, b, c):
+    if not inner_is_bare(surface, table, a, b, c):
         return False
-    return faces_like_bare(ground, a, b, c, backing_of(ground, a, b, c)) and inner_on_surface(ground, a, b, c)
+    return faces_like_bare(surface, table, a, b, c, backing_of(surface, a, b, c)) and inner_on_surface(surface, a, b, c)

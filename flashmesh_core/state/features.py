@@ -5,15 +5,13 @@ A row of features for every candidate of the vertex begun, and a last row for "a
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numba import njit
 
 from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
 from flashmesh_core.state import layout
 from flashmesh_core.state.coverage import quotient
-from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, NEXT_BIT, Links, Surface, Table
+from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, NEXT_BIT, Surface, Table
+from flashmesh_core.state.references import leaf
 from flashmesh_core.state.table import find_edge
 
 FEATURES = 44
@@ -26,36 +24,18 @@ _SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
 _LISTED = 1 << STRONG | 1 << WEAK | GOOD_BIT | NEXT_BIT
 
 
-class _Shape(NamedTuple):
-    """What the shape of a triangle and its bends are read from; see `Table`."""
-
-    links: Links
-    bins: np.ndarray
-    faces: np.ndarray
-    edge_face: np.ndarray
-    is_open: np.ndarray
-
-
-@njit(cache=True)
-def _normal(bins: np.ndarray, a: int, b: int, c: int, out: np.ndarray) -> float:
-    """The unit normal of a triangle into `out`; twice its area in bins."""
-    u0, u1, u2 = (
-        float(bins[b, 0] - bins[a, 0]),
-        float(bins[b, 1] - bins[a, 1]),
-        float(bins[b, 2] - bins[a, 2]),
-    )
-    v0, v1, v2 = (
-        float(bins[c, 0] - bins[a, 0]),
-        float(bins[c, 1] - bins[a, 1]),
-        float(bins[c, 2] - bins[a, 2]),
-    )
-    out[0], out[1], out[2] = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
-    area = np.sqrt(out[0] * out[0] + out[1] * out[1] + out[2] * out[2])
-    out /= max(area, 1e-9)
-    return area
+@leaf
+def _normal(bins: np.ndarray, a: int, b: int, c: int) -> tuple[float, float, float, float]:
+    """The unit normal of a triangle, and twice its area in bins."""
+    ux, uy, uz = float(bins[b, 0] - bins[a, 0]), float(bins[b, 1] - bins[a, 1]), float(bins[b, 2] - bins[a, 2])
+    vx, vy, vz = float(bins[c, 0] - bins[a, 0]), float(bins[c, 1] - bins[a, 1]), float(bins[c, 2] - bins[a, 2])
+    x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    area = np.sqrt(x * x + y * y + z * z)
+    size = max(area, 1e-9)
+    return x / size, y / size, z / size, area
 
 
-@njit(cache=True)
+@leaf
 def _length(bins: np.ndarray, a: int, b: int) -> float:
     total = 0.0
     for axis in range(3):
@@ -64,33 +44,33 @@ def _length(bins: np.ndarray, a: int, b: int) -> float:
     return np.sqrt(total)
 
 
-@njit(cache=True)
-def _bend(table: _Shape, a: int, b: int, normal: np.ndarray, other: np.ndarray, out: np.ndarray, at: int) -> None:
+@leaf
+def _bend(table: Table, a: int, b: int, x: float, y: float, z: float, out: np.ndarray, at: int) -> None:
     """Whether the edge a -> b would close an open twin, and the cosine to the face beyond it, into out[at : at + 2]."""
-    twin = find_edge(table.links, b, a)
+    twin = find_edge(table, b, a)
     if twin < 0 or not table.is_open[twin]:
         return
-    face = table.faces[table.edge_face[twin]]
-    _normal(table.bins, face[0], face[1], face[2], other)
+    face = table.edge_face[twin]
+    p, q, r, _ = _normal(table.bins, table.faces[face, 0], table.faces[face, 1], table.faces[face, 2])
     out[at] = 1.0
-    out[at + 1] = normal[0] * other[0] + normal[1] * other[1] + normal[2] * other[2]
+    out[at + 1] = x * p + y * q + z * r
 
 
-@njit(cache=True)
-def _triangle(table: _Shape, v0: int, v1: int, v2: int, scratch: np.ndarray, out: np.ndarray, at: int) -> None:
+@leaf
+def _triangle(table: Table, v0: int, v1: int, v2: int, out: np.ndarray, at: int) -> None:
     """The shape of a triangle and its bends, 9 numbers."""
-    area = _normal(table.bins, v0, v1, v2, scratch[0])
+    x, y, z, area = _normal(table.bins, v0, v1, v2)
     a, b, c = _length(table.bins, v0, v1), _length(table.bins, v1, v2), _length(table.bins, v2, v0)
     longest = max(a, b, c, 1e-9)
     out[at] = area / (longest * longest)
     out[at + 1] = 1.0 if area < 1e-9 else 0.0
     out[at + 2] = min(a, b, c) / longest
-    _bend(table, v0, v1, scratch[0], scratch[1], out, at + 3)
-    _bend(table, v1, v2, scratch[0], scratch[1], out, at + 5)
-    _bend(table, v2, v0, scratch[0], scratch[1], out, at + 7)
+    _bend(table, v0, v1, x, y, z, out, at + 3)
+    _bend(table, v1, v2, x, y, z, out, at + 5)
+    _bend(table, v2, v0, x, y, z, out, at + 7)
 
 
-@njit(cache=True)
+@leaf
 def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: int) -> float:
     """The share of three points of an edge that lie where the surface bends; `part` is 1 / (16 * factor)."""
     found = 0.0
@@ -104,7 +84,7 @@ def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: 
     return found
 
 
-@njit(cache=True)
+@leaf
 def _reach(table: Table, v0: int, useful: int) -> float:
     """The distance from v0 that holds MAX_CANDIDATES candidates with a useful bit, about."""
     if table.n[_N_CANDIDATES] <= MAX_CANDIDATES:
@@ -122,7 +102,7 @@ def _reach(table: Table, v0: int, useful: int) -> float:
     return 1e9
 
 
-@njit(cache=True)
+@leaf
 def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.ndarray) -> int:
     """Features of the candidates into `out` (MAX_CANDIDATES + 1, FEATURES) and their vertices into `chosen`; how many.
 
@@ -140,8 +120,6 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     centre = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
     reach = _reach(table, centre, useful)
     part = 1.0 / (16 * surface.factor)
-    scratch = np.zeros((2, 3))
-    shape = _Shape(table.links, table.bins, table.faces, table.edge_face, table.is_open)
     size = float(surface.size)
     count = 0
     for number in range(table.n[_N_CANDIDATES]):
@@ -178,16 +156,16 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
             row[19] = 1.0 if last >= 0 and table.faces[last, 0] == v0 else 0.0
             row[40] = _crease_share(surface.crease, part, table.bins, v0, vertex)
         if v1 >= 0:
-            _triangle(shape, v0, v1, vertex, scratch, row, 20)
+            _triangle(table, v0, v1, vertex, row, 20)
             row[29] = np.log(1.0 + _length(table.bins, v1, vertex)) * 0.2
             row[41] = _crease_share(surface.crease, part, table.bins, v1, vertex)
         elif v0 >= 0:
-            twin = find_edge(table.links, vertex, v0)
+            twin = find_edge(table, vertex, v0)
             if twin >= 0 and table.is_open[twin]:
-                face = table.faces[table.edge_face[twin]]
-                row[20] = 1.0 if table.edge_face[twin] == last else 0.0
-                row[21] = 1.0 if last >= 0 and face[0] == v0 else 0.0
-                row[22] = 1.0 if find_edge(table.links, v0, vertex) >= 0 else 0.0
+                face = table.edge_face[twin]
+                row[20] = 1.0 if face == last else 0.0
+                row[21] = 1.0 if last >= 0 and table.faces[face, 0] == v0 else 0.0
+                row[22] = 1.0 if find_edge(table, v0, vertex) >= 0 else 0.0
         row[30] = 1.0 if vertex == table.n[_N_LIVE] and slot == 0 else 0.0
         row[43] = 1.0 if bits & NEXT_BIT else 0.0
         count += 1
@@ -196,25 +174,36 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     return count
 
 
-@njit(cache=True)
+@leaf
 def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) -> None:
     """How many candidates of the same kind come before each in the order: good, strong and supported ones."""
-    keys = np.empty(count, dtype=np.int64)
-    for number in range(count):
-        keys[number] = table.key[chosen[number]]
-    before = np.zeros(4, dtype=np.float32)
-    for number in np.argsort(keys):
-        row = out[number]
-        for kind in range(4):
-            row[31 + kind] = min(before[kind], np.float32(6.0)) / np.float32(6.0)
-            row[35 + kind] = 1.0 if before[kind] == 0.0 else 0.0
-        before[0] += row[7]
-        before[1] += row[2]
-        before[2] += row[6]
-        before[3] += np.float32(1.0)
+    order = table.order
+    for number in range(count):  # corners, the first of them, are in order already
+        at = number
+        while at > 0 and table.key[chosen[order[at - 1]]] > table.key[chosen[number]]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = number
+    good = strong = supported = every = np.float32(0.0)
+    for at in range(count):
+        row = out[order[at]]
+        _write_rank(row, 31, good)
+        _write_rank(row, 32, strong)
+        _write_rank(row, 33, supported)
+        _write_rank(row, 34, every)
+        good += row[7]
+        strong += row[2]
+        supported += row[6]
+        every += np.float32(1.0)
 
 
-@njit(cache=True)
+@leaf
+def _write_rank(row: np.ndarray, at: int, before: np.float32) -> None:
+    row[at] = np.minimum(before, np.float32(6.0)) / np.float32(6.0)
+    row[at + 4] = 1.0 if before == 0.0 else 0.0
+
+
+@leaf
 def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
     """The row of "no candidate": how many there are of each kind, and how many places beside them."""
     row = out[count, :FEATURES]

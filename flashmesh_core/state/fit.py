@@ -6,13 +6,15 @@ A face that fits badly leaves a hole beside it that no later face can close.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
 
 from flashmesh_core.mesh.support import INTERIOR
 from flashmesh_core.state.candidates import distance
 from flashmesh_core.state.coverage import APART
 from flashmesh_core.state.layout import Surface, Table
+from flashmesh_core.state.references import leaf
 
 ON_PLANE = 1.0  # bins from the plane of a triangle within which a vertex lies on it
 ON_EDGE = 0.3  # bins beyond its edges, the same
@@ -26,50 +28,72 @@ ASIDE = 0.1  # share of a corner's sides that a way has at least where it lies i
 NO_FIT = 9.0  # the misfit of what is no face at all
 _OFF = 3.0  # bins: what counts for a point without a sample nearby
 _FACING = 0.5  # cosine of a sample's normal and a triangle's
+NO_AREA = 1e-9  # bins squared
 
 
-@njit(cache=True)
+class Frame(NamedTuple):
+    """A triangle: first corner, two sides from it, unit normal, double area, and a bin past each edge as a share."""
+
+    x: float
+    y: float
+    z: float
+    ux: float
+    uy: float
+    uz: float
+    vx: float
+    vy: float
+    vz: float
+    nx: float
+    ny: float
+    nz: float
+    area: float
+    past_u: float
+    past_v: float
+    past_w: float
+
+
+@leaf
 def _apart(bins: np.ndarray, a: int, b: int) -> bool:
     return distance(bins, a, b) > APART
 
 
-@njit(cache=True)
-def _set_frame(bins: np.ndarray, a: int, b: int, c: int, frame: np.ndarray) -> bool:
-    """A triangle's corner, two sides, unit normal, double area, and a bin beyond each edge as a share, in `frame`."""
+@leaf
+def _frame_of(bins: np.ndarray, a: int, b: int, c: int) -> Frame:
+    """The frame of a triangle; all of it but the area is nothing where there is none."""
     ux, uy, uz = float(bins[b, 0] - bins[a, 0]), float(bins[b, 1] - bins[a, 1]), float(bins[b, 2] - bins[a, 2])
     vx, vy, vz = float(bins[c, 0] - bins[a, 0]), float(bins[c, 1] - bins[a, 1]), float(bins[c, 2] - bins[a, 2])
     nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
     area = np.sqrt(nx * nx + ny * ny + nz * nz)
-    if area < 1e-9:
-        return False
-    frame[0], frame[1], frame[2] = bins[a, 0], bins[a, 1], bins[a, 2]
-    frame[3], frame[4], frame[5], frame[6], frame[7], frame[8] = ux, uy, uz, vx, vy, vz
-    frame[9], frame[10], frame[11], frame[12] = nx / area, ny / area, nz / area, area
+    if area < NO_AREA:
+        return Frame(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     wx, wy, wz = vx - ux, vy - uy, vz - uz
-    frame[13] = np.sqrt(ux * ux + uy * uy + uz * uz) / area
-    frame[14] = np.sqrt(vx * vx + vy * vy + vz * vz) / area
-    frame[15] = np.sqrt(wx * wx + wy * wy + wz * wz) / area
-    return True
+    return Frame(
+        float(bins[a, 0]), float(bins[a, 1]), float(bins[a, 2]), ux, uy, uz, vx, vy, vz,
+        nx / area, ny / area, nz / area, area,
+        np.sqrt(ux * ux + uy * uy + uz * uz) / area,
+        np.sqrt(vx * vx + vy * vy + vz * vz) / area,
+        np.sqrt(wx * wx + wy * wy + wz * wz) / area,
+    )  # fmt: skip
 
 
-@njit(cache=True)
-def _is_over(frame: np.ndarray, x: float, y: float, z: float, height: float, beyond: float) -> bool:
+@leaf
+def _is_over(frame: Frame, x: float, y: float, z: float, height: float, beyond: float) -> bool:
     """Whether a point lies within `height` bins of a triangle's plane and `beyond` its edges (negative: inside)."""
-    dx, dy, dz = x - frame[0], y - frame[1], z - frame[2]
-    nx, ny, nz, area = frame[9], frame[10], frame[11], frame[12]
+    dx, dy, dz = x - frame.x, y - frame.y, z - frame.z
+    nx, ny, nz, area = frame.nx, frame.ny, frame.nz, frame.area
     if abs(dx * nx + dy * ny + dz * nz) > height:
         return False
-    ux, uy, uz, vx, vy, vz = frame[3], frame[4], frame[5], frame[6], frame[7], frame[8]
+    ux, uy, uz, vx, vy, vz = frame.ux, frame.uy, frame.uz, frame.vx, frame.vy, frame.vz
     s = ((dy * vz - dz * vy) * nx + (dz * vx - dx * vz) * ny + (dx * vy - dy * vx) * nz) / area
     t = ((uy * dz - uz * dy) * nx + (uz * dx - ux * dz) * ny + (ux * dy - uy * dx) * nz) / area
-    return s >= -beyond * frame[14] and t >= -beyond * frame[13] and s + t <= 1.0 + beyond * frame[15]
+    return s >= -beyond * frame.past_v and t >= -beyond * frame.past_u and s + t <= 1.0 + beyond * frame.past_w
 
 
-@njit(cache=True)
+@leaf
 def is_empty(bins: np.ndarray, v0: int, v1: int, v2: int, known: np.ndarray) -> bool:
     """Whether none of the `known` vertices (K,) lies on the triangle or its edges, away from its corners."""
-    frame = np.empty(16)
-    if not _set_frame(bins, v0, v1, v2, frame):
+    frame = _frame_of(bins, v0, v1, v2)
+    if frame.area == 0.0:
         return False
     for q in known:
         if not _is_over(frame, bins[q, 0], bins[q, 1], bins[q, 2], ON_PLANE, ON_EDGE):
@@ -79,7 +103,7 @@ def is_empty(bins: np.ndarray, v0: int, v1: int, v2: int, known: np.ndarray) -> 
     return True
 
 
-@njit(cache=True)
+@leaf
 def _inner_point(bins: np.ndarray, a: int, b: int, c: int, k: int) -> tuple[float, float, float]:
     """Inner point k of seven of the triangle a, b, c."""
     p, q, r = _INNER[k, 0], _INNER[k, 1], _INNER[k, 2]
@@ -90,8 +114,8 @@ def _inner_point(bins: np.ndarray, a: int, b: int, c: int, k: int) -> tuple[floa
     )
 
 
-@njit(cache=True)
-def _inner_over(bins: np.ndarray, a: int, b: int, c: int, frame: np.ndarray) -> int:
+@leaf
+def _inner_over(bins: np.ndarray, a: int, b: int, c: int, frame: Frame) -> int:
     """How many of seven inner points of the triangle a, b, c lie over the one of `frame`."""
     found = 0
     for k in range(7):
@@ -100,7 +124,7 @@ def _inner_over(bins: np.ndarray, a: int, b: int, c: int, frame: np.ndarray) -> 
     return found
 
 
-@njit(cache=True)
+@leaf
 def _is_between(v: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> bool:
     """Whether the middle or a side of the corner at v of triangle v, c, d lies within that of v, a, b, seen from v."""
     ux, uy, uz = float(a[0] - v[0]), float(a[1] - v[1]), float(a[2] - v[2])
@@ -136,7 +160,7 @@ def _is_between(v: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: n
     return False
 
 
-@njit(cache=True)
+@leaf
 def _corners_overlap(bins: np.ndarray, v: int, a: int, b: int, c: int, d: int) -> bool:
     """Whether the corners at v of the triangles v, a, b and v, c, d overlap, seen from v."""
     return _is_between(bins[v], bins[a], bins[b], bins[c], bins[d]) or _is_between(
@@ -144,12 +168,12 @@ def _corners_overlap(bins: np.ndarray, v: int, a: int, b: int, c: int, d: int) -
     )
 
 
-@njit(cache=True)
+@leaf
 def is_free(table: Table, v0: int, v1: int, v2: int) -> bool:
     """Whether the triangle lies over no face at its corners that faces its way, and none over it."""
     bins = table.bins
-    frame, other = np.empty(16), np.empty(16)
-    if not _set_frame(bins, v0, v1, v2, frame):
+    frame = _frame_of(bins, v0, v1, v2)
+    if frame.area == 0.0:
         return False
     for corner in range(3):
         vertex, after, before = v0, v1, v2
@@ -162,9 +186,10 @@ def is_free(table: Table, v0: int, v1: int, v2: int) -> bool:
             face = table.edge_face[edge]
             a, b, c = table.faces[face, 0], table.faces[face, 1], table.faces[face, 2]
             edge = table.out_next[edge]
-            if not _set_frame(bins, a, b, c, other):
+            other = _frame_of(bins, a, b, c)
+            if other.area == 0.0:
                 continue
-            if frame[9] * other[9] + frame[10] * other[10] + frame[11] * other[11] < _SAME_SIDE:
+            if frame.nx * other.nx + frame.ny * other.ny + frame.nz * other.nz < _SAME_SIDE:
                 continue
             follows = b if a == vertex else (c if b == vertex else a)
             if _corners_overlap(bins, vertex, after, before, follows, a + b + c - vertex - follows):
@@ -174,7 +199,7 @@ def is_free(table: Table, v0: int, v1: int, v2: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@leaf
 def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float, nz: float) -> float:
     """The distance of a point from the plane of the sample nearest to it that faces the same way; -1 without one."""
     factor, cells = surface.mark_factor, len(surface.marks)
@@ -197,16 +222,16 @@ def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float
     return height
 
 
-@njit(cache=True)
+@leaf
 def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
     """The mean distance in bins of seven inner points of a triangle from the surface; large where it has none."""
     bins = table.bins
-    frame = np.empty(16)
-    if not _set_frame(bins, v0, v1, v2, frame):
+    frame = _frame_of(bins, v0, v1, v2)
+    if frame.area == 0.0:
         return NO_FIT
     total = 0.0
     for k in range(7):
         x, y, z = _inner_point(bins, v0, v1, v2, k)
-        height = _height(surface, x, y, z, frame[9], frame[10], frame[11])
+        height = _height(surface, x, y, z, frame.nx, frame.ny, frame.nz)
         total += height if height >= 0.0 else _OFF
     return total / 7.0

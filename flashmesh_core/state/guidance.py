@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from flashmesh_core.state import layout
 from flashmesh_core.state.candidates import agrees, written
 from flashmesh_core.state.coverage import (
     EDGE_STEPS,
-    Ground,
     centre_is_bare,
-    ground_of,
     line_on_surface,
     middle_on_surface,
     triangle_is_bare,
 )  # fmt: skip
 from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
 from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, KEPT_FANS, NEXT_BIT, PATCH, Surface, Table
-from flashmesh_core.state.live import MAX_NEAR, find_live, find_second, find_start, near_known, noted_second
+from flashmesh_core.state.live import find_live, find_second, find_start, near_known, noted_second
+from flashmesh_core.state.references import leaf
 
 ENOUGH_COVERED = 0.99  # of the samples: the mesh may end
 NEARLY_COVERED = 0.93  # the same where no open vertex can go on, or the last faces covered nothing
@@ -34,7 +32,7 @@ _N_CANDIDATES, _N_LOOSE, _N_FANS, _N_LIVE, _N_DEAD = (
 )  # fmt: skip
 
 
-@njit(cache=True)
+@leaf
 def _first_place(surface: Surface, z: int) -> int:
     low, high = 0, len(surface.loose)
     while low < high:
@@ -46,18 +44,17 @@ def _first_place(surface: Surface, z: int) -> int:
     return low
 
 
-@njit(cache=True)
+@leaf
 def guide_first(surface: Surface, table: Table, lowest: int) -> None:
     """v0: good is the lowest vertex that can go on, open or a corner not used yet; what lies below it is fair."""
-    near = np.empty(MAX_NEAR, dtype=np.int64)
-    ground = ground_of(surface, table)
+    near = table.near
     size = surface.size
     live = first = -1
     highest = np.int64(size) * size * size
     for strict in (True, False):  # where nothing fits, what lies on bare surface at least
-        live = find_live(surface, ground, table, near, strict)
+        live = find_live(surface, table, near, strict)
         highest = table.key[live] if live >= 0 else np.int64(size) * size * size
-        first = find_start(surface, ground, table, lowest, highest, near, strict)
+        first = find_start(surface, table, lowest, highest, near, strict)
         if live >= 0 or first >= 0 or table.n[_N_COVERED] >= NEARLY_COVERED * len(surface.places):
             break
     table.n[_N_DEAD] = live < 0 and first < 0
@@ -79,13 +76,14 @@ def guide_first(surface: Surface, table: Table, lowest: int) -> None:
     table.n[_N_LOOSE] = count
 
 
-@njit(cache=True)
-def _fan_of(surface: Surface, table: Table, v0: int) -> np.ndarray:
-    """The places, in key order, in patches that an edge from v0 reaches along the surface; none far below it."""
+@leaf
+def _find_fan(surface: Surface, table: Table, v0: int) -> int:
+    """The number in `table.fan` of the list of places, in key order, in patches that an edge from v0 reaches along the
+    surface; none far below it."""
     key = table.key[v0]
     for kept in range(KEPT_FANS):
         if table.fan_key[kept] == key:
-            return table.fan[kept, : table.fan_size[kept]]
+            return kept
     kept = table.n[_N_FANS] % KEPT_FANS
     table.n[_N_FANS] += 1
     table.fan_key[kept] = key
@@ -106,22 +104,21 @@ def _fan_of(surface: Surface, table: Table, v0: int) -> np.ndarray:
             fan[count] = place
             count += 1
     table.fan_size[kept] = count
-    return fan[:count]
+    return kept
 
 
-@njit(cache=True)
+@leaf
 def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
     """v1: good is the lowest that starts a face that fits, next are known vertices above it; fair is any edge.
 
     Where none fits, it is enough that the face lies on bare surface. Edges lie along the surface.
     """
-    near = np.empty(MAX_NEAR, dtype=np.int64)
-    ground = ground_of(surface, table)
-    count = near_known(ground, table, v0, near)
+    near = table.near
+    count = near_known(surface, table, v0, near)
     good = noted_second(table, v0)
     for strict in (True, False):
         if good < 0:
-            good = find_second(surface, ground, table, v0, near[:count], np.int64(0), strict)
+            good = find_second(surface, table, v0, near[:count], np.int64(0), strict)
     if good >= 0:
         for number in range(table.n[_N_CANDIDATES]):
             vertex = table.candidate[number]
@@ -132,29 +129,30 @@ def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
                     if near[at] == vertex:
                         table.candidate_bits[number] |= NEXT_BIT
     first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
-    kept = 0
-    for place in _fan_of(surface, table, v0):
+    kept, fan = 0, _find_fan(surface, table, v0)
+    for place in table.fan[fan, : table.fan_size[fan]]:
         if place >= first and taken[place] == 0:
             table.loose[kept] = place
             kept += 1
     table.n[_N_LOOSE] = kept
 
 
-@njit(cache=True)
-def _keep_fitting(surface: Surface, ground: Ground, table: Table, v0: int, v1: int) -> bool:
+@leaf
+def _keep_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool:
     """Leave good only the v2 whose triangles fit best in between what is known, if any do; whether any v2 is good."""
-    near = np.empty(MAX_NEAR, dtype=np.int64)
+    near = table.near
     total = np.int64(0)
     for number in range(table.n[_N_CANDIDATES]):
         total += table.candidate_bits[number] & GOOD_BIT != 0
     if total == 0:
         return False
-    count = near_known(ground, table, v0, near)
-    fits, least = np.full(total, NO_FIT), NO_FIT
+    count = near_known(surface, table, v0, near)
+    fits, least = table.fits, NO_FIT
     at = 0
     for number in range(table.n[_N_CANDIDATES]):
         if table.candidate_bits[number] & GOOD_BIT:
             v2 = table.candidate[number]
+            fits[at] = NO_FIT
             if is_empty(table.bins, v0, v1, v2, near[:count]) and is_free(table, v0, v1, v2):
                 fits[at] = misfit(surface, table, v0, v1, v2)
                 least = min(least, fits[at])
@@ -170,31 +168,30 @@ def _keep_fitting(surface: Surface, ground: Ground, table: Table, v0: int, v1: i
     return True
 
 
-@njit(cache=True)
+@leaf
 def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -> None:
     """v2: good known vertices are marked already; where there are none, places that make a triangle on bare surface."""
     table.n[_N_LOOSE] = 0
-    ground = ground_of(surface, table)
-    if _keep_fitting(surface, ground, table, v0, v1):
+    if _keep_fitting(surface, table, v0, v1):
         return
     a, b = table.bins[v0], table.bins[v1]
     cells, part = len(surface.support), 1.0 / (6 * surface.factor)
     x, y, z = a[0] + b[0], a[1] + b[1], a[2] + b[2]
     first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
-    kept = 0
-    for place in _fan_of(surface, table, v0):
+    kept, fan = 0, _find_fan(surface, table, v0)
+    for place in table.fan[fan, : table.fan_size[fan]]:
         if place < first or taken[place] != 0:
             continue
         c = surface.loose[place]
         if not centre_is_bare(table.bare_count, cells, part, x + c[0], y + c[1], z + c[2]):
             continue
-        if triangle_is_bare(ground, a, b, c):
+        if triangle_is_bare(surface, table, a, b, c):
             table.loose[kept] = place
             kept += 1
     table.n[_N_LOOSE] = kept
 
 
-@njit(cache=True)
+@leaf
 def _is_finished(surface: Surface, table: Table) -> bool:
     """Whether guidance thinks that the mesh may end: nearly all is covered, or nothing can go on."""
     faces = table.n[_N_FACES]
@@ -206,7 +203,7 @@ def _is_finished(surface: Surface, table: Table) -> bool:
     return dead and faces >= LOST_FACES and table.cover_end[faces] == table.cover_end[faces - LOST_FACES]
 
 
-@njit(cache=True)
+@leaf
 def _first_listed(places: np.ndarray, listed: np.ndarray, axis: int, value: int, low: int, high: int) -> int:
     """The first of the listed places low..high - 1, which agree in the axes above, whose bin is at least `value`."""
     while low < high:
@@ -218,7 +215,7 @@ def _first_listed(places: np.ndarray, listed: np.ndarray, axis: int, value: int,
     return low
 
 
-@njit(cache=True)
+@leaf
 def count_places(surface: Surface, table: Table, counts: np.ndarray) -> None:
     """How many listed places agree with what is written and have each next coordinate, into `counts` (Q,).
 
@@ -238,7 +235,7 @@ def count_places(surface: Surface, table: Table, counts: np.ndarray) -> None:
         low = after
 
 
-@njit(cache=True)
+@leaf
 def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray) -> None:
     """What guidance adds to the logits of the next token, (Q + 1,) float32 in [-strength, 0]; `prepare` first."""
     full, half = np.float32(-strength), np.float32(-strength * LOOSE_SHARE)

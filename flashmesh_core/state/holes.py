@@ -16,7 +16,6 @@ from flashmesh_core.state.coverage import (
     backing_of,
     edge_on_surface,
     faces_like_surface,
-    ground_of,
     inner_on_surface,
 )  # fmt: skip
 from flashmesh_core.state.layout import Surface, Table
@@ -40,21 +39,20 @@ def _weight(surface: Surface, table: Table, a: int, b: int, c: int, anywhere: bo
     longest = np.sqrt(max((u * u).sum(), (v * v).sum(), (w * w).sum()))
     if anywhere or area == 0.0:
         return area if area > 0.0 else _LEFT_OPEN
-    ground = ground_of(surface, table)
     a3, b3, c3 = bins[a], bins[b], bins[c]
-    if not inner_on_surface(ground, a3, b3, c3):
+    if not inner_on_surface(surface, a3, b3, c3):
         return _LEFT_OPEN
     if area < THIN * longest:  # a crack
         return area
-    return area if faces_like_surface(ground, a3, b3, c3, backing_of(ground, a3, b3, c3)) else _LEFT_OPEN
+    return area if faces_like_surface(surface, a3, b3, c3, backing_of(surface, a3, b3, c3)) else _LEFT_OPEN
 
 
 @njit(cache=True)
 def _may_join(surface: Surface, table: Table, a: int, b: int, anywhere: bool) -> bool:
     """Whether an edge may run between two vertices: no face uses it, and it lies on the surface if not `anywhere`."""
-    if find_edge(table.links, a, b) >= 0 or find_edge(table.links, b, a) >= 0:
+    if find_edge(table, a, b) >= 0 or find_edge(table, b, a) >= 0:
         return False
-    return anywhere or edge_on_surface(ground_of(surface, table), table.bins[a], table.bins[b])
+    return anywhere or edge_on_surface(surface, table.bins[a], table.bins[b])
 
 
 @njit(cache=True)

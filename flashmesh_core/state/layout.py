@@ -23,6 +23,7 @@ VERTICES, EDGES, FACES, BEGUN, COVERED, OPEN, SLOT, CANDIDATES, LOOSE, FANS, LIV
 SECOND, SECOND_OF, SECOND_FACES, SECOND_UNDONE, UNDONE = range(13, 18)
 NO_SLOT = -1
 PATCH = 4  # bins an axis of what an edge from v0 reaches or does not
+MAX_NEAR = 48  # nearest known vertices of which each may make faces
 KEPT_FANS = 8  # drafts that are rolled back come again to the same v0
 
 # Bits of Table.candidate_bits beside the rows (bit r is row r of SLICE_ROWS)
@@ -146,14 +147,6 @@ class _NoGrid:
 _NO_GRID = _NoGrid()
 
 
-class Links(NamedTuple):
-    """What `find_edge` reads. Every array of a tuple is an argument of compiled code: small tuples are fast to pass."""
-
-    out_head: np.ndarray
-    out_next: np.ndarray
-    edge: np.ndarray
-
-
 class Table(NamedTuple):
     """The unfinished mesh, with room for a number of faces (V vertices, E edges, F faces, N samples, L places)."""
 
@@ -198,7 +191,10 @@ class Table(NamedTuple):
     fan_size: np.ndarray  # (KEPT_FANS,) int64 how many
     fan_key: np.ndarray  # (KEPT_FANS,) int64 the key of that v0, -1: none yet
     reached: np.ndarray  # (P,) bool scratch
-    links: Links  # three of the arrays above once more
+    near: np.ndarray  # (MAX_NEAR,) int64 scratch
+    fits: np.ndarray  # (V,) float64 scratch
+    banned: np.ndarray  # (2 E + 2,) int64 scratch
+    order: np.ndarray  # (V,) int32 scratch
 
 
 def make_table(surface: Surface, max_faces: int) -> Table:
@@ -212,13 +208,12 @@ def make_table(surface: Surface, max_faces: int) -> Table:
     def ints(*shape: int) -> np.ndarray:
         return np.zeros(shape, dtype=np.int32)
 
-    links = Links(out_head=ints(vertices), out_next=ints(edges), edge=ints(edges, 2))
     return Table(
         n=np.zeros(18, dtype=np.int64), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
         is_corner=np.zeros(vertices, dtype=np.bool_), degree=ints(vertices), n_open=ints(vertices),
-        out_head=links.out_head, in_head=ints(vertices), slots=ints(slots), edge=links.edge,
+        out_head=ints(vertices), in_head=ints(vertices), slots=ints(slots), edge=ints(edges, 2),
         edge_face=ints(edges), uses=ints(edges),
-        is_open=np.zeros(edges, dtype=np.bool_), out_next=links.out_next, in_next=ints(edges),
+        is_open=np.zeros(edges, dtype=np.bool_), out_next=ints(edges), in_next=ints(edges),
         open_list=ints(vertices), open_at=ints(vertices), faces=ints(faces, 3), face_edges=ints(faces, 3),
         made=np.zeros((faces, 3), dtype=np.bool_), begun=np.zeros(9, dtype=np.int64), begun_vertex=ints(3),
         covered=np.zeros(samples, dtype=np.bool_), cover_stack=ints(samples), cover_end=ints(faces + 1),
@@ -229,5 +224,6 @@ def make_table(surface: Surface, max_faces: int) -> Table:
         stuck_at=ints(vertices), loose=ints(places),
         fan=ints(KEPT_FANS, places), fan_size=np.zeros(KEPT_FANS, dtype=np.int64),
         fan_key=np.full(KEPT_FANS, -1, dtype=np.int64), reached=np.zeros(len(surface.patch_centre), dtype=np.bool_),
-        links=links,
+        near=np.zeros(MAX_NEAR, dtype=np.int64), fits=np.zeros(vertices), order=ints(vertices),
+        banned=np.zeros(2 * edges + 2, dtype=np.int64),
     )  # fmt: skip

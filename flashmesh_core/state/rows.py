@@ -7,7 +7,6 @@ reads the rows from that list. `slices.mesh_rows`, the reference, makes the same
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.slices import CREASE, SURFACE
@@ -24,6 +23,7 @@ from flashmesh_core.state.candidates import (
 )  # fmt: skip
 from flashmesh_core.state.guidance import guide_first, guide_second, guide_third
 from flashmesh_core.state.layout import Surface, Table
+from flashmesh_core.state.references import leaf
 
 _ROW_BITS = (1 << len(SLICE_ROWS)) - 1
 _N_FACES, _N_BEGUN, _N_SLOT, _N_CANDIDATES, _N_LOOSE, _N_COVERED = (
@@ -31,7 +31,7 @@ _N_FACES, _N_BEGUN, _N_SLOT, _N_CANDIDATES, _N_LOOSE, _N_COVERED = (
 )  # fmt: skip
 
 
-@njit(cache=True)
+@leaf
 def prepare(surface: Surface, table: Table, guided: bool) -> None:
     """List what rows and guidance name for the vertex begun, if that was not done yet."""
     slot = table.n[_N_BEGUN] // 3
@@ -59,7 +59,7 @@ def prepare(surface: Surface, table: Table, guided: bool) -> None:
     table.n[_N_SLOT] = 3 * table.n[_N_FACES] + slot
 
 
-@njit(cache=True)
+@leaf
 def _spread(row: np.ndarray, cells: np.ndarray, factor: int) -> None:
     if factor == 1:
         for at in range(len(row)):
@@ -69,7 +69,7 @@ def _spread(row: np.ndarray, cells: np.ndarray, factor: int) -> None:
         row[at] = cells[at // factor]
 
 
-@njit(cache=True)
+@leaf
 def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
     """The rows (R, Q) uint8 of the next coordinate; `prepare` first."""
     rows[:] = 0

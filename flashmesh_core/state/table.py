@@ -6,11 +6,11 @@ A directed edge is open when a face uses it and no face uses its twin yet. `mesh
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from flashmesh_core.state import layout
 from flashmesh_core.state.coverage import count_bare, cover, take_places, uncover
-from flashmesh_core.state.layout import Links, Surface, Table
+from flashmesh_core.state.layout import Surface, Table
+from flashmesh_core.state.references import leaf
 
 _VERTICES, _EDGES, _FACES, _BEGUN, _OPEN, _SLOT = (
     layout.VERTICES, layout.EDGES, layout.FACES, layout.BEGUN, layout.OPEN, layout.SLOT
@@ -18,7 +18,7 @@ _VERTICES, _EDGES, _FACES, _BEGUN, _OPEN, _SLOT = (
 _STUCK, _NO_SLOT = layout.STUCK, layout.NO_SLOT
 
 
-@njit(cache=True)
+@leaf
 def find_vertex(table: Table, key: int) -> int:
     """The number of the vertex with this key, or -1."""
     slots = table.slots
@@ -32,7 +32,7 @@ def find_vertex(table: Table, key: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@leaf
 def add_vertex(size: int, table: Table, key: int) -> int:
     """Make a vertex known."""
     slots = table.slots
@@ -56,7 +56,7 @@ def add_vertex(size: int, table: Table, key: int) -> int:
     return vertex
 
 
-@njit(cache=True)
+@leaf
 def remove_last_vertex(table: Table) -> None:
     """Take back the newest vertex: nothing was put into the hash table after it, so its place is simply emptied."""
     vertex = table.n[_VERTICES] - 1
@@ -69,18 +69,18 @@ def remove_last_vertex(table: Table) -> None:
     table.n[_VERTICES] = vertex
 
 
-@njit(cache=True)
-def find_edge(links: Links, a: int, b: int) -> int:
+@leaf
+def find_edge(table: Table, a: int, b: int) -> int:
     """The number of the directed edge a -> b, or -1 where no face uses it."""
-    edge = links.out_head[a]
+    edge = table.out_head[a]
     while edge >= 0:
-        if links.edge[edge, 1] == b:
+        if table.edge[edge, 1] == b:
             return edge
-        edge = links.out_next[edge]
+        edge = table.out_next[edge]
     return -1
 
 
-@njit(cache=True)
+@leaf
 def _open(table: Table, edge: int) -> None:
     table.is_open[edge] = True
     for side in range(2):
@@ -92,7 +92,7 @@ def _open(table: Table, edge: int) -> None:
         table.n_open[vertex] += 1
 
 
-@njit(cache=True)
+@leaf
 def _close(table: Table, edge: int) -> None:
     table.is_open[edge] = False
     for side in range(2):
@@ -106,10 +106,10 @@ def _close(table: Table, edge: int) -> None:
             table.n[_OPEN] -= 1
 
 
-@njit(cache=True)
+@leaf
 def _use(table: Table, a: int, b: int) -> int:
     """A face uses the edge a -> b; the edge's number."""
-    edge = find_edge(table.links, a, b)
+    edge = find_edge(table, a, b)
     if edge >= 0:
         table.uses[edge] += 1
         return edge
@@ -124,7 +124,7 @@ def _use(table: Table, a: int, b: int) -> int:
     table.out_head[a] = edge
     table.in_next[edge] = table.in_head[b]
     table.in_head[b] = edge
-    twin = find_edge(table.links, b, a)
+    twin = find_edge(table, b, a)
     if twin >= 0:
         _close(table, twin)
     else:
@@ -132,7 +132,7 @@ def _use(table: Table, a: int, b: int) -> int:
     return edge
 
 
-@njit(cache=True)
+@leaf
 def _release(table: Table, edge: int) -> None:
     """Take back one use of an edge; the newest edges are released first."""
     table.uses[edge] -= 1
@@ -142,13 +142,13 @@ def _release(table: Table, edge: int) -> None:
     if table.is_open[edge]:
         _close(table, edge)
     else:
-        _open(table, find_edge(table.links, b, a))
+        _open(table, find_edge(table, b, a))
     table.out_head[a] = table.out_next[edge]
     table.in_head[b] = table.in_next[edge]
     table.n[_EDGES] -= 1
 
 
-@njit(cache=True)
+@leaf
 def _push_face(surface: Surface, table: Table) -> None:
     face = table.n[_FACES]
     for slot in range(3):
@@ -163,7 +163,7 @@ def _push_face(surface: Surface, table: Table) -> None:
     table.n[_FACES] = face + 1
 
 
-@njit(cache=True)
+@leaf
 def _pop_face(surface: Surface, table: Table) -> None:
     """Take the last face back and leave its nine coordinates begun."""
     face = table.n[_FACES] - 1
@@ -185,7 +185,7 @@ def _pop_face(surface: Surface, table: Table) -> None:
             table.begun[3 * slot + axis] = table.bins[vertex, 2 - axis]
 
 
-@njit(cache=True)
+@leaf
 def push(surface: Surface, table: Table, token: int) -> bool:
     """Append a coordinate; True where it completes a face."""
     n = table.n
@@ -210,7 +210,7 @@ def push(surface: Surface, table: Table, token: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@leaf
 def pop(surface: Surface, table: Table) -> None:
     """Take the last coordinate back."""
     n = table.n
@@ -225,7 +225,7 @@ def pop(surface: Surface, table: Table) -> None:
     n[_SLOT] = _NO_SLOT
 
 
-@njit(cache=True)
+@leaf
 def start(surface: Surface, table: Table) -> None:
     """Fill an empty table: the corners of the surface are its first vertices, every sample is bare."""
     table.n[_SLOT] = _NO_SLOT
@@ -239,7 +239,7 @@ def start(surface: Surface, table: Table) -> None:
         table.bare_ways[surface.home[sample]] |= surface.own[sample]
 
 
-@njit(cache=True)
+@leaf
 def lowest_closable(table: Table) -> int:
     """The key of the lowest vertex of an open edge that a later face can still close, or -1.
 

@@ -89,11 +89,11 @@ def test_the_table_follows_from_the_faces(kind: str) -> None:
     used = Counter((int(f[a]), int(f[(a + 1) % 3])) for f in keys for a in range(3))
     number = {int(key): at for at, key in enumerate(state.table.key[: state.table.n[layout.VERTICES]])}
     for (a, b), uses in used.items():
-        edge = find_edge(state.table.links, number[a], number[b])
+        edge = find_edge(state.table, number[a], number[b])
         assert state.table.uses[edge] == uses
         assert bool(state.table.is_open[edge]) == ((b, a) not in used)
         if (b, a) not in used:
-            assert find_edge(state.table.links, number[b], number[a]) == -1
+            assert find_edge(state.table, number[b], number[a]) == -1
     opened = Counter(vertex for a, b in used if (b, a) not in used for vertex in (a, b))
     assert {int(state.table.key[v]) for v in state.table.open_list[: state.table.n[layout.OPEN]]} == set(opened)
     assert all(state.table.n_open[number[vertex]] == count for vertex, count in opened.items())
