@@ -13,7 +13,7 @@ import numpy as np
 from flashmesh_core.mesh.support import INTERIOR
 from flashmesh_core.state.candidates import distance
 from flashmesh_core.state.coverage import APART
-from flashmesh_core.state.layout import Surface, Table
+from flashmesh_core.state.layout import KEPT_FITS, Surface, Table
 from flashmesh_core.state.references import leaf
 
 ON_PLANE = 1.0  # bins from the plane of a triangle within which a vertex lies on it
@@ -224,8 +224,22 @@ def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float
 
 @leaf
 def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
-    """The mean distance in bins of seven inner points of a triangle from the surface; large where it has none."""
-    bins = table.bins
+    """The mean distance in bins of seven inner points of a triangle from the surface; large where it has none.
+
+    It follows from the three places alone and is kept: a face is asked about as its v0 and as its v2 are chosen, and
+    again after every roll-back.
+    """
+    a, b, c = table.key[v0], table.key[v1], table.key[v2]
+    at = ((a * 31 + b) * 31 + c) % KEPT_FITS
+    kept = table.fit_of[at]
+    if kept[0] != a or kept[1] != b or kept[2] != c:
+        kept[0], kept[1], kept[2] = a, b, c
+        table.fit[at] = _measure(surface, table.bins, v0, v1, v2)
+    return table.fit[at]
+
+
+@leaf
+def _measure(surface: Surface, bins: np.ndarray, v0: int, v1: int, v2: int) -> float:
     frame = _frame_of(bins, v0, v1, v2)
     if frame.area == 0.0:
         return NO_FIT

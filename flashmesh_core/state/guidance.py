@@ -100,9 +100,8 @@ def _find_fan(surface: Surface, table: Table, v0: int) -> int:
         )
     fan, count = table.fan[kept], 0
     for place in range(_first_place(surface, np.int64(c)), len(patch)):
-        if reached[patch[place]]:
-            fan[count] = place
-            count += 1
+        fan[count] = place
+        count += reached[patch[place]]
     table.fan_size[kept] = count
     return kept
 

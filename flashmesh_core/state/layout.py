@@ -24,6 +24,7 @@ SECOND, SECOND_OF, SECOND_FACES, SECOND_UNDONE, UNDONE = range(13, 18)
 NO_SLOT = -1
 PATCH = 4  # bins an axis of what an edge from v0 reaches or does not
 MAX_NEAR = 48  # nearest known vertices of which each may make faces
+KEPT_FITS = 1024  # triangles of which is known how they fit
 KEPT_FANS = 8  # drafts that are rolled back come again to the same v0
 
 # Bits of Table.candidate_bits beside the rows (bit r is row r of SLICE_ROWS)
@@ -191,6 +192,8 @@ class Table(NamedTuple):
     fan_size: np.ndarray  # (KEPT_FANS,) int64 how many
     fan_key: np.ndarray  # (KEPT_FANS,) int64 the key of that v0, -1: none yet
     reached: np.ndarray  # (P,) bool scratch
+    fit_of: np.ndarray  # (KEPT_FITS, 3) int64 the keys of a triangle, -1: none yet
+    fit: np.ndarray  # (KEPT_FITS,) float64 how it fits
     near: np.ndarray  # (MAX_NEAR,) int64 scratch
     fits: np.ndarray  # (V,) float64 scratch
     banned: np.ndarray  # (2 E + 2,) int64 scratch
@@ -224,6 +227,7 @@ def make_table(surface: Surface, max_faces: int) -> Table:
         stuck_at=ints(vertices), loose=ints(places),
         fan=ints(KEPT_FANS, places), fan_size=np.zeros(KEPT_FANS, dtype=np.int64),
         fan_key=np.full(KEPT_FANS, -1, dtype=np.int64), reached=np.zeros(len(surface.patch_centre), dtype=np.bool_),
+        fit_of=np.full((KEPT_FITS, 3), -1, dtype=np.int64), fit=np.zeros(KEPT_FITS),
         near=np.zeros(MAX_NEAR, dtype=np.int64), fits=np.zeros(vertices), order=ints(vertices),
         banned=np.zeros(2 * edges + 2, dtype=np.int64),
     )  # fmt: skip

@@ -105,5 +105,6 @@ def test_misfit_is_the_distance_from_the_surface(cube: tuple[MeshState, np.ndarr
     v0, v1, v2 = (int(vertex) for vertex in state.table.faces[0])
     assert misfit(*state.references, v0, v1, v2) < 0.6
     state.table.bins[[v0, v1, v2], 1] += 1  # the first face is the front one
+    state.table.key[[v0, v1, v2]] += state.surface.size
     assert misfit(*state.references, v0, v1, v2) > 0.9
     assert misfit(*state.references, v0, v0, v2) == NO_FIT
