@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flashmesh_core.config import ModelConfig
-from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
+from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points, quantize, vertex_keys
 from flashmesh_core.mesh.reconstruct import reconstruct
 from flashmesh_core.mesh.sampling import estimate_normals, sample_surface
 from flashmesh_core.mesh.simplify import simplify
@@ -15,7 +15,9 @@ from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance, detect_c
 from flashmesh_core.mesh.topology import is_manifold
 from flashmesh_core.slices import SurfaceContext
 
-SURFACE_POINTS = 16_384  # samples that corners, creases and slices are made from, as in training
+SURFACE_POINTS = 16_384  # samples that corners, creases and slices are made from, as in training; at least
+MOST_SURFACE_POINTS = 131_072
+SAMPLES_A_BIN = 0.8  # samples a square bin: fewer do not tell what is bare on a large surface (docs/log.md)
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 DENSE = 1.5  # times the wanted faces: a mesh of more is simplified before it is read
 UNASKED_FACES = 1_000  # to which a dense mesh is simplified if no number of faces is wanted
@@ -55,7 +57,8 @@ def prepare_source(
 
     `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated). What is
     smooth, or of more than DENSE times the wanted `faces` (of a cloud: facets), is simplified to about these; then its
-    vertices are the corners. Else all samples go into the surface mask, SURFACE_POINTS of them into the rest.
+    vertices are the corners. Else all samples go into the surface mask, SAMPLES_A_BIN of them, within SURFACE_POINTS to
+    MOST_SURFACE_POINTS, into the rest.
     `tolerance` of the mask is in bins; by default 1 around a mesh, more around sparse points: 2.4 on average for 16,384
     samples of a mesh, 1.1 for 131,072.
     Raises ValueError for wrong shapes, non-finite values, and N outside [16, 2,000,000].
@@ -72,14 +75,14 @@ def prepare_source(
             raise ValueError("source must have at least 1 face, got 0")
         mesh = Mesh(vertices, triangles)
         manifold = is_manifold(vertices, triangles)
-        points, normals = _sample(mesh, rng)
+        points, normals = _sample(mesh, config.num_bins, rng)
         held = points
     else:
         held = check_points("points", source, minimum=MIN_POINTS)
         if len(held) > MAX_POINTS:
             raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(held)}")
         _check_reach("points", held)
-        points, normals = _thin(held, normals, rng)
+        points, normals = _thin(held, normals, config.num_bins, rng)
     normals = np.asarray(normals, dtype=np.float64)
     measured = points
     normalization = _with_margin(Normalization.of_points(held))
@@ -94,7 +97,7 @@ def prepare_source(
         simple = _simple(mesh, unit, normals, normalization, about) if is_dense else None
         if simple is not None:
             mesh = simple
-            points, normals = _sample(mesh, rng)
+            points, normals = _sample(mesh, config.num_bins, rng)
             normalization = _with_margin(Normalization.of_points(points))
             unit = normalization.apply(points)
             corners = normalization.apply(mesh.vertices)
@@ -137,11 +140,19 @@ def _simple(
     return Mesh(normalization.invert(made.vertices), made.faces)
 
 
-def _sample(mesh: Mesh, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """SURFACE_POINTS samples of a mesh (N, 3) in its own units, and their normals."""
+def _sample(mesh: Mesh, num_bins: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of a mesh (N, 3) in its own units, and their normals."""
     box = Normalization.of_points(mesh.vertices)  # samples are float32: far from the origin they would be coarse
-    surface = sample_surface(box.apply(mesh.vertices), mesh.faces, SURFACE_POINTS, rng)
+    vertices = box.apply(mesh.vertices)
+    a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
+    area = 0.5 * float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
+    surface = sample_surface(vertices, mesh.faces, _enough_samples(area * num_bins**2), rng)
     return box.invert(surface.points), surface.normals
+
+
+def _enough_samples(area: float) -> int:
+    """How many samples tell what is bare of a surface of so many square bins."""
+    return int(min(max(SAMPLES_A_BIN * area, SURFACE_POINTS), MOST_SURFACE_POINTS))
 
 
 def _check_reach(name: str, points: np.ndarray) -> None:
@@ -151,8 +162,10 @@ def _check_reach(name: str, points: np.ndarray) -> None:
         raise ValueError(f"{name} must be within {MAX_REACH:g} of the origin, got a coordinate of size {reach:.3g}")
 
 
-def _thin(points: np.ndarray, normals: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """At most SURFACE_POINTS of the points, with unit normals, given or estimated."""
+def _thin(
+    points: np.ndarray, normals: np.ndarray | None, num_bins: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """As many of the points as tell what is bare, with unit normals, given or estimated."""
     if normals is not None:
         normals = np.asarray(normals, dtype=np.float64)
         if normals.shape != points.shape:
@@ -163,8 +176,10 @@ def _thin(points: np.ndarray, normals: np.ndarray | None, rng: np.random.Generat
         if (length < 1e-9).any():
             raise ValueError(f"normals must not be zero, got {int((length < 1e-9).sum())} zero rows")
         normals = normals / length
-    if len(points) > SURFACE_POINTS:
-        keep = np.sort(rng.choice(len(points), SURFACE_POINTS, replace=False))
+    bins = quantize(Normalization.of_points(points).apply(points), num_bins)
+    enough = _enough_samples(len(np.unique(vertex_keys(bins, num_bins))))  # a square bin of surface passes about one
+    if len(points) > enough:
+        keep = np.sort(rng.choice(len(points), enough, replace=False))
         points = points[keep]
         normals = None if normals is None else normals[keep]
     return points, estimate_normals(points) if normals is None else normals
