@@ -167,7 +167,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
             if pictures is not None:
                 pictures.add(row, source, result)
 
-        report = evaluate(engine, store, numbers=numbers, ask_faces=not args.free_faces, on_row=progress, **options)
+        report = evaluate(
+            engine,
+            store,
+            numbers=numbers,
+            ask_faces=not args.free_faces,
+            clouds=args.clouds,
+            on_row=progress,
+            **options,
+        )
     if pictures is not None:
         pictures.flush()
     report |= {"checkpoint": engine.name, "data": str(args.data), "split": args.split, "max_faces": args.max_faces}
@@ -175,7 +183,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     print(
         f"{report['meshes']} meshes: median Chamfer {report['median_chamfer']:.4f}, median Hausdorff "
         f"{report['median_hausdorff']:.4f}, mean BBox-IoU {report['mean_bbox_iou']:.3f}, "
-        f"{report['ended_share']:.0%} ended by themselves"
+        f"{report['ended_share']:.0%} ended by themselves, {report['filled_share']:.0%} of the faces fill what was left"
     )
     return 0
 
@@ -226,6 +234,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--max-faces", type=int, help="only meshes of at most this many faces")
     evaluate.add_argument("--limit", type=int, help="only this many, spread over the split")
     evaluate.add_argument("--free-faces", action="store_true", help="do not ask for the source's face count")
+    evaluate.add_argument("--clouds", action="store_true", help="give the engine samples alone, not the meshes")
     evaluate.add_argument("--pictures", type=Path, help="folder for grids of source, result and figures")
     add_engine_arguments(evaluate)
     evaluate.set_defaults(run=run_evaluate)

@@ -12,9 +12,12 @@ import numpy as np
 from flashmesh_core.decode.engine import Engine, GenerationResult
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.metrics import compare_meshes
+from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.picture import Cell
+
+CLOUD_POINTS = 131_072
 
 
 def choose_meshes(store: MeshStore, max_faces: int | None, limit: int | None) -> list[int]:
@@ -38,33 +41,46 @@ def evaluate(
     numbers: list[int],
     candidates: int = 1,
     ask_faces: bool = True,
+    clouds: bool = False,
     on_row: Callable[[dict[str, object], Mesh, GenerationResult], None] | None = None,
     **options: Any,
 ) -> dict[str, object]:
     """Generate every chosen mesh again from its surface and measure (metrics.py). Returns the report.
 
-    With `ask_faces` the source's own face count is the wanted one. The report has `median_chamfer`, `median_hausdorff`,
-    `mean_bbox_iou`, the options, and `rows`.
+    With `ask_faces` the source's own face count is the wanted one; with `clouds` the engine is given CLOUD_POINTS
+    samples and their normals instead of the mesh, whose vertices it would know. The report has `median_chamfer`,
+    `median_hausdorff`, `mean_bbox_iou`, the options, and `rows`.
     """
     rows: list[dict[str, object]] = []
     for number in numbers:
         mesh = Mesh(store.vertices[number], store.faces[number])
         wanted = len(mesh.faces) if ask_faces else None
-        result = engine.generate(mesh, candidates=candidates, faces=wanted, **options)
+        given: Mesh | np.ndarray = mesh
+        normals = None
+        if clouds:
+            samples = sample_surface(mesh.vertices, mesh.faces, CLOUD_POINTS, np.random.default_rng(0))
+            given, normals = samples.points, samples.normals
+        result = engine.generate(given, normals, candidates=candidates, faces=wanted, **options)
         compared = compare_meshes(mesh, result.mesh)
         topology = topology_report(result.mesh.vertices, result.mesh.faces) if len(result.mesh.faces) else None
         row = {
             "name": store.names[number], "source_faces": len(mesh.faces), "faces": len(result.mesh.faces),
             "chamfer": compared.chamfer, "hausdorff": compared.hausdorff, "bbox_iou": compared.bbox_iou,
             "end_reason": result.end_reason, "seconds": result.seconds, "tokens": result.n_tokens,
-            "candidate": result.candidate,
+            "candidate": result.candidate, "filled": result.filled,
             "watertight": bool(topology and topology.is_watertight),
             "boundary_edge_ratio": topology.boundary_edge_ratio if topology else None,
         }  # fmt: skip
         rows.append(row)
         if on_row is not None:
             on_row(row, mesh, result)
-    return summarize(rows) | {"candidates": candidates, "ask_faces": ask_faces, "options": dict(options), "rows": rows}
+    return summarize(rows) | {
+        "candidates": candidates,
+        "ask_faces": ask_faces,
+        "clouds": clouds,
+        "options": dict(options),
+        "rows": rows,
+    }
 
 
 def summarize(rows: list[dict[str, object]]) -> dict[str, object]:
@@ -79,6 +95,7 @@ def summarize(rows: list[dict[str, object]]) -> dict[str, object]:
         "median_hausdorff": statistics.median(values("hausdorff")),
         "mean_bbox_iou": statistics.fmean(values("bbox_iou")),
         "watertight_share": statistics.fmean(values("watertight")),
+        "filled_share": sum(values("filled")) / max(1.0, sum(values("faces"))),
         "ended_share": statistics.fmean(row["end_reason"] == "eos" for row in rows),
         "median_face_ratio": statistics.median(
             face / source for face, source in zip(values("faces"), values("source_faces"), strict=True)

@@ -28,7 +28,7 @@ from flashmesh_core.model.fast_cpu import FastDecoder, FastModel, pick_dtype
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.static_decoder import StaticDecoder, StaticModel
 from flashmesh_core.protocol import MAX_SEED, OPTIONS
-from flashmesh_core.state.holes import fill_holes
+from flashmesh_core.state.holes import finish
 from flashmesh_core.state.layout import Surface, make_surface
 from flashmesh_core.state.mesh_state import MeshState
 
@@ -79,7 +79,7 @@ class Engine:
             running = self._candidates(source, options, 1)
             for _ in self._decode([source], [options], running, Drafting(), None):
                 pass
-        fill_holes(running[0].state)  # a mesh cut off has some, but they are left
+        finish(running[0].state, source.followed)  # a mesh cut off has holes, but they are left
 
     @staticmethod
     def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
@@ -203,6 +203,7 @@ class Engine:
                     width=options.width,
                     temperature=options.temperature,
                     num_rows=len(self.config.slice_rows),
+                    followed=source.followed,
                 )
             )
         return made

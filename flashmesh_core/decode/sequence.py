@@ -9,7 +9,7 @@ import numpy as np
 from flashmesh_core.decode.drafters import DRAFT_NOTHING, Scorer, make_buffers, walk
 from flashmesh_core.decode.sampling import gumbel_noise
 from flashmesh_core.decode.verification import FACE_LIMIT, settle
-from flashmesh_core.state.holes import count_open_vertices, fill_holes
+from flashmesh_core.state.holes import count_open_vertices, finish
 from flashmesh_core.state.layout import BEGUN
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.references import refer
@@ -35,11 +35,13 @@ class Sequence:
     """The state of one candidate between passes. `pending` is the main token, which the backbone has not seen yet."""
 
     def __init__(
-        self, state: MeshState, scorer: Scorer, *, seed: int, temperature: float, width: int, num_rows: int
-    ) -> None:
+        self, state: MeshState, scorer: Scorer, *, seed: int, temperature: float, width: int, num_rows: int,
+        followed: np.ndarray,
+    ) -> None:  # fmt: skip
         self.state, self.seed, self.temperature = state, seed, temperature
         self.num_bins = state.surface.size
         self.num_rows = num_rows
+        self.followed = followed  # see `Source`
         self.width = width
         self.buffers = make_buffers(width, self.num_bins, num_rows)
         self._scorer, self._buffers = refer(scorer), refer(self.buffers)
@@ -49,7 +51,7 @@ class Sequence:
         self.length = 0  # tokens that the backbone has seen and that stand
         self.end_reason: str | None = None
         self.seconds = 0.0
-        self.closing = np.zeros((0, 3, 3), dtype=np.int32)  # bins of the faces that closed holes after the end
+        self.closing = np.zeros((0, 3, 3), dtype=np.int32)  # bins of the faces that covered and closed after the end
         self._noise_now = self._noise = np.zeros((0, self.num_bins + 1), dtype=np.float32)
         self._noise_from = 0
 
@@ -72,12 +74,12 @@ class Sequence:
         return np.concatenate([self.state.faces(min(begin, written)), self.closing[max(0, begin - written) :]])
 
     def finish(self, watertight: bool) -> None:
-        """Close the holes that decoding left, within the face limit, if it came to its own end.
+        """Cover what decoding left bare and close its holes, within the face limit, if it came to its own end.
 
         What `watertight` then leaves open counts as given up.
         """
         if self.end_reason == "eos":
-            self.closing = fill_holes(self.state, watertight)[: self.state.max_faces - self.state.n_faces]
+            self.closing = finish(self.state, self.followed, watertight)
         if watertight and self.n_faces:
             self.tally.gave_up_closure += count_open_vertices(self.faces())
 

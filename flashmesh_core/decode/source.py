@@ -32,6 +32,8 @@ class Source:
 
     `channels` (P, 7) float32 are what the condition encoder reads; `points` (N, 3) are samples of what is followed
     (of a dense mesh the simplified one), with unit `normals` (N, 3); `measured` (N, 3) are samples of what was given.
+    `followed` (F, 3, 3) are the bins, columns x, y, z, of the faces of the mesh that is followed, none for a cloud that
+    is followed as it is.
     """
 
     normalization: Normalization
@@ -42,6 +44,7 @@ class Source:
     context: SurfaceContext | None
     mask_grid: SurfaceGrid
     is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
+    followed: np.ndarray
 
 
 def prepare_source(
@@ -56,9 +59,10 @@ def prepare_source(
     """Normalise, simplify what is dense, sample, detect corners and build the grids.
 
     `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated). What is
-    smooth, or of more than DENSE times the wanted `faces` (of a cloud: facets), is simplified to about these; then its
-    vertices are the corners. Else all samples go into the surface mask, SAMPLES_A_BIN of them, within SURFACE_POINTS to
-    MOST_SURFACE_POINTS, into the rest.
+    of more than DENSE times the wanted `faces` (of a cloud: facets), and a smooth cloud, is simplified to about these.
+    The vertices of the mesh that is followed are the corners; those of a cloud of few facets are detected. All samples
+    of a cloud go into the surface mask, SAMPLES_A_BIN of them, within SURFACE_POINTS to MOST_SURFACE_POINTS, into the
+    rest.
     `tolerance` of the mask is in bins; by default 1 around a mesh, more around sparse points: 2.4 on average for 16,384
     samples of a mesh, 1.1 for 131,072.
     Raises ValueError for wrong shapes, non-finite values, and N outside [16, 2,000,000].
@@ -66,44 +70,40 @@ def prepare_source(
     rng = np.random.default_rng(seed)
     about = UNASKED_FACES if faces is None else max(faces, MIN_SIMPLE)
     manifold = True
-    mesh: Mesh | None = None
+    corners = np.zeros((0, 3))
+    followed: Mesh | None = None
     if isinstance(source, Mesh):
-        vertices = check_points("source vertices", source.vertices, minimum=3)
-        triangles = check_faces("source faces", source.faces, len(vertices))
-        _check_reach("source vertices", vertices)
-        if not len(triangles):
-            raise ValueError("source must have at least 1 face, got 0")
-        mesh = Mesh(vertices, triangles)
-        manifold = is_manifold(vertices, triangles)
-        points, normals = _sample(mesh, config.num_bins, rng)
-        held = points
+        followed = _checked(source)
+        manifold = is_manifold(followed.vertices, followed.faces)
+        points, normals = _sample(followed, config.num_bins, rng)
+        held = followed.vertices
+        measured = points
+        if config.slice_rows and len(followed.faces) > DENSE * about:
+            followed = simplify(followed, about)
+            points, normals = _sample(followed, config.num_bins, rng)
     else:
         held = check_points("points", source, minimum=MIN_POINTS)
         if len(held) > MAX_POINTS:
             raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(held)}")
         _check_reach("points", held)
         points, normals = _thin(held, normals, config.num_bins, rng)
-    normals = np.asarray(normals, dtype=np.float64)
-    measured = points
-    normalization = _with_margin(Normalization.of_points(held))
+        measured = points
+        if config.slice_rows:
+            box = _with_margin(Normalization.of_points(held))
+            found = detect_corners(box.apply(points), normals)
+            corners = box.invert(found.positions)
+            if found.smooth or found.facets > DENSE * about:
+                followed = _surface_of(points, normals, box, about)
+        if followed is not None:
+            points, normals = _sample(followed, config.num_bins, rng)
+    normalization = _with_margin(Normalization.of_points(held if followed is None else followed.vertices))
     unit = normalization.apply(points)
-    corners = np.zeros((0, 3))
-    if config.slice_rows:
-        is_dense = mesh is not None and len(mesh.faces) > DENSE * about
-        if not is_dense:  # else nothing but the simplified mesh counts
-            found = detect_corners(unit, normals)
-            corners = found.positions
-            is_dense = found.smooth or (mesh is None and found.facets > DENSE * about)
-        simple = _simple(mesh, unit, normals, normalization, about) if is_dense else None
-        if simple is not None:
-            mesh = simple
-            points, normals = _sample(mesh, config.num_bins, rng)
-            normalization = _with_margin(Normalization.of_points(points))
-            unit = normalization.apply(points)
-            corners = normalization.apply(mesh.vertices)
-    if mesh is not None:
+    bins = np.zeros((0, 3, 3), dtype=np.int64)
+    if followed is not None:
+        corners = followed.vertices
         wanted = 1 if tolerance is None else tolerance
-        grid = SurfaceGrid.of_mesh(normalization.apply(mesh.vertices), mesh.faces, config.num_bins, wanted)
+        grid = SurfaceGrid.of_mesh(normalization.apply(corners), followed.faces, config.num_bins, wanted)
+        bins = quantize(normalization.apply(corners), config.num_bins)[followed.faces]
     else:
         held = normalization.apply(held)
         wanted = default_tolerance(held, config.num_bins) if tolerance is None else tolerance
@@ -111,33 +111,39 @@ def prepare_source(
     context = None
     if config.slice_rows:
         feature_tolerance = 1 if len(unit) >= SURFACE_POINTS * 3 // 4 else 2
+        corners = normalization.apply(corners)
         context = SurfaceContext.of_samples(unit, normals, corners, config.num_bins, feature_tolerance)
     read = rng.choice(len(unit), config.num_points, replace=len(unit) < config.num_points)
     channels = np.concatenate([unit[read], normals[read], np.ones((len(read), 1))], axis=1)
     return Source(
         normalization=normalization, points=unit, normals=normals, measured=normalization.apply(measured),
-        channels=channels.astype(np.float32), context=context, mask_grid=grid, is_manifold=manifold,
+        channels=channels.astype(np.float32), context=context, mask_grid=grid, is_manifold=manifold, followed=bins,
     )  # fmt: skip
+
+
+def _checked(mesh: Mesh) -> Mesh:
+    """The mesh without vertices that no face uses."""
+    vertices = check_points("source vertices", mesh.vertices, minimum=3)
+    faces = check_faces("source faces", mesh.faces, len(vertices))
+    _check_reach("source vertices", vertices)
+    if not len(faces):
+        raise ValueError("source must have at least 1 face, got 0")
+    used, faces = np.unique(faces, return_inverse=True)
+    return Mesh(vertices[used], faces.reshape(-1, 3))
 
 
 def _with_margin(normalization: Normalization) -> Normalization:
     return Normalization(normalization.center, normalization.scale * (1.0 + 2.0 * MARGIN))
 
 
-def _simple(
-    mesh: Mesh | None, unit: np.ndarray, normals: np.ndarray, normalization: Normalization, about: int
-) -> Mesh | None:
-    """The mesh of `about` faces that is followed in place of a dense source; None where a cloud shows no surface.
-
-    `unit` (N, 3) are samples in the unit box, of which a cloud is made a mesh first.
-    """
-    if mesh is not None:
-        return simplify(mesh, about)
+def _surface_of(points: np.ndarray, normals: np.ndarray, box: Normalization, about: int) -> Mesh | None:
+    """A mesh of about so many faces for a cloud (N, 3), which it follows; None where it shows no surface."""
+    unit = box.apply(points)
     made = reconstruct(unit, normals)
     if made is None:
         return None
     made = simplify(made, about, box_of=unit)
-    return Mesh(normalization.invert(made.vertices), made.faces)
+    return Mesh(box.invert(made.vertices), made.faces)
 
 
 def _sample(mesh: Mesh, num_bins: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

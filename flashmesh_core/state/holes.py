@@ -1,7 +1,8 @@
-"""Holes that are left at the end: loops of open edges around bare surface, closed by triangles over their vertices.
+"""What is left at the end: bare parts of a mesh that was followed, and loops of open edges around bare surface.
 
-Faces come in order, so a hole whose lowest vertex is passed by stays; here the order no longer binds. What is an
-opening of the source stays one, since no surface lies in it.
+Faces come in order, so what lies at a vertex that is passed by stays bare; here the order no longer binds. Parts are
+covered with the faces of the mesh itself, loops are closed by triangles over their vertices. What is an opening of the
+source stays one, since no surface lies in it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from flashmesh_core.state.coverage import (
     edge_on_surface,
     faces_like_surface,
     inner_on_surface,
+    triangle_is_bare,
 )  # fmt: skip
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.mesh_state import MeshState
-from flashmesh_core.state.table import find_edge
+from flashmesh_core.state.table import find_edge, find_vertex
 
 MAX_LOOP = 24  # edges around a hole
 MAX_ANY_LOOP = 128  # the same where every hole is to be closed
@@ -125,6 +127,39 @@ def open_loops(faces: np.ndarray) -> list[list[int]]:
             left.discard((at, x))
             came, at = at, x
     return loops
+
+
+def finish(state: MeshState, followed: np.ndarray, anywhere: bool = False) -> np.ndarray:
+    """The faces, bins (K, 3, 3) with columns x, y, z, that cover and close a finished mesh. It stays as it is.
+
+    `followed` (F, 3, 3) are the bins of the faces of the mesh that was followed; `anywhere` as in `fill_holes`. A mesh
+    without faces gets none.
+    """
+    written, tokens = state.n_faces, state.n_tokens
+    for face in followed if written else followed[:0]:
+        if state.n_faces < state.max_faces and _is_left_out(state, face):
+            for bins in face:
+                for token in bins[::-1]:
+                    state.push(token)
+    covering = state.faces(written)
+    closing = fill_holes(state, anywhere)[: state.max_faces - state.n_faces]
+    for _ in range(state.n_tokens - tokens):
+        state.pop()
+    return np.concatenate([covering, closing])
+
+
+def _is_left_out(state: MeshState, face: np.ndarray) -> bool:
+    """Whether a face, bins (3, 3), lies on bare surface and uses no edge that another face uses."""
+    table = state.references[1]
+    if len(np.unique(face, axis=0)) < 3 or not triangle_is_bare(*state.references, *face.astype(np.int32)):
+        return False
+    z_y_x = face[:, ::-1].astype(np.int64)
+    size = state.surface.size
+    numbers = [find_vertex(table, int((z * size + y) * size + x)) for z, y, x in z_y_x]
+    return not any(
+        a >= 0 and b >= 0 and find_edge(table, a, b) >= 0
+        for a, b in zip(numbers, numbers[1:] + numbers[:1], strict=True)
+    )
 
 
 def fill_holes(state: MeshState, anywhere: bool = False) -> np.ndarray:

@@ -10,7 +10,7 @@ import trimesh
 
 from flashmesh_core.config import ModelConfig, preset
 from flashmesh_core.decode.source import prepare_source
-from flashmesh_core.mesh.canonical import Mesh, quantize
+from flashmesh_core.mesh.canonical import Mesh, quantize, vertex_keys
 from flashmesh_core.mesh.sampling import sample_surface
 from tests.mesh.shapes import box
 
@@ -31,7 +31,37 @@ def test_whether_a_mesh_is_manifold_does_not_depend_on_split_vertices(form: Call
 def test_a_face_that_names_a_vertex_twice_is_passed_over() -> None:
     vertices, faces = box()
     source = prepare_source(Mesh(vertices, np.concatenate([faces, [[0, 1, 1]]])), None, preset("debug"))
-    assert source.is_manifold and len(source.points) == 16_384
+    assert source.is_manifold
+    assert len(source.points) == len(prepare_source(Mesh(vertices, faces), None, preset("debug")).points)
+
+
+def test_the_larger_the_surface_the_more_samples() -> None:
+    """0.8 a square bin: of a needle the fewest, of a cube more, of many sheets the most."""
+    vertices, faces = box()
+    counts = []
+    for shape in ((1.0, 0.01, 0.01), (1.0, 1.0, 1.0)):
+        counts.append(len(prepare_source(Mesh(vertices * shape, faces), None, preset("debug")).points))
+    assert counts[0] == 16_384
+    area = 6 * (128 / 1.02) ** 2
+    assert counts[1] == pytest.approx(0.8 * area, rel=0.05)
+    sheets = np.concatenate([vertices * (1.0, 1.0, 0.001) + (0.0, 0.0, z) for z in np.linspace(-0.5, 0.5, 9)])
+    many = np.concatenate([faces + 8 * number for number in range(9)])
+    assert len(prepare_source(Mesh(sheets, many), None, preset("debug")).points) == 131_072
+
+
+def test_the_vertices_of_a_mesh_are_its_corners() -> None:
+    """Even those within a flat side, which samples do not show; those that no face uses are left out."""
+    shape = trimesh.creation.box().subdivide()
+    vertices = np.concatenate([np.asarray(shape.vertices), [[5.0, 5.0, 5.0]]])
+    config = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
+    source = prepare_source(Mesh(vertices, np.asarray(shape.faces)), None, config, faces=100)
+    assert source.context is not None
+    bins = quantize(source.normalization.apply(np.asarray(shape.vertices)), 128)
+    np.testing.assert_array_equal(source.context.corner_keys, np.unique(vertex_keys(bins, 128)))
+    np.testing.assert_array_equal(source.followed, bins[np.asarray(shape.faces)])
+    cloud = prepare_source(source.points, source.normals, config, faces=100)
+    assert cloud.context is not None
+    assert not len(cloud.followed) and len(cloud.context.corner_keys) == 8
 
 
 def test_the_more_samples_the_nearer_the_mask_is_to_the_meshs_own() -> None:
@@ -44,7 +74,7 @@ def test_the_more_samples_the_nearer_the_mask_is_to_the_meshs_own() -> None:
         source = prepare_source(samples.points, samples.normals, preset("debug"))
         x, y, z = quantize(source.normalization.apply(vertices), source.mask_grid.num_bins).T
         assert source.mask_grid.occupied[z, y, x].all()
-        assert len(source.points) == min(count, 16_384)
+        assert len(source.points) == 4_096 if count == 4_096 else 16_384 < len(source.points) < count
         shares.append(source.mask_grid.occupied.sum() / wanted)
     assert shares[0] > 2.0 and shares[1] < 1.5
 

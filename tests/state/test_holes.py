@@ -7,7 +7,7 @@ import pytest
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
-from flashmesh_core.state.holes import count_open_vertices, fill_holes, open_loops
+from flashmesh_core.state.holes import count_open_vertices, fill_holes, finish, open_loops
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.table import find_vertex
 from tests.state.builders import empty, prepare
@@ -53,6 +53,37 @@ def test_what_is_missing_of_a_cube_is_closed(cube: tuple[MeshState, np.ndarray],
     assert count_open_vertices(np.concatenate([kept, filled])) == 0
     assert outward_volume(np.concatenate([kept, filled])) == pytest.approx(outward_volume(faces))
     assert state.n_faces == len(kept)
+
+
+TWO_CUBES = Mesh(
+    np.concatenate([CUBE.vertices, CUBE.vertices + np.array([0.0, 0.0, 1.5])]),
+    np.concatenate([CUBE.faces, CUBE.faces + 8]),
+)
+
+
+def test_a_part_that_is_left_out_is_covered() -> None:
+    """With the faces of the mesh itself, and a hole beside them is closed; the unfinished mesh stays as it is."""
+    state, faces = over(TWO_CUBES)
+    lower = faces[faces[:, :, 2].max(axis=1) < 64]
+    push_faces(state, lower[1:])
+    before = state.faces().copy()
+    made = finish(state, faces)
+    assert len(made) == 1 + 12
+    np.testing.assert_array_equal(state.faces(), before)
+    assert count_open_vertices(np.concatenate([before, made])) == 0
+    np.testing.assert_array_equal(np.unique(np.concatenate([before, made]), axis=0), np.unique(faces, axis=0))
+
+
+def test_covering_keeps_to_the_face_limit_and_leaves_an_empty_mesh_alone() -> None:
+    _, canonical, surface = prepare(TWO_CUBES)
+    faces = canonical.vertices[canonical.faces]
+    state = empty(surface, max_faces=15)
+    assert not len(finish(state, faces))
+    push_faces(state, faces[:12])
+    assert len(finish(state, faces)) == 3
+    assert not len(finish(state, faces[:0]))
+    state.push(0)
+    assert state.n_faces == 12
 
 
 def test_a_closed_mesh_gets_nothing(cube: tuple[MeshState, np.ndarray]) -> None:
