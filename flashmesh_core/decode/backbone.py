@@ -35,6 +35,7 @@ class TorchDecoder:
         self.decoders = [CachedDecoder(model, condition[None]) for condition in conditions_BSD]
         self.device = conditions_BSD.device
 
+    @torch.inference_mode()
     def extend(
         self, tokens: Sequence[np.ndarray | None], rows: Sequence[np.ndarray | None] | None = None
     ) -> list[np.ndarray]:

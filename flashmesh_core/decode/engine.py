@@ -223,7 +223,6 @@ class Engine:
                 made[id(source)] = self.model.encode(points, count)[0]
         return torch.stack([made[id(source)] for source in sources])
 
-    @torch.inference_mode()
     def _decode(
         self,
         sources: Sequence[Source],
@@ -234,8 +233,9 @@ class Engine:
     ) -> Iterator[GenerationEvent]:
         """Draft, verify and settle pass after pass; with the drafter "none" a pass is one token a candidate."""
         began = time.perf_counter()
-        conditions = self._condition(sources, options)
-        decoder = self._decoder(conditions, options[0].width)
+        with torch.inference_mode():  # not around what yields: entering it takes longer than a pass's own Python
+            conditions = self._condition(sources, options)
+            decoder = self._decoder(conditions, options[0].width)
         mode = drafters.DRAFTERS[AUTO_DRAFTER if options[0].drafter == "auto" else options[0].drafter]
         heads: list[HeadDrafting] = []
         if mode in (drafters.DRAFT_HEADS, drafters.DRAFT_UNITED):

@@ -6,6 +6,8 @@ absolute positions from `starts[sequence]` on.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -303,20 +305,40 @@ def _groups(spans):
     return groups[:found]
 
 
-@njit(**COUNTED, cache=True)
-def run_pass(model, levels, between, ends, caches, buffers, table, xs, scratch, tokens, spans, rows, logits):
-    """Rows of every sequence through all levels; their logits (M, C).
+class Arrays(NamedTuple):
+    """What a pass works on beside its rows; compiled functions are given a reference to it.
 
     model: as in `run_layers`. levels: a level's plan and how many of its layers come before the level above. between:
     where vertex_in, face_in, face_out, vertex_out begin. ends: embeddings, slots, slices, gain, head, bias. caches: a
     level's keys, values, those of the condition, its starts, its window, its states and their starts. buffers: rolling
-    coordinate and vertex states, and what comes down from faces and vertices, each with its starts. xs: a level's rows.
+    coordinate and vertex states, and what comes down from faces and vertices, each with its starts. table: rotary
+    cosines and sines. xs: a level's rows.
     """
+
+    model: tuple
+    levels: tuple
+    between: tuple
+    ends: tuple
+    caches: tuple
+    buffers: tuple
+    table: tuple
+    xs: tuple
+    scratch: tuple
+
+
+@njit(**COUNTED, cache=True)
+def run_pass(arrays, tokens, spans, rows, logits):
+    """Rows of every sequence through all levels; their logits (M, C). False for a token that has no embedding."""
+    model, levels, between, ends, caches = arrays.model, arrays.levels, arrays.between, arrays.ends, arrays.caches
+    buffers, table, xs, scratch = arrays.buffers, arrays.table, arrays.xs, arrays.scratch
     _, weights, per_word, dim, _, _ = model
     embeddings, slots, slices, gain, head, bias = ends
     wide, bins = scratch[1], logits.shape[1] - 1
     x, v, f = xs
     m = spans.shape[0]
+    for token in tokens:
+        if not 0 <= token < embeddings.shape[0]:
+            return False
     embed(tokens, spans, embeddings, slots, x)
     _run(model, levels[0], 0, caches[0], spans, table, x, scratch)
     store(x, spans, buffers[0][1], dim, buffers[0][0])
@@ -339,6 +361,7 @@ def run_pass(model, levels, between, ends, caches, buffers, table, xs, scratch, 
     _run(model, levels[0], 1, caches[0], spans, table, x, scratch)
     kinds = rows.shape[1] // bins
     make_logits(x, dim, gain, head, bias, rows, kinds, spans[:m, 2].sum(), scratch[0], wide, logits)
+    return True
 
 
 @njit(**UNCOUNTED)
