@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.options import Drafting
@@ -11,6 +12,8 @@ from flashmesh_core.protocol import DEFAULT_WIDTH, OPTIONS
 DRAFTERS = ("none", "half_edge", "heads", "united")
 WITH_HEADS = ("heads", "united")
 TABLE_3 = ((9, 9), (18, 12), (18, 15), (18, 18), (27, 9), (27, 27))  # face- and point-level tokens
+PAPER = (18, 15)  # the paper's own choice of these
+COORDINATE_DRAFTS = 2  # of the coordinate level, after the main token (Sec. 7.4)
 COORDINATE_VARIANT = 18  # tokens of Table 7's variant, which has no other level
 
 
@@ -33,7 +36,7 @@ class Setting:
         if d.face_tokens is None:
             return f"{self.drafter} {self.width}"
         if not d.face_tokens and not d.vertex_tokens:
-            return f"{self.drafter} coordinate level"
+            return f"{self.drafter} coordinate level {self.width}"
         parts = [f"{self.drafter} {d.face_tokens}-{d.vertex_tokens}"]
         parts += [] if d.correction == "off" else [d.correction]
         parts += [word for word, present in (("no A", d.after_face), ("no B", d.skip_first)) if not present]
@@ -127,10 +130,16 @@ def free(drafter: str, width: int, config: ModelConfig) -> Setting:
     return Setting(drafter=drafter, width=width, face_of=min(face, width), point_of=min(point, width))
 
 
-def heads_alone(config: ModelConfig, face: int, point: int, **switches: object) -> Setting:
+def heads_alone(
+    config: ModelConfig, face: int, point: int, coordinate: int | None = None, **switches: object
+) -> Setting:
     """The paper's own drafts: n-m tokens and the coordinate level's, all of them verified."""
-    width = max(face, point, config.coordinate_drafts + 1)
-    drafting = Drafting(face_tokens=face, vertex_tokens=point, min_confidence=0.0, **switches)  # type: ignore[arg-type]
+    if coordinate is None:
+        coordinate = min(COORDINATE_DRAFTS, config.coordinate_drafts)
+    width = max(face, point, coordinate + 1)
+    drafting = Drafting(
+        face_tokens=face, vertex_tokens=point, coordinate_tokens=coordinate, min_confidence=0.0, **switches  # type: ignore[arg-type]
+    )  # fmt: skip
     return Setting(drafter="heads", width=width, drafting=drafting, face_of=face or width, point_of=point or width)
 
 
@@ -147,6 +156,7 @@ def _add_table_3(plan: Plan, config: ModelConfig) -> None:
 
 def _add_ablation(plan: Plan, config: ModelConfig) -> None:
     coordinate, point, face = trained(config)
+    face, point = min(face, PAPER[0]), min(point, PAPER[1])
     plan.add("table 2", "plain", PLAIN)
     plan.add("table 2", "SP", heads_alone(config, 0, 0))
     plan.add("table 2", "SP + HF", heads_alone(config, face, point))
@@ -155,8 +165,11 @@ def _add_ablation(plan: Plan, config: ModelConfig) -> None:
     for drafter, width in (("half_edge", 18), ("half_edge", DEFAULT_WIDTH), ("united", 18), ("united", DEFAULT_WIDTH)):
         plan.add("table 2", f"{drafter}, {width}", free(drafter, width, config))
     for label, after_face, skip_first in (("none", False, False), ("A", True, False), ("A + B", True, True)):
-        switches = {"correction": "paper", "after_face": after_face, "skip_first": skip_first}
+        switches: dict[str, Any] = {"correction": "paper", "after_face": after_face, "skip_first": skip_first}
         plan.add("table 6", label, heads_alone(config, face, point, **switches))
     if coordinate < COORDINATE_VARIANT - 1:
         reason = f"the coordinate-level heads of the checkpoint predict {coordinate} tokens"
         plan.lack("table 7", "variant", reason)
+        return
+    plan.add("table 7", "variant", heads_alone(config, 0, 0, COORDINATE_VARIANT - 1))
+    plan.add("table 7", "ours", heads_alone(config, face, point, correction="paper"))

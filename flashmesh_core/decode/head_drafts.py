@@ -26,7 +26,8 @@ class HeadDrafting:
         self.num_bins = model.config.num_bins
         self.heads = HeadDrafter(
             model, condition_SD[None], face_tokens=drafting.face_tokens, vertex_tokens=drafting.vertex_tokens,
-            fusion=drafting.fusion, after_face=drafting.after_face, skip_first=drafting.skip_first, dtype=dtype,
+            coordinate_tokens=drafting.coordinate_tokens, fusion=drafting.fusion,
+            after_face=drafting.after_face, skip_first=drafting.skip_first, dtype=dtype,
         )  # fmt: skip
         self.drafts: HeadDrafts | None = None
 

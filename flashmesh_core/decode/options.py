@@ -47,11 +47,13 @@ class Options:
 class Drafting:
     """The switches of speculation that only measurements need; none of them changes the output.
 
-    `face_tokens` and `vertex_tokens` are the n-m of the paper's Table 3, None: as many as the heads were trained for.
+    `face_tokens` and `vertex_tokens` are the n-m of the paper's Table 3, `coordinate_tokens` those of the coordinate
+    level after the main one; None: as many as the heads were trained for.
     """
 
     face_tokens: int | None = None
     vertex_tokens: int | None = None
+    coordinate_tokens: int | None = None
     fusion: bool = True  # HF-Blocks
     after_face: bool = True  # optimisation A of Sec. 7.4
     skip_first: bool = True  # optimisation B
