@@ -69,56 +69,79 @@ def prepare_source(
     """
     rng = np.random.default_rng(seed)
     about = UNASKED_FACES if faces is None else max(faces, MIN_SIMPLE)
-    manifold = True
-    corners = np.zeros((0, 3))
-    followed: Mesh | None = None
     if isinstance(source, Mesh):
-        followed = _checked(source)
-        manifold = is_manifold(followed.vertices, followed.faces)
-        points, normals = _sample(followed, config.num_bins, rng)
-        held = followed.vertices
-        measured = points
-        if config.slice_rows and len(followed.faces) > DENSE * about:
-            followed = simplify(followed, about)
-            points, normals = _sample(followed, config.num_bins, rng)
+        given = _follow_mesh(_checked(source), config, about, rng)
     else:
-        held = check_points("points", source, minimum=MIN_POINTS)
-        if len(held) > MAX_POINTS:
-            raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(held)}")
-        _check_reach("points", held)
-        points, normals = _thin(held, normals, config.num_bins, rng)
-        measured = points
-        if config.slice_rows:
-            box = _with_margin(Normalization.of_points(held))
-            found = detect_corners(box.apply(points), normals)
-            corners = box.invert(found.positions)
-            if found.smooth or found.facets > DENSE * about:
-                followed = _surface_of(points, normals, box, about)
-        if followed is not None:
-            points, normals = _sample(followed, config.num_bins, rng)
-    normalization = _with_margin(Normalization.of_points(held if followed is None else followed.vertices))
-    unit = normalization.apply(points)
-    bins = np.zeros((0, 3, 3), dtype=np.int64)
-    if followed is not None:
-        corners = followed.vertices
-        wanted = 1 if tolerance is None else tolerance
-        grid = SurfaceGrid.of_mesh(normalization.apply(corners), followed.faces, config.num_bins, wanted)
-        bins = quantize(normalization.apply(corners), config.num_bins)[followed.faces]
+        given = _follow_cloud(source, normals, config, about, rng)
+    mesh = given.mesh
+    normalization = _with_margin(Normalization.of_points(given.held if mesh is None else mesh.vertices))
+    unit, held = normalization.apply(given.points), normalization.apply(given.held)
+    if mesh is None:
+        corners, bins = normalization.apply(given.corners), np.zeros((0, 3, 3), dtype=np.int64)
+        grid = SurfaceGrid(
+            held, config.num_bins, default_tolerance(held, config.num_bins) if tolerance is None else tolerance
+        )
     else:
-        held = normalization.apply(held)
-        wanted = default_tolerance(held, config.num_bins) if tolerance is None else tolerance
-        grid = SurfaceGrid(held, config.num_bins, wanted)
+        corners = normalization.apply(mesh.vertices)
+        bins = quantize(corners, config.num_bins)[mesh.faces]
+        grid = SurfaceGrid.of_mesh(corners, mesh.faces, config.num_bins, 1 if tolerance is None else tolerance)
     context = None
     if config.slice_rows:
         feature_tolerance = 1 if len(unit) >= SURFACE_POINTS * 3 // 4 else 2
-        corners = normalization.apply(corners)
-        context = SurfaceContext.of_samples(unit, normals, corners, config.num_bins, feature_tolerance)
+        context = SurfaceContext.of_samples(unit, given.normals, corners, config.num_bins, feature_tolerance)
     read = rng.choice(len(unit), config.num_points, replace=len(unit) < config.num_points)
-    channels = np.concatenate([unit[read], normals[read], np.ones((len(read), 1))], axis=1)
+    channels = np.concatenate([unit[read], given.normals[read], np.ones((len(read), 1))], axis=1)
     return Source(
-        normalization=normalization, points=unit, normals=normals, measured=normalization.apply(measured),
-        channels=channels.astype(np.float32), context=context, mask_grid=grid, is_manifold=manifold, followed=bins,
+        normalization=normalization, points=unit, normals=given.normals,
+        measured=normalization.apply(given.measured), channels=channels.astype(np.float32), context=context,
+        mask_grid=grid, is_manifold=given.is_manifold, followed=bins,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Followed:
+    """What a source is read from, in its own units; see `Source`. Without a `mesh`, `held` is the cloud."""
+
+    points: np.ndarray
+    normals: np.ndarray
+    measured: np.ndarray
+    held: np.ndarray
+    mesh: Mesh | None
+    corners: np.ndarray
+    is_manifold: bool = True
+
+
+def _follow_mesh(given: Mesh, config: ModelConfig, about: int, rng: np.random.Generator) -> _Followed:
+    points, normals = _sample(given, config.num_bins, rng)
+    measured, mesh = points, given
+    if config.slice_rows and len(given.faces) > DENSE * about:
+        mesh = simplify(given, about)
+        points, normals = _sample(mesh, config.num_bins, rng)
+    return _Followed(
+        points=points, normals=normals, measured=measured, held=given.vertices, mesh=mesh, corners=mesh.vertices,
+        is_manifold=is_manifold(given.vertices, given.faces),
+    )  # fmt: skip
+
+
+def _follow_cloud(
+    cloud: np.ndarray, normals: np.ndarray | None, config: ModelConfig, about: int, rng: np.random.Generator
+) -> _Followed:
+    held = check_points("points", cloud, minimum=MIN_POINTS)
+    if len(held) > MAX_POINTS:
+        raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(held)}")
+    _check_reach("points", held)
+    points, facing = _thin(held, normals, config.num_bins, rng)
+    measured, corners = points, np.zeros((0, 3))
+    mesh: Mesh | None = None
+    if config.slice_rows:
+        box = _with_margin(Normalization.of_points(held))
+        found = detect_corners(box.apply(points), facing)
+        corners = box.invert(found.positions)
+        if found.smooth or found.facets > DENSE * about:
+            mesh = _surface_of(points, facing, box, about)
+    if mesh is not None:
+        points, facing = _sample(mesh, config.num_bins, rng)
+    return _Followed(points=points, normals=facing, measured=measured, held=held, mesh=mesh, corners=corners)
 
 
 def _checked(mesh: Mesh) -> Mesh:
