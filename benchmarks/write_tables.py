@@ -186,9 +186,21 @@ def table_7(report: Report) -> str:
     return quality_table(report, "table 7", PAPER_TABLE_7)
 
 
+def masks(r: dict[str, Any]) -> str:
+    """What was set otherwise than by default of the grammar."""
+    off = [] if r.get("surface", True) else ["surface off"]
+    off += [] if r.get("manifold", "auto") == "auto" else [f"manifold {r['manifold']}"]
+    off += ["closure" if not r["guidance"] else "closed at the end"] if r.get("watertight") else []
+    off += [] if r["guidance"] else ["guidance off"]
+    return ", ".join(off) or "default"
+
+
 def identity(reports: list[Report]) -> str:
     """Whether the rows are plain decoding's, report by report."""
-    header = ["weights", "temperature", "seed", "candidates", "meshes", "rows", "identical", "differ", "near-ties"]
+    header = [
+        "weights", "sources", "masks", "temperature", "seed", "candidates", "meshes", "rows", "identical", "differ",
+        "near-ties",
+    ]  # fmt: skip
     lines = []
     for report in reports:
         r = report.report
@@ -196,7 +208,8 @@ def identity(reports: list[Report]) -> str:
         found = [d for row in speculative for d in row["divergences"]]
         same = sum(row["identical"] for row in speculative)
         lines.append([
-            r["precision"], f"{r['temperature']:g}", str(r["seed"]), str(r["candidates"]), str(r["meshes"]),
+            r["precision"], "clouds" if r.get("clouds") else "meshes", masks(r), f"{r['temperature']:g}",
+            str(r["seed"]), str(r["candidates"]), str(r["meshes"]),
             str(len(speculative)), f"{same} of {len(speculative)}", str(len(found)),
             str(sum(d["near_tie"] for d in found)),
         ])  # fmt: skip

@@ -12,12 +12,10 @@ import numpy as np
 from flashmesh_core.decode.engine import Engine, GenerationResult
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.metrics import compare_meshes
-from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.picture import Cell
-
-CLOUD_POINTS = 131_072
 
 
 def choose_meshes(store: MeshStore, max_faces: int | None, limit: int | None) -> list[int]:
@@ -47,8 +45,8 @@ def evaluate(
 ) -> dict[str, object]:
     """Generate every chosen mesh again from its surface and measure (metrics.py). Returns the report.
 
-    With `ask_faces` the source's own face count is the wanted one; with `clouds` the engine is given CLOUD_POINTS
-    samples and their normals instead of the mesh, whose vertices it would know. The report has `median_chamfer`,
+    With `ask_faces` the source's own face count is the wanted one; with `clouds` the engine is given samples and their
+    normals (`sample_cloud`) instead of the mesh, whose vertices it would know. The report has `median_chamfer`,
     `median_hausdorff`, `mean_bbox_iou`, the options, and `rows`.
     """
     rows: list[dict[str, object]] = []
@@ -58,7 +56,7 @@ def evaluate(
         given: Mesh | np.ndarray = mesh
         normals = None
         if clouds:
-            samples = sample_surface(mesh.vertices, mesh.faces, CLOUD_POINTS, np.random.default_rng(0))
+            samples = sample_cloud(mesh)
             given, normals = samples.points, samples.normals
         result = engine.generate(given, normals, candidates=candidates, faces=wanted, **options)
         compared = compare_meshes(mesh, result.mesh)

@@ -428,7 +428,7 @@ def test_the_tables_of_the_document_are_written_from_the_report(
     line = next(line for line in text.splitlines() if line.startswith("| 18-15 | 9.80/18 | 10.04/15 |"))
     assert f"| {row['tokens_per_pass']:.2f} | yes |" in line and f"| {row['tokens_per_second']:.0f} |" in line
     assert next(line for line in text.splitlines() if line.startswith("| 27-27 |")).count("not trained") == 1
-    assert text.count("| float32 | 0.5 | 0 | 1 | 2 | ") == 2
+    assert text.count("| float32 | meshes | default | 0.5 | 0 | 1 | 2 | ") == 2
     write_tables.write([report, report], docs)
     assert docs.read_text(encoding="utf-8") == text
 

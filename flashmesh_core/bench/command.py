@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flashmesh_core.decode.options import Options
 
 PRECISIONS = ("auto", "bf16", "float32", "torch")
+MANIFOLD = {"auto": None, "on": True, "off": False}
 WARM_UP_FACES = 12
 
 
@@ -51,6 +52,11 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--guidance", type=float, default=DEFAULT_GUIDANCE, help="nats against faces off the bare surface "
         "(default: %(default)g)")  # fmt: skip
+    add("--no-surface", action="store_true", help="let vertices leave the input surface")
+    add("--manifold", choices=tuple(MANIFOLD), default="auto", help="use a directed edge once (default: %(default)s, "
+        "as the source)")  # fmt: skip
+    add("--watertight", action="store_true", help="close every open edge; with --guidance 0 by a mask")
+    add("--clouds", action="store_true", help="give the engine samples alone, not the meshes")
     add("--candidates", type=int, default=1, help="meshes made in the same passes (default: %(default)s)")
     add("--json", type=Path, help="write the report here, with a line a mesh for each row")
     add("--plot", type=Path, help="write a picture of the rows here, a PNG")
@@ -66,8 +72,9 @@ def run_bench(args: argparse.Namespace) -> int:
     _check(args)
     drafters, widths = parse_drafters(args.drafters), parse_widths(args.widths)
     subjects = choose_subjects(
-        args.data, split=args.split, min_faces=args.min_faces, max_faces=args.max_faces, limit=args.limit
-    )
+        args.data, split=args.split, min_faces=args.min_faces, max_faces=args.max_faces, limit=args.limit,
+        clouds=args.clouds,
+    )  # fmt: skip
     if args.threads is not None:
         import torch
 
@@ -120,6 +127,7 @@ def measure(
     def options(subject: Subject, setting: Setting, stop_at: int | None) -> Options:
         return Options(
             faces=subject.wanted, seed=args.seed, temperature=args.temperature, guidance=args.guidance,
+            surface=not args.no_surface, manifold=MANIFOLD[args.manifold], watertight=args.watertight,
             drafter=setting.drafter, width=setting.width, max_faces=stop_at,
         )  # fmt: skip
 
@@ -210,6 +218,7 @@ def make_report(
         "data": "examples" if args.data is None else args.split, "meshes": len(measured[plan.settings[0]]),
         "min_faces": args.min_faces, "max_faces": args.max_faces, "stop_at": args.stop_at,
         "temperature": args.temperature, "seed": args.seed, "guidance": args.guidance,
+        "surface": not args.no_surface, "manifold": args.manifold, "watertight": args.watertight, "clouds": args.clouds,
         "candidates": args.candidates, "default": default["name"],
         "identical": all(row["identical"] for row in rows), "speedup": default["speedup"]["median"],
         "tokens_per_pass": default["tokens_per_pass"], "pass_over_matmul": default["pass_over_matmul"],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.io import CLOUD_SUFFIXES, MESH_SUFFIXES, load_source
+from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.mesh.store import MeshStore
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -18,7 +19,7 @@ WANTED_OF_CLOUDS = 200  # faces asked for where the source has none
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A source and the number of faces asked for; `mesh` is None for a point cloud."""
+    """A source and the number of faces asked for: `points` and their `normals` where there are any, else the `mesh`."""
 
     name: str
     mesh: Mesh | None
@@ -29,24 +30,25 @@ class Subject:
     @property
     def source(self) -> Mesh | np.ndarray:
         """What `Engine.prepare` takes."""
-        if self.mesh is not None:
-            return self.mesh
-        assert self.points is not None
-        return self.points
+        if self.points is not None:
+            return self.points
+        assert self.mesh is not None
+        return self.mesh
 
     @property
     def source_faces(self) -> int | None:
-        """Faces of the source, None for a point cloud."""
+        """Faces of the source, None where there is no mesh."""
         return None if self.mesh is None else len(self.mesh.faces)
 
 
 def choose_subjects(
-    data: Path | None, *, split: str, min_faces: int, max_faces: int, limit: int | None
+    data: Path | None, *, split: str, min_faces: int, max_faces: int, limit: int | None, clouds: bool = False
 ) -> list[Subject]:
     """The sources, at most `limit` of them, spread evenly over what there is.
 
     From `data` (as `MeshStore.open`) the split's whole objects of `min_faces` to `max_faces` faces; without it every
-    example, where denser ones are asked for `max_faces` faces. Raises ValueError for bad ranges and where none is left.
+    example, where denser ones are asked for `max_faces` faces. With `clouds` meshes are given as samples. Raises
+    ValueError for bad ranges and where none is left.
     """
     if not 1 <= min_faces <= max_faces:
         raise ValueError(f"min-faces must be in [1, {max_faces}], the given max-faces, got {min_faces}")
@@ -57,7 +59,14 @@ def choose_subjects(
         raise ValueError(f"{data or EXAMPLES} must hold meshes of {min_faces} to {max_faces} faces, got none")
     if limit is not None and limit < len(subjects):
         subjects = [subjects[int(k)] for k in np.linspace(0, len(subjects) - 1, limit)]
-    return subjects
+    return [_as_cloud(subject) for subject in subjects] if clouds else subjects
+
+
+def _as_cloud(subject: Subject) -> Subject:
+    if subject.mesh is None:
+        return subject
+    samples = sample_cloud(subject.mesh)
+    return replace(subject, points=samples.points, normals=samples.normals)
 
 
 def _of_data(data: Path, split: str, min_faces: int, max_faces: int) -> list[Subject]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canonical import check_faces, check_points
+from .canonical import Mesh, check_faces, check_points
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 MAX_SAMPLES = 50_000_000
+CLOUD_POINTS = 131_072
 MIN_NEIGHBOURS = 3
 MAX_NEIGHBOURS = 256
 _BATCH_ELEMENTS = 1 << 20  # neighbour rows held at once while covariances are made: 24 MB in float64
@@ -63,6 +64,11 @@ def sample_surface(vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.
     points = a * (1.0 - u - v) + b * u + c * v
     normals = cross[chosen] / double_area[chosen, None]
     return SurfaceSamples(points.astype(np.float32), normals.astype(np.float32), chosen.astype(np.int64))
+
+
+def sample_cloud(mesh: Mesh) -> SurfaceSamples:
+    """The CLOUD_POINTS samples that measurements give in place of a mesh; always the same ones."""
+    return sample_surface(mesh.vertices, mesh.faces, CLOUD_POINTS, np.random.default_rng(0))
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
