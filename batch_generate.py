@@ -38,7 +38,8 @@ from request import centred_mesh  # noqa: E402
 
 from flashmesh_core import protocol  # noqa: E402
 
-ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight")
+ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "fill_holes")
+SWITCHES = {"watertight": False, "fill_holes": True}  # as they are where they were not asked for
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
@@ -87,6 +88,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--seed", type=engine_option("seed"), metavar="S", help="the same seed gives the same result")
     add("--temperature", type=engine_option("temperature"), metavar="T", help="0 is greedy")
     add("--watertight", action="store_true", help="close every loop of open edges, openings of the source too")
+    add("--keep-holes", dest="fill_holes", action="store_false", help="leave bare and open what the model leaves so")
     add("--max-source-faces", type=integer(1, protocol.MAX_TRIANGLES), default=mesh_bridge.MAX_SOURCE_FACES,
         metavar="N", help="objects with more triangles are refused (default: %(default)s)")
     add("--visible-only", action="store_true", help="leave out what a .blend hides in viewport or render")
@@ -144,7 +146,7 @@ def result_settings(options: argparse.Namespace) -> dict[str, Any]:
 def wanted_options(options: argparse.Namespace) -> dict[str, Any]:
     """The options that were given; the engine chooses the others."""
     given = {name: getattr(options, name) for name in ENGINE_OPTIONS}
-    return {name: value for name, value in given.items() if value is not None and value is not False}
+    return {name: value for name, value in given.items() if value is not None and value is not SWITCHES.get(name)}
 
 
 def generate_object(engine: Engine, source: SourceObject, options: argparse.Namespace) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class FLASHMESH_PT_advanced(_Sidebar, bpy.types.Panel):
         row = layout.row()
         row.enabled = settings.drafter != "none"
         row.prop(settings, "width")
+        layout.prop(settings, "fill_holes")
         layout.prop(settings, "transfer_uvs")
         layout.prop(settings, "hide_source")
 

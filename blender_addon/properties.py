@@ -52,6 +52,9 @@ def option_properties(**common: Any) -> dict[str, Any]:
             default=d.snap, **common),
         "quads": BoolProperty(
             name="Triangles to Quads", description="Join pairs of triangles at the end", default=d.quads, **common),
+        "fill_holes": BoolProperty(
+            name="Fill Holes", description="At the end, cover what was left bare with faces of the source, close holes",
+            default=d.fill_holes, **common),
         "transfer_uvs": BoolProperty(
             name="Transfer UVs", description="Copy the source's UV maps by Blender's data transfer at the end",
             default=d.transfer_uvs, **common),

@@ -40,6 +40,7 @@ class RunSettings:
     keep_to_surface: bool = True
     snap: bool = False
     quads: bool = False
+    fill_holes: bool = True
     transfer_uvs: bool = False
     hide_source: bool = False
     drafter: str = "auto"
@@ -62,6 +63,8 @@ class RunSettings:
         }
         if preset.cut_off:
             options["max_faces"] = self.faces
+        if not self.fill_holes:
+            options["fill_holes"] = False
         if self.drafter != "auto":
             options["drafter"] = self.drafter
         if self.width != protocol.DEFAULT_WIDTH:

@@ -146,8 +146,9 @@ def test_a_checkpoint_folder(blender: Runner, sources: Path, tmp_path: Path) -> 
 def test_other_formats_of_one_file(blender: Runner, sources: Path, tmp_path: Path, suffix: str) -> None:
     report = tmp_path / "reports" / "mine.json"
     arguments = ("--input", sources / "chair.blend", "--output", tmp_path / "out", "--report", report)
-    done = blender.run(SCRIPT, *arguments, *SMALL, "--format", suffix)
+    done = blender.run(SCRIPT, *arguments, *SMALL, "--format", suffix, "--keep-holes")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(report.read_text())["files"][0]["settings"]["fill_holes"] is False
     assert files(tmp_path) == {f"out/chair.{suffix}", "reports/mine.json", "reports/mine.csv"}
     (result,) = blender.describe(tmp_path / "out" / f"chair.{suffix}")
     assert len(result) == 1 if suffix == "ply" else set(result) == {"Seat", "Leg"}

@@ -190,7 +190,7 @@ def test_settings(told: Told) -> None:
     assert settings["set"] == [5, "DRAFT", False]
     assert settings["used"] == [6, 4, True, "DRAFT", 0.25], "options given, else the panel's"
     options = {"faces", "preset", "seed", "temperature", "watertight", "keep_to_surface", "snap", "quads"}
-    assert set(settings["properties"]) == options | {"transfer_uvs", "hide_source", "drafter", "width"}
+    assert set(settings["properties"]) == options | {"fill_holes", "transfer_uvs", "hide_source", "drafter", "width"}
     assert settings["menu"] is True, "F3 finds only what stands in a menu"
 
 
