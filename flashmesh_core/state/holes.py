@@ -133,10 +133,12 @@ def finish(state: MeshState, followed: np.ndarray, anywhere: bool = False) -> np
     """The faces, bins (K, 3, 3) with columns x, y, z, that cover and close a finished mesh. It stays as it is.
 
     `followed` (F, 3, 3) are the bins of the faces of the mesh that was followed; `anywhere` as in `fill_holes`. A mesh
-    without faces gets none.
+    without faces gets none, nor does one over a surface of which no samples are known.
     """
     written, tokens = state.n_faces, state.n_tokens
-    for face in followed if written else followed[:0]:
+    if not written or not (len(state.surface.places) or anywhere):
+        return np.zeros((0, 3, 3), dtype=state.table.bins.dtype)
+    for face in followed if len(state.surface.places) else followed[:0]:
         if state.n_faces < state.max_faces and _is_left_out(state, face):
             for bins in face:
                 for token in bins[::-1]:

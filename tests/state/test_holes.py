@@ -8,6 +8,7 @@ import pytest
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
 from flashmesh_core.state.holes import count_open_vertices, fill_holes, finish, open_loops
+from flashmesh_core.state.layout import make_surface
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.table import find_vertex
 from tests.state.builders import empty, prepare
@@ -84,6 +85,16 @@ def test_covering_keeps_to_the_face_limit_and_leaves_an_empty_mesh_alone() -> No
     assert not len(finish(state, faces[:0]))
     state.push(0)
     assert state.n_faces == 12
+
+
+def test_without_samples_of_the_surface_only_loops_are_closed_and_only_anywhere() -> None:
+    """A model without slices knows no surface; its grids must not be asked."""
+    _, faces = over(CUBE)
+    nothing = np.zeros((0, 3))
+    state = empty(make_surface(128, None, (128**3 - 1, 128**3 - 2, 128**3 - 3), None, nothing, nothing))
+    push_faces(state, faces[1:])
+    assert not len(finish(state, faces))
+    assert len(finish(state, faces, anywhere=True)) == 1
 
 
 def test_a_closed_mesh_gets_nothing(cube: tuple[MeshState, np.ndarray]) -> None:
