@@ -27,6 +27,7 @@ from flashmesh_core.state.table import find_edge, find_vertex
 MAX_LOOP = 24  # edges around a hole
 MAX_ANY_LOOP = 128  # the same where every hole is to be closed
 MOST_LEFT = 1 / 3  # of a hole's triangles that may stay open for the others to be made
+MOSTLY = 0.6  # of a face's samples that are bare where it is added: others would lie over faces that are there
 _LEFT_OPEN = 1e9  # weighs more than any area
 
 
@@ -138,16 +139,28 @@ def finish(state: MeshState, followed: np.ndarray, anywhere: bool = False) -> np
     written, tokens = state.n_faces, state.n_tokens
     if not written or not (len(state.surface.places) or anywhere):
         return np.zeros((0, 3, 3), dtype=state.table.bins.dtype)
-    for face in followed if len(state.surface.places) else followed[:0]:
-        if state.n_faces < state.max_faces and _is_left_out(state, face):
-            for bins in face:
-                for token in bins[::-1]:
-                    state.push(token)
+    cover_bare(state, followed if len(state.surface.places) else followed[:0])
     covering = state.faces(written)
     closing = fill_holes(state, anywhere)[: state.max_faces - state.n_faces]
     for _ in range(state.n_tokens - tokens):
         state.pop()
     return np.concatenate([covering, closing])
+
+
+def cover_bare(state: MeshState, followed: np.ndarray) -> None:
+    """Push those of the faces that lie on bare surface for the most part."""
+    a, b, c = np.moveaxis(followed.astype(np.float64), 1, 0)
+    areas = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    samples = len(state.surface.places) * areas / max(areas.sum(), 1.0)  # on each face, about
+    for face, expected in zip(followed, samples, strict=True):
+        if state.n_faces < state.max_faces and _is_left_out(state, face):
+            before = state.table.n[layout.COVERED]
+            tokens = face[:, ::-1].reshape(-1)
+            for token in tokens:
+                state.push(token)
+            if state.table.n[layout.COVERED] - before < MOSTLY * expected:
+                for _ in tokens:
+                    state.pop()
 
 
 def _is_left_out(state: MeshState, face: np.ndarray) -> bool:

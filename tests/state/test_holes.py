@@ -7,7 +7,7 @@ import pytest
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
-from flashmesh_core.state.holes import count_open_vertices, fill_holes, finish, open_loops
+from flashmesh_core.state.holes import count_open_vertices, cover_bare, fill_holes, finish, open_loops
 from flashmesh_core.state.layout import make_surface
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.table import find_vertex
@@ -85,6 +85,19 @@ def test_covering_keeps_to_the_face_limit_and_leaves_an_empty_mesh_alone() -> No
     assert not len(finish(state, faces[:0]))
     state.push(0)
     assert state.n_faces == 12
+
+
+@pytest.mark.parametrize(("part", "added"), [(0.65, 0), (0.4, 1)])
+def test_a_face_is_added_only_where_most_of_it_is_bare(
+    cube: tuple[MeshState, np.ndarray], part: float, added: int
+) -> None:
+    """A face over 42 % of another, at one corner of it, leaves its centre bare and is too much all the same."""
+    state, faces = cube
+    a, b, c = faces[0].astype(np.float64)
+    beside = np.rint([a, a + part * (b - a), a + part * (c - a)]).astype(np.int64)
+    push_faces(state, np.concatenate([faces[1:], beside[None]]))
+    cover_bare(state, faces)
+    assert state.n_faces == len(faces) + added
 
 
 def test_without_samples_of_the_surface_only_loops_are_closed_and_only_anywhere() -> None:
