@@ -198,8 +198,8 @@ def masks(r: dict[str, Any]) -> str:
 def identity(reports: list[Report]) -> str:
     """Whether the rows are plain decoding's, report by report."""
     header = [
-        "weights", "sources", "masks", "temperature", "seed", "candidates", "meshes", "rows", "identical", "differ",
-        "near-ties",
+        "weights", "sources", "masks", "temperature", "seed", "candidates", "meshes", "drafters", "widths", "rows",
+        "identical", "differ", "near-ties",
     ]  # fmt: skip
     lines = []
     for report in reports:
@@ -210,6 +210,8 @@ def identity(reports: list[Report]) -> str:
         lines.append([
             r["precision"], "clouds" if r.get("clouds") else "meshes", masks(r), f"{r['temperature']:g}",
             str(r["seed"]), str(r["candidates"]), str(r["meshes"]),
+            ", ".join(sorted({row["drafter"] for row in speculative})),
+            ", ".join(map(str, sorted({row["width"] for row in speculative}))),
             str(len(speculative)), f"{same} of {len(speculative)}", str(len(found)),
             str(sum(d["near_tie"] for d in found)),
         ])  # fmt: skip
