@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.metrics import compare_meshes
-from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.picture import fit_frame, picture_grid, render_mesh
@@ -62,7 +62,7 @@ def main() -> None:
     rows, cells = [], []
     for name, source, wanted in sources(MeshStore.open(Path(args.data), "test")):
         if args.clouds:
-            samples = sample_surface(source.vertices, source.faces, SAMPLES, np.random.default_rng(0))
+            samples = sample_cloud(source, SAMPLES)
             result = engine.generate(samples.points.astype(np.float64), samples.normals, faces=wanted)
         else:
             result = engine.generate(source, faces=wanted)

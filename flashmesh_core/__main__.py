@@ -32,7 +32,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help=seed)
     parser.add_argument("--no-surface", action="store_true", help="let vertices leave the input surface")
     manifold = "use a directed edge once (auto: as the source)"
-    parser.add_argument("--manifold", choices=("auto", "on", "off"), default="auto", help=manifold)
+    parser.add_argument("--manifold", choices=tuple(protocol.MANIFOLD_CHOICES), default="auto", help=manifold)
     parser.add_argument("--watertight", action="store_true", help="close every open edge where possible")
     parser.add_argument("--keep-holes", action="store_true", help="leave the holes that decoding leaves")
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
@@ -62,7 +62,7 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "temperature": args.temperature,
         "seed": args.seed,
         "surface": not args.no_surface,
-        "manifold": {"auto": None, "on": True, "off": False}[args.manifold],
+        "manifold": protocol.MANIFOLD_CHOICES[args.manifold],
         "watertight": args.watertight,
         "fill_holes": not args.keep_holes,
         "guidance": args.guidance,

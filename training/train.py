@@ -7,7 +7,6 @@ Without --data it trains on procedural shapes, so that it needs nothing. Stop it
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 import signal
@@ -29,11 +28,10 @@ from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block
 from training.data import DataConfig, MeshBatches
+from training.log import Log, means
 from training.losses import joint_loss
 from training.optimizer import make_optimizers
 from training.transfer import parse_drafts, transfer
-
-LEVELS = ("main", "coordinate", "vertex", "face", "label")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -255,51 +253,6 @@ def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
         row = {"name": name, "source_faces": len(mesh.faces), "faces": len(result.mesh.faces)}
         pictures.add(row | {"end_reason": result.end_reason} | compared, mesh, result)
     pictures.flush()
-
-
-class Log:
-    """CSV always, TensorBoard where it is installed."""
-
-    def __init__(self, out: Path) -> None:
-        self.path = out / "log.csv"
-        self.fields = [
-            "step",
-            "tokens",
-            "seconds",
-            "tokens_per_second",
-            "loss",
-            *LEVELS[1:],
-            "val",
-            "val_v0",
-            "val_v1",
-            "val_v2",
-        ]
-        if not self.path.exists():
-            with self.path.open("w", newline="") as file:
-                csv.writer(file).writerow(self.fields)
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(out / "tensorboard"))
-        except ImportError:
-            self.writer = None
-
-    def write(self, row: dict[str, float]) -> None:
-        """Append a row; what it lacks stays empty."""
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerow([row.get(field, "") for field in self.fields])
-        if self.writer is not None:
-            for name, value in row.items():
-                self.writer.add_scalar(name, value, int(row["step"]))
-
-
-def means(sums: dict[str, float]) -> dict[str, float]:
-    """Sums and counts to nats a token (the main tokens' under "loss") and a label."""
-    result = {}
-    for level in LEVELS:
-        if sums.get(f"{level}_count"):
-            result["loss" if level == "main" else level] = sums[f"{level}_sum"] / sums[f"{level}_count"]
-    return result
 
 
 def start_worker(_: int) -> None:

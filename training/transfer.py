@@ -33,18 +33,17 @@ def transfer(source: Hourglass, target: Hourglass) -> None:
 
     Raises ValueError where the two differ in more than the numbers of drafts.
     """
-    alike = {field: getattr(target.config, field) for field in (*DRAFTS, "name")}
-    if dataclasses.replace(source.config, **alike) != target.config:
-        raise ValueError(
-            f"weights must be of the same model but for its numbers of drafts: {_differences(source, target)}"
-        )
+    mine, theirs = target.config.to_dict(), source.config.to_dict()
+    other = [field for field in mine if field not in (*DRAFTS, "name") and mine[field] != theirs[field]]
+    if other:
+        said = ", ".join(f"{field} is {theirs[field]} there, {mine[field]} here" for field in other)
+        raise ValueError(f"weights must be of the same model but for its numbers of drafts: {said}")
     given = source.state_dict()
-    taken = {}
-    for name, tensor in target.state_dict().items():
-        if name in given:
-            taken[name] = _resized(name, given[name], tensor, target.config.dim)
-        elif not name.startswith("drafts."):
-            raise ValueError(f"weights have no {name}")
+    taken = {
+        name: _resized(name, given[name], tensor, target.config.dim)
+        for name, tensor in target.state_dict().items()
+        if name in given
+    }
     target.load_state_dict(taken, strict=False)
 
 
@@ -60,9 +59,3 @@ def _resized(name: str, given: Tensor, like: Tensor, dim: int) -> Tensor:
     have = stacked.shape[axis]
     index = torch.arange(wanted).clamp(max=have - 1)
     return stacked.index_select(axis, index).reshape(like.shape)
-
-
-def _differences(source: Hourglass, target: Hourglass) -> str:
-    mine, theirs = target.config.to_dict(), source.config.to_dict()
-    fields = [field for field in mine if field not in (*DRAFTS, "name") and mine[field] != theirs[field]]
-    return ", ".join(f"{field} is {theirs[field]} there, {mine[field]} here" for field in fields)

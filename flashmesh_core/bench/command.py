@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flashmesh_core.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, OPTIONS
+from flashmesh_core.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS
 
 if TYPE_CHECKING:
     from flashmesh_core.bench.figures import Divergence, Measured
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from flashmesh_core.decode.options import Options
 
 PRECISIONS = ("auto", "bf16", "float32", "torch")
-MANIFOLD = {"auto": None, "on": True, "off": False}
 WARM_UP_FACES = 12
 
 
@@ -53,8 +52,8 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--guidance", type=float, default=DEFAULT_GUIDANCE, help="nats against faces off the bare surface "
         "(default: %(default)g)")  # fmt: skip
     add("--no-surface", action="store_true", help="let vertices leave the input surface")
-    add("--manifold", choices=tuple(MANIFOLD), default="auto", help="use a directed edge once (default: %(default)s, "
-        "as the source)")  # fmt: skip
+    add("--manifold", choices=tuple(MANIFOLD_CHOICES), default="auto", help="use a directed edge once "
+        "(default: %(default)s, as the source)")  # fmt: skip
     add("--watertight", action="store_true", help="close every open edge; with --guidance 0 by a mask")
     add("--clouds", action="store_true", help="give the engine samples alone, not the meshes")
     add("--candidates", type=int, default=1, help="meshes made in the same passes (default: %(default)s)")
@@ -127,7 +126,7 @@ def measure(
     def options(subject: Subject, setting: Setting, stop_at: int | None) -> Options:
         return Options(
             faces=subject.wanted, seed=args.seed, temperature=args.temperature, guidance=args.guidance,
-            surface=not args.no_surface, manifold=MANIFOLD[args.manifold], watertight=args.watertight,
+            surface=not args.no_surface, manifold=MANIFOLD_CHOICES[args.manifold], watertight=args.watertight,
             drafter=setting.drafter, width=setting.width, max_faces=stop_at,
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ import numpy as np
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points, quantize, vertex_keys
 from flashmesh_core.mesh.reconstruct import reconstruct
-from flashmesh_core.mesh.sampling import estimate_normals, sample_surface
+from flashmesh_core.mesh.sampling import estimate_normals, sample_surface, triangle_areas
 from flashmesh_core.mesh.simplify import simplify
 from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance, detect_corners
 from flashmesh_core.mesh.topology import is_manifold
@@ -75,14 +75,13 @@ def prepare_source(
         given = _follow_cloud(source, normals, config, about, rng)
     mesh = given.mesh
     normalization = _with_margin(Normalization.of_points(given.held if mesh is None else mesh.vertices))
-    unit, held = normalization.apply(given.points), normalization.apply(given.held)
+    unit, corners = normalization.apply(given.points), normalization.apply(given.corners)
     if mesh is None:
-        corners, bins = normalization.apply(given.corners), np.zeros((0, 3, 3), dtype=np.int64)
+        held, bins = normalization.apply(given.held), np.zeros((0, 3, 3), dtype=np.int64)
         grid = SurfaceGrid(
             held, config.num_bins, default_tolerance(held, config.num_bins) if tolerance is None else tolerance
         )
     else:
-        corners = normalization.apply(mesh.vertices)
         bins = quantize(corners, config.num_bins)[mesh.faces]
         grid = SurfaceGrid.of_mesh(corners, mesh.faces, config.num_bins, 1 if tolerance is None else tolerance)
     context = None
@@ -141,6 +140,7 @@ def _follow_cloud(
             mesh = _surface_of(points, facing, box, about)
     if mesh is not None:
         points, facing = _sample(mesh, config.num_bins, rng)
+        corners = mesh.vertices
     return _Followed(points=points, normals=facing, measured=measured, held=held, mesh=mesh, corners=corners)
 
 
@@ -173,8 +173,7 @@ def _sample(mesh: Mesh, num_bins: int, rng: np.random.Generator) -> tuple[np.nda
     """Samples of a mesh (N, 3) in its own units, and their normals."""
     box = Normalization.of_points(mesh.vertices)  # samples are float32: far from the origin they would be coarse
     vertices = box.apply(mesh.vertices)
-    a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
-    area = 0.5 * float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
+    area = float(triangle_areas(vertices[mesh.faces]).sum())
     surface = sample_surface(vertices, mesh.faces, _enough_samples(area * num_bins**2), rng)
     return box.invert(surface.points), surface.normals
 

@@ -66,9 +66,15 @@ def sample_surface(vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.
     return SurfaceSamples(points.astype(np.float32), normals.astype(np.float32), chosen.astype(np.int64))
 
 
-def sample_cloud(mesh: Mesh) -> SurfaceSamples:
-    """The CLOUD_POINTS samples that measurements give in place of a mesh; always the same ones."""
-    return sample_surface(mesh.vertices, mesh.faces, CLOUD_POINTS, np.random.default_rng(0))
+def sample_cloud(mesh: Mesh, count: int = CLOUD_POINTS) -> SurfaceSamples:
+    """The samples that measurements give in place of a mesh; always the same ones."""
+    return sample_surface(mesh.vertices, mesh.faces, count, np.random.default_rng(0))
+
+
+def triangle_areas(corners: np.ndarray) -> np.ndarray:
+    """The areas (F,) of triangles by their corners (F, 3, 3), in the square of their unit."""
+    a, b, c = np.moveaxis(corners.astype(np.float64), 1, 0)
+    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

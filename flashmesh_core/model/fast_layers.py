@@ -236,7 +236,6 @@ def embed(tokens, spans, embeddings, slots, x):
 
 @njit(**UNCOUNTED)
 def _add_bits(bits, first, end, matrix, x):
-    apart()
     for bit in range(first, end):
         if bits[bit]:
             row = matrix[bit]

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.half_edge import build_half_edges
+from flashmesh_core.mesh.sampling import triangle_areas
 from flashmesh_core.mesh.support import THIN
 from flashmesh_core.state import layout
 from flashmesh_core.state.coverage import (
@@ -149,8 +151,7 @@ def finish(state: MeshState, followed: np.ndarray, anywhere: bool = False) -> np
 
 def cover_bare(state: MeshState, followed: np.ndarray) -> None:
     """Push those of the faces that lie on bare surface for the most part."""
-    a, b, c = np.moveaxis(followed.astype(np.float64), 1, 0)
-    areas = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    areas = triangle_areas(followed)
     samples = len(state.surface.places) * areas / max(areas.sum(), 1.0)  # on each face, about
     for face, expected in zip(followed, samples, strict=True):
         if state.n_faces < state.max_faces and _is_left_out(state, face):
@@ -165,12 +166,10 @@ def cover_bare(state: MeshState, followed: np.ndarray) -> None:
 
 def _is_left_out(state: MeshState, face: np.ndarray) -> bool:
     """Whether a face, bins (3, 3), lies on bare surface and uses no edge that another face uses."""
-    table = state.references[1]
-    if len(np.unique(face, axis=0)) < 3 or not triangle_is_bare(*state.references, *face.astype(np.int32)):
+    table, keys = state.references[1], vertex_keys(face, state.surface.size).tolist()
+    if len(set(keys)) < 3 or not triangle_is_bare(*state.references, *face.astype(np.int32)):
         return False
-    z_y_x = face[:, ::-1].astype(np.int64)
-    size = state.surface.size
-    numbers = [find_vertex(table, int((z * size + y) * size + x)) for z, y, x in z_y_x]
+    numbers = [find_vertex(table, key) for key in keys]
     return not any(
         a >= 0 and b >= 0 and find_edge(table, a, b) >= 0
         for a, b in zip(numbers, numbers[1:] + numbers[:1], strict=True)
