@@ -34,6 +34,7 @@ class ModelConfig:
     cross_attention: tuple[bool, bool, bool] = (True, True, True)  # coordinate, vertex, face level
     ffn_ratio: float = 8.0 / 3.0  # hidden width of the gated FFN over dim
     window: int = 18_432  # tokens that self-attention sees; a multiple of 9
+    level_windows: tuple[int, int, int] | None = None  # the same by level (coordinate, vertex, face) where they differ
     num_points: int = 2048  # surface samples the condition encoder reads
     num_latents: int = 128  # condition tokens beside the face-count token
     encoder_layers: int = 3  # self-attention layers over the latents
@@ -47,6 +48,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in ("coordinate_layers", "vertex_layers", "cross_attention", "slice_rows"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
+        if self.level_windows is not None:
+            object.__setattr__(self, "level_windows", tuple(self.level_windows))
         ranges: dict[str, tuple[float, float]] = {
             "num_bins": (2, 4096), "dim": (16, 16384), "heads": (1, 256), "face_layers": (1, 256),
             "ffn_ratio": (0.25, 16.0), "window": (9, 10_000_000), "num_points": (16, 1_000_000),
@@ -62,6 +65,9 @@ class ModelConfig:
             raise ValueError(f"dim must be heads times an even number, got dim {self.dim}, heads {self.heads}")
         if self.window % 9:
             raise ValueError(f"window must be a multiple of 9, got {self.window}")
+        narrow = self.level_windows
+        if narrow is not None and (len(narrow) != 3 or any(w % 9 or not 9 <= w <= self.window for w in narrow)):
+            raise ValueError(f"level_windows must be three multiples of 9 in [9, window = {self.window}], got {narrow}")
         for field in ("coordinate_layers", "vertex_layers"):
             pair = getattr(self, field)
             if len(pair) != 2 or pair[0] < 0 or pair[1] < 1:
@@ -89,6 +95,10 @@ class ModelConfig:
     def num_classes(self) -> int:
         """Width of the logits: the bins and EOS."""
         return self.num_bins + 1
+
+    def level_window(self, level: int) -> int:
+        """Positions of a level (0 coordinate, 1 vertex, 2 face) that its self-attention and draft heads see."""
+        return (self.level_windows or (self.window,) * 3)[level] // 3**level
 
     @property
     def layer_string(self) -> str:
@@ -123,8 +133,8 @@ def _presets() -> dict[str, ModelConfig]:
         ),
         ModelConfig(
             name="nano", dim=256, heads=4, coordinate_layers=(1, 1), vertex_layers=(2, 2), face_layers=6,
-            cross_attention=(False, True, True), ffn_ratio=2.0, window=2304, num_points=1024, num_latents=64,
-            encoder_layers=2, slice_rows=SLICE_ROWS, draft_ffn_ratio=0.25,
+            cross_attention=(False, True, True), ffn_ratio=2.0, window=2304, level_windows=(288, 576, 2304),
+            num_points=1024, num_latents=64, encoder_layers=2, slice_rows=SLICE_ROWS, draft_ffn_ratio=0.25,
         ),
         ModelConfig(name="meshtron-0.5b", dim=768, heads=8, window=18_432, **paper),  # type: ignore[arg-type]
         ModelConfig(name="meshtron-1b", dim=1536, heads=16, window=18_432, **paper),  # type: ignore[arg-type]

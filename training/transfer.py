@@ -11,6 +11,7 @@ from flashmesh_core.config import ModelConfig
 from flashmesh_core.model.hourglass import Hourglass
 
 DRAFTS = ("coordinate_drafts", "vertex_drafts", "face_drafts")
+WEIGHTLESS = ("name", "window", "level_windows")  # fields that change no shape of a weight
 
 
 def parse_drafts(text: str, config: ModelConfig) -> ModelConfig:
@@ -31,13 +32,13 @@ def parse_drafts(text: str, config: ModelConfig) -> ModelConfig:
 def transfer(source: Hourglass, target: Hourglass) -> None:
     """Copy all weights of `source` into `target`; a head that only `target` has starts as the last one of its block.
 
-    Raises ValueError where the two differ in more than the numbers of drafts.
+    Raises ValueError where the two differ in more than the numbers of drafts and the windows of attention.
     """
     mine, theirs = target.config.to_dict(), source.config.to_dict()
-    other = [field for field in mine if field not in (*DRAFTS, "name") and mine[field] != theirs[field]]
+    other = [field for field in mine if field not in (*DRAFTS, *WEIGHTLESS) and mine[field] != theirs[field]]
     if other:
         said = ", ".join(f"{field} is {theirs[field]} there, {mine[field]} here" for field in other)
-        raise ValueError(f"weights must be of the same model but for its numbers of drafts: {said}")
+        raise ValueError(f"weights must be of the same model but for its numbers of drafts and its windows: {said}")
     given = source.state_dict()
     taken = {
         name: _resized(name, given[name], tensor, target.config.dim)

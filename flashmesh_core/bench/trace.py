@@ -12,6 +12,7 @@ import numpy as np
 from flashmesh_core.bench.settings import Setting
 from flashmesh_core.decode.engine import Engine, GenerationResult
 from flashmesh_core.decode.options import Options
+from flashmesh_core.decode.sampling import gumbel_noise
 from flashmesh_core.decode.sequence import Sequence
 from flashmesh_core.decode.source import Source
 from flashmesh_core.tokenizer import bos_prefix
@@ -102,20 +103,20 @@ class _Recorder:
             if self.watch is not None and self.watch[0] == index:
                 row = self.watch[1] + len(bos_prefix(candidate.num_bins)) - asked
                 if 0 <= row <= accepted:
-                    self.seen = top_two(candidate, logits[count - candidate.filled + row], row)
+                    self.seen = top_two(candidate, logits[count - candidate.filled + row], row, asked + row)
                     self.found.set()
             return kept
 
         candidate.settle = settle  # type: ignore[method-assign]
 
 
-def top_two(candidate: Sequence, logits: np.ndarray, row: int) -> TopTwo:
-    """The best two of a position of the last pass, (C,) logits, as verification saw them."""
+def top_two(candidate: Sequence, logits: np.ndarray, row: int, position: int) -> TopTwo:
+    """The best two of row `row` of the last pass, at an absolute position; (C,) logits, as verification saw them."""
     score = logits.astype(np.float64)
     if candidate.state.guidance > 0:
         score = score + candidate.buffers.bias[row]
     if candidate.temperature > 0:
-        score = score + candidate.temperature * candidate._noise_now[row]
+        score = score + candidate.temperature * gumbel_noise(candidate.seed, np.array([position]), len(logits))[0]
     score = np.where(candidate.buffers.allowed[row], score, -np.inf)
     best, second = (int(token) for token in np.argsort(score)[:-3:-1])
     return TopTwo((best, second), (float(score[best]), float(score[second])))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from flashmesh_core.decode.sampling import NOISE_RANGE, noise_at, noise_key
 from flashmesh_core.model.intrinsics import PANEL
 from flashmesh_core.model.kernels import linear
 from flashmesh_core.state import layout
@@ -171,18 +172,22 @@ def _spread_new(
 
 
 @njit(cache=True)
-def _pick(log_p: np.ndarray, allowed: np.ndarray, temperature: float, noise: np.ndarray) -> tuple[int, float]:
+def _pick(log_p: np.ndarray, allowed: np.ndarray, temperature: float, seed: int, position: int) -> tuple[int, float]:
     """The draft, -1 where nothing is allowed, and the share of the tempered distribution that it holds."""
-    best, best_score, top = -1, -np.inf, -np.inf
+    best, top = -1, -np.inf
     heat = max(temperature, 0.05)
     for token in range(len(log_p)):
-        if allowed[token]:
-            score = log_p[token] if temperature == 0.0 else log_p[token] / temperature + noise[token]
-            top = max(top, log_p[token])
-            if score > best_score:
-                best, best_score = token, score
+        if allowed[token] and log_p[token] > top:
+            best, top = token, log_p[token]
     if best < 0:
         return -1, 0.0
+    if temperature > 0.0:
+        key, best_score = noise_key(seed, position), -np.inf
+        for token in range(len(log_p)):
+            if allowed[token] and log_p[token] >= top - NOISE_RANGE * temperature:
+                score = log_p[token] / temperature + noise_at(key, token)
+                if score > best_score:
+                    best, best_score = token, score
     total = 0.0
     for token in range(len(log_p)):
         if allowed[token] and log_p[token] > top - 12.0 * heat:  # the others' shares are nothing
@@ -204,7 +209,8 @@ def walk(
     temperature: float,
     min_confidence: float,
     max_faces: int,
-    noise: np.ndarray,
+    seed: int,
+    first: int,
     heads: np.ndarray,
     n_heads: int,
     given: np.ndarray,
@@ -213,9 +219,10 @@ def walk(
 
     The table ends with the `pending` main token, which the backbone has not seen yet; it fills the first position.
 
-    `noise` (W, Q + 1): of the token after the main one first; `heads` (P, Q + 1) likewise, `n_heads` of its rows
-    valid; `given` are the drafts of DRAFT_GIVEN. Drafting stops at a token that can't be, at the face limit, at
-    the likely end, and where the chance of everything drafted so far falls under `min_confidence`.
+    `first` is the absolute position of the token after the main one, `heads` (P, Q + 1) the heads' distributions from
+    that token on, `n_heads` of its rows valid; `given` are the drafts of DRAFT_GIVEN. Drafting stops at a token that
+    can't be, at the face limit, at the likely end, and where the chance of everything drafted so far falls under
+    `min_confidence`.
     """
     size = surface.size
     token = pending
@@ -272,7 +279,7 @@ def walk(
                 log_p[value] = np.log(log_p[value] + TINY) if log_p[value] > 0.0 else LOG_TINY
             log_p[size] = -30.0
         heat = temperature if mode == DRAFT_HEADS else temperature / FITTED_AT
-        token, share = _pick(log_p, allowed, heat, noise[position])
+        token, share = _pick(log_p, allowed, heat, seed, first + position)
         confidence *= share
         if token < 0 or token == size or confidence < min_confidence:
             return position + 1

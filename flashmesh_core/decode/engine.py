@@ -289,8 +289,11 @@ class Engine:
 
     def _corners(self, source: Source, candidate: Candidate, begin: int) -> np.ndarray:
         """The corners (k, 3, 3) of faces `begin` on, in source scale and place."""
+        normalization = source.normalization
+        if not len(candidate.closing):
+            return candidate.state.corners(begin, normalization.scale, normalization.center)
         corners = dequantize(candidate.faces(begin).reshape(-1, 3), self.config.num_bins)
-        return source.normalization.invert(corners).reshape(-1, 3, 3).astype(np.float32)
+        return normalization.invert(corners).reshape(-1, 3, 3).astype(np.float32)
 
     def _result(self, source: Source, number: int, candidate: Candidate) -> GenerationResult:
         size = self.config.num_bins

@@ -15,7 +15,6 @@ from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.references import refer
 from flashmesh_core.tokenizer import bos_prefix
 
-NOISE_BLOCK = 256  # positions of noise made at a time
 NO_HEADS = np.zeros((0, 0), dtype=np.float32)
 NOTHING_GIVEN = np.zeros(0, dtype=np.int64)
 
@@ -48,20 +47,11 @@ class Sequence:
         self.tally = Tally()
         self.pending = -1
         self.filled = 0  # positions of the last walk
+        self._bos = len(bos_prefix(self.num_bins))
         self.length = 0  # tokens that the backbone has seen and that stand
         self.end_reason: str | None = None
         self.seconds = 0.0
         self.closing = np.zeros((0, 3, 3), dtype=np.int32)  # bins of the faces that covered and closed after the end
-        self._noise_now = self._noise = np.zeros((0, self.num_bins + 1), dtype=np.float32)
-        self._noise_from = 0
-
-    def _noise_of(self, first: int, count: int) -> np.ndarray:
-        """Gumbel noise of the absolute positions from `first` on, (count, C)."""
-        end = first + count
-        if not self._noise_from <= first or end > self._noise_from + len(self._noise):
-            self._noise_from = first
-            self._noise = gumbel_noise(self.seed, np.arange(first, first + NOISE_BLOCK + count), self.num_bins + 1)
-        return self._noise[first - self._noise_from : end - self._noise_from]
 
     @property
     def n_faces(self) -> int:
@@ -86,11 +76,11 @@ class Sequence:
     @property
     def first_asked(self) -> int:
         """The absolute position of the token after the main one."""
-        return self.length + 1 if self.length else len(bos_prefix(self.num_bins))
+        return self.length + 1 if self.length else self._bos
 
     def noise(self, count: int) -> np.ndarray:
         """The noise of the tokens after the main one, (count, C)."""
-        return self._noise_of(self.first_asked, count)
+        return gumbel_noise(self.seed, np.arange(count) + self.first_asked, self.num_bins + 1)
 
     def begun_with_main(self) -> np.ndarray:
         """The coordinates of the face begun, the main token included; all nine where it completes a face."""
@@ -110,11 +100,10 @@ class Sequence:
         that the heads give the tokens after the main one.
         """
         width = 1 if mode == DRAFT_NOTHING else self.width
-        self._noise_now = self.noise(width)
         self.filled = walk(
             *self.state.references, self._scorer, self._buffers, self.pending, width, mode,
             self.state.masks, self.state.guidance, self.temperature, min_confidence, self.state.max_faces,
-            self._noise_now, heads, len(heads), given,
+            self.seed, self.first_asked, heads, len(heads), given,
         )  # fmt: skip
         tokens = self.buffers.tokens[: self.filled]
         rows = self.buffers.rows[: self.filled] if self.num_rows else None
@@ -127,18 +116,15 @@ class Sequence:
 
     def settle(self, logits: np.ndarray) -> int:
         """Take the backbone's answer (N, C) to the last chunk; the length to which the backbone must roll back."""
-        count = self.filled
+        count, tally = self.filled, self.tally
         accepted, token, dropped = settle(
-            *self.state.references, self._buffers, logits[-count:], count, self.temperature,
-            self._noise_now, self.state.max_faces,
+            *self.state.references, self._buffers, logits[-count:], count, self.temperature, self.seed,
+            self.first_asked, self.state.max_faces, tally.drafted_at, tally.accepted_at,
         )  # fmt: skip
-        tally = self.tally
         tally.passes += 1
         tally.tokens += accepted
-        tally.drafted_at[: count - 1] += 1
-        tally.accepted_at[:accepted] += 1
         tally.gave_up_closure += dropped
-        self.length = self.length + 1 + accepted if self.length else len(bos_prefix(self.num_bins)) + accepted
+        self.length = self.length + 1 + accepted if self.length else self._bos + accepted
         if token == FACE_LIMIT:
             self.end_reason = "face_limit"
         elif token < 0 or token == self.num_bins:

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.decode.drafters import WalkBuffers
+from flashmesh_core.decode.sampling import NOISE_RANGE, noise_at, noise_key
 from flashmesh_core.state import layout
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.masks import MASK_CLOSURE
@@ -15,8 +16,10 @@ FACE_LIMIT = -2  # what `settle` returns instead of a token
 
 
 @njit(cache=True)
-def pick_token(logits: np.ndarray, bias: np.ndarray, allowed: np.ndarray, temperature: float, noise: np.ndarray) -> int:
-    """The backbone's token at one position: arg max of the allowed logits (C,) over the temperature plus noise.
+def pick_token(
+    logits: np.ndarray, bias: np.ndarray, allowed: np.ndarray, temperature: float, seed: int, position: int
+) -> int:
+    """The backbone's token at an absolute position: arg max of the allowed logits (C,) over the temperature plus noise.
 
     `bias` is guidance's part of the logits; at temperature 0 the noise is left out. All in float32, so that a token
     does not depend on what else is asked. -1 where nothing is allowed.
@@ -24,13 +27,21 @@ def pick_token(logits: np.ndarray, bias: np.ndarray, allowed: np.ndarray, temper
     best = -1
     highest = np.float32(-np.inf)
     for token in range(len(logits)):
-        if not allowed[token]:
-            continue
-        score = logits[token] + bias[token]
-        if temperature > 0.0:
-            score = score / np.float32(temperature) + noise[token]
-        if best < 0 or score > highest:
-            best, highest = token, score
+        if allowed[token] and (best < 0 or logits[token] + bias[token] > highest):
+            best, highest = token, logits[token] + bias[token]
+    if temperature == 0.0 or best < 0:
+        return best
+    heat = np.float32(temperature)
+    bound = highest / heat - np.float32(NOISE_RANGE)
+    key = noise_key(seed, position)
+    best, highest = -1, np.float32(-np.inf)
+    for token in range(len(logits)):
+        if allowed[token]:
+            score = (logits[token] + bias[token]) / heat
+            if score >= bound:  # no noise would make the others the highest
+                score += noise_at(key, token)
+                if best < 0 or score > highest:
+                    best, highest = token, score
     return best
 
 
@@ -42,22 +53,31 @@ def settle(
     logits: np.ndarray,
     count: int,
     temperature: float,
-    noise: np.ndarray,
+    seed: int,
+    first: int,
     max_faces: int,
+    drafted_at: np.ndarray,
+    accepted_at: np.ndarray,
 ) -> tuple[int, int, int]:
     """Take the backbone's answer (count, C) to a walk of `count` positions; roll back what it refuses.
+
+    `first` is the absolute position of the token that follows the main one. The drafts made and those that stand are
+    counted by their places in `drafted_at` and `accepted_at`.
 
     Returns how many drafts stand, the token after them, and at how many of these positions closure was dropped. That
     token is pushed unless it is EOS or -1 (nothing was allowed), or FACE_LIMIT: the mesh has all its faces.
     """
     drafts = count - 1
     accepted = 0
-    token = pick_token(logits[0], buffers.bias[0], buffers.allowed[0], temperature, noise[0])
+    token = pick_token(logits[0], buffers.bias[0], buffers.allowed[0], temperature, seed, first)
     while accepted < drafts and token == buffers.tokens[accepted + 1]:
         accepted += 1
         token = pick_token(
-            logits[accepted], buffers.bias[accepted], buffers.allowed[accepted], temperature, noise[accepted]
+            logits[accepted], buffers.bias[accepted], buffers.allowed[accepted], temperature, seed, first + accepted
         )
+    for place in range(drafts):
+        drafted_at[place] += 1
+        accepted_at[place] += place < accepted
     dropped = 0
     for position in range(accepted + 1):
         dropped += buffers.dropped[position] & MASK_CLOSURE != 0

@@ -19,22 +19,33 @@ _ZERO, _UNIT, _SMALLEST = np.float32(0.0), np.float32(1.0), np.float32(-3.0e38)
 
 
 @njit(**UNCOUNTED)
-def _largest(row, lanes):
-    """The largest number of a row; `lanes` (PANEL,) is scratch."""
+def _lower(part):
+    for lane in range(part.shape[0]):
+        part[lane] = _SMALLEST
+
+
+@njit(**UNCOUNTED)
+def _largest(row, begin, end, lanes):
+    """The largest of a row's scores begin..end - 1; the others of their tiles become the smallest number.
+
+    `lanes` (PANEL,) is scratch.
+    """
     apart()
-    for lane in range(PANEL):
-        lanes[lane] = _SMALLEST
-    whole = row.shape[0] // PANEL
-    for block in range(whole):
-        part = row[block * PANEL : (block + 1) * PANEL]
+    first, last = begin // PANEL, (end + PANEL - 1) // PANEL
+    _lower(row[first * PANEL : begin])
+    _lower(row[end : last * PANEL])
+    _lower(lanes)
+    for tile in range(first, last):
+        part = row[tile * PANEL : (tile + 1) * PANEL]
         for lane in range(PANEL):
             lanes[lane] = part[lane] if part[lane] > lanes[lane] else lanes[lane]
-    largest = _SMALLEST
-    for j in range(whole * PANEL, row.shape[0]):
-        largest = row[j] if row[j] > largest else largest
-    for lane in range(PANEL):
-        largest = lanes[lane] if lanes[lane] > largest else largest
-    return largest
+    half = PANEL // 2
+    while half:  # halves, not one by one: that would be a chain of 64 comparisons
+        low, high = lanes[:half], lanes[half : 2 * half]
+        for lane in range(half):
+            low[lane] = high[lane] if high[lane] > low[lane] else low[lane]
+        half //= 2
+    return lanes[0]
 
 
 @njit(**UNCOUNTED)
@@ -156,7 +167,7 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
     product(q, q_at, q_step, keys, low * steps, scores, low, step, rows, steps, tiles, True)
     scales = sums[QUERIES]
     for i in range(rows):
-        largest = _largest(scores[i, begins[i] : ends[i]], sums[0])
+        largest = _largest(scores[i], begins[i], ends[i], sums[0])
         scales[i] = _UNIT / _exponentials(scores[i], begins[i], ends[i], largest, sums[0])
         clear(scores[i, low : begins[i] // PANEL * PANEL])
         clear(scores[i, (ends[i] + PANEL - 1) // PANEL * PANEL : high])

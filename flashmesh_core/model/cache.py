@@ -103,7 +103,7 @@ class CachedDecoder:
             list(model.face),
         )
         self.levels = [
-            LevelCache(blocks, condition_BSD, config.window // 3**level, slack // 3**level + 2)
+            LevelCache(blocks, condition_BSD, config.level_window(level), slack // 3**level + 2)
             for level, blocks in enumerate(stacks)
         ]
         self.coordinates = Rolling((batch, dim), 9, slack + 9, condition_BSD)  # inputs of the vertex level

@@ -226,7 +226,7 @@ class TorchBlocks:
         config, heads = model.config, model.drafts
         self.num_classes = config.num_classes
         self.tables = _Tables(config.dim // config.heads, condition_1LD.device)
-        self.levels = [_Level(k, config.window // WIDTH[k], config.dim, config.heads) for k in range(3)]
+        self.levels = [_Level(k, config.level_window(k), config.dim, config.heads) for k in range(3)]
         self._rows: list[Tensor] = []
         self._label_rows: list[Tensor] = []
 

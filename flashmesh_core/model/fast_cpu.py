@@ -51,7 +51,7 @@ class _LevelCache:
 
     def __init__(self, fast: FastModel, level: int, conditions: Tensor, slack: int) -> None:
         config = fast.config
-        batch, self.window = len(conditions), config.window // 3**level
+        batch, self.window = len(conditions), config.level_window(level)
         self.capacity = padded(self.window + slack + PANEL)
         width = config.dim // config.heads
         panels = padded(width) // PANEL

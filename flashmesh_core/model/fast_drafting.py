@@ -242,7 +242,7 @@ class CompiledBlocks:
         self.num_classes, self.width = config.num_classes, dim // config.heads
         self.ones = np.ones(dim, np.float32)
         self._table = (np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
-        self.levels = [_Level(k, config.window // WIDTH[k], dim, config.heads) for k in range(3)]
+        self.levels = [_Level(k, config.level_window(k), dim, config.heads) for k in range(3)]
         coordinate, vertex, face = self.levels
         if tokens[COORDINATE]:
             self.coordinate = _Speculation(heads.coordinate, coordinate, tokens[COORDINATE], condition_1LD, self)

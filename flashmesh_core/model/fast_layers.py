@@ -12,12 +12,13 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.model.attention_kernels import QUERIES, attend, put_key, put_value
-from flashmesh_core.model.intrinsics import COUNTED, PANEL, UNCOUNTED, apart, as_float
+from flashmesh_core.model.intrinsics import COUNTED, PANEL, UNCOUNTED, apart, as_float, fetch
 from flashmesh_core.model.kernels import clear, exp32, linear, normalise, operand
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
 GAIN_ATTENTION, GAIN_CROSS, GAIN_FEED_FORWARD, QKV, OUT, CROSS_Q, CROSS_OUT, UP, DOWN = range(9)
 PLAN_COLUMNS = 9
+LINE, FETCHED = 64, 4  # bytes of a cache line; rows of slices asked for before they are added
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
 
@@ -235,32 +236,51 @@ def embed(tokens, spans, embeddings, slots, x):
 
 
 @njit(**UNCOUNTED)
-def _add_bits(bits, first, end, matrix, x):
-    for bit in range(first, end):
+def _find_bits(bits, found):
+    """Write the numbers of the set bits to `found`; how many there are."""
+    count, eights = np.int64(0), bits.shape[0] // 8 * 8
+    for first in range(0, eights, 8):  # most are zero
+        some = bits[first]
+        for bit in range(first + 1, first + 8):
+            some |= bits[bit]
+        if some:
+            for bit in range(first, first + 8):
+                if bits[bit]:
+                    found[count] = bit
+                    count += 1
+    for bit in range(eights, bits.shape[0]):
         if bits[bit]:
-            row = matrix[bit]
-            for j in range(row.shape[0]):
-                x[j] += as_float(row[j])
+            found[count] = bit
+            count += 1
+    return count
 
 
 @njit(**UNCOUNTED)
+def _fetch_row(matrix, row):
+    for column in range(0, matrix.shape[1], LINE // matrix.itemsize):
+        fetch(matrix, row, np.int64(column))
+
+
+@njit(**COUNTED)
 def add_slices(rows, spans, slices, x):
     """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set.
 
-    The matrices are float32, or bfloat16 as bits in uint16.
+    The matrices are float32, or bfloat16 as bits in uint16. Their rows lie far apart, so they are asked for in advance.
     """
-    i = np.int64(0)
-    eights = rows.shape[1] // 8 * 8
+    apart()
+    i, found = np.int64(0), np.empty(rows.shape[1], np.int64)
     for s in range(spans.shape[0]):
         for position in range(spans[s, 1], spans[s, 1] + spans[s, 2]):
-            bits, matrix, out = rows[i], slices[(position + 1) % slices.shape[0]], x[i]
-            for first in range(0, eights, 8):  # most are zero
-                found = bits[first]
-                for bit in range(first + 1, first + 8):
-                    found |= bits[bit]
-                if found:
-                    _add_bits(bits, first, first + 8, matrix, out)
-            _add_bits(bits, eights, rows.shape[1], matrix, out)
+            matrix, out = slices[(position + 1) % slices.shape[0]], x[i]
+            count = _find_bits(rows[i], found)
+            for number in range(min(count, FETCHED)):
+                _fetch_row(matrix, found[number])
+            for number in range(count):
+                if number + FETCHED < count:
+                    _fetch_row(matrix, found[number + FETCHED])
+                row = matrix[found[number]]
+                for j in range(row.shape[0]):
+                    out[j] += as_float(row[j])
             i += 1
 
 

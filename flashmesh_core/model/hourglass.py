@@ -56,7 +56,7 @@ class Hourglass(nn.Module):
         hidden = int(dim * config.ffn_ratio)
 
         def stack(count: int, level: int) -> nn.ModuleList:
-            window = config.window // 3**level
+            window = config.level_window(level)
             cross = config.cross_attention[level]
             return nn.ModuleList(
                 Block(dim=dim, heads=config.heads, window=window, hidden=hidden, cross=cross) for _ in range(count)

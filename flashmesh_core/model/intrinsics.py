@@ -85,7 +85,7 @@ def _emit(builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[An
     sums = [[builder.phi(floats) for _ in range(VECTORS)] for _ in range(rows)]
     k.add_incoming(number(0), entry)
     at_b = builder.add(b0, builder.mul(k, number(PANEL)))
-    _prefetch(builder, b, builder.add(at_b, number(AHEAD * PANEL)))
+    _prefetch_row(builder, b, builder.add(at_b, number(AHEAD * PANEL)))
     loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, floats if kind == "floats" else ints)]
     halves = [(loaded, 0)]
     if kind == "pairs":
@@ -117,15 +117,30 @@ def _emit(builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[An
         builder.store(out, place, align=4)
 
 
-def _prefetch(builder: Any, base: Any, index: Any) -> None:
+def _prefetch_row(builder: Any, base: Any, index: Any) -> None:
     """Ask for the weights that come `AHEAD` steps later: panels follow each other, and the caches are often cold."""
+    for v in range(VECTORS):
+        _prefetch(builder, builder.gep(base, [builder.add(index, ir.Constant(ir.IntType(64), v * LANES))]))
+
+
+def _prefetch(builder: Any, place: Any) -> None:
     byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     read, near, data = (ir.Constant(i32, value) for value in (0, 3, 1))
-    for v in range(VECTORS):
-        place = builder.gep(base, [builder.add(index, ir.Constant(ir.IntType(64), v * LANES))])
-        builder.call(function, [builder.bitcast(place, byte), read, near, data])
+    builder.call(function, [builder.bitcast(place, byte), read, near, data])
+
+
+def _fetch_code(typingctx: Any, matrix: Any, row: Any, column: Any):
+    """Ask for the cache line in which an element of a matrix (N, K) stands."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        at = builder.add(builder.mul(args[1], builder.extract_value(array.shape, 1)), args[2])
+        _prefetch(builder, builder.gep(array.data, [at]))
+        return context.get_dummy_value()
+
+    return types.void(matrix, row, column), codegen
 
 
 def _fma_code(typingctx: Any, a: Any, b: Any, c: Any):
@@ -207,6 +222,7 @@ def _narrow_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any):
 apart: Any = intrinsic(_apart_code)
 bits: Any = intrinsic(_bits_code)
 as_float: Any = intrinsic(_as_float_code)
+fetch: Any = intrinsic(_fetch_code)
 fma: Any = intrinsic(_fma_code)
 times_power: Any = intrinsic(_times_power_code)
 narrow: Any = intrinsic(_narrow_code)

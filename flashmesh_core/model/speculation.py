@@ -155,20 +155,21 @@ class DraftHeads(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        dim, heads, window = config.dim, config.heads, config.window
+        dim, heads = config.dim, config.heads
+        windows = [config.level_window(level) for level in range(3)]
         hidden = int(dim * config.draft_ffn_ratio)
         self.config = config
 
         def fuse(positions: int, level: int) -> HFBlock:
-            return HFBlock(dim=dim, heads=heads, positions=positions, window=window // 3**level, hidden=hidden)
+            return HFBlock(dim=dim, heads=heads, positions=positions, window=windows[level], hidden=hidden)
 
         if config.coordinate_drafts:
-            self.coordinate = SPBlock(dim=dim, heads=heads, drafts=config.coordinate_drafts, window=window)
+            self.coordinate = SPBlock(dim=dim, heads=heads, drafts=config.coordinate_drafts, window=windows[0])
         if config.vertex_drafts:
-            self.vertex = SPBlock(dim=dim, heads=heads, drafts=config.vertex_drafts, window=window // 3)
+            self.vertex = SPBlock(dim=dim, heads=heads, drafts=config.vertex_drafts, window=windows[1])
             self.vertex_to_coordinate = fuse(3 * config.vertex_drafts, 0)
         if config.face_drafts:
-            self.face = SPBlock(dim=dim, heads=heads, drafts=config.face_drafts, window=window // 9)
+            self.face = SPBlock(dim=dim, heads=heads, drafts=config.face_drafts, window=windows[2])
             self.face_to_vertex = fuse(3 * config.face_drafts, 1)
             self.face_to_coordinate = fuse(9 * config.face_drafts, 0)
         if config.vertex_drafts or config.face_drafts:

@@ -74,7 +74,7 @@ class LevelBuffers:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self.level, self.window, self.groups = level, config.window // 3**level, groups(width, level)
+        self.level, self.window, self.groups = level, config.level_window(level), groups(width, level)
         wanted = self.window + slack // 3**level + 2 * self.groups
         self.capacity = -(-wanted // ALIGNMENT) * ALIGNMENT
         stacks = (sum(config.coordinate_layers), sum(config.vertex_layers), config.face_layers)

@@ -7,9 +7,9 @@ import numpy as np
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.state import layout
 from flashmesh_core.state.guidance import write_bias
-from flashmesh_core.state.layout import Surface, make_table
+from flashmesh_core.state.layout import Surface, Table, make_table
 from flashmesh_core.state.masks import MASK_CLOSURE, MASK_MANIFOLD, MASK_SURFACE, write_allowed
-from flashmesh_core.state.references import refer
+from flashmesh_core.state.references import leaf, refer
 from flashmesh_core.state.rows import prepare, write_rows
 from flashmesh_core.state.table import lowest_closable, pop, push, start
 
@@ -82,3 +82,21 @@ class MeshState:
         """The corners of faces begin..end - 1 as bins (k, 3, 3), columns x, y, z."""
         end = self.n_faces if end is None else end
         return self.table.bins[self.table.faces[begin:end]]
+
+    def corners(self, begin: int, scale: float, center: np.ndarray) -> np.ndarray:
+        """The corners of faces from `begin` on at the centres of their bins, times `scale`, plus `center`, float32."""
+        out = np.empty((max(0, self.n_faces - begin), 3, 3), dtype=np.float32)
+        _write_corners(*self.references, begin, scale, center, out)
+        return out
+
+
+@leaf
+def _write_corners(
+    surface: Surface, table: Table, begin: int, scale: float, center: np.ndarray, out: np.ndarray
+) -> None:
+    for number in range(out.shape[0]):
+        for corner in range(3):
+            vertex = table.faces[begin + number, corner]
+            for axis in range(3):
+                place = (table.bins[vertex, axis] + 0.5) / surface.size - 0.5
+                out[number, corner, axis] = place * scale + center[axis]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from flashmesh_core.decode.sampling import MAX_SEED, choose, gumbel_noise
+from flashmesh_core.decode.sampling import MAX_SEED, NOISE_RANGE, choose, gumbel_noise
 
 SEEDS = st.integers(0, MAX_SEED)
 
@@ -29,6 +31,15 @@ def test_other_seeds_and_positions_have_other_noise(seed: int, position: int) ->
     ]
     assert not np.isclose(noise[0], noise[1]).all()
     assert not np.isclose(noise[0], noise[2]).all()
+
+
+def test_no_two_noises_are_further_apart_than_the_range() -> None:
+    """24 bits, taken at the middle of their steps, are what the noise is made of."""
+    least, most = (-math.log(-math.log((bits + 0.5) / 2.0**24)) for bits in (0, 2**24 - 1))
+    assert NOISE_RANGE - 0.5 < most - least < NOISE_RANGE
+    noise = gumbel_noise(1, np.arange(3000), 129)
+    assert least - 1e-5 <= noise.min() <= least + 1.0
+    assert most - 10.0 <= noise.max() <= most + 1e-5
 
 
 @pytest.mark.parametrize("seed", [0, 1, 12345, MAX_SEED])

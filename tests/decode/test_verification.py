@@ -20,21 +20,21 @@ NO_BIAS = np.zeros(BINS + 1, dtype=np.float32)
 def test_pick_token_is_the_plain_choice(temperature: float) -> None:
     rng = np.random.default_rng(3)
     for position in range(50):
-        logits, bias = rng.standard_normal((2, BINS + 1)).astype(np.float32)
+        logits, bias = (8.0 * rng.standard_normal((2, BINS + 1))).astype(np.float32)
         allowed = rng.random(BINS + 1) < 0.6
         allowed[rng.integers(BINS + 1)] = True
         noise = gumbel_noise(5, np.array([position]), BINS + 1)[0]
-        assert pick_token(logits, bias, allowed, temperature, noise) == choose(
+        assert pick_token(logits, bias, allowed, temperature, 5, position) == choose(
             logits + bias, allowed, temperature, noise
         )
 
 
 def test_nothing_allowed_is_minus_one_and_a_tie_is_the_first() -> None:
-    logits, noise = np.zeros((2, BINS + 1), dtype=np.float32)
-    assert pick_token(logits, NO_BIAS, np.zeros(BINS + 1, dtype=np.bool_), 1.0, noise) == -1
+    logits = np.zeros(BINS + 1, dtype=np.float32)
+    assert pick_token(logits, NO_BIAS, np.zeros(BINS + 1, dtype=np.bool_), 1.0, 0, 0) == -1
     allowed = np.ones(BINS + 1, dtype=np.bool_)
     allowed[0] = False
-    assert pick_token(logits, NO_BIAS, allowed, 1.0, noise) == 1
+    assert pick_token(logits, NO_BIAS, allowed, 0.0, 0, 0) == 1
 
 
 def asked(drafts: list[int], main: int = 1, max_faces: int = 5) -> tuple[MeshState, object]:
@@ -54,8 +54,8 @@ def answer(state: MeshState, buffers: object, picks: list[int]) -> tuple[int, in
     """Settle with logits whose arg max are `picks`."""
     logits = np.zeros((len(picks), BINS + 1), dtype=np.float32)
     logits[np.arange(len(picks)), picks] = 1.0
-    noise = np.zeros_like(logits)
-    return settle(*state.references, buffers, logits, len(picks), 0.0, noise, state.max_faces)
+    counts = np.zeros((2, 64), dtype=np.int64)
+    return settle(*state.references, buffers, logits, len(picks), 0.0, 0, 9, state.max_faces, *counts)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,11 @@ def small_model(seed: int = 0, **changes: Any) -> Hourglass:
     return model
 
 
+def windows(window: int | tuple[int, int, int]) -> dict[str, Any]:
+    """The fields of a configuration for one window, or for one a level."""
+    return {"window": window} if isinstance(window, int) else {"window": max(window), "level_windows": window}
+
+
 def random_inputs(model: Hourglass, length: int, batch: int = 1, seed: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:
     """Tokens (B, N) that begin with BOS, a condition (B, S, D) and, where the model reads them, rows (B, N, R, Q)."""
     config = model.config

@@ -14,17 +14,18 @@ from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.model.cache import CachedDecoder, Rolling
 from flashmesh_core.model.hourglass import Hourglass
 
-from .builders import random_inputs, small_model
+from .builders import random_inputs, small_model, windows
 
 SLACK = 21
 LENGTH = 150
 WHOLE, NARROW = 1152, 45  # windows longer and much shorter than the sequence
+BY_LEVEL = (18, 36, 63)
 
 
 @cache
-def case(window: int, rows: bool) -> tuple[Hourglass, Tensor, Tensor, Tensor | None, Tensor]:
+def case(window: int | tuple[int, int, int], rows: bool) -> tuple[Hourglass, Tensor, Tensor, Tensor | None, Tensor]:
     """A model, its inputs for two sequences, and the logits of the full forward pass."""
-    model = small_model(window=window, slice_rows=SLICE_ROWS[:2] if rows else ())
+    model = small_model(**windows(window), slice_rows=SLICE_ROWS[:2] if rows else ())
     tokens, condition, slices = random_inputs(model, LENGTH, batch=2)
     return model, tokens, condition, slices, model(tokens, condition, slices)
 
@@ -39,14 +40,14 @@ STEPS = st.lists(st.tuples(st.integers(1, SLACK), st.integers(0, SLACK), st.inte
 
 @pytest.mark.parametrize("slack", [LENGTH, SLACK])
 @pytest.mark.parametrize("rows", [False, True])
-@pytest.mark.parametrize("window", [WHOLE, NARROW])
+@pytest.mark.parametrize("window", [WHOLE, NARROW, BY_LEVEL])
 @settings(max_examples=25)
 @given(steps=STEPS)
 @example(steps=[(1, 0, 0)] * 150)
 @example(steps=[(9, 17, 0)] * 16)
 @example(steps=[(21, 21, 8)] * 12)
 def test_chunks_and_roll_backs_equal_the_full_pass(
-    window: int, rows: bool, slack: int, steps: list[tuple[int, int, int]]
+    window: int | tuple[int, int, int], rows: bool, slack: int, steps: list[tuple[int, int, int]]
 ) -> None:
     model, tokens, condition, slices, expected = case(window, rows)
     wrong = (tokens + 1) % model.config.num_bins

@@ -88,6 +88,14 @@ def test_an_unknown_preset_lists_the_names() -> None:
         ("dim", 18, "dim must be heads times an even number, got dim 18, heads 2"),
         ("dim", 17, "dim must be heads times an even number, got dim 17, heads 2"),
         ("window", 50, "window must be a multiple of 9, got 50"),
+        (
+            "level_windows",
+            (9, 18),
+            r"level_windows must be three multiples of 9 in \[9, window = 1152\], got \(9, 18\)",
+        ),
+        ("level_windows", (9, 20, 27), r"level_windows must be three .*, got \(9, 20, 27\)"),
+        ("level_windows", (9, 0, 27), r"level_windows must be three .*, got \(9, 0, 27\)"),
+        ("level_windows", (9, 18, 1161), r"level_windows must be three .*, got \(9, 18, 1161\)"),
         ("coordinate_layers", (1, 0), r"coordinate_layers must be a pair of at least \(0, 1\), got \(1, 0\)"),
         ("vertex_layers", (1, 1, 1), r"vertex_layers must be a pair of at least \(0, 1\), got \(1, 1, 1\)"),
         ("slice_rows", ("surface", "sky"), r"slice_rows must be names out of .*, got \['sky'\]"),
@@ -96,6 +104,13 @@ def test_an_unknown_preset_lists_the_names() -> None:
 def test_a_field_out_of_range_is_named(field: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small_config(**{field: value})
+
+
+def test_windows_by_level_are_positions_of_the_level() -> None:
+    config = small_config(window=1152)
+    assert [config.level_window(level) for level in range(3)] == [1152, 384, 128]
+    config = small_config(window=1152, level_windows=(288, 576, 1152))
+    assert [config.level_window(level) for level in range(3)] == [288, 192, 128]
 
 
 def test_from_dict_refuses_unknown_and_missing_fields() -> None:

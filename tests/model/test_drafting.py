@@ -18,10 +18,12 @@ from flashmesh_core.model.drafting import HeadDrafter, HeadDrafts
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.speculation import Drafts
 
-from .builders import random_inputs, small_model
+from .builders import random_inputs, small_model, windows
 
 LENGTH = 135
 WHOLE, NARROW = 1152, 27  # windows longer and much shorter than the sequence
+BY_LEVEL = (18, 27, 45)
+Window = int | tuple[int, int, int]
 WIDTH = (1, 3, 9)
 TRAINED = {"face_tokens": 27, "vertex_tokens": 18, "coordinate_tokens": 2}
 VARIANT = {"face_tokens": 0, "vertex_tokens": 0, "coordinate_tokens": 18}
@@ -36,10 +38,10 @@ class Case:
 
 
 @cache
-def case(window: int = WHOLE, variant: bool = False) -> Case:
+def case(window: Window = WHOLE, variant: bool = False) -> Case:
     sizes = (18, 0, 0) if variant else (2, 6, 3)
     names = ("coordinate_drafts", "vertex_drafts", "face_drafts")
-    model = small_model(window=window, **dict(zip(names, sizes, strict=True)))
+    model = small_model(**windows(window), **dict(zip(names, sizes, strict=True)))
     tokens, condition, rows = random_inputs(model, LENGTH)
     states = model.states(tokens, condition, rows)
     levels = (states.coordinate_BND, states.vertex_BVD, states.face_BFD)
@@ -115,11 +117,11 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("window", [WHOLE, NARROW])
+@pytest.mark.parametrize("window", [WHOLE, NARROW, BY_LEVEL])
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_length_equals_the_heads_over_the_whole_sequence(
-    window: int, compiled: bool, options: dict[str, Any]
+    window: Window, compiled: bool, options: dict[str, Any]
 ) -> None:
     """Token by token from within the BOS group to far beyond the narrow window."""
     this = case(window)
@@ -129,14 +131,14 @@ def test_every_length_equals_the_heads_over_the_whole_sequence(
         same(made.draft(), expected(this, length, options))
 
 
-@pytest.mark.parametrize("window", [WHOLE, NARROW])
+@pytest.mark.parametrize("window", [WHOLE, NARROW, BY_LEVEL])
 @pytest.mark.parametrize("compiled", [False, True])
 @settings(max_examples=30)
 @given(steps=st.lists(st.integers(1, 40), max_size=30), options=st.sampled_from(OPTIONS))
 @example(steps=[9, *[18] * 7], options={})
 @example(steps=[LENGTH], options={})
 def test_any_number_of_accepted_tokens_a_pass(
-    window: int, compiled: bool, steps: list[int], options: dict[str, Any]
+    window: Window, compiled: bool, steps: list[int], options: dict[str, Any]
 ) -> None:
     """Also where a pass goes past several nodes; and an update without a draft in between changes nothing."""
     this = case(window)

@@ -29,6 +29,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "two panels of head width": {"dim": 144, "heads": 2, "num_bins": 70, "ffn_ratio": 0.51},
     "caches in pairs": {"dim": 128, "heads": 2, "slice_rows": SLICE_ROWS[:2]},
     "narrow": {"window": 27, "slice_rows": SLICE_ROWS[:2]},
+    "by level": {"window": 108, "level_windows": (18, 54, 108), "slice_rows": SLICE_ROWS[:2]},
 }
 Inputs = tuple[Hourglass, NDArray, Tensor, "NDArray | None"]
 
@@ -149,7 +150,7 @@ def test_any_chunks_give_the_same_bits(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["rows", "narrow"])
+@pytest.mark.parametrize("name", ["rows", "narrow", "by level"])
 def test_a_batch_gives_the_bits_of_each_sequence_alone(name: str, dtype: str) -> None:
     _, tokens, _, rows = case(name)
     assert rows is not None
@@ -168,7 +169,7 @@ def test_a_batch_gives_the_bits_of_each_sequence_alone(name: str, dtype: str) ->
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["plain", "narrow"])
+@pytest.mark.parametrize("name", ["plain", "narrow", "by level"])
 def test_rolled_back_positions_are_made_anew(name: str, dtype: str) -> None:
     expected = one_by_one(name, dtype, slack=36)
     _, tokens, _, rows = case(name)

@@ -77,7 +77,7 @@ def test_chunks_and_roll_backs_equal_the_full_pass(
             assert decoder.lowest[b] <= ends[b]
 
 
-@pytest.mark.parametrize("name", ["rows", "narrow"])
+@pytest.mark.parametrize("name", ["rows", "narrow", "by level"])
 def test_the_draft_pass_equals_the_reference_decoder(name: str) -> None:
     """As speculation uses it: 18 tokens a pass, of which any number from 1 on stays, a number of its own a sequence."""
     this, decoder = case(name), decoder_of(name)
@@ -104,7 +104,7 @@ def test_the_debug_preset_equals_the_full_pass() -> None:
     this.check(this.feed(decoder, [45, 30]), np.zeros(2, np.int64), [45, 30])
 
 
-@pytest.mark.parametrize("name", ["plain", "narrow"])
+@pytest.mark.parametrize("name", ["plain", "narrow", "by level"])
 @pytest.mark.parametrize("step", [1, 7, 18])
 def test_roll_backs_as_far_as_they_may_go(name: str, step: int) -> None:
     this = case(name)
@@ -122,7 +122,7 @@ def test_roll_backs_as_far_as_they_may_go(name: str, step: int) -> None:
     assert decoder.lowest.min() > 0
 
 
-@pytest.mark.parametrize("name", ["rows", "narrow"])
+@pytest.mark.parametrize("name", ["rows", "narrow", "by level"])
 def test_a_pass_run_again_gives_the_same_bits(name: str) -> None:
     """Capturing runs a pass a second time over the same inputs, and replays it a third."""
     this, decoder = case(name), decoder_of(name)
@@ -269,7 +269,7 @@ def flash_attn_as_documented(
     return out
 
 
-@pytest.mark.parametrize("name", ["plain", "narrow"])
+@pytest.mark.parametrize("name", ["plain", "narrow", "by level"])
 def test_flash_attention_is_called_as_its_documentation_says(name: str) -> None:
     """Not the kernel, which needs a GPU (below): that lengths, window and layout mean to it what they mean to us."""
     this = case(name)
