@@ -185,7 +185,7 @@ class Engine:
         grammar = Grammar(
             num_bins=self.config.num_bins,
             surface=source.mask_grid if options.surface else None,
-            manifold=source.is_manifold if options.manifold is None else options.manifold,
+            manifold=(options.watertight or source.is_manifold) if options.manifold is None else options.manifold,
             closure=options.watertight and not options.guidance,
         )
         surface = self._surface(source, grammar)
@@ -265,7 +265,8 @@ class Engine:
                     continue
                 decoder.truncate(number, candidate.settle(answers[number]))
                 if candidate.end_reason is not None and options[number].fill_holes:
-                    candidate.finish(options[number].watertight)
+                    reach = options[number].closing_reach(sources[number].is_closed)
+                    candidate.finish(reach, options[number].closing_limit)
                 candidate.seconds = time.perf_counter() - began
                 if candidate.n_faces > reported[number]:
                     yield self._event("faces", sources[number], number, candidate, reported[number])

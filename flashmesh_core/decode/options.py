@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from flashmesh_core.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MAX_FACES, OPTIONS
+from flashmesh_core.state.holes import CLOSED_REACH
 
 DEFAULT_FACE_LIMIT = 2_000
 CORRECTIONS = ("off", "paper", "joint")
@@ -41,6 +43,17 @@ class Options:
         if self.max_faces is not None:
             return self.max_faces
         return DEFAULT_FACE_LIMIT if self.faces is None else min(MAX_FACES, self.faces * 3 // 2 + 32)
+
+    @property
+    def closing_limit(self) -> int:
+        """The number of faces up to which a finished mesh is closed: with `watertight` only `max_faces` binds."""
+        return MAX_FACES if self.watertight and self.max_faces is None else self.face_limit
+
+    def closing_reach(self, source_is_closed: bool) -> float:
+        """Bins from the surface within which all holes are closed at the end; 0: those in the surface alone."""
+        if self.watertight:
+            return math.inf
+        return CLOSED_REACH if source_is_closed else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,14 +64,15 @@ class Sequence:
         written = self.state.n_faces
         return np.concatenate([self.state.faces(min(begin, written)), self.closing[max(0, begin - written) :]])
 
-    def finish(self, watertight: bool) -> None:
-        """Cover what decoding left bare and close its holes, within the face limit, if it came to its own end.
+    def finish(self, reach: float, limit: int) -> None:
+        """Cover what decoding left bare and close its holes, up to `limit` faces, if it came to its own end.
 
-        What `watertight` then leaves open counts as given up.
+        `reach` as in `state.holes.finish`. What is then open of a mesh that was to be watertight (an infinite reach)
+        counts as given up.
         """
         if self.end_reason == "eos":
-            self.closing = finish(self.state, self.followed, watertight)
-        if watertight and self.n_faces:
+            self.closing = finish(self.state, self.followed, reach, limit)
+        if math.isinf(reach) and self.n_faces:
             self.tally.gave_up_closure += count_open_vertices(self.faces())
 
     @property

@@ -12,7 +12,7 @@ from flashmesh_core.mesh.reconstruct import reconstruct
 from flashmesh_core.mesh.sampling import estimate_normals, sample_surface, triangle_areas
 from flashmesh_core.mesh.simplify import simplify
 from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance, detect_corners
-from flashmesh_core.mesh.topology import is_manifold
+from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.slices import SurfaceContext
 
 SURFACE_POINTS = 16_384  # samples that corners, creases and slices are made from, as in training; at least
@@ -44,6 +44,7 @@ class Source:
     context: SurfaceContext | None
     mask_grid: SurfaceGrid
     is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
+    is_closed: bool  # the same: no open edges; False for samples
     followed: np.ndarray
 
 
@@ -93,7 +94,8 @@ def prepare_source(
     return Source(
         normalization=normalization, points=unit, normals=given.normals,
         measured=normalization.apply(given.measured), channels=channels.astype(np.float32), context=context,
-        mask_grid=grid, is_manifold=given.is_manifold, followed=bins,
+        mask_grid=grid, is_manifold=given.is_manifold, is_closed=given.is_closed,
+        followed=bins,
     )  # fmt: skip
 
 
@@ -108,6 +110,7 @@ class _Followed:
     mesh: Mesh | None
     corners: np.ndarray
     is_manifold: bool = True
+    is_closed: bool = False
 
 
 def _follow_mesh(given: Mesh, config: ModelConfig, about: int, rng: np.random.Generator) -> _Followed:
@@ -116,9 +119,10 @@ def _follow_mesh(given: Mesh, config: ModelConfig, about: int, rng: np.random.Ge
     if config.slice_rows and len(given.faces) > DENSE * about:
         mesh = simplify(given, about)
         points, normals = _sample(mesh, config.num_bins, rng)
+    manifold, closed = is_manifold_and_closed(given.vertices, given.faces)
     return _Followed(
         points=points, normals=normals, measured=measured, held=given.vertices, mesh=mesh, corners=mesh.vertices,
-        is_manifold=is_manifold(given.vertices, given.faces),
+        is_manifold=manifold, is_closed=closed,
     )  # fmt: skip
 
 

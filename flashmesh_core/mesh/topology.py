@@ -63,18 +63,21 @@ def topology_report(vertices: np.ndarray, faces: np.ndarray) -> TopologyReport:
     )
 
 
-def is_manifold(vertices: np.ndarray, faces: np.ndarray) -> bool:
-    """Whether at most two faces meet at an edge, and opposite ways; `vertices` (V, 3), `faces` (F, 3).
+def is_manifold_and_closed(vertices: np.ndarray, faces: np.ndarray) -> tuple[bool, bool]:
+    """Whether at most two faces meet at an edge, and opposite ways; whether as many run along it one way as the other.
 
-    Vertices at exactly one place are one vertex: files and importers split them where normals or texture
-    coordinates differ. Faces that then name a vertex twice do not count.
+    `vertices` (V, 3), `faces` (F, 3). Vertices at exactly one place are one vertex: files and importers split them
+    where normals or texture coordinates differ. Faces that then name a vertex twice do not count; with none left,
+    nothing is closed.
     """
     vertices = np.asarray(vertices, dtype=np.float64)
     faces = first_at_place(vertices)[faces]
     faces = faces[~degenerate_faces(faces)]
+    ends = np.roll(faces, -1, axis=1)
     # A directed edge used once is all there is to it: three faces at an edge use one direction twice.
-    used = np.sort((faces * len(vertices) + np.roll(faces, -1, axis=1)).ravel())
-    return not (used[1:] == used[:-1]).any()
+    used = np.sort((faces * len(vertices) + ends).ravel())
+    against = np.sort((ends * len(vertices) + faces).ravel())
+    return not (used[1:] == used[:-1]).any(), len(used) > 0 and np.array_equal(used, against)
 
 
 def _ratio(mask: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 Faces come in order, so what lies at a vertex that is passed by stays bare; here the order no longer binds. Parts are
 covered with the faces of the mesh itself, loops are closed by triangles over their vertices. What is an opening of the
-source stays one, since no surface lies in it.
+source stays one, since no surface lies in it, unless the source has none or all is to be closed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from flashmesh_core.state.coverage import (
     triangle_is_bare,
 )  # fmt: skip
 from flashmesh_core.state.layout import Surface, Table
+from flashmesh_core.state.loops import Within, excess_loops, open_loops, seal
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.table import find_edge, find_vertex
 
 MAX_LOOP = 24  # edges around a hole
 MAX_ANY_LOOP = 128  # the same where every hole is to be closed
 MOST_LEFT = 1 / 3  # of a hole's triangles that may stay open for the others to be made
+CLOSED_REACH = 6.0  # bins; of a source without openings every hole is closed by faces that keep so near to it
 MOSTLY = 0.6  # of a face's samples that are bare where it is added: others would lie over faces that are there
 _LEFT_OPEN = 1e9  # weighs more than any area
 
@@ -88,65 +90,50 @@ def _fill(surface: Surface, table: Table, loop: np.ndarray, anywhere: bool, out:
             continue
         middle = split[first, last]
         own = best[first, last] - best[first, middle] - best[middle, last]
-        if own < 0.5 * _LEFT_OPEN:
-            out[count, 0], out[count, 1], out[count, 2] = loop[first], loop[middle], loop[last]
+        a, b, c = loop[first], loop[middle], loop[last]
+        in_use = find_edge(table, a, b) >= 0 or find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0
+        if own < 0.5 * _LEFT_OPEN and not in_use:
+            out[count, 0], out[count, 1], out[count, 2] = a, b, c
             count += 1
         waiting.append((first, middle))
         waiting.append((middle, last))
     return count
 
 
-def open_loops(faces: np.ndarray) -> list[list[int]]:
-    """The loops of vertices around the holes of `faces` (F, 3), each in the direction in which faces may fill it.
-
-    At a vertex where several holes meet, a loop goes on along the fan of faces it came from; a loop that comes back
-    to a vertex of its own is parted there. Edges that more than one face uses are no part of any.
-    """
-    after: dict[tuple[int, int], int] = {}
-    used: dict[tuple[int, int], int] = {}
-    for a, b, c in faces.tolist():
-        for start, end, third in ((a, b, c), (b, c, a), (c, a, b)):
-            after[start, end] = third
-            used[start, end] = used.get((start, end), 0) + 1
-    left = {(b, a) for (a, b), count in used.items() if count == 1 and (b, a) not in used}
-    loops = []
-    while left:
-        came, at = left.pop()
-        path = [came]
-        while True:
-            if at in path:
-                loop = path[path.index(at) :]
-                if len(loop) >= 3:
-                    loops.append(loop)
-                del path[path.index(at) :]
-            path.append(at)
-            x = after[at, came]  # the face beside the edge at -> came, and on through the fan around `at`
-            for _ in range(len(used)):
-                if (at, x) not in after:
-                    break
-                x = after[at, x]
-            if (at, x) not in left:
-                break
-            left.discard((at, x))
-            came, at = at, x
-    return loops
-
-
-def finish(state: MeshState, followed: np.ndarray, anywhere: bool = False) -> np.ndarray:
+def finish(state: MeshState, followed: np.ndarray, reach: float = 0.0, limit: int | None = None) -> np.ndarray:
     """The faces, bins (K, 3, 3) with columns x, y, z, that cover and close a finished mesh. It stays as it is.
 
-    `followed` (F, 3, 3) are the bins of the faces of the mesh that was followed; `anywhere` as in `fill_holes`. A mesh
-    without faces gets none, nor does one over a surface of which no samples are known.
+    `followed` (F, 3, 3) are the bins of the faces of the mesh that was followed. Holes in the surface are closed; with
+    a `reach` all others as well, by faces of any look, where these keep within so many bins of the surface. There are
+    at most `limit` faces in the end. A mesh without faces gets none, nor does one over a surface of which no samples
+    are known, unless the reach is infinite.
     """
-    written, tokens = state.n_faces, state.n_tokens
-    if not written or not (len(state.surface.places) or anywhere):
+    written, tokens, samples = state.n_faces, state.n_tokens, state.surface.places
+    if not written or not (len(samples) or np.isinf(reach)):
         return np.zeros((0, 3, 3), dtype=state.table.bins.dtype)
-    cover_bare(state, followed if len(state.surface.places) else followed[:0])
-    covering = state.faces(written)
-    closing = fill_holes(state, anywhere)[: state.max_faces - state.n_faces]
+    within = Within(samples, reach)
+    if len(samples):
+        cover_bare(state, followed)
+        _push(state, fill_holes(state))
+    if reach:
+        _push(state, fill_holes(state, within))
+    added = state.faces(written)
     for _ in range(state.n_tokens - tokens):
         state.pop()
-    return np.concatenate([covering, closing])
+    if reach:
+        limit = state.max_faces if limit is None else limit
+        for find_loops in (open_loops, excess_loops):
+            faces = np.concatenate([state.faces(), added])
+            sealed = seal(faces, state.surface.size, limit - len(faces), within, find_loops)
+            added = np.concatenate([added, sealed])
+    return added
+
+
+def _push(state: MeshState, faces: np.ndarray) -> None:
+    """Push faces, bins (K, 3, 3), as far as there is room."""
+    for face in faces[: state.max_faces - state.n_faces]:
+        for token in face[:, ::-1].reshape(-1):
+            state.push(int(token))
 
 
 def cover_bare(state: MeshState, followed: np.ndarray) -> None:
@@ -176,11 +163,12 @@ def _is_left_out(state: MeshState, face: np.ndarray) -> bool:
     )
 
 
-def fill_holes(state: MeshState, anywhere: bool = False) -> np.ndarray:
+def fill_holes(state: MeshState, within: Within | None = None) -> np.ndarray:
     """The faces, bins (K, 3, 3) with columns x, y, z, that close the holes of a finished mesh. It stays as it is.
 
-    Only holes in the surface are closed, unless `anywhere`: then all that one loop of open edges runs around.
+    Only holes in the surface are closed, or all those whose faces are `within` reach.
     """
+    anywhere = within is not None
     table = state.table
     faces = table.faces[: table.n[layout.FACES]]
     longest = MAX_ANY_LOOP if anywhere else MAX_LOOP
@@ -191,6 +179,8 @@ def fill_holes(state: MeshState, anywhere: bool = False) -> np.ndarray:
         if len(loop) > longest:
             continue
         made = out[: _fill(*state.references, np.array(loop, dtype=np.int64), anywhere, out)].copy()
+        if within is not None and not within.holds(table.bins[made]):
+            continue
         edges = {(int(f[k]), int(f[(k + 1) % 3])) for f in made for k in range(3)}
         if len(made) and not edges & taken:
             taken |= edges

@@ -14,6 +14,7 @@ from flashmesh_core.decode.engine import Engine, GenerationEvent, Options
 from flashmesh_core.mesh.canonical import Mesh, quantize, vertex_keys
 from flashmesh_core.mesh.metrics import chamfer_distance
 from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.mesh.topology import topology_report
 
 SHORT: dict[str, Any] = {"max_faces": 12}
 CHAIR = shape(3, 80)
@@ -258,6 +259,27 @@ def test_watertight_never_hangs(endless_engine: Engine, debug_engine: Engine, ma
         )
         assert {result.end_reason for result in results} <= {"eos", "face_limit"}
         assert all(result.n_tokens <= 900 for result in results)
+
+
+@pytest.mark.parametrize("mesh", [CHAIR, Mesh(CHAIR.vertices, CHAIR.faces[5:])], ids=["closed", "open"])
+def test_what_was_to_be_watertight_is(debug_engine: Engine, mesh: Mesh) -> None:
+    results = debug_engine.generate_all(mesh, candidates=4, watertight=True, faces=100)
+    ended = [result for result in results if result.end_reason == "eos"]
+    assert ended
+    assert mesh is CHAIR or all(result.filled for result in ended)
+    for result in ended:
+        report = topology_report(result.mesh.vertices, result.mesh.faces)
+        assert report.is_watertight and report.flipped_edge_ratio == 0.0
+        assert result.tally.gave_up_closure == 0
+
+
+def test_how_far_holes_are_closed() -> None:
+    assert Options().closing_reach(False) == 0.0
+    assert 0.0 < Options().closing_reach(True) < np.inf
+    assert Options(watertight=True).closing_reach(False) == np.inf
+    assert Options(faces=100, watertight=True).closing_limit == 10_000
+    assert Options(faces=100, watertight=True, max_faces=120).closing_limit == 120
+    assert Options(faces=100).closing_limit == Options(faces=100).face_limit
 
 
 WRONG: list[tuple[str, Any]] = [

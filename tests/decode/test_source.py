@@ -21,10 +21,12 @@ def split(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
 
 
 @pytest.mark.parametrize("form", [Mesh, split])
-def test_whether_a_mesh_is_manifold_does_not_depend_on_split_vertices(form: Callable[..., Mesh]) -> None:
+def test_whether_a_mesh_is_manifold_and_closed_does_not_depend_on_split_vertices(form: Callable[..., Mesh]) -> None:
     vertices, faces = box()
     fin = np.concatenate([faces, [[0, 1, 8]]])  # a third face at an edge
-    assert prepare_source(form(vertices, faces), None, preset("debug")).is_manifold
+    source = prepare_source(form(vertices, faces), None, preset("debug"))
+    assert source.is_manifold and source.is_closed
+    assert not prepare_source(form(vertices, faces[1:]), None, preset("debug")).is_closed
     assert not prepare_source(form(np.concatenate([vertices, [[0, 0, 2]]]), fin), None, preset("debug")).is_manifold
 
 

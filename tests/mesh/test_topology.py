@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from flashmesh_core.mesh.half_edge import build_half_edges
-from flashmesh_core.mesh.topology import component_labels, flipped_faces, is_manifold, topology_report
+from flashmesh_core.mesh.topology import component_labels, flipped_faces, is_manifold_and_closed, topology_report
 
 from .shapes import Arrays, box, join, moebius, shared_data, sheet, torus
 
@@ -71,22 +71,27 @@ def test_a_flipped_edge_ratio_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mesh", "manifold"),
+    ("mesh", "manifold", "closed"),
     [
-        (box(), True),
-        (sheet(2, 3), True),
-        (join(box(), torus()), True),
-        ((box()[0], box()[1][[0, 0, 1]]), False),  # a face twice
-        ((np.eye(4, 3), np.array([[0, 1, 2], [1, 2, 3]])), False),  # windings disagree
-        ((np.eye(5, 3) - np.eye(5, 3, -2), np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4]])), False),  # a fin
+        (box(), True, True),
+        (sheet(2, 3), True, False),
+        (join(box(), torus()), True, True),
+        (join(box(), sheet(1, 1)), True, False),
+        (join(box(), box()), False, True),  # four faces at an edge
+        ((box()[0], box()[1][[0, 0, 1]]), False, False),  # a face twice
+        ((np.eye(4, 3), np.array([[0, 1, 2], [1, 2, 3]])), False, False),  # windings disagree
+        ((np.eye(5, 3) - np.eye(5, 3, -2), np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4]])), False, False),  # a fin
+        ((np.eye(3), np.array([[0, 0, 1]])), True, False),  # no face at all
     ],
 )
-def test_splitting_vertices_makes_no_difference_to_being_manifold(mesh: Arrays, manifold: bool) -> None:
+def test_splitting_vertices_makes_no_difference_to_being_manifold_and_closed(
+    mesh: Arrays, manifold: bool, closed: bool
+) -> None:
     vertices, faces = mesh
     soup = vertices[faces].reshape(-1, 3), np.arange(3 * len(faces)).reshape(-1, 3)
     degenerate = vertices, np.concatenate([faces, [[0, 1, 1]]])
     for form in (mesh, soup, degenerate):
-        assert is_manifold(*form) is manifold
+        assert is_manifold_and_closed(*form) == (manifold, closed)
 
 
 def test_a_fin_is_nonmanifold() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
-from flashmesh_core.state.holes import count_open_vertices, cover_bare, fill_holes, finish, open_loops
+from flashmesh_core.state.holes import count_open_vertices, cover_bare, fill_holes, finish
 from flashmesh_core.state.layout import make_surface
+from flashmesh_core.state.loops import Within, open_loops
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.table import find_vertex
 from tests.state.builders import empty, prepare
@@ -20,6 +23,9 @@ CUBE = Mesh(
         (2, 6, 7), (2, 7, 3), (0, 4, 6), (0, 6, 2), (1, 3, 7), (1, 7, 5),
     ]),
 )  # fmt: skip
+
+
+ANYWHERE = Within(np.zeros((0, 3)), np.inf)
 
 
 def push_faces(state: MeshState, faces: np.ndarray) -> None:
@@ -107,7 +113,7 @@ def test_without_samples_of_the_surface_only_loops_are_closed_and_only_anywhere(
     state = empty(make_surface(128, None, (128**3 - 1, 128**3 - 2, 128**3 - 3), None, nothing, nothing))
     push_faces(state, faces[1:])
     assert not len(finish(state, faces))
-    assert len(finish(state, faces, anywhere=True)) == 1
+    assert len(finish(state, faces, np.inf)) == 1
 
 
 def test_a_closed_mesh_gets_nothing(cube: tuple[MeshState, np.ndarray]) -> None:
@@ -122,7 +128,41 @@ def test_an_opening_of_the_source_stays_open_unless_all_is_to_be_closed() -> Non
     state, faces = over(box)
     push_faces(state, faces)
     assert len(fill_holes(state)) == 0
-    assert len(fill_holes(state, anywhere=True)) == 2
+    assert len(fill_holes(state, ANYWHERE)) == 2
+
+
+@pytest.mark.parametrize("missing", [(0, 3, 10), (0, 1, 2, 3, 8), (2, 3, 4, 6, 7, 10)])
+@pytest.mark.parametrize("reach", [0.0, 6.0, np.inf])
+def test_no_edge_is_used_twice_in_one_direction(missing: tuple[int, ...], reach: float) -> None:
+    """Where a diagonal of a hole is an edge of the mesh already, the triangles on either side of it do without."""
+    state, faces = over(CUBE)
+    push_faces(state, np.delete(faces, missing, axis=0))
+    closed = np.concatenate([state.faces(), finish(state, faces[:0], reach)])
+    edges = [(a, b) for face in closed.tolist() for a, b in pairwise(map(tuple, [*face, face[0]]))]
+    assert len(set(edges)) == len(edges)
+    assert count_open_vertices(closed) == 0 or np.isfinite(reach)
+
+
+def test_with_a_reach_all_holes_are_closed_that_keep_within_it() -> None:
+    """Of two cubes, one with an opening 96 bins wide, the other with one of 6."""
+    box, small = CUBE.faces[[0, 1, *range(4, 12)]], np.array([0.06, 0.06, 0.06])
+    both = Mesh(
+        np.concatenate([CUBE.vertices, CUBE.vertices * small + (0.0, 0.0, 1.2)]), np.concatenate([box, box + 8])
+    )
+    state, faces = over(both)
+    push_faces(state, faces)
+    assert [len(finish(state, faces, reach)) for reach in (0.0, 6.0, np.inf)] == [0, 2, 4]
+
+
+def test_closing_keeps_to_its_limit() -> None:
+    """Beyond the faces that decoding may write, where the limit is higher."""
+    _, canonical, surface = prepare(CUBE)
+    faces, state = canonical.vertices[canonical.faces], empty(surface, max_faces=9)
+    push_faces(state, faces[:9])
+    assert len(finish(state, faces[:0], np.inf)) == 0
+    made = finish(state, faces[:0], np.inf, limit=100)
+    assert len(made) >= 3 and count_open_vertices(np.concatenate([faces[:9], made])) == 0
+    assert len(finish(state, faces[:0], np.inf, limit=8 + len(made))) < len(made)
 
 
 def test_loops_run_against_the_faces_beside_them() -> None:

@@ -1,0 +1,133 @@
+"""Loops of open edges, and faces that close them whatever they look like (numpy only)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import vertex_keys
+
+_ON_TRIANGLE = np.array([(a, b, 12 - a - b) for a in range(13) for b in range(13 - a)]) / 12.0  # places, barycentric
+
+
+def open_loops(faces: np.ndarray) -> list[list[int]]:
+    """The loops of vertices around the holes of `faces` (F, 3), each in the direction in which faces may fill it.
+
+    At a vertex where several holes meet, a loop goes on along the fan of faces it came from; a loop that comes back
+    to a vertex of its own is parted there. Edges that more than one face uses are no part of any.
+    """
+    after: dict[tuple[int, int], int] = {}
+    used: dict[tuple[int, int], int] = {}
+    for a, b, c in faces.tolist():
+        for start, end, third in ((a, b, c), (b, c, a), (c, a, b)):
+            after[start, end] = third
+            used[start, end] = used.get((start, end), 0) + 1
+    left = {(b, a) for (a, b), count in used.items() if count == 1 and (b, a) not in used}
+    loops = []
+    while left:
+        came, at = left.pop()
+        path = [came]
+        while True:
+            if at in path:
+                loop = path[path.index(at) :]
+                if len(loop) >= 3:
+                    loops.append(loop)
+                del path[path.index(at) :]
+            path.append(at)
+            x = after[at, came]  # the face beside the edge at -> came, and on through the fan around `at`
+            for _ in range(len(used)):
+                if (at, x) not in after:
+                    break
+                x = after[at, x]
+            if (at, x) not in left:
+                break
+            left.discard((at, x))
+            came, at = at, x
+    return loops
+
+
+def excess_loops(faces: np.ndarray) -> list[list[int]]:
+    """Loops of vertices through all edges that fewer faces use in their direction than against it, each as often as it
+    lacks a face. Edges that several faces use are parts too; otherwise `open_loops` parts holes better."""
+    used: dict[tuple[int, int], int] = {}
+    for a, b, c in faces.tolist():
+        for edge in ((a, b), (b, c), (c, a)):
+            used[edge] = used.get(edge, 0) + 1
+    after: dict[int, list[int]] = {}
+    for (a, b), count in used.items():
+        after.setdefault(b, []).extend([a] * (count - used.get((b, a), 0)))
+    loops = []
+    for first in list(after):
+        path = [first]
+        while path:
+            if not after.get(path[-1]):
+                path.pop()
+                continue
+            at = after[path[-1]].pop()
+            if at in path:
+                loops.append(path[path.index(at) :])
+                del path[path.index(at) :]
+            path.append(at)
+    return loops
+
+
+class Within:
+    """Whether triangles keep within `reach` bins of samples (N, 3)."""
+
+    def __init__(self, samples: np.ndarray, reach: float) -> None:
+        self.samples, self.reach = samples, reach
+        self.tree: Any = None
+
+    def holds(self, triangles: np.ndarray) -> bool:
+        """Of all triangles (K, 3, 3), at a grid of places on each."""
+        if np.isinf(self.reach):
+            return True
+        if self.tree is None:
+            from scipy.spatial import cKDTree
+
+            self.tree = cKDTree(self.samples, balanced_tree=False, compact_nodes=False)
+        places = np.einsum("pc,kcx->kpx", _ON_TRIANGLE, triangles).reshape(-1, 3)
+        return bool((self.tree.query(places, distance_upper_bound=self.reach)[0] <= self.reach).all())
+
+
+def seal(
+    faces: np.ndarray,
+    size: int,
+    room: int,
+    within: Within,
+    find_loops: Callable[[np.ndarray], list[list[int]]] = open_loops,
+) -> np.ndarray:
+    """At most `room` faces that close what loops are left in `faces`, (F, 3, 3) bins of `size` an axis.
+
+    A loop of three edges is closed by a triangle, be it without area, a longer one by a fan around a new vertex.
+    """
+    used, numbers = np.unique(vertex_keys(faces, size), return_inverse=True)
+    bins = np.stack([used % size, used // size % size, used // size**2], axis=1)
+    taken = set(used.tolist())
+    made: list[np.ndarray] = []
+    for loop in sorted(find_loops(numbers.reshape(-1, 3)), key=len):
+        corners = bins[loop]
+        fan = corners[None]
+        if len(loop) > 3:
+            middle = _free_place(corners.mean(axis=0), taken, size)
+            fan = np.stack([corners, np.roll(corners, -1, axis=0), np.broadcast_to(middle, corners.shape)], axis=1)
+        if len(fan) > room:
+            break
+        if within.holds(fan):
+            room -= len(fan)
+            taken.update(vertex_keys(fan, size).reshape(-1).tolist())
+            made.append(fan)
+    return np.concatenate([faces[:0], *made]).astype(faces.dtype)
+
+
+def _free_place(center: np.ndarray, taken: set[int], size: int) -> np.ndarray:
+    """The place (3,) nearest to `center` at which no vertex stands yet."""
+    for reach in range(1, size):
+        low, high = np.clip([center - reach, center + reach], 0, size - 1).astype(np.int64)
+        places = np.stack(np.meshgrid(*map(np.arange, low, high + 1), indexing="ij"), axis=-1).reshape(-1, 3)
+        for place in places[np.argsort(((places - center) ** 2).sum(axis=1), kind="stable")]:
+            if int(vertex_keys(place, size)) not in taken:
+                return place
+    raise RuntimeError("every place of the grid holds a vertex")
