@@ -44,7 +44,7 @@ class Source:
     context: SurfaceContext | None
     mask_grid: SurfaceGrid
     is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
-    is_closed: bool  # the same: no open edges; False for samples
+    is_closed: bool  # no open edges: of a Mesh, the same, or of the one made of a cloud; else False
     followed: np.ndarray
 
 
@@ -142,10 +142,14 @@ def _follow_cloud(
         corners = box.invert(found.positions)
         if found.smooth or found.facets > DENSE * about:
             mesh = _surface_of(points, facing, box, about)
+    closed = False
     if mesh is not None:
         points, facing = _sample(mesh, config.num_bins, rng)
         corners = mesh.vertices
-    return _Followed(points=points, normals=facing, measured=measured, held=held, mesh=mesh, corners=corners)
+        closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
+    return _Followed(
+        points=points, normals=facing, measured=measured, held=held, mesh=mesh, corners=corners, is_closed=closed
+    )  # fmt: skip
 
 
 def _checked(mesh: Mesh) -> Mesh:

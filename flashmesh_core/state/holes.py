@@ -111,7 +111,7 @@ def finish(state: MeshState, followed: np.ndarray, reach: float = 0.0, limit: in
     written, tokens, samples = state.n_faces, state.n_tokens, state.surface.places
     if not written or not (len(samples) or np.isinf(reach)):
         return np.zeros((0, 3, 3), dtype=state.table.bins.dtype)
-    within = Within(samples, reach)
+    within = Within(samples, state.surface.normals, reach)
     if len(samples):
         cover_bare(state, followed)
         _push(state, fill_holes(state))

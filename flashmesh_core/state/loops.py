@@ -9,6 +9,9 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import vertex_keys
 
+ON_SURFACE = 1.5  # bins from a sample
+NEAREST = 6  # samples that are looked at around a place
+MOST_WRONG = 1 / 3  # of a triangle's places on the surface may face the other way
 _ON_TRIANGLE = np.array([(a, b, 12 - a - b) for a in range(13) for b in range(13 - a)]) / 12.0  # places, barycentric
 
 
@@ -74,10 +77,13 @@ def excess_loops(faces: np.ndarray) -> list[list[int]]:
 
 
 class Within:
-    """Whether triangles keep within `reach` bins of samples (N, 3)."""
+    """Whether triangles keep within `reach` bins of samples (N, 3) and, where they lie on them, face their way.
 
-    def __init__(self, samples: np.ndarray, reach: float) -> None:
-        self.samples, self.reach = samples, reach
+    `normals` (N, 3) are unit. An infinite reach takes every triangle.
+    """
+
+    def __init__(self, samples: np.ndarray, normals: np.ndarray, reach: float) -> None:
+        self.samples, self.normals, self.reach = samples, normals, reach
         self.tree: Any = None
 
     def holds(self, triangles: np.ndarray) -> bool:
@@ -88,8 +94,15 @@ class Within:
             from scipy.spatial import cKDTree
 
             self.tree = cKDTree(self.samples, balanced_tree=False, compact_nodes=False)
-        places = np.einsum("pc,kcx->kpx", _ON_TRIANGLE, triangles).reshape(-1, 3)
-        return bool((self.tree.query(places, distance_upper_bound=self.reach)[0] <= self.reach).all())
+        places = np.einsum("pc,kcx->kpx", _ON_TRIANGLE, triangles)
+        distance, nearest = self.tree.query(places, k=NEAREST)
+        if (distance[..., 0] > self.reach).any():
+            return False
+        a, b, c = np.moveaxis(triangles.astype(np.float64), 1, 0)
+        facing = np.einsum("kpnx,kx->kpn", self.normals[nearest], np.cross(b - a, c - a))
+        on_it = distance <= ON_SURFACE  # behind a thin wall lies another, which faces the other way
+        wrong = on_it.any(axis=2) & ((facing < 0.0) | ~on_it).all(axis=2)
+        return not (wrong.mean(axis=1) > MOST_WRONG).any()
 
 
 def seal(

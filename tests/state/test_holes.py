@@ -25,7 +25,7 @@ CUBE = Mesh(
 )  # fmt: skip
 
 
-ANYWHERE = Within(np.zeros((0, 3)), np.inf)
+ANYWHERE = Within(np.zeros((0, 3)), np.zeros((0, 3)), np.inf)
 
 
 def push_faces(state: MeshState, faces: np.ndarray) -> None:

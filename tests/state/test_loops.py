@@ -15,7 +15,7 @@ from flashmesh_core.state.loops import Within, excess_loops, open_loops, seal
 from tests.mesh.shapes import box, join, sheet, torus
 
 SIZE = 128
-ANYWHERE = Within(np.zeros((0, 3)), np.inf)
+ANYWHERE = Within(np.zeros((0, 3)), np.zeros((0, 3)), np.inf)
 
 
 def bins_of(mesh: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -93,8 +93,19 @@ def test_only_what_keeps_within_reach_is_closed() -> None:
     x, y = (part.ravel() for part in np.meshgrid(np.arange(39, 90), np.arange(39, 90)))
     top = faces[:, :, 2].max()
     samples = np.stack([x, y, np.where(np.hypot(x - 64, y - 64) < 15, top - 10, top)], axis=1)
+    normals = np.broadcast_to([0.0, 0.0, 1.0], samples.shape)
     for reach, count in ((3.0, 0), (11.0, 4)):
-        assert len(seal(faces[~lid], SIZE, 1000, Within(samples, reach))) == count
+        assert len(seal(faces[~lid], SIZE, 1000, Within(samples, normals, reach))) == count
+
+
+@pytest.mark.parametrize(("up", "closed"), [(1.0, 4), (-1.0, 0)])
+def test_what_would_face_against_the_surface_is_left_open(up: float, closed: int) -> None:
+    """A sheet that covers the surface twice would be made of a loose face and its back."""
+    faces = SHAPES["box"]
+    x, y = (part.ravel() for part in np.meshgrid(np.arange(39, 90), np.arange(39, 90)))
+    samples = np.stack([x, y, np.full(len(x), faces[:, :, 2].max())], axis=1)
+    within = Within(samples, np.broadcast_to([0.0, 0.0, up], samples.shape), 6.0)
+    assert len(seal(faces[~is_top(faces)], SIZE, 1000, within)) == closed
 
 
 def test_edges_that_several_faces_use_are_closed_as_often_as_they_lack_a_face() -> None:
