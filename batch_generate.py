@@ -87,7 +87,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--candidates", type=engine_option("candidates"), metavar="N", help="best of N, by Chamfer distance")
     add("--seed", type=engine_option("seed"), metavar="S", help="the same seed gives the same result")
     add("--temperature", type=engine_option("temperature"), metavar="T", help="0 is greedy")
-    add("--watertight", action="store_true", help="close every loop of open edges, openings of the source too")
+    add("--watertight", action="store_true", help="close all that is open, openings of the source too")
     add("--keep-holes", dest="fill_holes", action="store_false", help="leave bare and open what the model leaves so")
     add("--max-source-faces", type=integer(1, protocol.MAX_TRIANGLES), default=mesh_bridge.MAX_SOURCE_FACES,
         metavar="N", help="objects with more triangles are refused (default: %(default)s)")

@@ -42,7 +42,7 @@ def option_properties(**common: Any) -> dict[str, Any]:
             name="Temperature", description="0 always takes what is likeliest; higher is more varied and less sure",
             min=0.0, max=2.0, default=d.temperature, step=5, precision=2, **common),
         "watertight": BoolProperty(
-            name="Watertight", description="Close every loop of open edges, openings of the source too",
+            name="Watertight", description="Close all that is open, openings of the source too",
             default=d.watertight, **common),
         "keep_to_surface": BoolProperty(
             name="Keep to Surface", description="Allow no vertex away from the source's surface",

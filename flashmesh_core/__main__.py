@@ -33,7 +33,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-surface", action="store_true", help="let vertices leave the input surface")
     manifold = "use a directed edge once (auto: as the source)"
     parser.add_argument("--manifold", choices=tuple(protocol.MANIFOLD_CHOICES), default="auto", help=manifold)
-    parser.add_argument("--watertight", action="store_true", help="close every open edge where possible")
+    parser.add_argument("--watertight", action="store_true", help="close all that is open, openings of the source too")
     parser.add_argument("--keep-holes", action="store_true", help="leave the holes that decoding leaves")
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
     drafter = "how tokens are guessed ahead; changes the time alone (default: auto, which is half_edge)"

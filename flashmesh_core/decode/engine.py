@@ -264,7 +264,7 @@ class Engine:
                 if chunks[number] is None:
                     continue
                 decoder.truncate(number, candidate.settle(answers[number]))
-                if candidate.end_reason is not None and options[number].fill_holes:
+                if candidate.end_reason is not None and (options[number].fill_holes or options[number].watertight):
                     reach = options[number].closing_reach(sources[number].is_closed)
                     candidate.finish(reach, options[number].closing_limit)
                 candidate.seconds = time.perf_counter() - began

@@ -24,8 +24,8 @@ class Options:
     temperature: float = 0.5  # 0 is greedy
     surface: bool = True  # keep vertices near the input surface
     manifold: bool | None = None  # use a directed edge once; None: where the source does
-    watertight: bool = False  # close every open edge, where possible
-    fill_holes: bool = True  # close what holes decoding left in the surface, after its own end
+    watertight: bool = False  # after decoding's own end close all that is open, openings of the source too
+    fill_holes: bool = True  # the same for holes in the surface, and cover what is bare; `watertight` does both anyway
     guidance: float = DEFAULT_GUIDANCE  # nats against faces off the surface that is still bare; 0 is off
     max_faces: int | None = None  # decoding ends here; None: 1.5 times the wanted number, else 2,000
     surface_tolerance: int | None = None  # bins; None: 1 around a mesh, more around sparse points
