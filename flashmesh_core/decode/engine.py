@@ -210,7 +210,13 @@ class Engine:
 
     def _surface(self, source: Source, grammar: Grammar) -> Surface:
         return make_surface(
-            self.config.num_bins, grammar.surface, grammar.top_keys, source.context, source.points, source.normals
+            self.config.num_bins,
+            grammar.surface,
+            grammar.top_keys,
+            source.context,
+            source.points,
+            source.normals,
+            source.followed,
         )
 
     def _condition(self, sources: Sequence[Source], options: Sequence[Options]) -> torch.Tensor:

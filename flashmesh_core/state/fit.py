@@ -1,6 +1,7 @@
 """How a triangle fits: no known vertex on it, no face over it, and as near to the samples as can be.
 
-The account of bare samples (coverage.py) is too coarse for small faces; the tests against vertices and faces are exact.
+The account of bare samples (coverage.py) is too coarse for small faces; the tests against vertices and faces are exact,
+and so are distances where the triangles of the surface are known (facets.py).
 A face that fits badly leaves a hole beside it that no later face can close.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 from flashmesh_core.mesh.support import INTERIOR
 from flashmesh_core.state.candidates import distance
 from flashmesh_core.state.coverage import APART
+from flashmesh_core.state.facets import FACET_CELLS, OFF, distance_to_facets
 from flashmesh_core.state.layout import KEPT_FITS, Surface, Table
 from flashmesh_core.state.references import leaf
 
@@ -26,7 +28,8 @@ MOST_MISFIT = 0.6  # bins; beyond it a triangle lies off the surface
 STEEP = 0.5  # sine of the angle to a corner's plane beyond which a way leaves it
 ASIDE = 0.1  # share of a corner's sides that a way has at least where it lies in it
 NO_FIT = 9.0  # the misfit of what is no face at all
-_OFF = 3.0  # bins: what counts for a point without a sample nearby
+_OFF = OFF  # bins: what counts for a point without a sample nearby
+MOST_ASIDE = 0.35  # bins; an edge that anywhere lies farther from the mesh that is followed makes no face that fits
 _FACING = 0.5  # cosine of a sample's normal and a triangle's
 NO_AREA = 1e-9  # bins squared
 
@@ -226,8 +229,10 @@ def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float
 def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
     """The mean distance in bins of seven inner points of a triangle from the surface; large where it has none.
 
-    It follows from the three places alone and is kept: a face is asked about as its v0 and as its v2 are chosen, and
-    again after every roll-back.
+    The surface is the mesh that is followed, or for want of one the planes of the samples. Where the mesh is known, an
+    edge that leaves it counts as large too: inner points do not tell that a face bridges a notch. The result follows
+    from the three places alone and is kept: a face is asked about as its v0 and as its v2 are chosen, and again after
+    every roll-back.
     """
     a, b, c = table.key[v0], table.key[v1], table.key[v2]
     at = ((a * 31 + b) * 31 + c) % KEPT_FITS
@@ -244,8 +249,37 @@ def _measure(surface: Surface, bins: np.ndarray, v0: int, v1: int, v2: int) -> f
     if frame.area == 0.0:
         return NO_FIT
     total = 0.0
+    if len(surface.facets) > 0:
+        for k in range(7):
+            total += _off(surface, _inner_point(bins, v0, v1, v2, k), (frame.nx, frame.ny, frame.nz), _FACING)
+        aside = total < 7.0 * MOST_MISFIT and (
+            _is_aside(surface, bins, v0, v1) or _is_aside(surface, bins, v1, v2) or _is_aside(surface, bins, v2, v0)
+        )
+        return _OFF if aside else total / 7.0
     for k in range(7):
         x, y, z = _inner_point(bins, v0, v1, v2, k)
         height = _height(surface, x, y, z, frame.nx, frame.ny, frame.nz)
         total += height if height >= 0.0 else _OFF
     return total / 7.0
+
+
+@leaf
+def _is_aside(surface: Surface, bins: np.ndarray, a: int, b: int) -> bool:
+    """Whether an edge leaves the mesh that is followed at one of seven places along it."""
+    for step in (4, 2, 6, 1, 3, 5, 7):
+        p, q = 0.125 * (8 - step), 0.125 * step
+        place = bins[a, 0] * p + bins[b, 0] * q, bins[a, 1] * p + bins[b, 1] * q, bins[a, 2] * p + bins[b, 2] * q
+        if _off(surface, place, (0.0, 0.0, 0.0), -1.0) > MOST_ASIDE:
+            return True
+    return False
+
+
+@leaf
+def _off(
+    surface: Surface, place: tuple[float, float, float], facing: tuple[float, float, float], least: float
+) -> float:
+    """The distance in bins of a place from the mesh that is followed, see `distance_to_facets`."""
+    return distance_to_facets(
+        surface.facets, surface.facet_normals, surface.facet_start, surface.facet_listed, FACET_CELLS / surface.size,
+        place, facing, least,
+    )  # fmt: skip

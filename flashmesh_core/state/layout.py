@@ -16,6 +16,7 @@ from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.support import BACKING_BITS, DIRECTION_CELLS, own_bits
 from flashmesh_core.mesh.surface import SurfaceGrid
 from flashmesh_core.slices import SurfaceContext
+from flashmesh_core.state.facets import index_facets
 
 # Places in Table.n
 VERTICES, EDGES, FACES, BEGUN, COVERED, OPEN, SLOT, CANDIDATES, LOOSE, FANS, LIVE, DEAD, STUCK = range(13)
@@ -33,6 +34,7 @@ FAIR_BIT = 1 << 13  # guidance: nothing speaks against it
 BANNED_BIT = 1 << 14  # no row names it: its edge is used
 NEXT_BIT = 1 << 15  # guidance: as good, but a lower vertex comes first
 
+NO_FACETS = np.zeros((0, 3, 3))
 NOTHING = np.zeros((1, 1, 1), dtype=np.bool_)
 
 
@@ -66,6 +68,10 @@ class Surface(NamedTuple):
     patch: np.ndarray  # (L,) int32: the patch of each such bin
     patch_centre: np.ndarray  # (P, 3) int32: the bin in the middle of each patch
     corners: np.ndarray  # (C,) int64 keys
+    facets: np.ndarray  # (T, 3, 3) float64: the triangles of the mesh that is followed, in bins; none for a cloud
+    facet_normals: np.ndarray  # (T, 3) float64
+    facet_start: np.ndarray  # an index of them, see `facets`
+    facet_listed: np.ndarray
 
 
 def _index_by_cell(cell: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,8 +106,10 @@ def make_surface(
     context: SurfaceContext | None,
     points: np.ndarray,
     normals: np.ndarray,
+    followed: np.ndarray = NO_FACETS,
 ) -> Surface:
-    """The arrays of a surface: samples (N, 3) in the unit box, their unit normals, the grids made from them.
+    """The arrays of a surface: samples (N, 3) in the unit box, their unit normals, the grids made from them, and the
+    bins (F, 3, 3) of the faces of the mesh that is followed, if one is.
 
     Without `mask_grid` the surface mask can't be used, without `context` neither rows nor guidance.
     """
@@ -124,6 +132,7 @@ def make_surface(
     cell_start, order = _index_by_cell(cell_of(bins), cells**3)
     places, normals, bins = places[order], normals[order], bins[order]
     patch, patch_centre = _patches(loose)
+    facets, facet_normals, facet_start, facet_listed = index_facets(followed, num_bins)
     loose_start, loose_number = _index_by_cell(cell_of(loose), cells**3)
     return Surface(
         size=num_bins, factor=(mask_grid or (context and context.grid) or _NO_GRID).factor,
@@ -138,6 +147,7 @@ def make_surface(
         loose=np.ascontiguousarray(loose, dtype=np.int32), loose_start=loose_start, loose_number=loose_number,
         patch=patch, patch_centre=patch_centre,
         corners=context.corner_keys.astype(np.int64) if context else np.zeros(0, dtype=np.int64),
+        facets=facets, facet_normals=facet_normals, facet_start=facet_start, facet_listed=facet_listed,
     )  # fmt: skip
 
 

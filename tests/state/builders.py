@@ -29,8 +29,9 @@ def prepare(mesh: Mesh) -> tuple[Source, CanonicalMesh, Surface]:
     source = prepare_source(Mesh(mesh.vertices, mesh.faces), None, CONFIG)
     grammar = Grammar(num_bins=CONFIG.num_bins, surface=source.mask_grid)
     surface = make_surface(
-        CONFIG.num_bins, source.mask_grid, grammar.top_keys, source.context, source.points, source.normals
-    )
+        CONFIG.num_bins, source.mask_grid, grammar.top_keys, source.context, source.points, source.normals,
+        source.followed,
+    )  # fmt: skip
     return source, canonicalize(mesh.vertices, mesh.faces, CONFIG.num_bins, source.normalization), surface
 
 
