@@ -46,7 +46,7 @@ def distance_to_facets(
     facets: np.ndarray, normals: np.ndarray, start: np.ndarray, listed: np.ndarray, factor: float,
     place: tuple[float, float, float], facing: tuple[float, float, float], least: float,
 ) -> float:  # fmt: skip
-    """Bins from a place to the nearest facet whose normal has at least the cosine `least` to `facing`, OFF without one."""
+    """Bins from a place to the nearest facet whose normal has at least the cosine `least` to `facing`, else OFF."""
     x, y, z = place
     i, j, k = int((x + 0.5) * factor), int((y + 0.5) * factor), int((z + 0.5) * factor)
     cell = (k * FACET_CELLS + j) * FACET_CELLS + i
