@@ -261,9 +261,10 @@ def test_watertight_never_hangs(endless_engine: Engine, debug_engine: Engine, ma
         assert all(result.n_tokens <= 900 for result in results)
 
 
+@pytest.mark.parametrize("fill_holes", [True, False])
 @pytest.mark.parametrize("mesh", [CHAIR, Mesh(CHAIR.vertices, CHAIR.faces[5:])], ids=["closed", "open"])
-def test_what_was_to_be_watertight_is(debug_engine: Engine, mesh: Mesh) -> None:
-    results = debug_engine.generate_all(mesh, candidates=4, watertight=True, faces=100)
+def test_what_was_to_be_watertight_is(debug_engine: Engine, mesh: Mesh, fill_holes: bool) -> None:
+    results = debug_engine.generate_all(mesh, candidates=4, watertight=True, faces=100, fill_holes=fill_holes)
     ended = [result for result in results if result.end_reason == "eos"]
     assert ended
     assert mesh is CHAIR or all(result.filled for result in ended)
