@@ -85,10 +85,10 @@ def _patches(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which patch of PATCH bins an axis each bin (L, 3) is in, (L,), and the middle of each patch (P, 3)."""
     if not len(bins):
         return np.zeros(0, dtype=np.int32), np.zeros((0, 3), dtype=np.int32)
-    _, patch, count = np.unique(bins // PATCH, axis=0, return_inverse=True, return_counts=True)
+    keys = vertex_keys(bins // PATCH, int(bins.max()) + 1)
+    _, patch, count = np.unique(keys, return_inverse=True, return_counts=True)
     patch = patch.reshape(-1)
-    total = np.zeros((len(count), 3))
-    np.add.at(total, patch, bins)
+    total = np.stack([np.bincount(patch, bins[:, axis]) for axis in range(3)], axis=1)
     return patch.astype(np.int32), np.rint(total / count[:, None]).astype(np.int32)
 
 
@@ -122,8 +122,8 @@ def make_surface(
         points, normals, cells = np.zeros((0, 3)), np.zeros((0, 3)), 1
     places = (points + 0.5) * num_bins - 0.5  # bin centres are whole numbers
     bins = np.clip(np.floor(places + 0.5), 0, num_bins - 1).astype(np.int64)
-    loose = np.unique(bins, axis=0) if len(bins) else bins
-    loose = loose[np.argsort(vertex_keys(loose, num_bins))]
+    held = np.unique(vertex_keys(bins, num_bins))
+    loose = np.stack([held % num_bins, held // num_bins % num_bins, held // num_bins**2], axis=1)
 
     def cell_of(bins_N3: np.ndarray) -> np.ndarray:
         at = bins_N3 // factor
