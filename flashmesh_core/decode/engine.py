@@ -272,7 +272,7 @@ class Engine:
                 decoder.truncate(number, candidate.settle(answers[number]))
                 if candidate.end_reason is not None and (options[number].fill_holes or options[number].watertight):
                     reach = options[number].closing_reach(sources[number].is_closed)
-                    candidate.finish(reach, options[number].closing_limit)
+                    candidate.finish(reach, options[number].closing_limit, crowded=not options[number].manifold)
                 candidate.seconds = time.perf_counter() - began
                 if candidate.n_faces > reported[number]:
                     yield self._event("faces", sources[number], number, candidate, reported[number])

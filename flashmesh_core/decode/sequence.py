@@ -64,14 +64,14 @@ class Sequence:
         written = self.state.n_faces
         return np.concatenate([self.state.faces(min(begin, written)), self.closing[max(0, begin - written) :]])
 
-    def finish(self, reach: float, limit: int) -> None:
+    def finish(self, reach: float, limit: int, crowded: bool) -> None:
         """Cover what decoding left bare and close its holes, up to `limit` faces, if it came to its own end.
 
-        `reach` as in `state.holes.finish`. What is then open of a mesh that was to be watertight (an infinite reach)
-        counts as given up.
+        `reach` and `crowded` as in `state.holes.finish`. What is then open of a mesh that was to be watertight (an
+        infinite reach) counts as given up.
         """
         if self.end_reason == "eos":
-            self.closing = finish(self.state, self.followed, reach, limit)
+            self.closing = finish(self.state, self.followed, reach, limit, crowded)
         if math.isinf(reach) and self.n_faces:
             self.tally.gave_up_closure += count_open_vertices(self.faces())
 

@@ -30,7 +30,7 @@ from flashmesh_core.state.table import find_edge, find_vertex
 MAX_LOOP = 24  # edges around a hole
 MAX_ANY_LOOP = 128  # the same where every hole is to be closed
 MOST_LEFT = 1 / 3  # of a hole's triangles that may stay open for the others to be made
-CLOSED_REACH = 6.0  # bins; of a source without openings every hole is closed by faces that keep so near to it
+CLOSED_REACH = 2.0  # bins; of a source without openings every hole is closed by faces that keep so near to it
 MOSTLY = 0.6  # of a face's samples that are bare where it is added: others would lie over faces that are there
 _LEFT_OPEN = 1e9  # weighs more than any area
 
@@ -100,12 +100,15 @@ def _fill(surface: Surface, table: Table, loop: np.ndarray, anywhere: bool, out:
     return count
 
 
-def finish(state: MeshState, followed: np.ndarray, reach: float = 0.0, limit: int | None = None) -> np.ndarray:
+def finish(
+    state: MeshState, followed: np.ndarray, reach: float = 0.0, limit: int | None = None, crowded: bool = False
+) -> np.ndarray:
     """The faces, bins (K, 3, 3) with columns x, y, z, that cover and close a finished mesh. It stays as it is.
 
     `followed` (F, 3, 3) are the bins of the faces of the mesh that was followed. Holes in the surface are closed; with
     a `reach` all others as well, by faces of any look, where these keep within so many bins of the surface. There are
-    at most `limit` faces in the end. A mesh without faces gets none, nor does one over a surface of which no samples
+    at most `limit` faces in the end. `crowded` covers at a finite reach even where more than two faces then meet at an
+    edge. A mesh without faces gets none, nor does one over a surface of which no samples
     are known, unless the reach is infinite.
     """
     written, tokens, samples = state.n_faces, state.n_tokens, state.surface.places
@@ -115,6 +118,8 @@ def finish(state: MeshState, followed: np.ndarray, reach: float = 0.0, limit: in
     if len(samples):
         cover_bare(state, followed)
         _push(state, fill_holes(state))
+        if crowded and np.isfinite(reach):
+            cover_bare(state, followed, crowded=True)
     if reach:
         _push(state, fill_holes(state, within))
     added = state.faces(written)
@@ -136,12 +141,15 @@ def _push(state: MeshState, faces: np.ndarray) -> None:
             state.push(int(token))
 
 
-def cover_bare(state: MeshState, followed: np.ndarray) -> None:
-    """Push those of the faces that lie on bare surface for the most part."""
+def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) -> None:
+    """Push those of the faces that lie on bare surface for the most part and use no edge that a face uses.
+
+    `crowded`: even those that do, as where two parts of an object touch. Then more than two faces meet at an edge.
+    """
     areas = triangle_areas(followed)
     samples = len(state.surface.places) * areas / max(areas.sum(), 1.0)  # on each face, about
     for face, expected in zip(followed, samples, strict=True):
-        if state.n_faces < state.max_faces and _is_left_out(state, face):
+        if state.n_faces < state.max_faces and _is_left_out(state, face, crowded):
             before = state.table.n[layout.COVERED]
             tokens = face[:, ::-1].reshape(-1)
             for token in tokens:
@@ -151,13 +159,13 @@ def cover_bare(state: MeshState, followed: np.ndarray) -> None:
                     state.pop()
 
 
-def _is_left_out(state: MeshState, face: np.ndarray) -> bool:
-    """Whether a face, bins (3, 3), lies on bare surface and uses no edge that another face uses."""
+def _is_left_out(state: MeshState, face: np.ndarray, crowded: bool) -> bool:
+    """Whether a face, bins (3, 3), lies on bare surface and, if not `crowded`, uses no edge that another face uses."""
     table, keys = state.references[1], vertex_keys(face, state.surface.size).tolist()
     if len(set(keys)) < 3 or not triangle_is_bare(*state.references, *face.astype(np.int32)):
         return False
     numbers = [find_vertex(table, key) for key in keys]
-    return not any(
+    return crowded or not any(
         a >= 0 and b >= 0 and find_edge(table, a, b) >= 0
         for a, b in zip(numbers, numbers[1:] + numbers[:1], strict=True)
     )
