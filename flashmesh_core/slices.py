@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.mesh.canonical import CanonicalMesh, quantize, vertex_keys
+from flashmesh_core.mesh.canonical import CanonicalMesh, key_bins, quantize, vertex_keys
 from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
 from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
 from flashmesh_core.mesh.surface import SurfaceGrid
@@ -91,8 +91,7 @@ class Universe:
     def of_keys(corner_keys: np.ndarray, other_keys: np.ndarray, num_bins: int) -> Universe:
         """The union of the corners and of other vertices."""
         keys = np.union1d(corner_keys, other_keys)
-        bins = np.stack([keys % num_bins, keys // num_bins % num_bins, keys // num_bins**2], axis=1)
-        return Universe(keys, bins, np.isin(keys, corner_keys, assume_unique=True))
+        return Universe(keys, key_bins(keys, num_bins), np.isin(keys, corner_keys, assume_unique=True))
 
 
 @dataclass(frozen=True, eq=False)

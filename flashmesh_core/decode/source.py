@@ -94,8 +94,7 @@ def prepare_source(
     return Source(
         normalization=normalization, points=unit, normals=given.normals,
         measured=normalization.apply(given.measured), channels=channels.astype(np.float32), context=context,
-        mask_grid=grid, is_manifold=given.is_manifold, is_closed=given.is_closed,
-        followed=bins,
+        mask_grid=grid, is_manifold=given.is_manifold, is_closed=given.is_closed, followed=bins,
     )  # fmt: skip
 
 

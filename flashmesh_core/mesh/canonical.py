@@ -112,6 +112,11 @@ def vertex_keys(bins: np.ndarray, num_bins: int) -> np.ndarray:
     return (bins[..., 2] * num_bins + bins[..., 1]) * num_bins + bins[..., 0]
 
 
+def key_bins(keys: np.ndarray, num_bins: int) -> np.ndarray:
+    """The bins (N, 3), columns x, y, z, of the keys (N,) that `vertex_keys` made."""
+    return np.stack([keys % num_bins, keys // num_bins % num_bins, keys // num_bins**2], axis=1)
+
+
 def canonicalize_bins(bins: np.ndarray, faces: np.ndarray, num_bins: int) -> CanonicalMesh:
     """Weld equal bins, drop degenerate and duplicate faces and unused vertices, order z-y-x.
 
@@ -130,9 +135,7 @@ def canonicalize_bins(bins: np.ndarray, faces: np.ndarray, num_bins: int) -> Can
     faces = np.stack([faces[rows, (first + k) % 3] for k in range(3)], axis=1)
     faces = np.unique(faces, axis=0)
     used, faces = np.unique(faces, return_inverse=True)
-    keys = keys[used]
-    vertices = np.stack([keys % num_bins, keys // num_bins % num_bins, keys // num_bins**2], axis=1)
-    return CanonicalMesh(vertices, faces.reshape(-1, 3).astype(np.int64), num_bins)
+    return CanonicalMesh(key_bins(keys[used], num_bins), faces.reshape(-1, 3).astype(np.int64), num_bins)
 
 
 def canonicalize(

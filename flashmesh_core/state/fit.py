@@ -28,7 +28,6 @@ MOST_MISFIT = 0.6  # bins; beyond it a triangle lies off the surface
 STEEP = 0.5  # sine of the angle to a corner's plane beyond which a way leaves it
 ASIDE = 0.1  # share of a corner's sides that a way has at least where it lies in it
 NO_FIT = 9.0  # the misfit of what is no face at all
-_OFF = OFF  # bins: what counts for a point without a sample nearby
 MOST_ASIDE = 0.35  # bins; an edge that anywhere lies farther from the mesh that is followed makes no face that fits
 _FACING = 0.5  # cosine of a sample's normal and a triangle's
 NO_AREA = 1e-9  # bins squared
@@ -248,19 +247,20 @@ def _measure(surface: Surface, bins: np.ndarray, v0: int, v1: int, v2: int) -> f
     frame = _frame_of(bins, v0, v1, v2)
     if frame.area == 0.0:
         return NO_FIT
+    known = len(surface.facets) > 0
     total = 0.0
-    if len(surface.facets) > 0:
-        for k in range(7):
-            total += _off(surface, _inner_point(bins, v0, v1, v2, k), (frame.nx, frame.ny, frame.nz), _FACING)
-        aside = total < 7.0 * MOST_MISFIT and (
-            _is_aside(surface, bins, v0, v1) or _is_aside(surface, bins, v1, v2) or _is_aside(surface, bins, v2, v0)
-        )
-        return _OFF if aside else total / 7.0
     for k in range(7):
         x, y, z = _inner_point(bins, v0, v1, v2, k)
-        height = _height(surface, x, y, z, frame.nx, frame.ny, frame.nz)
-        total += height if height >= 0.0 else _OFF
-    return total / 7.0
+        if known:
+            total += _off(surface, (x, y, z), (frame.nx, frame.ny, frame.nz), _FACING)
+        else:
+            height = _height(surface, x, y, z, frame.nx, frame.ny, frame.nz)
+            total += height if height >= 0.0 else OFF
+    aside = known and total < 7.0 * MOST_MISFIT
+    aside = aside and (
+        _is_aside(surface, bins, v0, v1) or _is_aside(surface, bins, v1, v2) or _is_aside(surface, bins, v2, v0)
+    )
+    return OFF if aside else total / 7.0
 
 
 @leaf

@@ -108,8 +108,8 @@ def finish(
     `followed` (F, 3, 3) are the bins of the faces of the mesh that was followed. Holes in the surface are closed; with
     a `reach` all others as well, by faces of any look, where these keep within so many bins of the surface. There are
     at most `limit` faces in the end. `crowded` covers at a finite reach even where more than two faces then meet at an
-    edge. A mesh without faces gets none, nor does one over a surface of which no samples
-    are known, unless the reach is infinite.
+    edge. A mesh without faces gets none, nor does one over a surface of which no samples are known, unless the reach is
+    infinite.
     """
     written, tokens, samples = state.n_faces, state.n_tokens, state.surface.places
     if not written or not (len(samples) or np.isinf(reach)):
@@ -123,8 +123,7 @@ def finish(
     if reach:
         _push(state, fill_holes(state, within))
     added = state.faces(written)
-    for _ in range(state.n_tokens - tokens):
-        state.pop()
+    _pop(state, state.n_tokens - tokens)
     if reach:
         limit = state.max_faces if limit is None else limit
         for find_loops in (open_loops, excess_loops):
@@ -141,6 +140,11 @@ def _push(state: MeshState, faces: np.ndarray) -> None:
             state.push(int(token))
 
 
+def _pop(state: MeshState, count: int) -> None:
+    for _ in range(count):
+        state.pop()
+
+
 def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) -> None:
     """Push those of the faces that lie on bare surface for the most part and use no edge that a face uses.
 
@@ -151,12 +155,9 @@ def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) ->
     for face, expected in zip(followed, samples, strict=True):
         if state.n_faces < state.max_faces and _is_left_out(state, face, crowded):
             before = state.table.n[layout.COVERED]
-            tokens = face[:, ::-1].reshape(-1)
-            for token in tokens:
-                state.push(token)
+            _push(state, face[None])
             if state.table.n[layout.COVERED] - before < MOSTLY * expected:
-                for _ in tokens:
-                    state.pop()
+                _pop(state, face.size)
 
 
 def _is_left_out(state: MeshState, face: np.ndarray, crowded: bool) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flashmesh_core.mesh.canonical import vertex_keys
+from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 from flashmesh_core.mesh.support import BACKING_BITS, DIRECTION_CELLS, own_bits
 from flashmesh_core.mesh.surface import SurfaceGrid
 from flashmesh_core.slices import SurfaceContext
@@ -122,8 +122,7 @@ def make_surface(
         points, normals, cells = np.zeros((0, 3)), np.zeros((0, 3)), 1
     places = (points + 0.5) * num_bins - 0.5  # bin centres are whole numbers
     bins = np.clip(np.floor(places + 0.5), 0, num_bins - 1).astype(np.int64)
-    held = np.unique(vertex_keys(bins, num_bins))
-    loose = np.stack([held % num_bins, held // num_bins % num_bins, held // num_bins**2], axis=1)
+    loose = key_bins(np.unique(vertex_keys(bins, num_bins)), num_bins)
 
     def cell_of(bins_N3: np.ndarray) -> np.ndarray:
         at = bins_N3 // factor

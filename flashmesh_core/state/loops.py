@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from flashmesh_core.mesh.canonical import vertex_keys
+from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 
 ON_SURFACE = 1.5  # bins from a sample
 NEAREST = 6  # samples that are looked at around a place
 MOST_WRONG = 1 / 3  # of a triangle's places on the surface may face the other way
 _ON_TRIANGLE = np.array([(a, b, 12 - a - b) for a in range(13) for b in range(13 - a)]) / 12.0  # places, barycentric
+
+
+def _uses(faces: np.ndarray) -> Counter[tuple[int, int]]:
+    """How many of the faces (F, 3) use each directed edge."""
+    return Counter((f[k], f[(k + 1) % 3]) for f in faces.tolist() for k in range(3))
 
 
 def open_loops(faces: np.ndarray) -> list[list[int]]:
@@ -21,12 +27,9 @@ def open_loops(faces: np.ndarray) -> list[list[int]]:
     At a vertex where several holes meet, a loop goes on along the fan of faces it came from; a loop that comes back
     to a vertex of its own is parted there. Edges that more than one face uses are no part of any.
     """
-    after: dict[tuple[int, int], int] = {}
-    used: dict[tuple[int, int], int] = {}
-    for a, b, c in faces.tolist():
-        for start, end, third in ((a, b, c), (b, c, a), (c, a, b)):
-            after[start, end] = third
-            used[start, end] = used.get((start, end), 0) + 1
+    turns = [(f[k], f[(k + 1) % 3], f[(k + 2) % 3]) for f in faces.tolist() for k in range(3)]
+    after = {(start, end): third for start, end, third in turns}
+    used = _uses(faces)
     left = {(b, a) for (a, b), count in used.items() if count == 1 and (b, a) not in used}
     loops = []
     while left:
@@ -54,10 +57,7 @@ def open_loops(faces: np.ndarray) -> list[list[int]]:
 def excess_loops(faces: np.ndarray) -> list[list[int]]:
     """Loops of vertices through all edges that fewer faces use in their direction than against it, each as often as it
     lacks a face. Edges that several faces use are parts too; otherwise `open_loops` parts holes better."""
-    used: dict[tuple[int, int], int] = {}
-    for a, b, c in faces.tolist():
-        for edge in ((a, b), (b, c), (c, a)):
-            used[edge] = used.get(edge, 0) + 1
+    used = _uses(faces)
     after: dict[int, list[int]] = {}
     for (a, b), count in used.items():
         after.setdefault(b, []).extend([a] * (count - used.get((b, a), 0)))
@@ -117,7 +117,7 @@ def seal(
     A loop of three edges is closed by a triangle, be it without area, a longer one by a fan around a new vertex.
     """
     used, numbers = np.unique(vertex_keys(faces, size), return_inverse=True)
-    bins = np.stack([used % size, used // size % size, used // size**2], axis=1)
+    bins = key_bins(used, size)
     taken = set(used.tolist())
     made: list[np.ndarray] = []
     for loop in sorted(find_loops(numbers.reshape(-1, 3)), key=len):
