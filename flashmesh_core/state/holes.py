@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.half_edge import build_half_edges
 from flashmesh_core.mesh.sampling import triangle_areas
 from flashmesh_core.mesh.support import THIN
@@ -25,7 +24,8 @@ from flashmesh_core.state.coverage import (
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.loops import Within, excess_loops, open_loops, seal
 from flashmesh_core.state.mesh_state import MeshState
-from flashmesh_core.state.table import find_edge, find_vertex
+from flashmesh_core.state.references import leaf
+from flashmesh_core.state.table import find_edge, find_vertex, pop, push
 
 MAX_LOOP = 24  # edges around a hole
 MAX_ANY_LOOP = 128  # the same where every hole is to be closed
@@ -123,7 +123,7 @@ def finish(
     if reach:
         _push(state, fill_holes(state, within))
     added = state.faces(written)
-    _pop(state, state.n_tokens - tokens)
+    _pop(*state.references, state.n_tokens - tokens)
     if reach:
         limit = state.max_faces if limit is None else limit
         for find_loops in (open_loops, excess_loops):
@@ -135,14 +135,21 @@ def finish(
 
 def _push(state: MeshState, faces: np.ndarray) -> None:
     """Push faces, bins (K, 3, 3), as far as there is room."""
-    for face in faces[: state.max_faces - state.n_faces]:
-        for token in face[:, ::-1].reshape(-1):
-            state.push(int(token))
+    _push_faces(*state.references, faces[: max(0, state.max_faces - state.n_faces)])
 
 
-def _pop(state: MeshState, count: int) -> None:
+@leaf
+def _push_faces(surface: Surface, table: Table, faces: np.ndarray) -> None:
+    for number in range(faces.shape[0]):
+        for corner in range(3):
+            for axis in range(2, -1, -1):
+                push(surface, table, np.int64(faces[number, corner, axis]))
+
+
+@leaf
+def _pop(surface: Surface, table: Table, count: int) -> None:
     for _ in range(count):
-        state.pop()
+        pop(surface, table)
 
 
 def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) -> None:
@@ -152,24 +159,46 @@ def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) ->
     """
     areas = triangle_areas(followed)
     samples = len(state.surface.places) * areas / max(areas.sum(), 1.0)  # on each face, about
-    for face, expected in zip(followed, samples, strict=True):
-        if state.n_faces < state.max_faces and _is_left_out(state, face, crowded):
-            before = state.table.n[layout.COVERED]
-            _push(state, face[None])
-            if state.table.n[layout.COVERED] - before < MOSTLY * expected:
-                _pop(state, face.size)
+    _cover_bare(*state.references, followed.astype(np.int32), MOSTLY * samples, state.max_faces, crowded)
 
 
-def _is_left_out(state: MeshState, face: np.ndarray, crowded: bool) -> bool:
+@leaf
+def _cover_bare(
+    surface: Surface, table: Table, followed: np.ndarray, least: np.ndarray, max_faces: int, crowded: bool
+) -> None:
+    """`least` (F,): how many bare samples a face covers if it is to stay."""
+    for number in range(followed.shape[0]):
+        if table.n[layout.FACES] >= max_faces:
+            return
+        if _is_left_out(surface, table, followed[number], crowded):
+            before = table.n[layout.COVERED]
+            _push_faces(surface, table, followed[number : number + 1])
+            if table.n[layout.COVERED] - before < least[number]:
+                _pop(surface, table, 9)
+
+
+@leaf
+def _is_left_out(surface: Surface, table: Table, face: np.ndarray, crowded: bool) -> bool:
     """Whether a face, bins (3, 3), lies on bare surface and, if not `crowded`, uses no edge that another face uses."""
-    table, keys = state.references[1], vertex_keys(face, state.surface.size).tolist()
-    if len(set(keys)) < 3 or not triangle_is_bare(*state.references, *face.astype(np.int32)):
+    size = surface.size
+    a, b, c = face[0], face[1], face[2]
+    keys = _key_of(size, a), _key_of(size, b), _key_of(size, c)
+    if keys[0] == keys[1] or keys[1] == keys[2] or keys[2] == keys[0]:
         return False
-    numbers = [find_vertex(table, key) for key in keys]
-    return crowded or not any(
-        a >= 0 and b >= 0 and find_edge(table, a, b) >= 0
-        for a, b in zip(numbers, numbers[1:] + numbers[:1], strict=True)
-    )
+    if not triangle_is_bare(surface, table, a, b, c):
+        return False
+    if crowded:
+        return True
+    for corner in range(3):
+        start, end = find_vertex(table, keys[corner]), find_vertex(table, keys[(corner + 1) % 3])
+        if start >= 0 and end >= 0 and find_edge(table, start, end) >= 0:
+            return False
+    return True
+
+
+@leaf
+def _key_of(size: int, bins: np.ndarray) -> int:
+    return (np.int64(bins[2]) * size + bins[1]) * size + bins[0]
 
 
 def fill_holes(state: MeshState, within: Within | None = None) -> np.ndarray:
