@@ -122,15 +122,15 @@ def test_the_plot_has_a_bar_of_each_drafters_color(written: tuple[str, dict[str,
     assert all(count > 100 for count in share.values()), share
 
 
-def test_bf16_and_torch_run_too_and_candidates_share_passes(
+def test_other_precisions_run_too_and_candidates_share_passes(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for precision, candidates in (("bf16", 2), ("torch", 1)):
+    for precision, candidates in (("bf16", 2), ("int16", 1), ("torch", 1)):
         asked = ["--precision", precision, "--candidates", str(candidates), "--drafters", "half_edge", "--widths", "9"]
         common = ["--checkpoint", str(checkpoint), "--device", "cpu", "--limit", "1", "--stop-at", "3", "--seed", "1"]
         assert main(["bench", *common, *asked]) == 0
         report = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert report["precision"] == ("bf16" if precision == "bf16" else "float32 by torch")
+        assert report["precision"] == {"torch": "float32 by torch"}.get(precision, precision)
         assert [row["name"] for row in report["rows"]] == ["none", "half_edge 9"]
         assert report["candidates"] == candidates and report["default"] == "half_edge 9"
         assert report["identical"] or all(d["near_tie"] for row in report["rows"] for d in row["divergences"])
@@ -272,9 +272,10 @@ def test_a_watched_token_is_the_best_of_its_scores(engine: Engine, subject: Subj
 # ---------------------------------------------------------------- the floor and the sources
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "int16"])
 @pytest.mark.parametrize("rows", [(1, 0, 0), (1, 1, 0), (18, 6, 2)])
-def test_the_floor_has_the_matrices_of_the_pass(engine: Engine, rows: tuple[int, int, int]) -> None:
-    fast = FastModel(engine.model, "bf16")
+def test_the_floor_has_the_matrices_of_the_pass(engine: Engine, rows: tuple[int, int, int], dtype: str) -> None:
+    fast = FastModel(engine.model, dtype)
     ours = sorted((k, n, m) for _, k, n, m in products(fast, rows))
     *layers, head = shapes(engine.config, rows)
     assert sorted(layers) == ours

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flashmesh_core.decode.engine import Engine
     from flashmesh_core.decode.options import Options
 
-PRECISIONS = ("auto", "bf16", "float32", "torch")
+PRECISIONS = ("auto", "bf16", "int16", "float32", "torch")
 WARM_UP_FACES = 12
 
 

@@ -16,7 +16,7 @@ from flashmesh_core.bench.trace import Run, TopTwo
 
 # Share of the two scores' own size under which their difference is rounding's: a few units in the last place, grown
 # through the layers, of 8 bits (bf16) or of 24 (float32).
-NEAR_TIES = {"bf16": 2.0**-5, "float32": 2.0**-15}
+NEAR_TIES = {"bf16": 2.0**-5, "int16": 2.0**-5, "float32": 2.0**-15}
 LARGE = 100  # faces of a source from which the issue's target for the speed-up counts
 
 

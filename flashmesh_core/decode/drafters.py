@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.decode.sampling import NOISE_RANGE, noise_at, noise_key
-from flashmesh_core.model.intrinsics import PANEL
 from flashmesh_core.model.kernels import linear
+from flashmesh_core.model.processor import PANEL
 from flashmesh_core.state import layout
 from flashmesh_core.state.candidates import agrees, written
 from flashmesh_core.state.features import FEATURES, MAX_CANDIDATES, write_features

@@ -33,7 +33,7 @@ from flashmesh_core.state.layout import Surface, make_surface
 from flashmesh_core.state.mesh_state import MeshState
 
 MEASURED_SAMPLES = 5_000
-PRECISIONS = ("auto", "bf16", "float32", "torch")
+PRECISIONS = ("auto", "bf16", "int16", "float32", "torch")
 AUTO_DRAFTER = "half_edge"
 
 
@@ -85,7 +85,7 @@ class Engine:
     def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
         """A bundled name, a checkpoint folder or its safetensors file; device "auto" takes CUDA where there is one.
 
-        `precision` on a CPU: "bf16" or "float32" weights, "auto" the faster one, or "torch", the float32 reference.
+        `precision` on a CPU: "bf16", "int16" or "float32" weights, "auto" the fastest, or "torch", the reference.
         """
         model = load_model(name_or_path, resolve_device(device))
         return Engine(model, model.config.name, precision)
@@ -245,7 +245,7 @@ class Engine:
         mode = drafters.DRAFTERS[AUTO_DRAFTER if options[0].drafter == "auto" else options[0].drafter]
         heads: list[HeadDrafting] = []
         if mode in (drafters.DRAFT_HEADS, drafters.DRAFT_UNITED):
-            narrow = (self.fast and self.fast.dtype == "bf16") or (self.static and self.static.precision == "bf16")
+            narrow = (self.fast and self.fast.dtype != "float32") or (self.static and self.static.precision == "bf16")
             dtype = torch.bfloat16 if narrow else torch.float32
             heads = [HeadDrafting(self.model, condition, drafting, dtype) for condition in conditions]
         reported = [0] * len(candidates)

@@ -9,12 +9,13 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from flashmesh_core.model.intrinsics import LANES, PANEL, UNCOUNTED, apart, bits, narrow
+from flashmesh_core.model.intrinsics import UNCOUNTED, apart, bits, narrow
 from flashmesh_core.model.kernels import clear, exp32, product, sum_of
-from flashmesh_core.model.tiles import HAS_TILES
+from flashmesh_core.model.processor import HAS_TILES, LANES, PANEL
 
 QUERIES = 30  # rows that attention holds scores of at once; its sums have one row more, for their scales
 CHUNK = 128  # keys whose values are read for all rows before the next ones
+PAIRED = (types.int32, types.uint32)  # dtypes of caches that hold two bfloat16 in a word
 _ZERO, _UNIT, _SMALLEST = np.float32(0.0), np.float32(1.0), np.float32(-3.0e38)
 
 
@@ -77,6 +78,18 @@ def numbers_in(matrix):
 
 @overload(numbers_in)
 def _numbers_in(matrix):
+    if matrix.dtype in PAIRED:
+        return lambda matrix: 2
+    return lambda matrix: 1
+
+
+def numbers_left_of(matrix):
+    """How many numbers stand in one word of what is multiplied with a cache, 1 or 2."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(numbers_left_of)
+def _numbers_left_of(matrix):
     if matrix.dtype == types.int32:
         return lambda matrix: 2
     return lambda matrix: 1
@@ -108,7 +121,7 @@ def put_key(tile, lane, k):
 
 @overload(put_key, jit_options=UNCOUNTED)
 def _put_key(tile, lane, k):
-    if tile.dtype == types.int32:
+    if tile.dtype in PAIRED:
 
         def put_pairs(tile, lane, k):
             for j in range(tile.shape[0]):
@@ -130,7 +143,7 @@ def put_value(panel, at, v):
 
 @overload(put_value, jit_options=UNCOUNTED)
 def _put_value(panel, at, v):
-    if panel.dtype == types.int32:
+    if panel.dtype in PAIRED:
 
         def put_half(panel, at, v):
             words = panel[at // 2]
@@ -160,9 +173,9 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
     multiples of PANEL, around all of them.
     """
     apart()
-    steps, per = keys.shape[1], numbers_in(keys)
+    steps, per, left = keys.shape[1], numbers_in(keys), numbers_left_of(keys)
     width = steps * per
-    q_at, q_step, step = row * q.shape[1] + at // per, q.shape[1], scores.shape[1]
+    q_at, q_step, step = row * q.shape[1] + at // left, q.shape[1], scores.shape[1]
     tiles = (high - low) // PANEL
     product(q, q_at, q_step, keys, low * steps, scores, low, step, rows, steps, tiles, True)
     scales = sums[QUERIES]
@@ -172,15 +185,17 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
         clear(scores[i, low : begins[i] // PANEL * PANEL])
         clear(scores[i, (ends[i] + PANEL - 1) // PANEL * PANEL : high])
     as_left(scores, rows, low, high, values)
-    chunk = CHUNK if per == 1 or not HAS_TILES else high  # tiles take all rows at once
+    chunk, first_key, last_key = CHUNK, begins[0] // per, (ends[rows - 1] + per - 1) // per
+    if per == 2 and HAS_TILES:  # tiles take all rows at once, and whole tiles of keys only
+        chunk, first_key, last_key = high, low // per, high // per
     for panel in range(values.shape[0]):
         for i in range(rows):
             clear(sums[i])
         top, panel_step = panel * values.shape[1], np.int64(PANEL)
-        for key in range(low // per, high // per, chunk):
-            count = min(chunk, high // per - key)
+        for key in range(first_key, last_key, chunk):
+            count = min(chunk, last_key - key)
             at_b, at_c = (top + key) * PANEL, np.int64(0)
-            product(scores, key, step, values, at_b, sums, at_c, panel_step, rows, count, 1, False)
+            product(scores, key * per // left, step, values, at_b, sums, at_c, panel_step, rows, count, 1, False)
         first = panel * PANEL
         for i in range(rows):
             part = out[row + i, at + first : at + min(first + PANEL, width)]

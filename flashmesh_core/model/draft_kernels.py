@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.model.attention_kernels import QUERIES, attend
-from flashmesh_core.model.intrinsics import PANEL
 from flashmesh_core.model.kernels import exp32, linear, normalise, product
+from flashmesh_core.model.processor import PANEL
 
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 

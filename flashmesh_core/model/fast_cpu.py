@@ -17,7 +17,7 @@ from torch import Tensor
 from flashmesh_core.model import fast_layers
 from flashmesh_core.model.attention_kernels import QUERIES
 from flashmesh_core.model.fast_weights import DTYPES, FastModel, Floats, in_pairs, padded, pick_dtype, to_numpy
-from flashmesh_core.model.intrinsics import LANES, PANEL
+from flashmesh_core.model.processor import LANES, PANEL
 from flashmesh_core.state.references import refer
 
 __all__ = ["DTYPES", "FastDecoder", "FastModel", "pick_dtype"]
@@ -57,8 +57,8 @@ class _LevelCache:
         panels = padded(width) // PANEL
         shape = (len(fast.plans[level]), batch, config.heads)
         # Numbers in a word of the caches: key and value columns in pairs where the CPU multiplies bfloat16.
-        self.per = 2 if fast.weights.dtype == np.int32 and width % (2 * LANES) == 0 else 1
-        kind = np.int32 if self.per == 2 else np.float32
+        self.per = 2 if fast.weights.dtype != np.float32 and width % (2 * LANES) == 0 else 1
+        kind = (np.uint32 if fast.dtype == "int16" else fast.weights.dtype) if self.per == 2 else np.float32
         self.keys = np.zeros((*shape, self.capacity // PANEL, width // self.per, PANEL), kind)
         self.values = np.zeros((*shape, panels, self.capacity // self.per, PANEL), kind)
         self.starts = np.zeros(batch, np.int64)
@@ -78,7 +78,7 @@ class _LevelCache:
                     part = both[:, 1, :, panel * PANEL : (panel + 1) * PANEL].transpose(1, 0, 2)
                     cross_values[layer, sequence, :, panel, :count, : part.shape[2]] = part
         if self.per == 2:
-            cross_keys, cross_values = in_pairs(cross_keys), in_pairs(cross_values)
+            cross_keys, cross_values = in_pairs(cross_keys).view(kind), in_pairs(cross_values).view(kind)
         self.arguments = (
             self.keys, self.values, cross_keys, cross_values, count, self.starts, self.window,
             self.states.data, self.states.starts,

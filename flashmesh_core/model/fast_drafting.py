@@ -17,8 +17,8 @@ from flashmesh_core.model.attention_kernels import QUERIES
 from flashmesh_core.model.draft_blocks import COORDINATE, FACE, VERTEX, WIDTH, ReadStates
 from flashmesh_core.model.fast_weights import Floats, pack, padded, to_numpy
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.model.intrinsics import PANEL
 from flashmesh_core.model.layers import RMSNorm, rope_table
+from flashmesh_core.model.processor import PANEL
 from flashmesh_core.model.speculation import NUM_LABELS, HFBlock, SPBlock
 
 

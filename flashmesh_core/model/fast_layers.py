@@ -12,8 +12,9 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.model.attention_kernels import QUERIES, attend, put_key, put_value
-from flashmesh_core.model.intrinsics import COUNTED, PANEL, UNCOUNTED, apart, as_float, fetch
+from flashmesh_core.model.intrinsics import COUNTED, UNCOUNTED, apart, as_float, fetch
 from flashmesh_core.model.kernels import clear, exp32, linear, normalise, operand
+from flashmesh_core.model.processor import PANEL
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
 GAIN_ATTENTION, GAIN_CROSS, GAIN_FEED_FORWARD, QKV, OUT, CROSS_Q, CROSS_OUT, UP, DOWN = range(9)

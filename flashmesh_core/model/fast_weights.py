@@ -1,7 +1,8 @@
 """The weights of the hourglass as the CPU's kernels read them (kernels.py), and the choice of their dtype.
 
-"bf16" rounds the matrices of layers and slices to bfloat16; embeddings, head and activations stay float32.
-A model whose matrices are bfloat16 numbers already gives the same bits in both dtypes.
+"bf16" rounds the matrices of layers and slices to bfloat16, "int16" those of layers to whole numbers with a scale a
+column and those of slices to bfloat16; embeddings and head stay float32. So do activations, but for the whole numbers
+that are multiplied with whole numbers, and the bfloat16 that tiles take.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from flashmesh_core.model.fast_layers import PLAN_COLUMNS
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.model.intrinsics import HAS_DOTS, PANEL
 from flashmesh_core.model.kernels import linear
 from flashmesh_core.model.layers import Block, rope_table
+from flashmesh_core.model.processor import HAS_PAIRS, HAS_TILES, PANEL
+from flashmesh_core.model.whole_numbers import most_whole
 
-DTYPES = ("bf16", "float32")
+DTYPES = ("bf16", "int16", "float32")
 Floats = NDArray[np.float32]
 
 
@@ -44,42 +46,54 @@ def in_pairs(panels: Floats) -> NDArray[np.int32]:
 
 
 def pack(matrix: Floats, dtype: str) -> NDArray:
-    """A matrix (N, K) as flat panels: float32 (N / 64, K, 64), or uint32 of two bfloat16 (N / 64, K / 2, 64)."""
+    """A matrix (N, K) as flat panels, see kernels.py: float32, uint32 of two bfloat16, or int16 ("int16")."""
     columns, depth = matrix.shape
-    full = np.zeros((padded(columns), depth + depth % 2 if dtype == "bf16" else depth), np.float32)
+    full = np.zeros((padded(columns), depth if dtype == "float32" else depth + depth % 2), np.float32)
     full[:columns, :depth] = matrix
     panels = np.ascontiguousarray(full.reshape(-1, PANEL, full.shape[1]).transpose(0, 2, 1))
     if dtype == "float32":
         return panels.ravel()
+    if dtype == "int16":
+        return _whole(panels, depth)
     return in_pairs(panels).view(np.uint32).ravel()
 
 
+def _whole(panels: Floats, depth: int) -> NDArray[np.int16]:
+    """Panels (P, K, 64) as whole numbers (P, K / 2 + 1, 64, 2), the last row of words being the columns' scales."""
+    scales = np.abs(panels).max(axis=1, keepdims=True) / np.float32(most_whole(depth))
+    whole = np.rint(panels / np.where(scales > 0, scales, 1)).astype(np.int16)
+    pairs = np.stack([whole[:, ::2], whole[:, 1::2]], axis=-1)
+    return np.concatenate([pairs, scales.view(np.int16).reshape(len(panels), 1, PANEL, 2)], axis=1).ravel()
+
+
 def as_dots(packed: NDArray) -> NDArray:
-    """Packed bfloat16 as what the CPU multiplies with bfloat16 activations, where it can; anything else unchanged.
+    """Packed bfloat16 as what tiles multiply with bfloat16 activations, where there are any; anything else unchanged.
 
     Columns of activations from K up to a multiple of 32 must then be numbers, as they are multiplied by zero.
     """
-    return packed.view(np.int32) if HAS_DOTS and packed.dtype == np.uint32 else packed
+    return packed.view(np.int32) if HAS_TILES and packed.dtype == np.uint32 else packed
 
 
 def pick_dtype(tries: int = 5) -> str:
     """The dtype whose products of 1 and 18 rows take less time on this machine, measured in some milliseconds.
 
-    The two differ in their numbers, so a caller who wants the same output everywhere names one instead.
+    It is float32, or of the others the one that the CPU has instructions for. They differ in their numbers, so a caller
+    who wants the same output everywhere names one instead.
     """
+    contenders = ("int16" if HAS_PAIRS and not HAS_TILES else "bf16", "float32")
     generator = np.random.default_rng(0)
     matrix = generator.standard_normal((4096, 512), dtype=np.float32)
     x, y = np.ones((18, 512), np.float32), np.zeros((18, 4096), np.float32)
-    weights = {dtype: as_dots(pack(matrix, dtype)) for dtype in DTYPES}
-    best = dict.fromkeys(DTYPES, float("inf"))
+    weights = {dtype: as_dots(pack(matrix, dtype)) for dtype in contenders}
+    best = dict.fromkeys(contenders, float("inf"))
     for attempt in range(tries + 1):
-        for dtype in DTYPES:
+        for dtype in contenders:
             start = time.perf_counter()
             for rows in (1, 1, 1, 18):
-                linear(x, 512, weights[dtype], 0, 2 if dtype == "bf16" else 1, y, 4096, rows)
+                linear(x, 512, weights[dtype], 0, 1 if dtype == "float32" else 2, y, 4096, rows)
             if attempt:  # the first one compiles
                 best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return min(DTYPES, key=lambda dtype: best[dtype])
+    return min(contenders, key=lambda dtype: best[dtype])
 
 
 class FastModel:
@@ -89,7 +103,7 @@ class FastModel:
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
         self.config, self.dtype = model.config, dtype
-        self.per_word = 2 if dtype == "bf16" else 1
+        self.per_word = 1 if dtype == "float32" else 2
         self.dim = model.config.dim
         self._matrices: list[NDArray] = []
         self._gains: list[Floats] = []
@@ -117,7 +131,7 @@ class FastModel:
         self.slices: NDArray = np.zeros((9, 0, self.dim), np.float32)
         if self.kinds:
             slices = to_numpy(model.slices)
-            self.slices = bfloat_bits(slices) if dtype == "bf16" else slices
+            self.slices = slices if dtype == "float32" else bfloat_bits(slices)
             head = np.concatenate([head, to_numpy(model.copy_gates.weight)])
             bias = to_numpy(model.copy_gates.bias)
         self.out_gain, self.head = to_numpy(model.out_norm.weight), pack(head, "float32")
@@ -135,8 +149,9 @@ class FastModel:
     def _matrix(self, weight: Tensor) -> int:
         """Append a matrix (N, K) and return where it begins."""
         self._matrices.append(pack(to_numpy(weight), self.dtype))
-        self._used[0] += self._matrices[-1].size
-        return self._used[0] - self._matrices[-1].size
+        words = self._matrices[-1].nbytes // 4
+        self._used[0] += words
+        return self._used[0] - words
 
     def _gain(self, weight: Tensor) -> int:
         self._gains.append(to_numpy(weight))

@@ -8,50 +8,57 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-PANEL = 64  # columns of a panel, and keys of a tile
-LANES = 16
+from flashmesh_core.model.processor import LANES, PANEL, VECTORS
+from flashmesh_core.model.whole_numbers import add_products
+
 AHEAD = 32  # rows of a panel between what is multiplied and what is fetched: measured, 8 and 128 are slower
-# With 512-bit registers a row takes all four vectors of a panel at once; else one, for want of registers.
-FEATURES = binding.get_host_cpu_features()
-VECTORS = 4 if FEATURES.get("avx512f") else 1
-if FEATURES.get("avx512bf16"):
-    binding.initialize_native_asmparser()
 # How functions are compiled: COUNTED where they make arrays; else without counting who holds those that they are given,
 # which takes an atomic instruction for every slice. What is not said is inherited from the caller.
 COUNTED: Any = {"nogil": True, "error_model": "numpy", "_nrt": True}
 UNCOUNTED: Any = COUNTED | {"_nrt": False}
-HAS_DOTS = bool(FEATURES.get("avx512f") and FEATURES.get("avx512bf16"))
 
 # What a matrix's dtype means: numbers; pairs of bfloat16 multiplied in float32; the same multiplied by pairs of
-# bfloat16 activations, whose words stand in an array of float32.
-_KINDS = {types.float32: "floats", types.uint32: "pairs", types.int32: "dots"}
+# bfloat16 activations, whose words stand in an array of float32; pairs of whole numbers multiplied by pairs of whole
+# numbers, with a row of scales after the last pairs on both sides.
+_KINDS = {types.float32: "floats", types.uint32: "pairs", types.int32: "dots", types.int16: "whole"}
 
 
-def panel_product(rows: int) -> Any:
-    """An intrinsic that adds `rows` rows of A times LANES * VECTORS columns of B to C; offsets in numbers."""
+def panel_product(rows: int, following: bool = False) -> Any:
+    """An intrinsic that adds `rows` rows of A times LANES * VECTORS columns of B to C; offsets in numbers.
+
+    It asks for the rows of B to come, or with `following` for two lines of each row that stands `far` beyond its own.
+    """
 
     @intrinsic
-    def multiply(typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any):
+    def multiply(
+        typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any, far: Any
+    ):  # fmt: skip
         kind = _KINDS[b.dtype]
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 3, 5)]
-            _emit(builder, rows, kind, data, (args[1], args[2], args[4], args[6], args[7]), args[8])
+            offsets = args[1], args[2], args[4], args[6], args[7]
+            _emit(builder, rows, kind, data, offsets, args[8], args[9] if following else None)
             return context.get_dummy_value()
 
-        return types.void(a, a0, a_step, b, b0, c, c0, c_step, n), codegen
+        return types.void(a, a0, a_step, b, b0, c, c0, c_step, n, far), codegen
 
     return multiply
 
 
-def _emit(builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[Any, ...], count: Any) -> None:
+def _emit(
+    builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[Any, ...], count: Any, far: Any
+) -> None:  # fmt: skip
     """LLVM code of the loop over K: the sums of all rows and vectors stay in registers."""
     a, b, c = data
+    whole = kind == "whole"
+    if whole:
+        b = builder.bitcast(b, ir.IntType(32).as_pointer())
     a0, a_step, b0, c0, c_step = offsets
     f32, i32, i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
     floats, ints = ir.VectorType(f32, LANES), ir.VectorType(i32, LANES)
@@ -75,17 +82,22 @@ def _emit(builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[An
         return [builder.bitcast(pointer, vector.as_pointer()) for pointer in at]
 
     places = [vectors_at(c, row_of(c0, c_step, row), floats) for row in range(rows)]
-    begin = [[builder.load(place, align=4) for place in row] for row in places]
+    begin = [
+        [ir.Constant(ints, [0] * LANES) if whole else builder.load(place, align=4) for place in row] for row in places
+    ]
     a_rows = [row_of(a0, a_step, row) for row in range(rows)]
     entry = builder.block
     loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
     builder.cbranch(builder.icmp_signed(">", count, number(0)), loop, done)
     builder.position_at_end(loop)
     k = builder.phi(i64)
-    sums = [[builder.phi(floats) for _ in range(VECTORS)] for _ in range(rows)]
+    sums = [[builder.phi(ints if whole else floats) for _ in range(VECTORS)] for _ in range(rows)]
     k.add_incoming(number(0), entry)
     at_b = builder.add(b0, builder.mul(k, number(PANEL)))
-    _prefetch_row(builder, b, builder.add(at_b, number(AHEAD * PANEL)))
+    if far is None:
+        _prefetch_row(builder, b, builder.add(at_b, number(AHEAD * PANEL)), VECTORS, 3)
+    else:
+        _prefetch_row(builder, b, builder.add(at_b, far), 2, 2)
     loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, floats if kind == "floats" else ints)]
     halves = [(loaded, 0)]
     if kind == "pairs":
@@ -98,8 +110,11 @@ def _emit(builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[An
         along = builder.add(builder.shl(k, number(1)), number(half)) if kind == "pairs" else k
         for row in range(rows):
             x = splat(builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
-            if kind == "dots":
+            if kind in ("dots", "whole"):
                 x = builder.bitcast(x, ints)
+            if whole:
+                after[row] = [add_products(builder, x, w, s) for w, s in zip(weights, after[row], strict=True)]
+                continue
             after[row] = [builder.call(step, [x, w, s]) for w, s in zip(weights, after[row], strict=True)]
     following = builder.add(k, number(1))
     k.add_incoming(following, loop)
@@ -109,25 +124,36 @@ def _emit(builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[An
         for v in range(VECTORS):
             sums[row][v].add_incoming(begin[row][v], entry)
             sums[row][v].add_incoming(after[row][v], loop)
-            out = builder.phi(floats)
+            out = builder.phi(ints if whole else floats)
             out.add_incoming(begin[row][v], entry)
             out.add_incoming(after[row][v], loop)
             places[row][v] = (places[row][v], out)
+    if whole:
+        at_scales = builder.add(b0, builder.mul(count, number(PANEL)))
+        scales = [builder.load(place, align=4) for place in vectors_at(b, at_scales, floats)]
+        for row in range(rows):
+            own = splat(builder.load(builder.gep(a, [builder.add(a_rows[row], count)]), align=4))
+            for v, (place, total) in enumerate(places[row]):
+                terms = [builder.sitofp(total, floats), builder.fmul(own, scales[v]), builder.load(place, align=4)]
+                places[row][v] = (place, builder.call(step, terms))
     for place, out in (pair for row in places for pair in row):
         builder.store(out, place, align=4)
 
 
-def _prefetch_row(builder: Any, base: Any, index: Any) -> None:
-    """Ask for the weights that come `AHEAD` steps later: panels follow each other, and the caches are often cold."""
-    for v in range(VECTORS):
-        _prefetch(builder, builder.gep(base, [builder.add(index, ir.Constant(ir.IntType(64), v * LANES))]))
+def _prefetch_row(builder: Any, base: Any, index: Any, lines: int, near: int) -> None:
+    """Ask for weights that come later: panels follow each other, and the caches are often cold.
+
+    `near` is 3 for the first level of caches, 2 for the second.
+    """
+    for v in range(lines):
+        _prefetch(builder, builder.gep(base, [builder.add(index, ir.Constant(ir.IntType(64), v * LANES))]), near)
 
 
-def _prefetch(builder: Any, place: Any) -> None:
+def _prefetch(builder: Any, place: Any, locality: int = 3) -> None:
     byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    read, near, data = (ir.Constant(i32, value) for value in (0, 3, 1))
+    read, near, data = (ir.Constant(i32, value) for value in (0, locality, 1))
     builder.call(function, [builder.bitcast(place, byte), read, near, data])
 
 

@@ -4,9 +4,11 @@ They are made of `intrinsics.py` and `tiles.py`; `attention_kernels.py` and `fas
 
 Everything is written so that a row's numbers do not depend on the rows beside it: every output element is one chain of
 fused multiply-adds in a fixed order, sums over a row have a length that the row's own position determines, and there
-is no dependence on threads. Matrices are cut into panels of 64 columns, (N / 64, K, 64), float32, or bfloat16 in pairs
-along K, (N / 64, K / 2, 64): uint32 is multiplied in float32 with float32 activations, int32 with bfloat16 activations,
-by dot products (AVX-512) or by tiles (AMX): up to 16 rows then cost little more than one.
+is no dependence on threads. Matrices are cut into panels of 64 columns, (N / 64, K, 64), float32, or in pairs along K,
+(N / 64, K / 2, 64). Pairs of bfloat16 are multiplied in float32 with float32 activations (dtype uint32), or with
+bfloat16 activations by tiles (AMX, dtype int32): up to 16 rows then cost little more than one. Pairs of whole numbers
+(dtype int16, offsets in words of a pair) are multiplied by whole numbers, see whole_numbers.py; a row of words more,
+(N / 64, K / 2 + 1, 64), holds the columns' scales in float32, a word more of a row of activations its own.
 
 Rows of activations are padded to a multiple of 64 numbers. A `span` (sequence, first position, count) names the rows
 that one sequence contributes; spans follow each other in the rows' order.
@@ -18,21 +20,13 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from flashmesh_core.model.intrinsics import (
-    COUNTED,
-    LANES,
-    PANEL,
-    UNCOUNTED,
-    VECTORS,
-    apart,
-    fma,
-    narrow,
-    panel_product,
-    times_power,
-)
-from flashmesh_core.model.tiles import HAS_TILES, LAYOUTS, TILE_ROWS, add_tiles, set_tiles
+from flashmesh_core.model.intrinsics import COUNTED, UNCOUNTED, apart, fma, narrow, panel_product, times_power
+from flashmesh_core.model.processor import HAS_TILES, LANES, PANEL, VECTORS
+from flashmesh_core.model.tiles import LAYOUTS, TILE_ROWS, add_tiles, set_tiles
+from flashmesh_core.model.whole_numbers import largest_size, most_whole, round_pairs
 
 _six, _three, _two, _one = (panel_product(rows) for rows in (6, 3, 2, 1))
+_six_of_more = panel_product(6, following=True)
 
 _ROUND, _LOG2E = np.float32(12582912.0), np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
@@ -64,6 +58,17 @@ def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
 
 @overload(product, jit_options=UNCOUNTED)
 def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
+    if b.dtype == types.int16:
+
+        def by_whole(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
+            apart()
+            if fresh:
+                _clear_panels(c, c0, c_step, rows, panels)
+            for panel in range(panels):
+                at_b = b0 + panel * (count + 1) * PANEL
+                _by_vectors(a, a0, a_step, b, at_b, c, c0 + panel * PANEL, c_step, rows, count, (count + 1) * PANEL)
+
+        return by_whole
     if not HAS_TILES or b.dtype != types.int32:
 
         def by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
@@ -71,9 +76,8 @@ def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
             if fresh:
                 _clear_panels(c, c0, c_step, rows, panels)
             for panel in range(panels):
-                _by_vectors(
-                    a, a0, a_step, b, b0 + panel * count * PANEL, c, c0 + panel * PANEL, c_step, rows, count
-                )  # fmt: skip
+                at_b = b0 + panel * count * PANEL
+                _by_vectors(a, a0, a_step, b, at_b, c, c0 + panel * PANEL, c_step, rows, count, count * PANEL)
 
         return by_vectors
 
@@ -90,7 +94,7 @@ def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
                     add_tiles(
                         a, a0 + i * a_step, a_step, b, at_b, c, at_c + i * c_step, c_step, whole, 1, LAYOUTS, high
                     )  # fmt: skip
-                _by_vectors(a, a0 + done, a_step, b, at_b + done * PANEL, c, at_c, c_step, rows, rest)
+                _by_vectors(a, a0 + done, a_step, b, at_b + done * PANEL, c, at_c, c_step, rows, rest, np.int64(0))
             return
         for i in range(0, rows if panels else 0, TILE_ROWS):
             at_a, at_c, high = a0 + i * a_step, c0 + i * c_step, min(rows - i, TILE_ROWS)
@@ -110,19 +114,34 @@ def _clear_panels(c, c0, c_step, rows, panels):
 
 
 @njit(**UNCOUNTED)
-def _by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count):
+def _by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count, stride):
+    """One panel; the next one begins `stride` further on, and the first rows ask for it if there are many."""
     for v in range(0, PANEL, LANES * VECTORS):
         i = np.int64(0)
+        far = stride if VECTORS == 4 and rows > 6 else np.int64(0)
         while rows - i >= 6:
-            _six(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
+            if far:
+                _six_of_more(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count, far)
+                far = stride + 2 * LANES if i == 0 else np.int64(0)
+            else:
+                _six(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count, far)
             i += 6
         if rows - i >= 3:
-            _three(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
+            _three(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count, far)
             i += 3
         if rows - i == 2:
-            _two(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
+            _two(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count, far)
         elif rows - i == 1:
-            _one(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count)
+            _one(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count, far)
+
+
+@njit(**UNCOUNTED)
+def _largest_in(x, i, k):
+    whole = k // LANES * LANES
+    largest = largest_size(x, i * x.shape[1], whole)
+    for j in range(whole, k):
+        largest = max(largest, abs(x[i, j]))
+    return largest
 
 
 def operand(x, k, weights, m):
@@ -132,6 +151,20 @@ def operand(x, k, weights, m):
 
 @overload(operand, jit_options=COUNTED)
 def _operand(x, k, weights, m):
+    if weights.dtype == types.int16:
+
+        def rounded(x, k, weights, m):
+            words = np.empty((m, (k + PANEL - 1) // PANEL * LANES * 2 + LANES), dtype=np.float32)
+            most = np.float32(most_whole(k))
+            for i in range(m):
+                largest = _largest_in(x, i, k)
+                factor = most / largest if largest > _ZERO else _ZERO
+                for j in range(0, k, 2 * LANES):
+                    round_pairs(x, i * x.shape[1] + j, words, i * words.shape[1] + j // 2, factor)
+                words[i, (k + 1) // 2] = largest / most
+            return words
+
+        return rounded
     if weights.dtype != types.int32:
         return lambda x, k, weights, m: x
 

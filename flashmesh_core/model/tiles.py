@@ -6,8 +6,6 @@ depend on the rows beside it.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,20 +13,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from flashmesh_core.model.intrinsics import AHEAD, FEATURES, HAS_DOTS, PANEL
+from flashmesh_core.model.intrinsics import AHEAD
+from flashmesh_core.model.processor import PANEL
 
 TILE_ROWS = 16  # rows of a tile, and words along K
-
-
-def _may_use_tiles() -> bool:
-    """Whether the CPU has matrix tiles (AMX) for bfloat16 and the system lets this process use them."""
-    if not (HAS_DOTS and FEATURES.get("amx-bf16") and sys.platform == "linux"):
-        return False
-    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
-    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
-
-
-HAS_TILES = _may_use_tiles()
 
 
 def _tile_layouts() -> np.ndarray:

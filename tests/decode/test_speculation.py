@@ -81,10 +81,11 @@ def test_no_switch_of_drafting_changes_the_output(drafting: Drafting) -> None:
         assert_same(result, plain(3))
 
 
-def test_bf16_weights_are_exact_too() -> None:
+@pytest.mark.parametrize("precision", ["bf16", "int16"])
+def test_other_weights_are_exact_too(precision: str) -> None:
     source = shape(6, 120)
     results = [
-        engine("bf16").generate(source, drafter=drafter, max_faces=2 * FACES, seed=1)
+        engine(precision).generate(source, drafter=drafter, max_faces=2 * FACES, seed=1)
         for drafter in ("none", "half_edge")
     ]
     assert_same(*results)
