@@ -25,7 +25,7 @@ from flashmesh_core.model.cache import CachedDecoder
 from flashmesh_core.model.fast_cpu import DTYPES, FastDecoder, FastModel
 from flashmesh_core.model.hourglass import Hourglass
 
-TORCH_DTYPES = {"bf16": torch.bfloat16, "float32": torch.float32}
+TORCH_DTYPES = {"bf16": torch.bfloat16, "int16": torch.bfloat16, "float32": torch.float32}  # as many bytes a weight
 IN_A_ROW = 5  # passes of one contender in a round; the first of them is not counted
 
 

@@ -71,7 +71,7 @@ class Drafting:
     after_face: bool = True  # optimisation A of Sec. 7.4
     skip_first: bool = True  # optimisation B
     correction: str = "off"  # of the heads' drafts: off, paper or joint
-    min_confidence: float = 0.1  # drafting stops where the chance of all drafts so far falls below; 0: never
+    min_confidence: float = 0.4  # drafting stops where the chance of all drafts so far falls below; 0: never
 
     def __post_init__(self) -> None:
         if self.correction not in CORRECTIONS:
