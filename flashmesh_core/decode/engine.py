@@ -155,7 +155,7 @@ class Engine:
             if on_event is not None:
                 on_event(event)
         results = [self._result(prepared, number, candidate) for number, candidate in enumerate(running)]
-        return sorted(results, key=lambda result: result.chamfer)
+        return sorted(results, key=lambda result: result.distance)
 
     def generate_batch(
         self,

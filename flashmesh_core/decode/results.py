@@ -43,6 +43,12 @@ class GenerationResult:
     tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
 
     @property
+    def distance(self) -> float:
+        """What the best candidate has least of: Chamfer plus a tenth of Hausdorff, so that one stray or missing face
+        counts among meshes that are alike in the mean."""
+        return self.chamfer + 0.1 * self.hausdorff
+
+    @property
     def tokens_per_second(self) -> float:
         """Tokens of this candidate over the seconds its decoding took."""
         return self.n_tokens / self.seconds if self.seconds > 0 else 0.0
