@@ -60,7 +60,7 @@ def _apart(bins: np.ndarray, a: int, b: int) -> bool:
 
 
 @leaf
-def _frame_of(bins: np.ndarray, a: int, b: int, c: int) -> Frame:
+def frame_of(bins: np.ndarray, a: int, b: int, c: int) -> Frame:
     """The frame of a triangle; all of it but the area is nothing where there is none."""
     ux, uy, uz = float(bins[b, 0] - bins[a, 0]), float(bins[b, 1] - bins[a, 1]), float(bins[b, 2] - bins[a, 2])
     vx, vy, vz = float(bins[c, 0] - bins[a, 0]), float(bins[c, 1] - bins[a, 1]), float(bins[c, 2] - bins[a, 2])
@@ -94,7 +94,7 @@ def _is_over(frame: Frame, x: float, y: float, z: float, height: float, beyond: 
 @leaf
 def is_empty(bins: np.ndarray, v0: int, v1: int, v2: int, known: np.ndarray) -> bool:
     """Whether none of the `known` vertices (K,) lies on the triangle or its edges, away from its corners."""
-    frame = _frame_of(bins, v0, v1, v2)
+    frame = frame_of(bins, v0, v1, v2)
     if frame.area == 0.0:
         return False
     for q in known:
@@ -174,7 +174,7 @@ def _corners_overlap(bins: np.ndarray, v: int, a: int, b: int, c: int, d: int) -
 def is_free(table: Table, v0: int, v1: int, v2: int) -> bool:
     """Whether the triangle lies over no face at its corners that faces its way, and none over it."""
     bins = table.bins
-    frame = _frame_of(bins, v0, v1, v2)
+    frame = frame_of(bins, v0, v1, v2)
     if frame.area == 0.0:
         return False
     for corner in range(3):
@@ -188,7 +188,7 @@ def is_free(table: Table, v0: int, v1: int, v2: int) -> bool:
             face = table.edge_face[edge]
             a, b, c = table.faces[face, 0], table.faces[face, 1], table.faces[face, 2]
             edge = table.out_next[edge]
-            other = _frame_of(bins, a, b, c)
+            other = frame_of(bins, a, b, c)
             if other.area == 0.0:
                 continue
             if frame.nx * other.nx + frame.ny * other.ny + frame.nz * other.nz < _SAME_SIDE:
@@ -244,7 +244,7 @@ def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
 
 @leaf
 def _measure(surface: Surface, bins: np.ndarray, v0: int, v1: int, v2: int) -> float:
-    frame = _frame_of(bins, v0, v1, v2)
+    frame = frame_of(bins, v0, v1, v2)
     if frame.area == 0.0:
         return NO_FIT
     known = len(surface.facets) > 0

@@ -21,6 +21,7 @@ from flashmesh_core.state.coverage import (
     inner_on_surface,
     triangle_is_bare,
 )  # fmt: skip
+from flashmesh_core.state.growing import grow_faces
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.loops import Within, excess_loops, open_loops, seal
 from flashmesh_core.state.mesh_state import MeshState
@@ -155,11 +156,15 @@ def _pop(surface: Surface, table: Table, count: int) -> None:
 def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) -> None:
     """Push those of the faces that lie on bare surface for the most part and use no edge that a face uses.
 
+    Then, where a mesh is followed, other faces over known vertices, since the model may have cut a panel otherwise.
     `crowded`: even those that do, as where two parts of an object touch. Then more than two faces meet at an edge.
     """
     areas = triangle_areas(followed)
     samples = len(state.surface.places) * areas / max(areas.sum(), 1.0)  # on each face, about
     _cover_bare(*state.references, followed.astype(np.int32), MOSTLY * samples, state.max_faces, crowded)
+    if len(state.surface.facets):
+        density = len(state.surface.places) / max(areas.sum(), 1.0)
+        grow_faces(*state.references, density, MOSTLY, state.max_faces, crowded)
 
 
 @leaf

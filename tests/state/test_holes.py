@@ -93,17 +93,19 @@ def test_covering_keeps_to_the_face_limit_and_leaves_an_empty_mesh_alone() -> No
     assert state.n_faces == 12
 
 
-@pytest.mark.parametrize(("part", "added"), [(0.65, 0), (0.4, 1)])
+@pytest.mark.parametrize(("part", "is_added", "added"), [(0.65, False, 2), (0.4, True, 1)])
 def test_a_face_is_added_only_where_most_of_it_is_bare(
-    cube: tuple[MeshState, np.ndarray], part: float, added: int
+    cube: tuple[MeshState, np.ndarray], part: float, is_added: bool, added: int
 ) -> None:
-    """A face over 42 % of another, at one corner of it, leaves its centre bare and is too much all the same."""
+    """A face over 42 % of another, at one corner of it, is too much; what it leaves bare is filled beside it."""
     state, faces = cube
     a, b, c = faces[0].astype(np.float64)
     beside = np.rint([a, a + part * (b - a), a + part * (c - a)]).astype(np.int64)
     push_faces(state, np.concatenate([faces[1:], beside[None]]))
     cover_bare(state, faces)
     assert state.n_faces == len(faces) + added
+    assert any(np.array_equal(face, faces[0]) for face in state.faces(len(faces))) == is_added
+    assert state.covered > 0.99
 
 
 def test_without_samples_of_the_surface_only_loops_are_closed_and_only_anywhere() -> None:
