@@ -142,7 +142,7 @@ class OptionSpec:
 
 MAX_FACES = 10_000
 MAX_WIDTH = 64
-DEFAULT_WIDTH = 36
+DEFAULT_WIDTH = 27
 MANIFOLD_CHOICES = {"auto": None, "on": True, "off": False}  # as command lines name the values of the option
 DRAFTER_NAMES = ("auto", "none", "half_edge", "heads", "united")
 DEFAULT_GUIDANCE = 13.0  # nats

@@ -64,7 +64,7 @@ def written(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     with contextlib.redirect_stdout(out):
         status = main([
             "bench", "--checkpoint", str(checkpoint), "--device", "cpu", "--precision", "float32", "--limit", "2",
-            "--stop-at", "4", "--widths", "9,36", *TABLES, "--json", str(folder / "run.json"),
+            "--stop-at", "4", "--widths", "9,27", *TABLES, "--json", str(folder / "run.json"),
             "--plot", str(folder / "run.png"),
         ])  # fmt: skip
     assert status == 0
@@ -78,7 +78,7 @@ def test_the_last_line_is_the_report_and_its_figures_agree(written: tuple[str, d
     text, report, _ = written
     last = json.loads(text.splitlines()[-1])
     rows = {row["name"]: row for row in report["rows"]}
-    assert {"none", "half_edge 9", "half_edge 36", "heads 9", "united 36", "heads 9-9 paper"} <= set(rows)
+    assert {"none", "half_edge 9", "half_edge 27", "heads 9", "united 27", "heads 9-9 paper"} <= set(rows)
     assert len(rows) == len(report["rows"])
     for row in report["rows"]:
         lines = row.pop("per_mesh")
@@ -97,9 +97,9 @@ def test_the_last_line_is_the_report_and_its_figures_agree(written: tuple[str, d
         assert row["tokens"] == rows["none"]["tokens"]
     assert last == report
     assert rows["none"]["tokens_per_pass"] == 1 and rows["none"]["speedup"]["median"] == 1
-    assert rows["half_edge 36"]["tokens_per_pass"] > 1
+    assert rows["half_edge 27"]["tokens_per_pass"] > 1
     default = rows[report["default"]]
-    assert report["default"] == "half_edge 36" and report["identical"] is True
+    assert report["default"] == "half_edge 27" and report["identical"] is True
     assert report["speedup"] == default["speedup"]["median"]
     assert report["tokens_per_pass"] == default["tokens_per_pass"]
     assert report["pass_over_matmul"] == default["pass_over_matmul"]
@@ -339,7 +339,7 @@ def test_plan_and_parser_have_usable_defaults() -> None:
     add_bench_arguments(parser)
     args = parser.parse_args([])
     plan = make_plan(preset("nano"), parse_drafters(args.drafters), parse_widths(args.widths))
-    assert [setting.name for setting in plan.settings][:3] == ["none", "half_edge 18", "half_edge 36"]
+    assert [setting.name for setting in plan.settings][:3] == ["none", "half_edge 18", "half_edge 27"]
     assert Plan().settings == [PLAIN]
 
 
