@@ -18,6 +18,7 @@ SLICE_ROWS = (
     "supported_corner",  # corners not yet used that, with the face begun, lie along the surface
     "supported_seen",  # earlier vertices of which the same is true
 )
+PRECISIONS = ("auto", "bf16", "int16", "float32", "torch")  # of the weights on a CPU, see `Engine.load`
 
 
 @dataclass(frozen=True, kw_only=True)

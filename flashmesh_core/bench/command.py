@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flashmesh_core.config import PRECISIONS
 from flashmesh_core.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from flashmesh_core.decode.engine import Engine
     from flashmesh_core.decode.options import Options
 
-PRECISIONS = ("auto", "bf16", "int16", "float32", "torch")
 WARM_UP_FACES = 12
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from flashmesh_core.checkpoint import load_model
-from flashmesh_core.config import ModelConfig, preset
+from flashmesh_core.config import PRECISIONS, ModelConfig, preset
 from flashmesh_core.decode import drafters
 from flashmesh_core.decode.backbone import Decoder, TorchDecoder
 from flashmesh_core.decode.grammar import Grammar
@@ -33,7 +33,6 @@ from flashmesh_core.state.layout import Surface, make_surface
 from flashmesh_core.state.mesh_state import MeshState
 
 MEASURED_SAMPLES = 5_000
-PRECISIONS = ("auto", "bf16", "int16", "float32", "torch")
 AUTO_DRAFTER = "half_edge"
 
 

@@ -72,27 +72,17 @@ def _exponentials(row, begin, end, largest, lanes):
 
 
 def numbers_in(matrix):
-    """How many numbers along K stand in one word of a cache, 1 or 2."""
+    """How many numbers stand in one word of a cache, and of what is multiplied with it, 1 or 2 each."""
     raise NotImplementedError("only for compiled code")
 
 
 @overload(numbers_in)
 def _numbers_in(matrix):
-    if matrix.dtype in PAIRED:
-        return lambda matrix: 2
-    return lambda matrix: 1
-
-
-def numbers_left_of(matrix):
-    """How many numbers stand in one word of what is multiplied with a cache, 1 or 2."""
-    raise NotImplementedError("only for compiled code")
-
-
-@overload(numbers_left_of)
-def _numbers_left_of(matrix):
     if matrix.dtype == types.int32:
-        return lambda matrix: 2
-    return lambda matrix: 1
+        return lambda matrix: (2, 2)
+    if matrix.dtype == types.uint32:
+        return lambda matrix: (2, 1)
+    return lambda matrix: (1, 1)
 
 
 def as_left(scores, rows, low, high, values):
@@ -173,7 +163,7 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
     multiples of PANEL, around all of them.
     """
     apart()
-    steps, per, left = keys.shape[1], numbers_in(keys), numbers_left_of(keys)
+    steps, (per, left) = keys.shape[1], numbers_in(keys)
     width = steps * per
     q_at, q_step, step = row * q.shape[1] + at // left, q.shape[1], scores.shape[1]
     tiles = (high - low) // PANEL

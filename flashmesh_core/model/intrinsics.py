@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from flashmesh_core.model.processor import LANES, PANEL, VECTORS
-from flashmesh_core.model.whole_numbers import add_products
+from flashmesh_core.model.whole_numbers import add_products, fma_of_lanes, splat
 
 AHEAD = 32  # rows of a panel between what is multiplied and what is fetched: measured, 8 and 128 are slower
 # How functions are compiled: COUNTED where they make arrays; else without counting who holds those that they are given,
@@ -62,17 +62,15 @@ def _emit(
     a0, a_step, b0, c0, c_step = offsets
     f32, i32, i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
     floats, ints = ir.VectorType(f32, LANES), ir.VectorType(i32, LANES)
-    name = f"llvm.fma.v{LANES}f32"
-    step = cgutils.get_or_insert_function(builder.module, ir.FunctionType(floats, [floats] * 3), name)
+    step = fma_of_lanes(builder)
     if kind == "dots":
         step = ir.InlineAsm(ir.FunctionType(floats, [ints, ints, floats]), "vdpbf16ps $2, $1, $0", "=v,v,v,0")
 
+    def add(x: Any, weights: Any, total: Any) -> Any:
+        return add_products(builder, x, weights, total) if whole else builder.call(step, [x, weights, total])
+
     def number(value: int) -> Any:
         return ir.Constant(i64, value)
-
-    def splat(value: Any) -> Any:
-        vector = builder.insert_element(ir.Constant(floats, ir.Undefined), value, ir.Constant(i32, 0))
-        return builder.shuffle_vector(vector, ir.Constant(floats, ir.Undefined), ir.Constant(ints, [0] * LANES))
 
     def row_of(base: Any, step: Any, row: int) -> Any:
         return builder.add(base, builder.mul(step, number(row)))
@@ -109,13 +107,10 @@ def _emit(
     for weights, half in halves:
         along = builder.add(builder.shl(k, number(1)), number(half)) if kind == "pairs" else k
         for row in range(rows):
-            x = splat(builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
+            x = splat(builder, builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
             if kind in ("dots", "whole"):
                 x = builder.bitcast(x, ints)
-            if whole:
-                after[row] = [add_products(builder, x, w, s) for w, s in zip(weights, after[row], strict=True)]
-                continue
-            after[row] = [builder.call(step, [x, w, s]) for w, s in zip(weights, after[row], strict=True)]
+            after[row] = [add(x, w, s) for w, s in zip(weights, after[row], strict=True)]
     following = builder.add(k, number(1))
     k.add_incoming(following, loop)
     builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
@@ -132,7 +127,7 @@ def _emit(
         at_scales = builder.add(b0, builder.mul(count, number(PANEL)))
         scales = [builder.load(place, align=4) for place in vectors_at(b, at_scales, floats)]
         for row in range(rows):
-            own = splat(builder.load(builder.gep(a, [builder.add(a_rows[row], count)]), align=4))
+            own = splat(builder, builder.load(builder.gep(a, [builder.add(a_rows[row], count)]), align=4))
             for v, (place, total) in enumerate(places[row]):
                 terms = [builder.sitofp(total, floats), builder.fmul(own, scales[v]), builder.load(place, align=4)]
                 places[row][v] = (place, builder.call(step, terms))

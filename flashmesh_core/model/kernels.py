@@ -23,12 +23,12 @@ from numba.extending import overload
 from flashmesh_core.model.intrinsics import COUNTED, UNCOUNTED, apart, fma, narrow, panel_product, times_power
 from flashmesh_core.model.processor import HAS_TILES, LANES, PANEL, VECTORS
 from flashmesh_core.model.tiles import LAYOUTS, TILE_ROWS, add_tiles, set_tiles
-from flashmesh_core.model.whole_numbers import largest_size, most_whole, round_pairs
+from flashmesh_core.model.whole_numbers import ROUND, largest_size, most_whole, round_pairs
 
 _six, _three, _two, _one = (panel_product(rows) for rows in (6, 3, 2, 1))
 _six_of_more = panel_product(6, following=True)
 
-_ROUND, _LOG2E = np.float32(12582912.0), np.float32(1.4426950408889634)
+_ROUND, _LOG2E = np.float32(ROUND), np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
 _LOWEST, _HIGHEST = np.float32(-87.0), np.float32(87.0)
 _E = tuple(np.float32(v) for v in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1))
@@ -58,26 +58,17 @@ def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
 
 @overload(product, jit_options=UNCOUNTED)
 def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
-    if b.dtype == types.int16:
-
-        def by_whole(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
-            apart()
-            if fresh:
-                _clear_panels(c, c0, c_step, rows, panels)
-            for panel in range(panels):
-                at_b = b0 + panel * (count + 1) * PANEL
-                _by_vectors(a, a0, a_step, b, at_b, c, c0 + panel * PANEL, c_step, rows, count, (count + 1) * PANEL)
-
-        return by_whole
+    scales = 1 if b.dtype == types.int16 else 0  # rows of a panel after its last pairs
     if not HAS_TILES or b.dtype != types.int32:
 
         def by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
             apart()
             if fresh:
                 _clear_panels(c, c0, c_step, rows, panels)
+            stride = (count + scales) * PANEL
             for panel in range(panels):
-                at_b = b0 + panel * count * PANEL
-                _by_vectors(a, a0, a_step, b, at_b, c, c0 + panel * PANEL, c_step, rows, count, count * PANEL)
+                at_b = b0 + panel * stride
+                _by_vectors(a, a0, a_step, b, at_b, c, c0 + panel * PANEL, c_step, rows, count, stride)
 
         return by_vectors
 
@@ -145,7 +136,8 @@ def _largest_in(x, i, k):
 
 
 def operand(x, k, weights, m):
-    """What `product` multiplies with `weights`: x itself, or its m rows of K numbers as words of two bfloat16."""
+    """What `product` multiplies with `weights`: x itself, or its m rows of K numbers as words of two bfloat16 or of two
+    whole numbers, these with their scale behind them."""
     raise NotImplementedError("only for compiled code")
 
 

@@ -18,7 +18,7 @@ from numba.extending import intrinsic, register_jitable
 from flashmesh_core.model.processor import FEATURES, HAS_PAIRS, LANES, VECTORS
 
 _LARGEST_SUM = 2**31 - 1
-_ROUND = 12582912.0  # 1.5 * 2^23: with it added, the low bits of a float32 are its nearest whole number
+ROUND = 12582912.0  # 1.5 * 2^23: with it added, the low bits of a float32 are its nearest whole number
 _I16, _I32, _I64, _F32 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _INTS, _FLOATS = ir.VectorType(_I32, LANES), ir.VectorType(_F32, LANES)
 _WIDE = VECTORS == 4  # registers of 512 bits
@@ -30,6 +30,19 @@ _ADDS = "avx512vnni" if _WIDE else "avxvnni"  # what adds the sum so far as well
 def most_whole(depth: int) -> int:
     """The largest whole number that may stand on both sides of products over `depth` numbers."""
     return min(int(math.sqrt(_LARGEST_SUM // depth)), 32767)
+
+
+def splat(builder: Any, value: Any) -> Any:
+    """LLVM code: 16 lanes of one float32."""
+    undefined = ir.Constant(_FLOATS, ir.Undefined)
+    lone = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(lone, undefined, ir.Constant(_INTS, [0] * LANES))
+
+
+def fma_of_lanes(builder: Any) -> Any:
+    """LLVM's multiply-add of 16 lanes of float32, to be called."""
+    kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
 
 
 def add_products(builder: Any, x: Any, weights: Any, total: Any) -> Any:
@@ -96,15 +109,11 @@ def _round_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any, fact
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         halves = ir.VectorType(_I16, LANES)
         array = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 2)]
-        kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-        step = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
-        undefined = ir.Constant(_FLOATS, ir.Undefined)
-        factors = builder.insert_element(undefined, args[4], ir.Constant(_I32, 0))
-        factors = builder.shuffle_vector(factors, undefined, ir.Constant(_INTS, [0] * LANES))
+        step, factors = fma_of_lanes(builder), splat(builder, args[4])
         for part in range(2):
             place = builder.gep(array[0], [builder.add(args[1], _I64(part * LANES))])
             numbers = builder.load(builder.bitcast(place, _FLOATS.as_pointer()), align=4)
-            shifted = builder.call(step, [numbers, factors, ir.Constant(_FLOATS, [_ROUND] * LANES)])
+            shifted = builder.call(step, [numbers, factors, ir.Constant(_FLOATS, [ROUND] * LANES)])
             place = builder.gep(array[1], [builder.add(args[3], _I64(part * LANES // 2))])
             place = builder.bitcast(place, halves.as_pointer())
             builder.store(builder.trunc(builder.bitcast(shifted, _INTS), halves), place, align=4)

@@ -42,37 +42,41 @@ def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarra
 
 
 @leaf
-def grow_faces(
-    surface: Surface, table: Table, density: float, mostly: float, max_faces: int, crowded: bool
-) -> None:  # fmt: skip
+def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int, crowded: bool) -> None:
     """Push faces that fit beside open edges, as far as there is room.
 
-    `density`: samples a square bin; a face stays where the share `mostly` of its samples was bare. `crowded`: other
-    edges of a face may be in use, so that more than two faces meet there.
+    `needed`: bare samples a square bin that a face must cover to stay. `crowded`: other edges of a face may be in use,
+    so that more than two faces meet there.
     """
-    known, edge = table.order, 0
+    known, count, edge = table.order, 0, 0
+    for vertex in range(table.n[layout.VERTICES]):  # no face below adds a vertex
+        if table.degree[vertex] > 0 or table.is_corner[vertex]:
+            known[count] = vertex
+            count += 1
     while edge < table.n[layout.EDGES] and table.n[layout.FACES] < max_faces:
         if table.is_open[edge]:
-            count = 0
-            for vertex in range(table.n[layout.VERTICES]):
-                if table.degree[vertex] > 0 or table.is_corner[vertex]:
-                    known[count] = vertex
-                    count += 1
             a, b = table.edge[edge, 1], table.edge[edge, 0]
             c = _best_third(surface, table, a, b, known[:count], crowded)
             if c >= 0:
-                before = table.n[layout.COVERED]
-                expected = 0.5 * frame_of(table.bins, a, b, c).area * density
-                _push_vertex(surface, table, a)
-                _push_vertex(surface, table, b)
-                _push_vertex(surface, table, c)
-                if table.n[layout.COVERED] - before < mostly * expected:
-                    for _ in range(9):
-                        pop(surface, table)
+                least = 0.5 * frame_of(table.bins, a, b, c).area * needed
+                add_if_bare(surface, table, table.bins[a], table.bins[b], table.bins[c], least)
         edge += 1
 
 
 @leaf
-def _push_vertex(surface: Surface, table: Table, vertex: int) -> None:
+def add_if_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, least: float) -> None:
+    """Push the face of three corners, bins (3,) each, and take it back if it covers less than `least` bare samples."""
+    before = table.n[layout.COVERED]
+    push_corner(surface, table, a)
+    push_corner(surface, table, b)
+    push_corner(surface, table, c)
+    if table.n[layout.COVERED] - before < least:
+        for _ in range(9):
+            pop(surface, table)
+
+
+@leaf
+def push_corner(surface: Surface, table: Table, bins: np.ndarray) -> None:
+    """Push the coordinates of a vertex, bins (3,)."""
     for axis in range(2, -1, -1):
-        push(surface, table, np.int64(table.bins[vertex, axis]))
+        push(surface, table, np.int64(bins[axis]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.half_edge import build_half_edges
 from flashmesh_core.mesh.sampling import triangle_areas
 from flashmesh_core.mesh.support import THIN
@@ -21,12 +22,12 @@ from flashmesh_core.state.coverage import (
     inner_on_surface,
     triangle_is_bare,
 )  # fmt: skip
-from flashmesh_core.state.growing import grow_faces
+from flashmesh_core.state.growing import add_if_bare, grow_faces, push_corner
 from flashmesh_core.state.layout import Surface, Table
 from flashmesh_core.state.loops import Within, excess_loops, open_loops, seal
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.references import leaf
-from flashmesh_core.state.table import find_edge, find_vertex, pop, push
+from flashmesh_core.state.table import find_edge, find_vertex, pop
 
 MAX_LOOP = 24  # edges around a hole
 MAX_ANY_LOOP = 128  # the same where every hole is to be closed
@@ -143,8 +144,7 @@ def _push(state: MeshState, faces: np.ndarray) -> None:
 def _push_faces(surface: Surface, table: Table, faces: np.ndarray) -> None:
     for number in range(faces.shape[0]):
         for corner in range(3):
-            for axis in range(2, -1, -1):
-                push(surface, table, np.int64(faces[number, corner, axis]))
+            push_corner(surface, table, faces[number, corner])
 
 
 @leaf
@@ -160,50 +160,42 @@ def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) ->
     `crowded`: even those that do, as where two parts of an object touch. Then more than two faces meet at an edge.
     """
     areas = triangle_areas(followed)
-    samples = len(state.surface.places) * areas / max(areas.sum(), 1.0)  # on each face, about
-    _cover_bare(*state.references, followed.astype(np.int32), MOSTLY * samples, state.max_faces, crowded)
+    needed = MOSTLY * len(state.surface.places) / max(areas.sum(), 1.0)  # bare samples a square bin
+    bins, keys = followed.astype(np.int32), vertex_keys(followed, state.surface.size)
+    _cover_bare(*state.references, bins, keys, needed * areas, state.max_faces, crowded)
     if len(state.surface.facets):
-        density = len(state.surface.places) / max(areas.sum(), 1.0)
-        grow_faces(*state.references, density, MOSTLY, state.max_faces, crowded)
+        grow_faces(*state.references, needed, state.max_faces, crowded)
 
 
 @leaf
 def _cover_bare(
-    surface: Surface, table: Table, followed: np.ndarray, least: np.ndarray, max_faces: int, crowded: bool
-) -> None:
-    """`least` (F,): how many bare samples a face covers if it is to stay."""
+    surface: Surface, table: Table, followed: np.ndarray, keys: np.ndarray, least: np.ndarray, max_faces: int,
+    crowded: bool,
+) -> None:  # fmt: skip
+    """Faces (F, 3, 3), their vertices' keys (F, 3), and how many bare samples each must cover to stay (F,)."""
     for number in range(followed.shape[0]):
         if table.n[layout.FACES] >= max_faces:
             return
-        if _is_left_out(surface, table, followed[number], crowded):
-            before = table.n[layout.COVERED]
-            _push_faces(surface, table, followed[number : number + 1])
-            if table.n[layout.COVERED] - before < least[number]:
-                _pop(surface, table, 9)
+        a, b, c = followed[number, 0], followed[number, 1], followed[number, 2]
+        if not _is_triangle(keys[number]) or not triangle_is_bare(surface, table, a, b, c):
+            continue
+        if crowded or not _uses_edges(table, keys[number]):
+            add_if_bare(surface, table, a, b, c, least[number])
 
 
 @leaf
-def _is_left_out(surface: Surface, table: Table, face: np.ndarray, crowded: bool) -> bool:
-    """Whether a face, bins (3, 3), lies on bare surface and, if not `crowded`, uses no edge that another face uses."""
-    size = surface.size
-    a, b, c = face[0], face[1], face[2]
-    keys = _key_of(size, a), _key_of(size, b), _key_of(size, c)
-    if keys[0] == keys[1] or keys[1] == keys[2] or keys[2] == keys[0]:
-        return False
-    if not triangle_is_bare(surface, table, a, b, c):
-        return False
-    if crowded:
-        return True
+def _is_triangle(keys: np.ndarray) -> bool:
+    return keys[0] != keys[1] and keys[1] != keys[2] and keys[2] != keys[0]
+
+
+@leaf
+def _uses_edges(table: Table, keys: np.ndarray) -> bool:
+    """Whether a face with these vertices would use an edge that another face uses."""
     for corner in range(3):
         start, end = find_vertex(table, keys[corner]), find_vertex(table, keys[(corner + 1) % 3])
         if start >= 0 and end >= 0 and find_edge(table, start, end) >= 0:
-            return False
-    return True
-
-
-@leaf
-def _key_of(size: int, bins: np.ndarray) -> int:
-    return (np.int64(bins[2]) * size + bins[1]) * size + bins[0]
+            return True
+    return False
 
 
 def fill_holes(state: MeshState, within: Within | None = None) -> np.ndarray:
