@@ -25,17 +25,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
-sys.path.append(str(ROOT / "blender_addon"))  # its modules one by one: the add-on itself is not needed here
 
 import bpy  # noqa: E402
-import mesh_bridge  # noqa: E402
-import mesh_files  # noqa: E402
 import numpy as np  # noqa: E402
-from batch_engine import DEFAULT_CHECKPOINT, Engine, EngineUnavailableError, make_engine  # noqa: E402
-from batch_report import Job, Report, plan_jobs, write_atomically  # noqa: E402
-from mesh_files import SourceObject  # noqa: E402
-from request import centred_mesh  # noqa: E402
 
+from blender_addon.batch import files  # noqa: E402
+from blender_addon.batch.engine import DEFAULT_CHECKPOINT, Engine, EngineUnavailableError, make_engine  # noqa: E402
+from blender_addon.batch.files import SourceObject  # noqa: E402
+from blender_addon.batch.report import Job, Report, plan_jobs, write_atomically  # noqa: E402
+from blender_addon.engine.request import centred_mesh  # noqa: E402
+from blender_addon.scene import mesh_bridge  # noqa: E402
 from flashmesh_core import protocol  # noqa: E402
 
 ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "fill_holes")
@@ -79,9 +78,9 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     # fmt: off
     add("--input", type=Path, required=True, metavar="DIR",
-        help=f"folder (or one file); read are {' '.join(mesh_files.IMPORTED)}")
+        help=f"folder (or one file); read are {' '.join(files.IMPORTED)}")
     add("--output", type=Path, required=True, metavar="DIR", help="where results go; subfolders are kept")
-    add("--format", choices=mesh_files.EXPORTED, default="glb", help="of the results (default: glb)")
+    add("--format", choices=files.EXPORTED, default="glb", help="of the results (default: glb)")
     add("--faces", type=engine_option("faces"), metavar="N", help="wanted faces per object")
     add("--max-faces", type=engine_option("max_faces"), metavar="N", help="where a result is cut off")
     add("--candidates", type=engine_option("candidates"), metavar="N", help="best of N, by Chamfer distance")
@@ -138,8 +137,8 @@ def result_settings(options: argparse.Namespace) -> dict[str, Any]:
     if "://" not in options.engine:  # weights may be replaced under the same name
         name = options.checkpoint or DEFAULT_CHECKPOINT
         folders = (ROOT / "flashmesh_core" / "checkpoints" / name, Path(name))
-        files = [path for folder in folders for path in ([folder] if folder.is_file() else folder.glob("*"))]
-        settings["checkpoint_mtime_ns"] = max((path.stat().st_mtime_ns for path in files), default=0)
+        found = [path for folder in folders for path in ([folder] if folder.is_file() else folder.glob("*"))]
+        settings["checkpoint_mtime_ns"] = max((path.stat().st_mtime_ns for path in found), default=0)
     return settings
 
 
@@ -171,7 +170,7 @@ def process_file(
 ) -> list[dict[str, Any]]:
     """Does one file: a row of the report per object. Raises what is wrong with the file as a whole."""
     limits = {"max_faces": options.max_source_faces, "visible_only": options.visible_only}
-    sources = mesh_files.read_objects(job.source, **limits)
+    sources = files.read_objects(job.source, **limits)
     rows: list[dict[str, Any]] = []
     results, counts = [], []
     for number, source in enumerate(sources, start=1):
@@ -190,7 +189,7 @@ def process_file(
         speed = f"{row['seconds'] or 0:.1f} s, {row['tokens_per_second'] or 0:.0f} tokens/s"
         say(f"{source.name}{of}: {row['faces']} faces in {speed}, Chamfer {chamfer} ({row['end_reason']})")
     if results:
-        write = partial(mesh_files.write_objects, file_format=options.format, results=results)
+        write = partial(files.write_objects, file_format=options.format, results=results)
         write_atomically(job.output, lambda path: counts.extend(write(path)))
     for row, count in zip([row for row in rows if row["error"] is None], counts, strict=True):
         row["faces"] = count
@@ -208,7 +207,7 @@ def message(error: Exception) -> str:
 def run(options: argparse.Namespace) -> int:
     """All files; the exit status."""
     try:
-        jobs = plan_jobs(options.input, options.output, mesh_files.IMPORTED, f".{options.format}")
+        jobs = plan_jobs(options.input, options.output, files.IMPORTED, f".{options.format}")
         report = Report(options.report, result_settings(options))
         options.output.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:

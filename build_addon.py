@@ -32,7 +32,7 @@ sys.path.append(str(ADDON / "build_tools"))
 from addon_check import CHECKPOINT_FILES, MANIFEST, REQUIRED, check, parse_toml  # noqa: E402
 from addon_wheels import PYTHONS, TARGETS, WheelError, download_wheels  # noqa: E402
 
-BATCH_ONLY = {"batch_engine.py", "batch_report.py", "mesh_files.py"}  # of batch_generate.py, which is not in the zip
+PARTS = ("ui", "scene", "engine")  # batch/ is of batch_generate.py, which is not in the zip
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 
 
@@ -42,7 +42,8 @@ class BuildError(Exception):
 
 def addon_files() -> dict[str, Path]:
     """Every file of the zip but its manifest and wheels, by its name there; BuildError if it lacks one."""
-    files = {path.name: path for path in ADDON.glob("*.py") if path.name not in BATCH_ONLY}
+    modules = [ADDON / "__init__.py", *(path for part in PARTS for path in (ADDON / part).rglob("*.py"))]
+    files = {path.relative_to(ADDON).as_posix(): path for path in modules}
     files |= {"LICENSE": ADDON / "LICENSE", "NOTICE": ROOT / "NOTICE", "licenses/Apache-2.0.txt": ROOT / "LICENSE"}
     for path in CORE.rglob("*"):
         place = path.relative_to(ROOT)
@@ -95,7 +96,7 @@ def relative_imports(place: str, code: str) -> str:
     """The code of a module at `place` in the zip, with every `from flashmesh_core...` made relative."""
     parts = place.split("/")
     inside = parts[:2] == ["lib", "flashmesh_core"]
-    root = "." * (len(parts) - 2) if inside else ".lib.flashmesh_core"
+    root = "." * (len(parts) - 2) if inside else "." * len(parts) + "lib.flashmesh_core"
     lines = code.splitlines(keepends=True)
     for node in ast.walk(ast.parse(code)):
         name, _, rest = (getattr(node, "module", None) or "").partition(".")

@@ -25,8 +25,9 @@ import numpy as np  # noqa: E402
 import blender_addon  # noqa: E402
 
 blender_addon.register()
-from blender_addon import finishing, host, mesh_bridge, preferences, results, session  # noqa: E402
-from blender_addon.request import RunSettings, make_request  # noqa: E402
+from blender_addon.engine import host, settings  # noqa: E402
+from blender_addon.engine.request import RunSettings, make_request  # noqa: E402
+from blender_addon.scene import finishing, mesh_bridge, results, session  # noqa: E402
 from flashmesh_core import protocol  # noqa: E402
 
 FACES = 5_000  # that the mesh has when ticks are timed
@@ -177,8 +178,8 @@ def press(source):
 
 
 def measure_press():
-    plain = preferences.get_preferences()
-    named = os.environ.get(preferences.ENGINE_PYTHON_VARIABLE, "")
+    plain = settings.get_preferences()
+    named = os.environ.get(settings.ENGINE_PYTHON_VARIABLE, "")
     plain.engine_python = named or str(ROOT / ".venv" / "bin" / "python")
     for name, size in (("200 triangles", 10), ("500,000 triangles", 500)):
         source = grid(f"Pressed {size}", size, quads=False)

@@ -1,23 +1,14 @@
-"""The add-on's modules without Blender: loaded as parts of a package whose __init__, which needs bpy, is not run."""
+"""The add-on's modules that need no Blender, and who listens to their work."""
 
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 from types import ModuleType
-
-PACKAGE = "flashmesh_addon"
-FOLDER = Path(__file__).resolve().parents[1] / "blender_addon"
 
 
 def load(name: str) -> ModuleType:
-    """The module blender_addon/NAME.py."""
-    if PACKAGE not in sys.modules:
-        package = ModuleType(PACKAGE)
-        package.__path__ = [str(FOLDER)]
-        sys.modules[PACKAGE] = package
-    return importlib.import_module(f"{PACKAGE}.{name}")
+    """The module blender_addon.NAME."""
+    return importlib.import_module(f"blender_addon.{name}")
 
 
 class Listener:

@@ -52,7 +52,8 @@ def test_the_zip_is_complete_and_nothing_is_wrong(built: Path) -> None:
         weights = "flashmesh_core/checkpoints/nano/model.safetensors"
         assert archive.read(f"lib/{weights}") == (ROOT / weights).read_bytes()
     core = {f"lib/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "flashmesh_core").rglob("*.py")}
-    assert core <= names and {path.name for path in ADDON.glob("*.py")} - names == build_addon.BATCH_ONLY
+    own = {path.relative_to(ADDON).as_posix() for path in ADDON.rglob("*.py")}
+    assert core <= names and {name.split("/")[0] for name in own - names} == {"batch", "build_tools"}
     assert not [name for name in names if name.endswith((".whl", ".pyc")) or "test" in name]
 
 
@@ -183,6 +184,7 @@ def test_files_that_do_not_belong_there(name: str, problem: str) -> None:
     ("place", "code", "relative"),
     [
         ("a.py", "from flashmesh_core import protocol, x", "from .lib.flashmesh_core import protocol, x"),
+        ("ui/a.py", "from flashmesh_core.protocol import x", "from ..lib.flashmesh_core.protocol import x"),
         (
             "a.py",
             "if 1:\n    from flashmesh_core.mesh.io import y\n",
@@ -217,11 +219,14 @@ def test_the_core_in_the_zip_is_a_part_of_the_addon() -> None:
 
 def test_imports_within_the_zip() -> None:
     modules = {"a.py": b"from . import b, c\nfrom .d import e\nimport b, json\n", "b.py": b"", "f.py": b"def"}
-    *others, syntax = addon_check.check_imports(modules)
-    assert others == [
+    modules["ui/g.py"] = b"from ..b import x\nfrom .. import ui\nfrom ..scene.h import y\nfrom . import g\n"
+    found = addon_check.check_imports(modules)
+    (syntax,) = [problem for problem in found if "is no Python" in problem]
+    assert [problem for problem in found if problem != syntax] == [
         "a.py imports c, which is not in the zip",
         "a.py imports d, which is not in the zip",
         "a.py must import b relatively, as a part of an extension",
+        "ui/g.py imports scene.h, which is not in the zip",
     ]
     assert syntax.startswith("f.py is no Python: ")
 

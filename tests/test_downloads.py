@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from addon_modules import Listener, load
 
-downloads = load("downloads")
+downloads = load("engine.downloads")
 CONFIG = json.dumps({"format": 1, "model": {"name": "tiny"}}).encode()
 
 

@@ -93,10 +93,56 @@ def test_what_needs_no_torch_imports_none(module: str) -> None:
     assert {noun_of(name) for name in names} - {None} <= WITHOUT_TORCH
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "blender_addon").glob("*.py")), ids=lambda path: path.name)
-def test_the_addon_imports_no_torch_by_itself(path: Path) -> None:
-    code = path.read_text(encoding="utf-8")
-    own = {other.stem for other in path.parent.glob("*.py")} | {"blender_addon"}
-    names = imports_of(code, "blender_addon", top_level=True)
-    assert {name.split(".")[0] for name in names} <= ADDON_MAY_IMPORT | own
+ADDON = ROOT / "blender_addon"
+ADDON_MODULES = {
+    ".".join(path.relative_to(ADDON).with_suffix("").parts): path
+    for path in sorted(ADDON.rglob("*.py"))
+    if "build_tools" not in path.parts
+}
+ADDON_LAYERS = ("engine", "scene", "ui")  # each imports those before it; batch uses scene and engine
+
+
+def addon_imports(module: str, *, top_level: bool = False) -> set[str]:
+    """What a module of the add-on imports."""
+    package = ".".join(["blender_addon", *module.split(".")[:-1]])
+    return imports_of(ADDON_MODULES[module].read_text(encoding="utf-8"), package, top_level=top_level)
+
+
+@pytest.mark.parametrize("module", ADDON_MODULES)
+def test_the_addon_imports_no_torch_by_itself(module: str) -> None:
+    names = addon_imports(module, top_level=True)
+    assert {name.split(".")[0] for name in names} <= ADDON_MAY_IMPORT | {"blender_addon"}
     assert {noun_of(name) for name in names} - {None} <= WITHOUT_TORCH
+
+
+@pytest.mark.parametrize("module", [name for name in ADDON_MODULES if "." in name])
+def test_the_parts_of_the_addon_import_one_way(module: str) -> None:
+    part = module.split(".", maxsplit=1)[0]
+    below = {"batch": {"engine", "scene", "batch"}}
+    below |= {name: set(ADDON_LAYERS[: number + 1]) for number, name in enumerate(ADDON_LAYERS)}
+    used = {name.split(".")[1] for name in addon_imports(module) if name.startswith("blender_addon.")}
+    assert used <= below[part]
+
+
+def test_no_two_modules_of_the_addon_need_each_other() -> None:
+    """A depth-first search for a cycle, imports inside functions included."""
+    graph = {name: {_addon_module(used) for used in addon_imports(name)} - {"", name} for name in ADDON_MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"a cycle: {' -> '.join([*path, name])}"
+        if name not in done:
+            for used in sorted(graph[name]):
+                visit(used, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def _addon_module(name: str) -> str:
+    """The module of the add-on that a dotted name lies in; '' for none."""
+    parts = name.split(".")[1:] if name.startswith("blender_addon.") else []
+    while parts and ".".join(parts) not in ADDON_MODULES:
+        parts.pop()
+    return ".".join(parts)

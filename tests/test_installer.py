@@ -13,10 +13,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from addon_modules import FOLDER, Listener, load
+from addon_modules import Listener, load
 
-installer, engine_python, background = load("installer"), load("engine_python"), load("background")
-ROOT = FOLDER.parent
+installer, engine_python, background = (load(f"engine.{name}") for name in ("installer", "engine_python", "background"))
+ROOT = Path(__file__).resolve().parents[1]
 BACKEND = """
 import socket
 def build_wheel(*arguments, **keywords):
@@ -31,7 +31,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from addon_modules import Listener, load
 steps = [("--no-index", "--no-build-isolation", {source!r})]
-load("installer").install_engine(Path({folder!r}), Listener(), base={base!r}, steps=steps, modules=("slow",))
+load("engine.installer").install_engine(Path({folder!r}), Listener(), base={base!r}, steps=steps, modules=("slow",))
 """
 
 
@@ -246,7 +246,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from addon_modules import Listener, load
-load("engine_python").warm_up(sys.executable, Path({core!r}), "", Listener())
+load("engine.engine_python").warm_up(sys.executable, Path({core!r}), "", Listener())
 """
 
 

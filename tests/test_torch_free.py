@@ -60,8 +60,8 @@ def test_the_client_needs_requests_beside() -> None:
 
 
 ADDON = [
-    "background", "backend", "batch_report", "core_path", "downloads", "engine_python", "generation", "growing",
-    "installer", "request",
+    "batch.engine", "batch.report", "engine.background", "engine.backend", "engine.core_path", "engine.downloads",
+    "engine.engine_python", "engine.generation", "engine.installer", "engine.request", "scene.growing",
 ]  # fmt: skip
 
 

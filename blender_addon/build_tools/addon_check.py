@@ -153,6 +153,7 @@ def check_imports(modules: Mapping[str, bytes]) -> list[str]:
     `modules`: every .py file by its name in the zip. Blender shows a warning for a module outside the extension.
     """
     problems = []
+    own = {name.split("/")[0].removesuffix(".py") for name in modules} - {"__init__"}
     for name, code in modules.items():
         try:
             tree = ast.parse(code)
@@ -162,20 +163,29 @@ def check_imports(modules: Mapping[str, bytes]) -> list[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and not node.level and str(node.module).split(".")[0] == CORE:
                 problems.append(f"{name} must import {node.module} relatively, as a part of an extension")
-            elif "/" in name:
+            elif name.startswith("lib/"):
                 continue
-            elif isinstance(node, ast.ImportFrom) and node.level == 1 and str(node.module).startswith(f"lib.{CORE}"):
-                place = "/".join(node.module.split("."))
-                if f"{place}.py" not in modules and f"{place}/__init__.py" not in modules:
-                    problems.append(f"{name} imports {node.module}, which is not in the zip")
-            elif isinstance(node, ast.ImportFrom) and node.level == 1:
-                wanted = [node.module] if node.module else [alias.name for alias in node.names]
-                gone = [part for part in wanted if f"{part.split('.')[0]}.py" not in modules]
-                problems += [f"{name} imports {part}, which is not in the zip" for part in gone]
+            elif isinstance(node, ast.ImportFrom) and node.level:
+                gone = [wanted for wanted in _imported_files(name, node) if not _is_module(wanted, modules)]
+                problems += [f"{name} imports {wanted.replace('/', '.')}, which is not in the zip" for wanted in gone]
             elif isinstance(node, ast.Import):
-                own = [alias.name for alias in node.names if f"{alias.name.split('.')[0]}.py" in modules]
-                problems += [f"{name} must import {part} relatively, as a part of an extension" for part in own]
+                parts = [alias.name for alias in node.names if alias.name.split(".")[0] in own]
+                problems += [f"{name} must import {part} relatively, as a part of an extension" for part in parts]
     return problems
+
+
+def _imported_files(name: str, node: ast.ImportFrom) -> list[str]:
+    """What a relative import of the module `name` names, as paths in the zip without a suffix."""
+    parents = name.split("/")[: -node.level]
+    if node.module:
+        return ["/".join([*parents, *node.module.split(".")])]
+    return ["/".join([*parents, alias.name]) for alias in node.names]
+
+
+def _is_module(place: str, modules: Mapping[str, bytes]) -> bool:
+    return any(f"{place}{end}" in modules for end in (".py", "/__init__.py")) or any(
+        name.startswith(f"{place}/") for name in modules
+    )
 
 
 def wheel_platforms(tags: str) -> set[str] | None:

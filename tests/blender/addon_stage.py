@@ -19,19 +19,25 @@ import numpy as np  # noqa: E402
 import blender_addon  # noqa: E402
 
 blender_addon.register()
-from blender_addon import finishing, host, mesh_bridge, operators, panels, preferences, results, session  # noqa: E402, F401
-from blender_addon.generation import Cancellation  # noqa: E402, F401
-from blender_addon.request import RunSettings, make_request  # noqa: E402, F401
+from blender_addon.engine import host, settings  # noqa: E402
+from blender_addon.engine.generation import Cancellation  # noqa: E402, F401
+from blender_addon.engine.request import RunSettings, make_request  # noqa: E402, F401
+from blender_addon.scene import finishing, mesh_bridge, results, session  # noqa: E402, F401
+from blender_addon.ui import operators, panels  # noqa: E402, F401
 
 DEADLINE = 60  # seconds after which a scenario that waits for something fails
-plain = preferences.get_preferences()
+plain = settings.get_preferences()
 plain.engine_python = os.environ["FLASHMESH_PYTHON"]
 
 
 def reload():
-    """Takes the modules of an add-on that was registered again."""
-    for name in ("finishing", "host", "mesh_bridge", "operators", "panels", "results", "session"):
-        globals()[name] = import_module(f"blender_addon.{name}")
+    """Takes the modules of an add-on that was registered again, and gives it the preferences of the one before."""
+    wanted = vars(plain)
+    parts = ("engine.host", "engine.settings", "scene.finishing", "scene.mesh_bridge", "scene.results", "scene.session")
+    for name in (*parts, "ui.operators", "ui.panels"):
+        globals()[name.partition(".")[2]] = import_module(f"blender_addon.{name}")
+    globals()["plain"] = settings.get_preferences()
+    vars(plain).update(wanted)
 
 
 def empty_scene():

@@ -8,17 +8,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "blender_addon")]
+sys.path[:0] = [str(ROOT)]
 
-import mesh_files  # noqa: E402
+from blender_addon.batch import files  # noqa: E402
 
 source, output = (Path(name) for name in sys.argv[sys.argv.index("--") + 1 :])
-objects = mesh_files.read_objects(source, max_faces=1000)
+objects = files.read_objects(source, max_faces=1000)
 same = [(item, item.vertices, item.faces) for item in objects]
-for suffix in mesh_files.EXPORTED:
-    mesh_files.write_objects(output / f"same.{suffix}", suffix, same)
+for suffix in files.EXPORTED:
+    files.write_objects(output / f"same.{suffix}", suffix, same)
 for visible_only in (False, True):
-    zoo = mesh_files.read_objects(source.parent / "more" / "zoo.blend", max_faces=10_000, visible_only=visible_only)
+    zoo = files.read_objects(source.parent / "more" / "zoo.blend", max_faces=10_000, visible_only=visible_only)
     found = {item.name: item.error or [len(item.faces), *item.vertices.mean(axis=0)] for item in zoo}
     print("ZOO " + json.dumps(found))
 sys.stdout.flush()

@@ -8,32 +8,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from importlib import import_module
-from importlib.machinery import ModuleSpec
-from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from blender_addon.engine import backend, generation
+from blender_addon.engine import request as request_module
+from blender_addon.scene import growing
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.process import EngineProcess
 
-from .conftest import ROOT, TIMEOUT
+from .conftest import TIMEOUT
 
-
-def addon_modules(*names: str) -> list[Any]:
-    """Modules of the add-on without its __init__, which needs Blender."""
-    if "addon_parts" not in sys.modules:
-        spec = ModuleSpec("addon_parts", None, is_package=True)
-        spec.submodule_search_locations = [str(ROOT / "blender_addon")]
-        sys.modules["addon_parts"] = module_from_spec(spec)
-    return [import_module(f"addon_parts.{name}") for name in names]
-
-
-backend, generation, growing, request_module = addon_modules("backend", "generation", "growing", "request")
 EngineChoice, Job, RunSettings = backend.EngineChoice, generation.Job, request_module.RunSettings
 CUBE = np.array([[x, y, z] for x in (0.0, 1.0) for y in (0.0, 1.0) for z in (0.0, 1.0)])
 QUADS = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]

@@ -205,7 +205,7 @@ def test_a_service_that_runs_already(blender: Runner, sources: Path, tmp_path: P
 @pytest.mark.parametrize("kind", ["inprocess", "process"])
 def test_the_engine_is_given_the_mesh(debug_engine: Engine, kind: str) -> None:
     named = {"engine": kind, "engine_python": sys.executable, "checkpoint": "debug", "device": "cpu"}
-    engine = addon_modules.load("batch_engine").make_engine(argparse.Namespace(**named))
+    engine = addon_modules.load("batch.engine").make_engine(argparse.Namespace(**named))
     vertices, triangles = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), np.int32([[0, 2, 1], [0, 1, 3]])
     try:
         row = engine.generate(vertices, triangles, max_faces=8, seed=3)

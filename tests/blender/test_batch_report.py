@@ -3,16 +3,11 @@
 import csv
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
-
-sys.path.append(str(ROOT / "blender_addon"))
-
-from batch_report import COLUMNS, UNFINISHED, Job, Report, plan_jobs, write_atomically
+from blender_addon.batch.report import COLUMNS, UNFINISHED, Job, Report, plan_jobs, write_atomically
 
 SUFFIXES = (".obj", ".stl", ".ply", ".blend")
 ROW = {"object": "A", "faces": 3, "seconds": 0.5, "tokens_per_second": 54.0, "chamfer": 0.1}

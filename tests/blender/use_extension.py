@@ -43,13 +43,13 @@ def generate(source, faces):
         item.select_set(item == source)
     bpy.context.view_layer.objects.active = source
     status = sorted(bpy.ops.flashmesh.generate(faces=faces, preset="BEST_OF_4"))
-    (result,) = import_module(f"{MODULE}.session").last.results
+    (result,) = import_module(f"{MODULE}.scene.session").last.results
     return {"status": status, "faces": result.faces, "boxes": [box(source), box(bpy.data.objects[result.name])]}
 
 
 def kernels():
     """The files of compiled functions in the extension's user folder."""
-    return sorted(path.name for path in preferences.user_folder().rglob("*.nbc"))
+    return sorted(path.name for path in settings.user_folder().rglob("*.nbc"))
 
 
 class Listener:
@@ -63,20 +63,20 @@ class Listener:
 
 
 (python,) = sys.argv[sys.argv.index("--") + 1 :]
-preferences = import_module(f"{MODULE}.preferences")
-found = preferences.get_preferences()
+settings = import_module(f"{MODULE}.engine.settings")
+found = settings.get_preferences()
 found.engine_python = python
 tested = sorted(bpy.ops.flashmesh.test_engine())
-report = import_module(f"{MODULE}.setup").note("TEST")
-core = import_module(f"{MODULE}.core_path").core_folder()
+report = import_module(f"{MODULE}.ui.setup").note("TEST")
+core = import_module(f"{MODULE}.engine.core_path").core_folder()
 # The end of an install, with a Python that has all it needs.
-import_module(f"{MODULE}.engine_python").warm_up(python, core, preferences.kernel_cache(), Listener())
+import_module(f"{MODULE}.engine.engine_python").warm_up(python, core, settings.kernel_cache(), Listener())
 compiled = kernels()
-entries = import_module(f"{MODULE}.downloads").list_checkpoints(core / "flashmesh_core" / "checkpoints", core)
+entries = import_module(f"{MODULE}.engine.downloads").list_checkpoints(core / "flashmesh_core" / "checkpoints", core)
 answer = {
     "enabled": MODULE in bpy.context.preferences.addons,
     "kind": type(found).__name__,
-    "user_folder": str(preferences.user_folder(create=True)),
+    "user_folder": str(settings.user_folder(create=True)),
     "core": str(core),
     "checkpoints": [entry.name for entry in entries],
     "tested": tested,

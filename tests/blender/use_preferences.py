@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 import bpy  # noqa: E402
 
 import blender_addon  # noqa: E402
-from blender_addon import preferences  # noqa: E402
+from blender_addon.engine import settings  # noqa: E402
 
 case, *arguments = sys.argv[sys.argv.index("--") + 1 :]
 
@@ -30,18 +30,18 @@ def press(operator: str, **options: object) -> dict[str, object]:
 
 def engine_python(found: object) -> str:
     try:
-        return preferences.resolve_engine_python(found)
-    except preferences.EnginePythonError as error:
+        return settings.resolve_engine_python(found)
+    except settings.EnginePythonError as error:
         return f"error: {error}"
 
 
 def not_installed() -> None:
     """Imported from the repository: a plain object."""
-    found = preferences.get_preferences()
+    found = settings.get_preferences()
     say(kind=type(found).__name__, values=vars(found), python=engine_python(found))
-    os.environ[preferences.ENGINE_PYTHON_VARIABLE] = sys.argv[0] + "/nowhere"
+    os.environ[settings.ENGINE_PYTHON_VARIABLE] = sys.argv[0] + "/nowhere"
     say(python=engine_python(found))
-    os.environ[preferences.ENGINE_PYTHON_VARIABLE] = arguments[0]
+    os.environ[settings.ENGINE_PYTHON_VARIABLE] = arguments[0]
     say(python=engine_python(found))
     found.engine_python = "/nowhere/python"
     say(python=engine_python(found))
@@ -53,12 +53,12 @@ def as_addon() -> object:
     """The preferences of a registered add-on."""
     entry = bpy.context.preferences.addons.new()
     entry.module = "blender_addon"
-    return preferences.get_preferences()
+    return settings.get_preferences()
 
 
 def buttons(url: str, python: str) -> None:
     found = as_addon()
-    names = vars(preferences.DEFAULTS)
+    names = vars(settings.DEFAULTS)
     say(kind=type(found).__name__, same={name: getattr(found, name) for name in names} == names)
     found.engine_python = python
     say(test=press("test_engine"))

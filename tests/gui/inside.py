@@ -25,7 +25,8 @@ _freeze_at = None  # faces from which on what comes from the engine is held back
 _frozen = False  # whether that is so now
 
 address, python = sys.argv[sys.argv.index("--") + 1 :]
-host, preferences, session = (import_module(f"{MODULE}.{name}") for name in ("host", "preferences", "session"))
+parts = ("engine.host", "engine.settings", "scene.session")
+host, settings, session = (import_module(f"{MODULE}.{name}") for name in parts)
 server = socket.socket(socket.AF_UNIX)
 server.bind(address)
 server.listen()
@@ -203,7 +204,7 @@ session.Job = HeldJob
 def set_preferences(**wanted):
     """Preferences of the add-on."""
     for name, value in wanted.items():
-        setattr(preferences.get_preferences(), name, value)
+        setattr(settings.get_preferences(), name, value)
 
 
 def state():

@@ -10,9 +10,9 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 
 from flashmesh_core.protocol import DRAFTER_NAMES, MAX_FACES, OPTIONS
 
-from . import preferences
+from ..engine import settings
+from ..engine.request import RunSettings
 from .preferences import PRESET_ITEMS
-from .request import RunSettings
 
 _DRAFTERS = {
     "auto": ("Automatic", "What is fastest with the checkpoint"),
@@ -76,7 +76,7 @@ def _with_default(name: str) -> dict[str, Any]:
 
     def read(self: bpy.types.PropertyGroup) -> str:
         text = getattr(self, f"{name}_set")
-        return text if text else str(getattr(preferences.get_preferences(), name))
+        return text if text else str(getattr(settings.get_preferences(), name))
 
     def write(self: bpy.types.PropertyGroup, text: str) -> None:
         setattr(self, f"{name}_set", text)
@@ -127,7 +127,7 @@ def run_settings(operator: bpy.types.Operator, context: bpy.types.Context) -> Ru
     panel, given = context.scene.flashmesh, operator.properties
     names = option_properties()
     values = {name: getattr(given if given.is_property_set(name) else panel, name) for name in names}
-    return RunSettings(**values, keep_unfinished=preferences.get_preferences(context).on_cancel == "KEEP")
+    return RunSettings(**values, keep_unfinished=settings.get_preferences(context).on_cancel == "KEEP")
 
 
 def register() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from mathutils.bvhtree import BVHTree
 from mathutils.kdtree import KDTree
 
+from ..engine.request import RunSettings
 from .mesh_bridge import Surface
-from .request import RunSettings
 
 QUAD_ANGLE = radians(40.0)  # Blender's own default of Triangles to Quads, for faces and for shapes
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import bpy
 
-from . import downloads, setup
-from .core_path import core_folder
-from .engine_python import python_in
-from .installer import installed_python
-from .preferences import user_folder
+from ..engine import downloads
+from ..engine.core_path import core_folder
+from ..engine.engine_python import python_in
+from ..engine.installer import installed_python
+from ..engine.settings import user_folder
+from . import setup
 
 _WIDTH = 90  # characters of a line of text
 

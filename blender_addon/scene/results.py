@@ -10,9 +10,9 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..engine.request import RunSettings
 from . import finishing, mesh_bridge
 from .mesh_bridge import Surface
-from .request import RunSettings
 
 COLLECTION = "FlashMesh"
 SUFFIX = "_flashmesh"

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one engine that Blender has at a time: made from the preferences, watched, and ended with Blender."""
+"""The one engine that Blender has at a time: made from the preferences, asked how it is, ended."""
 
 from __future__ import annotations
 
-import atexit
 import math
 import threading
 import time
@@ -11,18 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 import bpy
-from bpy.app.handlers import persistent
 
 from flashmesh_core.protocol import EngineError
 
-from . import preferences, session
+from . import settings
 from .backend import EngineChoice, make_engine
 from .generation import Engine
-from .outline import viewports
 
 _REFRESH_SECONDS = 2.0
 _EXIT_SECONDS = 1.0
-_WATCH_SECONDS = 0.4
 
 _choice: EngineChoice | None = None
 _engine: Engine | None = None
@@ -33,7 +29,7 @@ message = ""  # what went wrong when it was last started, stopped or freed
 
 def engine_choice(context: bpy.types.Context | None = None) -> EngineChoice:
     """What the preferences name; raises ValueError with a sentence where they name nothing usable."""
-    wanted = preferences.get_preferences(context)
+    wanted = settings.get_preferences(context)
     common: dict[str, Any] = {"backend": wanted.backend}
     if wanted.backend == "ADDRESS":
         return EngineChoice(
@@ -44,10 +40,10 @@ def engine_choice(context: bpy.types.Context | None = None) -> EngineChoice:
         "device": wanted.device.lower(),
         "checkpoint": bpy.path.abspath(checkpoint),
         "idle_minutes": wanted.idle_minutes,
-        "cache": preferences.kernel_cache(inside=wanted.backend == "IN_PROCESS"),
+        "cache": settings.kernel_cache(inside=wanted.backend == "IN_PROCESS"),
     }
     if wanted.backend == "LOCAL":
-        common["python"] = preferences.resolve_engine_python(wanted)
+        common["python"] = settings.resolve_engine_python(wanted)
     return EngineChoice(**common)
 
 
@@ -92,13 +88,11 @@ def act(context: bpy.types.Context, action: str) -> None:
     actions = {"START": wanted.start, "STOP": wanted.stop, "FREE": wanted.free}
     message = ""
     _spawn(actions[action])
-    watch_soon()
 
 
 def shutdown(timeout: float = _EXIT_SECONDS) -> None:
-    """Ends the run and the engine; waits for both, not longer than a few seconds."""
+    """Ends the engine; waits for it, not longer than a few seconds."""
     global _choice, _engine
-    session.abandon(timeout)
     ended, _engine, _choice = _engine, None, None
     if ended is not None:
         ended.stop(timeout)
@@ -121,22 +115,20 @@ def _spawn(action: Callable[[], Any]) -> None:
     thread.start()
 
 
-def watch_soon() -> None:
-    """Redraws the panel while the engine is being started, stopped, freed, or asked how it is."""
-    if not bpy.app.background and not bpy.app.timers.is_registered(_watch):
-        bpy.app.timers.register(_watch, first_interval=_WATCH_SECONDS)
-
-
-def look_again() -> None:
-    """Sees to it that the panel shows the engine as it is after a run, not as it was at the last look."""
+def ask_again() -> None:
+    """Sees to it that the engine's health is asked for at the next look, however soon that comes."""
     global _refresh_at
     _refresh_at = 0.0
-    redraw_panels()
-    watch_soon()
+
+
+def changing() -> bool:
+    """Whether the engine's state is about to change by itself, or is being asked for."""
+    state = status()["state"]
+    return state in ("starting", "loading", "compiling", "busy") or any(thread.is_alive() for thread in _threads)
 
 
 def _refresh(wanted: Engine) -> None:
-    """Asks for the health of an engine, and shows it."""
+    """Asks for the health of an engine in a thread."""
     global _refresh_at
     _refresh_at = math.inf  # one question at a time
 
@@ -148,40 +140,3 @@ def _refresh(wanted: Engine) -> None:
             _refresh_at = time.monotonic() + _REFRESH_SECONDS
 
     _spawn(ask)
-    watch_soon()
-
-
-def _watch() -> float | None:
-    redraw_panels()
-    passing = status()["state"] in ("starting", "loading", "compiling", "busy") and session.active is None
-    return _WATCH_SECONDS if passing or any(thread.is_alive() for thread in _threads) else None
-
-
-def redraw_panels() -> None:
-    """Asks for a redraw of what shows the panel, and of that alone: the scene beside it may be slow to draw."""
-    for area in viewports():
-        for region in area.regions:
-            if region.type == "UI":
-                region.tag_redraw()
-
-
-@persistent
-def _before_load(*_: Any) -> None:
-    session.abandon()
-    session.last = None  # its objects are not in the file that comes
-
-
-def register() -> None:
-    """Sees to it that a run ends before a file is loaded, and run and engine before Blender does."""
-    bpy.app.handlers.load_pre.append(_before_load)
-    atexit.register(shutdown)
-
-
-def unregister() -> None:
-    """Undoes register, and ends what runs."""
-    shutdown()
-    atexit.unregister(shutdown)
-    if bpy.app.timers.is_registered(_watch):
-        bpy.app.timers.unregister(_watch)
-    if _before_load in bpy.app.handlers.load_pre:
-        bpy.app.handlers.load_pre.remove(_before_load)

@@ -8,11 +8,13 @@ from dataclasses import replace
 import bpy
 from bpy.props import EnumProperty
 
-from . import host, session
-from .mesh_bridge import MESH_LIKE
+from ..engine import host
+from ..scene import session
+from ..scene.mesh_bridge import MESH_LIKE
+from ..scene.results import key_of
+from ..scene.session import Result, Run
+from . import watch
 from .properties import option_properties, run_settings
-from .results import key_of
-from .session import Result, Run
 
 TICK_SECONDS = 1 / 15
 _WAIT_SECONDS = 0.1  # for the next event, where the operator has the main thread for itself
@@ -82,7 +84,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         manager = context.window_manager
         timer = manager.event_timer_add(TICK_SECONDS, window=context.window)
         run.at_end.append(lambda: bpy.context.window_manager.event_timer_remove(timer))
-        run.at_end.append(host.look_again)
+        run.at_end.append(watch.look_again)
         manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
@@ -117,7 +119,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         news = (replace(run.progress), run.cancelling)
         if news != self._shown:
             self._shown = news
-            host.redraw_panels()
+            watch.redraw_panels()
 
     def _begin(self, context: bpy.types.Context) -> Run | None:
         try:
@@ -183,6 +185,7 @@ class FLASHMESH_OT_engine(bpy.types.Operator):
         """Returns at once: the panel shows what becomes of it."""
         try:
             host.act(context, self.action)
+            watch.follow()
         except (ValueError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -15,11 +15,11 @@ from functools import partial
 import bpy
 import numpy as np
 
+from ..engine.generation import Engine, Event, Job
+from ..engine.request import RunSettings, make_request
 from . import mesh_bridge
-from .generation import Engine, Event, Job
 from .growing import GrowingMesh
 from .outline import Outline
-from .request import RunSettings, make_request
 from .results import Key, Placement, find, key_of, select_results, selected_ids
 
 CANCEL_SECONDS = 0.4  # that the engine has for its last word once a run is cancelled

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-import mesh_bridge
 import numpy as np
 from mathutils import Matrix
+
+from ..scene import mesh_bridge
 
 IMPORTED = (".blend", ".obj", ".glb", ".gltf", ".fbx", ".ply", ".stl")
 EXPORTED = ("glb", "obj", "ply", "blend")

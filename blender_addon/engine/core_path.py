@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parent.parent  # the add-on
 _CORE = "flashmesh_core"
 _added: list[str] = []  # what ensure_core put on sys.path, so that release_core takes away no more
 

@@ -17,7 +17,7 @@ import numpy as np
 from flashmesh_core import protocol
 from flashmesh_core.mesh.canonical import Mesh
 
-ROOT = Path(__file__).resolve().parent.parent  # where flashmesh_core lies
+ROOT = Path(__file__).resolve().parents[2]  # where flashmesh_core lies
 DEFAULT_CHECKPOINT = "nano"
 
 

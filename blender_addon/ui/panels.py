@@ -7,9 +7,11 @@ import textwrap
 
 import bpy
 
-from . import host, session
+from ..engine import host
+from ..scene import session
+from ..scene.session import Result, Run
+from . import watch
 from .operators import FLASHMESH_OT_cancel, FLASHMESH_OT_engine, FLASHMESH_OT_generate, usable_objects, why_not
-from .session import Result, Run
 
 STATES = {
     "stopped": "Stopped; starts when needed",
@@ -117,6 +119,8 @@ class FLASHMESH_PT_engine(_Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draws the panel."""
         layout, status = self.layout, host.status()
+        if host.changing():
+            watch.follow()
         state = status["state"]
         if session.active is not None and state in ("running", "idle"):
             state = "busy"  # what was heard of it last is older than the run

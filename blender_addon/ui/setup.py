@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from . import downloads, engine_python, installer
-from .background import Task, TaskCancelledError
-from .core_path import core_folder
-from .preferences import get_preferences, kernel_cache, resolve_engine_python, user_folder
+from ..engine import downloads, engine_python, installer
+from ..engine.background import Task, TaskCancelledError
+from ..engine.core_path import core_folder
+from ..engine.settings import get_preferences, kernel_cache, resolve_engine_python, user_folder
 
 if TYPE_CHECKING:
     from bpy.types import Context
@@ -245,7 +245,7 @@ def _test_work(preferences: Any) -> Callable[[Task], list[str]]:
     if preferences.backend == "IN_PROCESS":
         return _test_in_process
     if preferences.backend == "ADDRESS":
-        from .backend import EngineChoice
+        from ..engine.backend import EngineChoice
 
         named = {"address": preferences.address, "token": preferences.token, "online": bpy.app.online_access}
         choice = EngineChoice(backend="ADDRESS", **named)
@@ -274,7 +274,7 @@ def _test_address(task: Task, *, choice: Any) -> list[str]:
 
 def _test_in_process(task: Task) -> list[str]:
     """Looks without importing, since a library that is loaded once stays in Blender."""
-    from .backend import IN_PROCESS_MODULES
+    from ..engine.backend import IN_PROCESS_MODULES
 
     missing = [name for name in IN_PROCESS_MODULES if importlib.util.find_spec(name) is None]
     if missing:
