@@ -14,6 +14,7 @@ CORE = "flashmesh_core"
 LAYERS = (
     ("config", "protocol"),
     ("mesh",),
+    ("surface",),
     ("tokenizer", "picture"),
     ("prefix",),
     ("slices",),
@@ -28,7 +29,7 @@ LAYERS = (
     ("__main__",),
 )
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
-WITHOUT_TORCH = {"config", "protocol", "mesh", "tokenizer", "picture", "prefix", "slices", "state", "client", "process"}
+WITHOUT_TORCH = {"config", "protocol", "mesh", "surface", "tokenizer", "picture", "prefix", "slices", "state", "client", "process"}
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}
 
 

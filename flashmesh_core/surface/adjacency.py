@@ -1,0 +1,135 @@
+"""Which faces meet where, compiled: half-edges in the order of their edges, twins, the faces at a vertex, components.
+
+Half-edge `3 f + k` runs from corner k of face f to its corner k + 1. Indices are int32: a mesh has at most 700 million
+faces. All functions take `faces` (F, 3) int32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+COMPILED: Any = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+@njit(**COMPILED)
+def count_sort(keys, order, n_keys):
+    """`order` (N,) sorted by `keys[order]`, equal ones in the order they were; keys in [0, n_keys)."""
+    start = np.zeros(n_keys + 1, dtype=np.int64)
+    for i in range(len(order)):
+        start[keys[order[i]] + 1] += 1
+    for k in range(n_keys):
+        start[k + 1] += start[k]
+    result = np.empty_like(order)
+    for i in range(len(order)):
+        key = keys[order[i]]
+        result[start[key]] = order[i]
+        start[key] += 1
+    return result
+
+
+@njit(**COMPILED)
+def edge_order(faces, n_vertices):
+    """All half-edges (3F,) so that those of one edge follow each other; and the edges' two ends (3F,), low and high."""
+    flat = faces.ravel()
+    n = len(flat)
+    low, high = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
+    for h in range(n):
+        a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
+        low[h], high[h] = min(a, b), max(a, b)
+    order = count_sort(high, np.arange(n).astype(np.int32), n_vertices)
+    return count_sort(low, order, n_vertices), low, high
+
+
+@njit(**COMPILED)
+def manifold_twins(faces, n_vertices):
+    """The other half-edge of each edge (3F,) int32; -1 where an edge has not exactly two that run opposite ways."""
+    order, low, high = edge_order(faces, n_vertices)
+    n = len(order)
+    flat = faces.ravel()
+    twin = np.full(n, -1, dtype=np.int32)
+    i = 0
+    while i < n:
+        h = order[i]
+        j = i + 1
+        while j < n and low[order[j]] == low[h] and high[order[j]] == high[h]:
+            j += 1
+        if j == i + 2:
+            g = order[i + 1]
+            if flat[h] != flat[g]:
+                twin[h], twin[g] = g, h
+        i = j
+    return twin
+
+
+@njit(**COMPILED)
+def faces_at_vertices(faces, n_vertices):
+    """The faces at vertex v are `around[start[v] : start[v + 1]]`: start (V + 1,) int64, around (3F,) int32."""
+    start = np.zeros(n_vertices + 1, dtype=np.int64)
+    for f in range(len(faces)):
+        for k in range(3):
+            start[faces[f, k] + 1] += 1
+    for v in range(n_vertices):
+        start[v + 1] += start[v]
+    place = start.copy()
+    around = np.empty(3 * len(faces), dtype=np.int32)
+    for f in range(len(faces)):
+        for k in range(3):
+            v = faces[f, k]
+            around[place[v]] = f
+            place[v] += 1
+    return start, around
+
+
+@njit(**COMPILED)
+def find(parent, i):
+    """The root of i in a forest (N,), whose paths it halves."""
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@njit(**COMPILED)
+def face_components(faces, twin):
+    """A label in [0, count) for each face (F,), faces joined by twins sharing theirs; and the count."""
+    n = len(faces)
+    parent = np.arange(n).astype(np.int32)
+    for h in range(3 * n):
+        if twin[h] > h:
+            a, b = find(parent, h // 3), find(parent, twin[h] // 3)
+            if a < b:
+                parent[b] = a
+            else:
+                parent[a] = b
+    label = np.empty(n, dtype=np.int32)
+    count = 0
+    for f in range(n):
+        root = find(parent, f)
+        if root == f:
+            label[f] = count
+            count += 1
+        else:
+            label[f] = label[root]
+    return label, count
+
+
+@njit(**COMPILED)
+def face_geometry(vertices, faces):
+    """Unit normals (F, 3), 0 where a face has no area; areas (F,); centroids (F, 3)."""
+    n = len(faces)
+    normals, areas, centers = np.zeros((n, 3)), np.zeros(n), np.empty((n, 3))
+    for f in range(n):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        length = np.sqrt(nx * nx + ny * ny + nz * nz)
+        areas[f] = 0.5 * length
+        if length > 1e-30:
+            normals[f, 0], normals[f, 1], normals[f, 2] = nx / length, ny / length, nz / length
+        for k in range(3):
+            centers[f, k] = (vertices[a, k] + vertices[b, k] + vertices[c, k]) / 3.0
+    return normals, areas, centers

@@ -1,0 +1,405 @@
+"""Edges collapsed one after the other, the cheapest first, compiled: the mesh being simplified and its queue.
+
+The faces at a vertex are a linked list of corners, so joining two vertices is joining two lists; dead corners are left
+out when a list is walked. The queue is a binary heap with lazy deletion: an entry counts while both its vertices are
+as they were when it was made.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.surface.adjacency import COMPILED, manifold_twins
+from flashmesh_core.surface.quadrics import WIDTH, error_at, lowest
+
+FACES, QUEUED, FREE, WAITING, LEVEL, RETRY, STALL, MARK = range(8)  # fields of Collapse.count
+OPTIMAL, AT_FIRST, AT_SECOND, HALF_WAY = range(4)  # where an entry of the queue would put the vertex
+MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees; 3: further if it is thin
+PULL = 1e-3
+SHAPE = 1e-7  # of an edge's squared length, per weight: between equal errors the shortest edge goes
+
+
+class Collapse(NamedTuple):
+    """A mesh of V vertices and F faces being simplified, and the queue of its edges with room for C of them."""
+
+    positions: np.ndarray  # (V, 3)
+    quadrics: np.ndarray  # (V, 11)
+    faces: np.ndarray  # (F, 3) int32
+    alive: np.ndarray  # (F,) bool
+    parent: np.ndarray  # (V,) int32, the vertex that this one was joined with; itself while it lives
+    border: np.ndarray  # (V,) bool
+    version: np.ndarray  # (V,) int32, grows with each change of place
+    mark: np.ndarray  # (V,) int64, last walk that met the vertex
+    head: np.ndarray  # (V,) int32, a vertex's first corner, -1 for none
+    following: np.ndarray  # (3F,) int32, the next corner of the same vertex
+    cost: np.ndarray  # (C,) in the heap's order
+    slot: np.ndarray  # (C,) int32, in the heap's order
+    free: np.ndarray  # (C,) int32, slots that hold no entry
+    entry: np.ndarray  # (C, 5) int32: two vertices, their versions, the place
+    waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
+    count: np.ndarray  # (8,) int64
+    power: np.ndarray  # (1,) error over weight to this power is an edge's cost
+
+
+def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray, power: float) -> Collapse:
+    """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 11), ready to be simplified; all its edges are queued."""
+    n, m = len(vertices), len(faces)
+    room = 4 * m + 64
+    state = Collapse(
+        vertices.astype(np.float64), quadrics, faces.copy(), np.ones(m, dtype=bool), np.arange(n, dtype=np.int32),
+        np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int64),
+        np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
+        np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
+        np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(8, dtype=np.int64),
+        np.full(1, power),
+    )  # fmt: skip
+    state.count[FACES], state.count[FREE], state.count[RETRY] = m, room, m * 9 // 10
+    _prepare(state)
+    return state
+
+
+@njit(**COMPILED)
+def _prepare(s):
+    twin = manifold_twins(s.faces, len(s.positions))
+    flat = s.faces.ravel()
+    for h in range(len(flat) - 1, -1, -1):
+        v = flat[h]
+        s.following[h] = s.head[v]
+        s.head[v] = h
+    for h in range(len(flat)):
+        if twin[h] < 0:
+            s.border[flat[h]], s.border[flat[h + 1 if h % 3 < 2 else h - 2]] = True, True
+    for h in range(len(flat)):
+        if twin[h] < h:
+            a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
+            cost = _cost(s, a, b)[0]
+            i = s.count[QUEUED]
+            slot = s.free[s.count[FREE] - 1]
+            s.count[FREE] -= 1
+            s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4] = a, b, OPTIMAL
+            s.entry[slot, 2], s.entry[slot, 3] = 0, 0
+            s.cost[i], s.slot[i] = cost, slot
+            s.count[QUEUED] = i + 1
+    for i in range(s.count[QUEUED] // 2 - 1, -1, -1):
+        _sift_down(s, i)
+
+
+# ---------------------------------------------------------------- the queue
+
+
+@njit(**COMPILED)
+def _sift_down(s, i):
+    n = s.count[QUEUED]
+    cost, slot = s.cost[i], s.slot[i]
+    while True:
+        j = 2 * i + 1
+        if j >= n:
+            break
+        if j + 1 < n and s.cost[j + 1] < s.cost[j]:
+            j += 1
+        if s.cost[j] >= cost:
+            break
+        s.cost[i], s.slot[i] = s.cost[j], s.slot[j]
+        i = j
+    s.cost[i], s.slot[i] = cost, slot
+
+
+@njit(**COMPILED)
+def _push(s, cost, a, b, where):
+    if s.count[FREE] == 0:
+        _purge(s)
+        if s.count[FREE] == 0:
+            return
+    s.count[FREE] -= 1
+    slot = s.free[s.count[FREE]]
+    s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4] = a, b, where
+    s.entry[slot, 2], s.entry[slot, 3] = s.version[a], s.version[b]
+    i = s.count[QUEUED]
+    s.count[QUEUED] = i + 1
+    while i > 0:
+        up = (i - 1) // 2
+        if s.cost[up] <= cost:
+            break
+        s.cost[i], s.slot[i] = s.cost[up], s.slot[up]
+        i = up
+    s.cost[i], s.slot[i] = cost, slot
+
+
+@njit(**COMPILED)
+def _is_current(s, slot):
+    a, b = s.entry[slot, 0], s.entry[slot, 1]
+    return s.entry[slot, 2] == s.version[a] and s.entry[slot, 3] == s.version[b]
+
+
+@njit(**COMPILED)
+def _purge(s):
+    """Leave out entries that are no longer current: at most one an edge is."""
+    kept = 0
+    for i in range(s.count[QUEUED]):
+        slot = s.slot[i]
+        if _is_current(s, slot):
+            s.cost[kept], s.slot[kept] = s.cost[i], slot
+            kept += 1
+        else:
+            s.free[s.count[FREE]] = slot
+            s.count[FREE] += 1
+    s.count[QUEUED] = kept
+    for i in range(kept // 2 - 1, -1, -1):
+        _sift_down(s, i)
+
+
+@njit(**COMPILED)
+def _pop(s):
+    """The slot of the cheapest entry, which is free from now on but still readable, and its cost."""
+    cost, slot = s.cost[0], s.slot[0]
+    s.count[QUEUED] -= 1
+    n = s.count[QUEUED]
+    if n:
+        s.cost[0], s.slot[0] = s.cost[n], s.slot[n]
+        _sift_down(s, 0)
+    s.free[s.count[FREE]] = slot
+    s.count[FREE] += 1
+    return slot, cost
+
+
+# ---------------------------------------------------------------- one edge
+
+
+@njit(**COMPILED)
+def _cost(s, a, b):
+    """What joining a and b costs, and where: cost, x, y, z."""
+    row = s.quadrics[a] + s.quadrics[b]
+    ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
+    bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
+    x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), PULL)
+    length = (ax - bx) ** 2 + (ay - by) ** 2 + (az - bz) ** 2
+    return _weighed(s, row, error_at(row, x, y, z), length), x, y, z
+
+
+@njit(**COMPILED)
+def _weighed(s, row, error, length):
+    return (error + SHAPE * row[10] * length) / max(row[10], 1e-30) ** s.power[0]
+
+
+@njit(**COMPILED)
+def _place(s, a, b, where):
+    """Where an entry of the queue puts the vertex: cost, x, y, z."""
+    cost, x, y, z = _cost(s, a, b)
+    if where == OPTIMAL:
+        return cost, x, y, z
+    t = 0.0 if where == AT_FIRST else 1.0 if where == AT_SECOND else 0.5
+    p, q = s.positions[a], s.positions[b]
+    x, y, z = p[0] + t * (q[0] - p[0]), p[1] + t * (q[1] - p[1]), p[2] + t * (q[2] - p[2])
+    row = s.quadrics[a] + s.quadrics[b]
+    length = (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 + (p[2] - q[2]) ** 2
+    return _weighed(s, row, error_at(row, x, y, z), length), x, y, z
+
+
+@njit(**COMPILED)
+def _walk(s, v):
+    """The first living corner of v; the list is shortened by what is dead before it."""
+    c = s.head[v]
+    while c >= 0 and not s.alive[c // 3]:
+        c = s.following[c]
+    s.head[v] = c
+    return c
+
+
+@njit(**COMPILED)
+def _onward(s, c):
+    """The next living corner of the same vertex after c, the dead ones between them left out for good."""
+    d = s.following[c]
+    while d >= 0 and not s.alive[d // 3]:
+        d = s.following[d]
+    s.following[c] = d
+    return d
+
+
+@njit(**COMPILED)
+def _is_linked(s, a, b):
+    """The link condition: joining a and b keeps a manifold a manifold, and leaves no part without faces."""
+    s.count[MARK] += 1
+    mark = s.count[MARK]
+    degree_a, shared = 0, 0
+    c = _walk(s, a)
+    while c >= 0:
+        f = c // 3
+        degree_a += 1
+        has = False
+        for k in range(3):
+            s.mark[s.faces[f, k]] = mark
+            has = has or s.faces[f, k] == b
+        shared += 1 if has else 0
+        c = _onward(s, c)
+    s.mark[a] = s.mark[b] = 0
+    s.count[MARK] += 1
+    degree_b, common = 0, 0
+    c = _walk(s, b)
+    while c >= 0:
+        f = c // 3
+        degree_b += 1
+        for k in range(3):
+            v = s.faces[f, k]
+            if s.mark[v] == mark:
+                s.mark[v] = mark + 1
+                common += 1
+        c = _onward(s, c)
+    if shared == 0 or common != shared or (shared == 2 and s.border[a] and s.border[b]):
+        return False
+    if s.border[a] or s.border[b]:
+        return degree_a + degree_b > 2 * shared
+    return degree_a > 3 or degree_b > 3
+
+
+@njit(**COMPILED)
+def _keeps_shape(s, a, b, x, y, z):
+    """Whether the faces around a that do not hold b stay as the level asks when a moves to (x, y, z)."""
+    level = s.count[LEVEL]
+    least = 0.2 if level < 2 else 0.0
+    c = _walk(s, a)
+    while c >= 0:
+        f, k = c // 3, c % 3
+        u, v = s.faces[f, (k + 1) % 3], s.faces[f, (k + 2) % 3]
+        if u != b and v != b:
+            old, new, dot, quality_old, quality = _turn(s.positions, a, u, v, x, y, z)
+            if old > 1e-24 and dot <= least * np.sqrt(old * new) and (level < 3 or quality_old > 0.02):
+                return False
+            if level < 1 and quality < 0.02 and quality < 0.5 * quality_old:
+                return False
+        c = _onward(s, c)
+    return True
+
+
+@njit(**COMPILED)
+def _turn(p, a, u, v, x, y, z):
+    """Squares of the old and the new normal's length, their product, and both shapes (1: even, 0: flat)."""
+    ux, uy, uz = p[u, 0], p[u, 1], p[u, 2]
+    ex, ey, ez = p[v, 0] - ux, p[v, 1] - uy, p[v, 2] - uz
+    ox, oy, oz = p[a, 0] - ux, p[a, 1] - uy, p[a, 2] - uz
+    nx, ny, nz = x - ux, y - uy, z - uz
+    sx, sy, sz = ey * oz - ez * oy, ez * ox - ex * oz, ex * oy - ey * ox
+    tx, ty, tz = ey * nz - ez * ny, ez * nx - ex * nz, ex * ny - ey * nx
+    old, new = sx * sx + sy * sy + sz * sz, tx * tx + ty * ty + tz * tz
+    side = ex * ex + ey * ey + ez * ez
+    sides_old = side + ox * ox + oy * oy + oz * oz + (ox - ex) ** 2 + (oy - ey) ** 2 + (oz - ez) ** 2
+    sides = side + nx * nx + ny * ny + nz * nz + (nx - ex) ** 2 + (ny - ey) ** 2 + (nz - ez) ** 2
+    even = 2.0 * np.sqrt(3.0)
+    return (
+        old, new, sx * tx + sy * ty + sz * tz,
+        even * np.sqrt(old) / max(sides_old, 1e-300), even * np.sqrt(new) / max(sides, 1e-300),
+    )  # fmt: skip
+
+
+@njit(**COMPILED)
+def _join(s, a, b, x, y, z):
+    """Join b with a, which moves to (x, y, z); faces that held both die."""
+    c = _walk(s, b)
+    while c >= 0:
+        f = c // 3
+        if s.faces[f, 0] == a or s.faces[f, 1] == a or s.faces[f, 2] == a:
+            s.alive[f] = False
+            s.count[FACES] -= 1
+        else:
+            s.faces[f, c % 3] = a
+        c = _onward(s, c)
+    last, c = -1, _walk(s, a)
+    while c >= 0:
+        last, c = c, _onward(s, c)
+    if last < 0:
+        s.head[a] = _walk(s, b)
+    else:
+        s.following[last] = _walk(s, b)
+    s.head[b], s.parent[b] = -1, a
+    s.border[a] = s.border[a] or s.border[b]
+    s.version[a] += 1
+    s.version[b] += 1
+    s.quadrics[a] += s.quadrics[b]
+    s.positions[a, 0], s.positions[a, 1], s.positions[a, 2] = x, y, z
+
+
+@njit(**COMPILED)
+def _queue_around(s, a):
+    s.count[MARK] += 1
+    mark = s.count[MARK]
+    s.mark[a] = mark
+    c = _walk(s, a)
+    while c >= 0:
+        f = c // 3
+        for k in range(3):
+            v = s.faces[f, k]
+            if s.mark[v] != mark:
+                s.mark[v] = mark
+                _push(s, _cost(s, a, v)[0], a, v, OPTIMAL)
+        c = _onward(s, c)
+
+
+@njit(**COMPILED)
+def _requeue(s):
+    """Queue the edges that had to wait; those whose vertices changed since were queued then."""
+    n = s.count[WAITING]
+    s.count[WAITING] = 0
+    for i in range(n):
+        a, b = s.waiting[i, 0], s.waiting[i, 1]
+        if s.waiting[i, 2] == s.version[a] and s.waiting[i, 3] == s.version[b]:
+            _push(s, _cost(s, a, b)[0], a, b, OPTIMAL)
+
+
+@njit(**COMPILED)
+def _wait(s, a, b):
+    i = s.count[WAITING]
+    if i < len(s.waiting):
+        s.waiting[i, 0], s.waiting[i, 1], s.waiting[i, 2], s.waiting[i, 3] = a, b, s.version[a], s.version[b]
+        s.count[WAITING] = i + 1
+
+
+@njit(**COMPILED)
+def _try(s, slot):
+    """Join the vertices of an entry if that is allowed; else queue another place for the vertex, or let the edge wait."""
+    a, b, where = s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4]
+    if not _is_linked(s, a, b):
+        if where == OPTIMAL:
+            _wait(s, a, b)
+        return False
+    _, x, y, z = _place(s, a, b, where)
+    if _keeps_shape(s, a, b, x, y, z) and _keeps_shape(s, b, a, x, y, z):
+        _join(s, a, b, x, y, z)
+        _queue_around(s, a)
+        return True
+    if where == OPTIMAL:
+        for other in (AT_FIRST, AT_SECOND, HALF_WAY):
+            _, x, y, z = _place(s, a, b, other)
+            if _keeps_shape(s, a, b, x, y, z) and _keeps_shape(s, b, a, x, y, z):
+                _push(s, _place(s, a, b, other)[0], a, b, other)
+        _wait(s, a, b)
+    return False
+
+
+@njit(**COMPILED)
+def _go_on(s):
+    """Give edges that had to wait another chance; False when nothing can go any more."""
+    if s.count[QUEUED] == 0:
+        if s.count[FACES] == s.count[STALL]:
+            s.count[LEVEL] += 1
+        s.count[STALL] = s.count[FACES]
+    else:
+        s.count[LEVEL] = 0
+    s.count[RETRY] = s.count[FACES] * 9 // 10
+    _requeue(s)
+    return s.count[QUEUED] > 0 and s.count[LEVEL] <= MAX_LEVEL
+
+
+@njit(**COMPILED)
+def collapse(s, target, most):
+    """Join vertices until `target` faces are left, `most` entries were looked at, or nothing can go: 0, 1 or 2."""
+    for _ in range(most):
+        if s.count[FACES] <= target:
+            return 0
+        if (s.count[QUEUED] == 0 or s.count[FACES] < s.count[RETRY]) and not _go_on(s):
+            return 2
+        slot, _ = _pop(s)
+        if _is_current(s, slot):
+            _try(s, slot)
+    return 1

@@ -1,0 +1,282 @@
+"""Triangles to an edge-manifold, oriented mesh: windings, branching edges and vertices, insides, slivers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.surface.adjacency import COMPILED, edge_order, face_components, find
+
+MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards
+
+
+@njit(**COMPILED)
+def oriented(vertices, faces):
+    """`faces` with windings that agree over edges of two faces; in each patch the larger area keeps its winding."""
+    n = len(faces)
+    order, low, high = edge_order(faces, len(vertices))
+    flat = faces.ravel()
+    link = np.full(3 * n, -1, dtype=np.int32)
+    i, agree = 0, True
+    while i < 3 * n:
+        h, j = order[i], i + 1
+        while j < 3 * n and low[order[j]] == low[h] and high[order[j]] == high[h]:
+            j += 1
+        if j == i + 2:
+            g = order[i + 1]
+            link[h], link[g] = g, h
+            agree = agree and flat[h] != flat[g]
+        i = j
+    if agree:
+        return faces
+    turned = np.full(n, -1, dtype=np.int8)
+    queue = np.empty(n, dtype=np.int32)
+    for seed in range(n):
+        if turned[seed] >= 0:
+            continue
+        turned[seed], queue[0] = 0, seed
+        done, count, balance = 0, 1, 0.0
+        while done < count:
+            f = queue[done]
+            done += 1
+            balance += (1.0 - 2.0 * turned[f]) * _area(vertices, faces, f)
+            for h in range(3 * f, 3 * f + 3):
+                g = link[h] // 3 if link[h] >= 0 else -1
+                if g >= 0 and turned[g] < 0:
+                    turned[g] = turned[f] ^ (1 if flat[h] == flat[link[h]] else 0)
+                    queue[count] = g
+                    count += 1
+        if balance < 0.0:
+            for i in range(count):
+                turned[queue[i]] ^= 1
+    result = faces.copy()
+    for f in range(n):
+        if turned[f] == 1:
+            result[f, 1], result[f, 2] = faces[f, 2], faces[f, 1]
+    return result
+
+
+@njit(**COMPILED)
+def _area(vertices, faces, f):
+    u, v = vertices[faces[f, 1]] - vertices[faces[f, 0]], vertices[faces[f, 2]] - vertices[faces[f, 0]]
+    x, y, z = u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+    return 0.5 * np.sqrt(x * x + y * y + z * z)
+
+
+@njit(**COMPILED)
+def paired(vertices, faces):
+    """The half-edge (3F,) on the other side of each one, -1 where none is left.
+
+    Where more than two faces meet, a face is paired with the next one that bounds the same inside; so parts that touch
+    come apart. Faces that run the same way are never paired.
+    """
+    n = 3 * len(faces)
+    order, low, high = edge_order(faces, len(vertices))
+    flat = faces.ravel()
+    twin = np.full(n, -1, dtype=np.int32)
+    i = 0
+    while i < n:
+        h, j = order[i], i + 1
+        while j < n and low[order[j]] == low[h] and high[order[j]] == high[h]:
+            j += 1
+        if j == i + 2:
+            g = order[i + 1]
+            if flat[h] != flat[g]:
+                twin[h], twin[g] = g, h
+        elif j > i + 2:
+            _pair_by_angle(vertices, flat, twin, order[i:j], low[h], high[h])
+        i = j
+    return twin
+
+
+@njit(**COMPILED)
+def _pair_by_angle(vertices, flat, twin, group, low, high):
+    """Pair the half-edges `group` of the edge from `low` to `high` by their faces' angles around it."""
+    m = len(group)
+    axis = vertices[high] - vertices[low]
+    length = np.sqrt((axis * axis).sum())
+    axis = axis / max(length, 1e-300)
+    least = np.argmin(np.abs(axis))
+    x = -axis * axis[least]
+    x[least] += 1.0
+    x /= np.sqrt((x * x).sum())
+    y = np.array([axis[1] * x[2] - axis[2] * x[1], axis[2] * x[0] - axis[0] * x[2], axis[0] * x[1] - axis[1] * x[0]])
+    angle = np.empty(m)
+    for i in range(m):
+        h = group[i]
+        tip = flat[h + 2 if h % 3 == 0 else h - 1]
+        d = vertices[tip] - vertices[low]
+        angle[i] = np.arctan2((d * y).sum(), (d * x).sum())
+    ring = np.argsort(angle)
+    stack, depth = np.empty(2 * m, dtype=np.int32), 0
+    for i in range(2 * m):  # twice around: a face that runs from low to high has its inside before it
+        h = group[ring[i % m]]
+        if twin[h] >= 0:
+            continue
+        if depth and flat[h] == low and flat[stack[depth - 1]] != low:
+            g = stack[depth - 1]
+            if twin[g] < 0:
+                twin[h], twin[g] = g, h
+            depth -= 1
+        elif i < m:
+            stack[depth] = h
+            depth += 1
+        else:
+            stack[0], depth = h, 1
+    i, j = 0, 0  # what is left: any two that run opposite ways
+    while i < m and j < m:
+        if twin[group[i]] >= 0 or flat[group[i]] != low:
+            i += 1
+        elif twin[group[j]] >= 0 or flat[group[j]] == low:
+            j += 1
+        else:
+            twin[group[i]], twin[group[j]] = group[j], group[i]
+
+
+@njit(**COMPILED)
+def _join(parent, i, j):
+    a, b = find(parent, i), find(parent, j)
+    parent[max(a, b)] = min(a, b)
+
+
+@njit(**COMPILED)
+def split_fans(vertices, faces, twin):
+    """Vertices and faces so that the faces at each vertex are joined by twins: a vertex of several fans becomes several."""
+    n = 3 * len(faces)
+    flat = faces.ravel()
+    parent = np.arange(n).astype(np.int32)  # corners; those of one fan are joined
+    for h in range(n):
+        g = twin[h]
+        if g > h:
+            _join(parent, h, g + 1 if g % 3 < 2 else g - 2)
+            _join(parent, h + 1 if h % 3 < 2 else h - 2, g)
+    place = np.full(n, -1, dtype=np.int32)
+    result, count = np.empty(n, dtype=np.int32), 0
+    for h in range(n):
+        root = find(parent, h)
+        if place[root] < 0:
+            place[root] = count
+            count += 1
+        result[h] = place[root]
+    positions = np.empty((count, 3))
+    for h in range(n):
+        positions[result[h]] = vertices[flat[h]]
+    return positions, result.reshape(-1, 3)
+
+
+# ---------------------------------------------------------------- inside and outside
+
+
+def turn_outwards(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray) -> None:
+    """Reverse, in place, closed parts that wind inwards; a part inside another one may, if the source winds outwards."""
+    label, count = face_components(faces, twin)
+    closed = np.bincount(label, weights=(twin.reshape(-1, 3) < 0).any(axis=1), minlength=count) == 0
+    corners = vertices[faces]
+    volume = np.bincount(label, weights=np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])))
+    if not closed.any():
+        return
+    largest = np.argmax(np.where(closed, np.abs(volume), -1.0))
+    sign = np.sign(volume[largest]) or 1.0
+    inward = closed & (volume * sign < 0.0)
+    if 0 < inward.sum() <= MAX_CAVITIES:
+        for part in np.flatnonzero(inward):
+            inward[part] = not _is_cavity(vertices, faces, label, closed & (volume * sign > 0.0), part)
+    turned = closed & (inward ^ (sign < 0.0))
+    if turned.any():
+        _reverse(faces, twin, turned[label])
+
+
+def _is_cavity(vertices: np.ndarray, faces: np.ndarray, label: np.ndarray, others: np.ndarray, part: int) -> bool:
+    """Whether a vertex of `part` lies inside exactly one more of the closed parts `others` than outside."""
+    here = faces[label == part]
+    point, low, high = vertices[here[0, 0]], vertices[here].min(axis=(0, 1)), vertices[here].max(axis=(0, 1))
+    around = others[label]
+    corners = vertices[faces[around]]
+    if len(corners) == 0 or (corners.min(axis=(0, 1)) > low).any() or (corners.max(axis=(0, 1)) < high).any():
+        return False
+    a, b, c = (corners - point).transpose(1, 0, 2)
+    la, lb, lc = (np.linalg.norm(side, axis=1) for side in (a, b, c))
+    top = np.einsum("ij,ij->i", a, np.cross(b, c))
+    dot = [np.einsum("ij,ij->i", u, v) for u, v in ((a, b), (b, c), (c, a))]
+    angle = 2.0 * np.arctan2(top, la * lb * lc + dot[0] * lc + dot[1] * la + dot[2] * lb).sum()
+    return abs(angle) > 2.0 * np.pi
+
+
+@njit(**COMPILED)
+def _reverse(faces, twin, turned):
+    """Reverse the faces where `turned` (F,), whole parts at a time, and name their half-edges anew."""
+    for f in range(len(faces)):
+        if turned[f]:
+            faces[f, 1], faces[f, 2] = faces[f, 2], faces[f, 1]
+            twin[3 * f], twin[3 * f + 2] = twin[3 * f + 2], twin[3 * f]
+            for h in range(3 * f, 3 * f + 3):
+                twin[h] += 2 - 2 * (twin[h] % 3)
+
+
+# ---------------------------------------------------------------- slivers
+
+
+@njit(**COMPILED)
+def flip_slivers(vertices, faces, twin, flat):
+    """`faces` with the longest edges of flat ones turned into their neighbors, and whether any was; those at a border go.
+
+    A face is flat if its height is below `flat` of its longest edge. Nothing opens: the neighbor covers the same place.
+    """
+    faces, kept, changed = faces.copy(), np.ones(len(faces), dtype=np.bool_), False
+    touched = np.zeros(len(faces), dtype=np.bool_)
+    for f in range(len(faces)):
+        if touched[f]:
+            continue
+        side, longest = 0, 0.0
+        for k in range(3):
+            d = vertices[faces[f, (k + 1) % 3]] - vertices[faces[f, k]]
+            if (d * d).sum() > longest:
+                side, longest = k, (d * d).sum()
+        if 2.0 * _area(vertices, faces, f) > flat * longest:
+            continue
+        other = twin[3 * f + side]
+        if other < 0:
+            border = twin[3 * f + (side + 1) % 3] >= 0 and twin[3 * f + (side + 2) % 3] >= 0
+            kept[f], changed = not border, changed or border
+            touched[f] = True
+            continue
+        g = other // 3
+        a, c, b = faces[f, side], faces[f, (side + 1) % 3], faces[f, (side + 2) % 3]
+        d = faces[g, (other + 2) % 3]
+        if touched[g] or b == d or _are_joined(faces, twin, 3 * f + (side + 2) % 3, d):
+            continue
+        faces[f, 0], faces[f, 1], faces[f, 2] = a, d, b
+        faces[g, 0], faces[g, 1], faces[g, 2] = d, c, b
+        touched[f], touched[g], changed = True, True, True
+        for h in range(3 * f, 3 * f + 3):  # twins are only right again after the round: leave the neighbors alone
+            if twin[h] >= 0:
+                touched[twin[h] // 3] = True
+        for h in range(3 * g, 3 * g + 3):
+            if twin[h] >= 0:
+                touched[twin[h] // 3] = True
+    return faces[kept], changed
+
+
+@njit(**COMPILED)
+def _are_joined(faces, twin, h, other):
+    """Whether an edge joins the origin of half-edge h with the vertex `other`; looks at the fan around the origin."""
+    flat = faces.ravel()
+    g = h
+    while True:
+        if flat[g + 1 if g % 3 < 2 else g - 2] == other or flat[g - 1 if g % 3 else g + 2] == other:
+            return True
+        before = g - 1 if g % 3 else g + 2
+        g = twin[before]
+        if g == h:
+            return False
+        if g < 0:
+            break
+    g = h
+    while twin[g] >= 0:
+        there = twin[g]
+        g = there + 1 if there % 3 < 2 else there - 2
+        if flat[g + 1 if g % 3 < 2 else g - 2] == other or flat[g - 1 if g % 3 else g + 2] == other:
+            return True
+        if g == h:
+            return False
+    return False
