@@ -1,0 +1,181 @@
+"""Exact distances from points to the triangles of a mesh, with no sampling noise in them.
+
+Triangles are sorted along a Morton curve and grouped into leaves of `LEAF_SIZE`; a complete binary tree of boxes lies
+over the leaves. A query visits the nearer child first and skips boxes that are farther than the best triangle so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from .canonical import check_faces, check_points
+
+LEAF_SIZE = 4  # triangles
+MORTON_BITS = 16  # an axis
+_ANY_DIRECTION = -2.0  # below every cosine: all triangles count
+
+
+@dataclass(frozen=True, eq=False)
+class TriangleTree:
+    """Triangles of a mesh, ready for queries of distance; make one with `of_mesh`."""
+
+    corners: np.ndarray  # (T, 3, 3) float64, sorted along the curve
+    normals: np.ndarray  # (T, 3) unit float64; zero for a triangle without area
+    face: np.ndarray  # (T,) int64 row of the triangle in the mesh's faces
+    low: np.ndarray  # (2 * leaves, 3) lower corners of the boxes; node 1 is the root, node n has children 2n and 2n + 1
+    high: np.ndarray  # (2 * leaves, 3)
+
+    @staticmethod
+    def of_mesh(vertices: np.ndarray, faces: np.ndarray) -> TriangleTree:
+        """The tree over `faces` (T, 3) of `vertices` (V, 3). Raises ValueError for wrong arrays and for no faces."""
+        vertices = check_points("vertices", vertices)
+        faces = check_faces("faces", faces, len(vertices))
+        if len(faces) == 0:
+            raise ValueError("faces must hold at least 1 triangle to measure distances to, got 0")
+        corners = vertices[faces]
+        order = np.argsort(_morton_codes(corners.mean(axis=1)), kind="stable")
+        corners = np.ascontiguousarray(corners[order])
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        length = np.linalg.norm(normals, axis=1)
+        normals /= np.where(length > 0.0, length, 1.0)[:, None]
+        leaves = 1 << max(0, int(np.ceil(np.log2(len(faces) / LEAF_SIZE))))
+        low, high = _boxes(corners.min(axis=1), corners.max(axis=1), leaves)
+        return TriangleTree(corners, normals, order, low, high)
+
+    def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (N,) from `points` (N, 3) to the mesh, in its unit, and the faces (N,) that are nearest."""
+        points = check_points("points", points, minimum=0)
+        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, *self._arrays())
+        return distance, self.face[at]
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """Distances (N,) from `points` (N, 3) to the mesh, in its unit."""
+        return self.nearest(points)[0]
+
+    def distance_facing(self, points: np.ndarray, directions: np.ndarray, least: float = 0.0) -> np.ndarray:
+        """Distances (N,) to triangles whose normal has more than the cosine `least` to the unit `directions` (N, 3).
+
+        Infinity where no triangle faces that way.
+        """
+        points = check_points("points", points, minimum=0)
+        directions = check_points("directions", directions, minimum=0)
+        if len(directions) != len(points):
+            raise ValueError(f"directions must have a row a point, {len(points)}, got {len(directions)}")
+        return _query(points, directions, float(least), *self._arrays())[0]
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.corners, self.normals, self.low, self.high
+
+
+def _morton_codes(points: np.ndarray) -> np.ndarray:
+    """The place (N,) int64 of `points` (N, 3) along a Morton curve through their bounding box."""
+    low = points.min(axis=0)
+    extent = float((points.max(axis=0) - low).max())
+    cells = ((points - low) / (extent if extent > 0.0 else 1.0) * ((1 << MORTON_BITS) - 1)).astype(np.int64)
+    codes: np.ndarray = np.zeros(len(points), dtype=np.int64)
+    for bit in range(MORTON_BITS):
+        for axis in range(3):
+            codes |= ((cells[:, axis] >> bit) & 1) << (3 * bit + axis)
+    return codes
+
+
+def _boxes(low: np.ndarray, high: np.ndarray, leaves: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (2 * leaves, 3) of the complete tree over sorted triangles with boxes `low`, `high` (T, 3).
+
+    An empty leaf has an inverted box, infinitely far from everything.
+    """
+    node_low, node_high = np.full((2 * leaves, 3), np.inf), np.full((2 * leaves, 3), -np.inf)
+    starts = np.arange(0, len(low), LEAF_SIZE)
+    node_low[leaves : leaves + len(starts)] = np.minimum.reduceat(low, starts, axis=0)
+    node_high[leaves : leaves + len(starts)] = np.maximum.reduceat(high, starts, axis=0)
+    level = leaves
+    while level > 1:
+        level //= 2
+        node_low[level : 2 * level] = node_low[2 * level : 4 * level].reshape(level, 2, 3).min(axis=1)
+        node_high[level : 2 * level] = node_high[2 * level : 4 * level].reshape(level, 2, 3).max(axis=1)
+    return node_low, node_high
+
+
+@njit(cache=True)
+def _box_distance(x: float, y: float, z: float, low: np.ndarray, high: np.ndarray) -> float:
+    """The squared distance of a point from a box; infinite for an empty one."""
+    dx = max(max(low[0] - x, x - high[0]), 0.0)
+    dy = max(max(low[1] - y, y - high[1]), 0.0)
+    dz = max(max(low[2] - z, z - high[2]), 0.0)
+    return dx * dx + dy * dy + dz * dz
+
+
+@njit(cache=True)
+def _segment_distance(x: float, y: float, z: float, a: np.ndarray, b: np.ndarray) -> float:
+    """The squared distance of a point from the segment between a and b (3,)."""
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    dx, dy, dz = x - a[0], y - a[1], z - a[2]
+    length = ux * ux + uy * uy + uz * uz
+    if length > 0.0:
+        t = min(max((dx * ux + dy * uy + dz * uz) / length, 0.0), 1.0)
+        dx, dy, dz = dx - t * ux, dy - t * uy, dz - t * uz
+    return dx * dx + dy * dy + dz * dz
+
+
+@njit(cache=True)
+def _triangle_distance(x: float, y: float, z: float, corners: np.ndarray, normal: np.ndarray) -> float:
+    """The squared distance of a point from a triangle (3, 3) with its unit normal, zero if it has no area."""
+    a, b, c = corners[0], corners[1], corners[2]
+    dx, dy, dz = x - a[0], y - a[1], z - a[2]
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    nx, ny, nz = normal[0], normal[1], normal[2]
+    area = (uy * vz - uz * vy) * nx + (uz * vx - ux * vz) * ny + (ux * vy - uy * vx) * nz
+    if area > 0.0:
+        s = (dy * vz - dz * vy) * nx + (dz * vx - dx * vz) * ny + (dx * vy - dy * vx) * nz
+        t = (uy * dz - uz * dy) * nx + (uz * dx - ux * dz) * ny + (ux * dy - uy * dx) * nz
+        if s >= 0.0 and t >= 0.0 and s + t <= area:
+            height = dx * nx + dy * ny + dz * nz
+            return height * height
+    return min(
+        _segment_distance(x, y, z, a, b), min(_segment_distance(x, y, z, b, c), _segment_distance(x, y, z, c, a))
+    )
+
+
+@njit(cache=True)
+def _query(
+    points: np.ndarray, directions: np.ndarray, least: float,
+    corners: np.ndarray, normals: np.ndarray, low: np.ndarray, high: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Distances (N,) to the nearest triangles that face the right way, and their rows (N,), 0 where there is none."""
+    leaves = len(low) // 2
+    distance, row = np.full(len(points), np.inf), np.zeros(len(points), np.int64)
+    nodes, reach = np.empty(128, np.int64), np.empty(128)
+    for n in range(len(points)):
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        best = np.inf
+        nodes[0], reach[0], size = 1, _box_distance(x, y, z, low[1], high[1]), 1
+        while size:
+            size -= 1
+            node = nodes[size]
+            if reach[size] >= best:
+                continue
+            if node < leaves:
+                first, second = 2 * node, 2 * node + 1
+                to_first = _box_distance(x, y, z, low[first], high[first])
+                to_second = _box_distance(x, y, z, low[second], high[second])
+                if to_first < to_second:
+                    first, second, to_first, to_second = second, first, to_second, to_first
+                nodes[size], reach[size] = first, to_first
+                nodes[size + 1], reach[size + 1] = second, to_second
+                size += 2
+                continue
+            start = (node - leaves) * LEAF_SIZE
+            for triangle in range(start, min(start + LEAF_SIZE, len(corners))):
+                normal = normals[triangle]
+                facing = directions[n, 0] * normal[0] + directions[n, 1] * normal[1] + directions[n, 2] * normal[2]
+                if facing <= least:
+                    continue
+                far = _triangle_distance(x, y, z, corners[triangle], normal)
+                if far < best:
+                    best, row[n] = far, triangle
+        distance[n] = np.sqrt(best)
+    return distance, row

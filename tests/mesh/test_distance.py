@@ -1,0 +1,69 @@
+"""Exact distances to triangles: worked out by hand, against all pairs, and by direction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.distance import TriangleTree
+
+from .shapes import box, torus
+
+TRIANGLE = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.array([[0, 1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ((0.2, 0.2, 0.5), 0.5),  # over the inside
+        ((0.5, -2.0, 0.0), 2.0),  # beside an edge
+        ((1.0, 1.0, 0.0), np.sqrt(0.5)),  # beside the long edge
+        ((4.0, 0.0, 4.0), 5.0),  # beyond a corner
+        ((0.3, 0.3, 0.0), 0.0),
+    ],
+)
+def test_one_triangle_by_hand(point: tuple[float, float, float], expected: float) -> None:
+    tree = TriangleTree.of_mesh(*TRIANGLE)
+    assert tree.distance(np.array([point]))[0] == pytest.approx(expected)
+
+
+def test_against_dense_samples_of_every_triangle() -> None:
+    vertices, faces = torus(rings=20, sides=10)
+    points = np.random.default_rng(0).normal(size=(60, 3)) * 0.5
+    share = np.stack(np.meshgrid(np.arange(61), np.arange(61), indexing="ij"), axis=-1).reshape(-1, 2) / 60
+    share = share[share.sum(axis=1) <= 1]
+    weights = np.column_stack([1 - share.sum(axis=1), share])
+    samples = np.einsum("sc,fcx->fsx", weights, vertices[faces])
+    far = np.linalg.norm(points[:, None, None] - samples, axis=3).min(axis=2)
+    distance, face = TriangleTree.of_mesh(vertices, faces).nearest(points)
+    # The nearest of 1,891 samples of a triangle is at most a step farther than the triangle itself.
+    assert (distance <= far.min(axis=1) + 1e-12).all()
+    assert distance == pytest.approx(far.min(axis=1), abs=3e-3)
+    assert far[np.arange(len(points)), face] == pytest.approx(far.min(axis=1), abs=3e-3)
+
+
+def test_only_triangles_that_face_the_same_way() -> None:
+    tree = TriangleTree.of_mesh(*box())
+    point = np.array([[0.0, 0.0, 0.4]])
+    assert tree.distance(point)[0] == pytest.approx(0.1)
+    assert tree.distance_facing(point, np.array([[0.0, 0, 1]]), least=0.5)[0] == pytest.approx(0.1)
+    assert tree.distance_facing(point, np.array([[0.0, 0, -1]]), least=0.5)[0] == pytest.approx(0.9)
+    lone = TriangleTree.of_mesh(*TRIANGLE)
+    assert lone.distance_facing(point, np.array([[0.0, 0, -1]]))[0] == np.inf
+
+
+def test_triangles_without_area_are_segments_and_points() -> None:
+    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [5, 5, 5]])
+    tree = TriangleTree.of_mesh(vertices, np.array([[0, 1, 2], [3, 3, 3]]))
+    distance, face = tree.nearest(np.array([[1.5, 1, 0], [5, 5, 6.5]]))
+    assert distance == pytest.approx([1.0, 1.5])
+    assert face.tolist() == [0, 1]
+
+
+def test_wrong_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="faces must hold at least 1 triangle"):
+        TriangleTree.of_mesh(TRIANGLE[0], np.zeros((0, 3), dtype=np.int64))
+    tree = TriangleTree.of_mesh(*TRIANGLE)
+    with pytest.raises(ValueError, match="directions must have a row a point, 2, got 1"):
+        tree.distance_facing(np.zeros((2, 3)), np.zeros((1, 3)))
+    assert tree.distance(np.zeros((0, 3))).shape == (0,)
