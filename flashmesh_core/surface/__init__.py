@@ -1,1 +1,1 @@
-"""Reading a source without torch: any mesh or cloud to a clean, denoised surface and its proxy meshes (DESIGN 3c)."""
+"""Reading a surface: any mesh or cloud to one oriented surface without noise, and to proxy meshes of few faces."""

@@ -1,0 +1,239 @@
+"""One side for all normals of a cloud: patches by the neighbour graph, patches by their fields, then outwards."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.surface.point_normals import COMPILED
+
+GRAPH_NEIGHBOURS = 10
+SURE = 0.95  # agreement of a pair that joins its points in a patch
+SMALL = 1e-3  # share of the points below which a patch joins others by less
+DIPOLE_CELL = 0.03  # points of a patch within such a cell are one dipole
+MAX_PATCHES = 600
+_EDGE_WEIGHT = 1.8  # of a pair of neighbours against the fields, in units of the spacing
+
+
+def orient(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, areas: np.ndarray, gap: float) -> np.ndarray:
+    """Signs (N,) of +1 and -1 that make unit `normals` (N, 3) agree over the neighbours `nearest` (N, k), outwards.
+
+    Signs spread along the minimum spanning tree, surest pairs first, by the reflection rule of Koenig and Gumhold
+    (2009), until only unsure pairs are left. The patches so found are then flipped, one by one and together, while
+    that lowers the energy of the field of their double layers, which is least where neighbours agree and closed
+    surfaces close (the rule of Metzer et al. 2021). Each connected piece faces so that it encloses a positive volume.
+    """
+    near = np.ascontiguousarray(nearest[:, :GRAPH_NEIGHBOURS])
+    agreement, alike = _agreements(points, normals, near)
+    agreement, alike = agreement.ravel(), alike.ravel()
+    order = np.argsort(-np.abs(agreement), kind="stable")
+    patch, sign, merges, merge_signs, count = _spread(near, agreement, alike, order, SURE, int(SMALL * len(points)))
+    piece = _pieces(count, merges)
+    if 1 < count <= MAX_PATCHES:
+        coupling = _edge_votes(near, agreement, patch, sign, count) * (_EDGE_WEIGHT * gap)
+        coupling = coupling + coupling.T + _field_coupling(points, normals * sign[:, None], areas, patch, count)
+        sign *= _settle(coupling, merges, _follow(count, merges, merge_signs))[patch]
+    elif count > 1:
+        sign *= _follow(count, merges, merge_signs)[patch]
+    return sign * outward_signs(points, normals * sign[:, None], piece[patch])[piece[patch]]
+
+
+def outward_signs(points: np.ndarray, normals: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """+1 or -1 a piece: by the divergence theorem, the sign of the volume that it encloses."""
+    count = int(piece.max()) + 1
+    size = np.maximum(np.bincount(piece, minlength=count), 1)
+    flux = np.zeros(count)
+    for axis in range(3):
+        center = np.bincount(piece, points[:, axis], minlength=count) / size
+        flux += np.bincount(piece, (points[:, axis] - center[piece]) * normals[:, axis], minlength=count)
+    return np.where(flux < 0.0, -1.0, 1.0)
+
+
+def _pieces(count: int, merges: np.ndarray) -> np.ndarray:
+    """The connected piece of every patch."""
+    from flashmesh_core.mesh.topology import component_labels
+
+    return component_labels(count, merges)
+
+
+def _follow(count: int, merges: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Signs (P,) of the patches by the spanning tree's own `merges` (M, 2) of patches."""
+    result = np.ones(count)
+    group = [[patch] for patch in range(count)]
+    where = np.arange(count)
+    for (a, b), sign in zip(merges, signs, strict=True):
+        keep, gone = where[a], where[b]
+        if len(group[keep]) < len(group[gone]):
+            keep, gone = gone, keep
+        flip = sign * result[a] * result[b]
+        result[group[gone]] *= flip
+        where[group[gone]] = keep
+        group[keep] += group[gone]
+        group[gone] = []
+    return result
+
+
+def _field_coupling(
+    points: np.ndarray, normals: np.ndarray, areas: np.ndarray, patch: np.ndarray, count: int
+) -> np.ndarray:
+    """How much each pair of patches wants to keep its signs, (P, P): the interaction of their dipoles."""
+    cells = np.floor((points + 0.5) / DIPOLE_CELL).astype(np.int64) + 1
+    key = ((patch * 64 + cells[:, 0]) * 64 + cells[:, 1]) * 64 + cells[:, 2]
+    _, owner = np.unique(key, return_inverse=True)
+    owner = owner.reshape(-1)
+    total = np.bincount(owner, areas)
+    places = np.stack([np.bincount(owner, areas * points[:, axis]) / total for axis in range(3)], axis=1)
+    moments = np.stack([np.bincount(owner, areas * normals[:, axis]) for axis in range(3)], axis=1)
+    patches = np.zeros(len(total), dtype=np.int64)
+    patches[owner] = patch
+    result = np.zeros((count, count))
+    _add_dipoles(places, moments, patches, (0.7 * DIPOLE_CELL) ** 2, result)
+    return result + result.T
+
+
+def _settle(coupling: np.ndarray, merges: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Signs (P,) after flipping groups (single patches and the tree's branches) while `coupling` gains by it."""
+    count = len(coupling)
+    np.fill_diagonal(coupling, 0.0)
+    groups = np.eye(count, dtype=np.float64)
+    branches, where = [groups], list(range(count))
+    members: list[np.ndarray] = list(groups)
+    for a, b in merges:
+        while where[a] != a:
+            a = where[a]
+        while where[b] != b:
+            b = where[b]
+        members[a] = members[a] + members[b]
+        where[b] = a
+        branches.append(members[a][None])
+    groups = np.concatenate(branches)
+    for _ in range(count):
+        _flip_single(coupling, signs)
+        signed = groups * signs
+        # Minus the coupling across a group's border is what flipping it gains.
+        gain = np.einsum("gp,gp->g", signed @ coupling, signed) - signed @ (coupling @ signs)
+        best = int(np.argmax(gain))
+        if gain[best] <= 1e-12:
+            break
+        signs = np.where(groups[best] > 0.0, -signs, signs)
+    return signs
+
+
+@njit(**COMPILED)
+def _flip_single(coupling, signs):
+    """Flips single patches, the one that gains most first, while any does."""
+    field = coupling @ signs
+    for _ in range(10 * len(signs)):
+        worst = np.argmin(field * signs)
+        if field[worst] * signs[worst] >= -1e-12:
+            break
+        signs[worst] = -signs[worst]
+        field += 2.0 * signs[worst] * coupling[worst]
+
+
+@njit(**COMPILED)
+def _agreements(points, normals, nearest):
+    """How well n_i agrees with n_j reflected in the mid-plane of the pair, (N, k), -1 to 1, and |n_i . n_j|."""
+    result, alike = np.empty(nearest.shape, dtype=np.float32), np.empty(nearest.shape, dtype=np.float32)
+    for i in range(len(points)):
+        for j in range(nearest.shape[1]):
+            q = nearest[i, j]
+            length = lean_i = lean_j = dot = 0.0
+            for axis in range(3):
+                along = points[q, axis] - points[i, axis]
+                length += along * along
+                lean_i += along * normals[i, axis]
+                lean_j += along * normals[q, axis]
+                dot += normals[i, axis] * normals[q, axis]
+            result[i, j] = dot - 2.0 * lean_i * lean_j / max(length, 1e-300)
+            alike[i, j] = abs(dot)
+    return result, alike
+
+
+@njit(**COMPILED)
+def _find(parent, parity, i):
+    """The root of i and i's sign relative to it; the path is halved."""
+    sign = 1
+    while parent[i] != i:
+        up = parent[i]
+        parity[i] *= parity[up]
+        parent[i] = parent[up]
+        sign *= parity[i]
+        i = parent[i]
+    return i, sign
+
+
+@njit(**COMPILED)
+def _spread(nearest, agreement, alike, order, sure, small):
+    """Kruskal's tree with signs; `order` of pairs, surest first.
+
+    Returns the patch (N,) and the sign (N,) of every point, joined by pairs of agreement `sure` and, as long as
+    one side has at most `small` points, by others; then the tree's further merges (M, 2) of patches, the relative
+    sign of each, and the number of patches.
+    """
+    n, k = nearest.shape
+    parent, parity, size = np.arange(n), np.ones(n, dtype=np.int8), np.ones(n, dtype=np.int64)
+    for strict in (True, False):
+        for edge in order:
+            if strict and (abs(agreement[edge]) < sure or alike[edge] < sure):
+                continue
+            i, j = edge // k, nearest[edge // k, edge % k]
+            a, sign_a = _find(parent, parity, i)
+            b, sign_b = _find(parent, parity, j)
+            if a == b:
+                continue
+            if size[a] < size[b]:
+                a, b = b, a
+            if strict or size[b] <= small:
+                parent[b] = a
+                size[a] += size[b]
+                parity[b] = sign_a * sign_b * (1 if agreement[edge] >= 0.0 else -1)
+    patch, sign = np.empty(n, dtype=np.int64), np.empty(n)
+    number = np.full(n, -1)
+    count = n_left = 0
+    for i in range(n):
+        root, own = _find(parent, parity, i)
+        if number[root] < 0:
+            number[root] = count
+            count += 1
+        patch[i], sign[i] = number[root], own
+    parent, parity = np.arange(count), np.ones(count, dtype=np.int8)
+    merges, signs = np.empty((max(count - 1, 0), 2), dtype=np.int64), np.empty(max(count - 1, 0))
+    n_left = 0
+    for edge in order:
+        i, j = edge // k, nearest[edge // k, edge % k]
+        a, _ = _find(parent, parity, patch[i])
+        b, _ = _find(parent, parity, patch[j])
+        if a != b:
+            parent[b] = a
+            merges[n_left, 0], merges[n_left, 1] = patch[i], patch[j]
+            signs[n_left] = sign[i] * sign[j] * (1.0 if agreement[edge] >= 0.0 else -1.0)
+            n_left += 1
+    return patch, sign, merges[:n_left], signs[:n_left], count
+
+
+@njit(**COMPILED)
+def _edge_votes(nearest, agreement, patch, sign, count):
+    """The sum of the agreements of the pairs between every two patches, (P, P), by the patches' signs."""
+    votes = np.zeros((count, count))
+    k = nearest.shape[1]
+    for i in range(len(nearest)):
+        for j in range(k):
+            q = nearest[i, j]
+            if patch[i] != patch[q]:
+                votes[patch[i], patch[q]] += 0.5 * agreement[i * k + j] * sign[i] * sign[q]
+    return votes
+
+
+@njit(**COMPILED)
+def _add_dipoles(places, moments, patches, softening, result):
+    for i in range(len(places)):
+        for j in range(i):
+            if patches[i] == patches[j]:
+                continue
+            x, y, z = places[i, 0] - places[j, 0], places[i, 1] - places[j, 1], places[i, 2] - places[j, 2]
+            square = x * x + y * y + z * z + softening
+            dot = moments[i, 0] * moments[j, 0] + moments[i, 1] * moments[j, 1] + moments[i, 2] * moments[j, 2]
+            along_i = moments[i, 0] * x + moments[i, 1] * y + moments[i, 2] * z
+            along_j = moments[j, 0] * x + moments[j, 1] * y + moments[j, 2] * z
+            result[patches[i], patches[j]] += (dot - 3.0 * along_i * along_j / square) / (square * np.sqrt(square))

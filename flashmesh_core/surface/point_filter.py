@@ -1,0 +1,96 @@
+"""Denoising of oriented points: bilateral normals, then positions on the planes of their neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.surface.point_normals import CHUNK, COMPILED, Progress
+
+NORMAL_SIGMA = 0.35  # difference of unit normals that counts exp(-1/2)
+NORMAL_ROUNDS = 6
+POSITION_ROUNDS = 3
+
+
+def filter_normals(
+    points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, reach: np.ndarray, noise: float, oriented: bool,
+    progress: Progress,
+) -> np.ndarray:
+    """Bilateral average of unit `normals` (N, 3) over the neighbours `nearest` (N, k).
+
+    Neighbours count by distance (Gaussian of `reach` (N,)), by difference of normals, and by the height of each
+    over the other's plane, where it is more than the noise explains.
+    """
+    for step in range(NORMAL_ROUNDS):
+        filtered = np.empty_like(normals)
+        for start in range(0, len(points), CHUNK):
+            progress((step + start / len(points)) / NORMAL_ROUNDS)
+            end = min(start + CHUNK, len(points))
+            _filter_normals(points, normals, nearest, reach, noise, NORMAL_SIGMA, oriented, start, end, filtered)
+        normals = filtered
+    return normals
+
+
+def filter_positions(
+    points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, reach: np.ndarray, noise: float, oriented: bool,
+    progress: Progress,
+) -> np.ndarray:
+    """Points (N, 3) moved along their normals to the average plane of the neighbours whose normals agree."""
+    for step in range(POSITION_ROUNDS):
+        filtered = np.empty_like(points)
+        for start in range(0, len(points), CHUNK):
+            progress((step + start / len(points)) / POSITION_ROUNDS)
+            end = min(start + CHUNK, len(points))
+            _filter_positions(points, normals, nearest, reach, noise, NORMAL_SIGMA, oriented, start, end, filtered)
+        points = filtered
+    return points
+
+
+@njit(**COMPILED)
+def _filter_normals(points, normals, nearest, reach, noise, sigma, oriented, first, last, filtered):
+    for i in range(first, last):
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        near, rough = 0.5 / reach[i] ** 2, 0.5 / (2.0 * noise + 0.15 * reach[i]) ** 2
+        for j in range(nearest.shape[1]):
+            q = nearest[i, j]
+            dx, dy, dz = points[q, 0] - points[i, 0], points[q, 1] - points[i, 1], points[q, 2] - points[i, 2]
+            dot = normals[i, 0] * normals[q, 0] + normals[i, 1] * normals[q, 1] + normals[i, 2] * normals[q, 2]
+            side = 1.0
+            if dot < 0.0:
+                if oriented:
+                    continue
+                side, dot = -1.0, -dot
+            up = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
+            down = dx * normals[q, 0] + dy * normals[q, 1] + dz * normals[q, 2]
+            distance = dx * dx + dy * dy + dz * dz
+            weight = side * np.exp(-distance * near - (1.0 - dot) / sigma**2 - max(up * up, down * down) * rough)
+            x += weight * normals[q, 0]
+            y += weight * normals[q, 1]
+            z += weight * normals[q, 2]
+        scale = 1.0 / np.sqrt(x * x + y * y + z * z)
+        filtered[i, 0], filtered[i, 1], filtered[i, 2] = x * scale, y * scale, z * scale
+
+
+@njit(**COMPILED)
+def _filter_positions(points, normals, nearest, reach, noise, sigma, oriented, first, last, filtered):
+    for i in range(first, last):
+        near, rough = 0.5 / reach[i] ** 2, 0.5 / (2.5 * noise + 0.1 * reach[i]) ** 2
+        total, height = 1.0, 0.0
+        for j in range(nearest.shape[1]):
+            q = nearest[i, j]
+            dot = normals[i, 0] * normals[q, 0] + normals[i, 1] * normals[q, 1] + normals[i, 2] * normals[q, 2]
+            side = 1.0
+            if dot < 0.0:
+                if oriented:
+                    continue
+                side, dot = -1.0, -dot
+            dx, dy, dz = points[q, 0] - points[i, 0], points[q, 1] - points[i, 1], points[q, 2] - points[i, 2]
+            up = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
+            down = dx * normals[q, 0] + dy * normals[q, 1] + dz * normals[q, 2]
+            distance = dx * dx + dy * dy + dz * dz
+            weight = np.exp(-distance * near - (1.0 - dot) / sigma**2 - max(up * up, down * down) * rough)
+            total += weight
+            height += weight * 0.5 * (up + side * down)
+        height /= total
+        for axis in range(3):
+            filtered[i, axis] = points[i, axis] + height * normals[i, axis]

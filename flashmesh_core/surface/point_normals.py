@@ -1,0 +1,147 @@
+"""Neighbours, spacing, noise and unoriented planes of a cloud of points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+
+Progress = Callable[[float], None]  # called with the share done; may raise to cancel
+
+COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
+SPACING_NEIGHBOUR = 6  # the spacing at a point is the distance to this neighbour
+CHUNK = 16_384  # points between two calls of progress
+_FLAT_QUANTILE = 0.3  # most surfaces are flat at this share of their samples; edges and curves lie above
+_FLAT_BIAS = 0.93  # that quantile of the estimated deviation over the true one where all is flat
+
+
+def nearest_neighbours(points: np.ndarray, count: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (N, k) and numbers (N, k) int32 of the `count` nearest other points of `points` (N, 3), nearest first."""
+    from scipy.spatial import cKDTree
+
+    count = min(count, len(points) - 1)
+    tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
+    distance = np.empty((len(points), count))
+    nearest = np.empty((len(points), count), dtype=np.int32)
+    for start in range(0, len(points), CHUNK):
+        progress(start / len(points))
+        rows = slice(start, start + CHUNK)
+        found, numbers = tree.query(points[rows], k=count + 1)
+        distance[rows], nearest[rows] = found[:, 1:], numbers[:, 1:]
+    return distance, nearest
+
+
+def morton_order(points: np.ndarray) -> np.ndarray:
+    """The order (N,) of `points` (N, 3) of the unit box along a curve that keeps neighbours together in memory."""
+    code = np.zeros(len(points), dtype=np.int64)
+    bins = np.clip((points + 0.5) * 256.0, 0, 255).astype(np.int64)
+    for bit in range(8):
+        for axis in range(3):
+            code |= (bins[:, axis] >> bit & 1) << (3 * bit + axis)
+    return np.argsort(code, kind="stable")
+
+
+def fit_planes(points: np.ndarray, nearest: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The least squares plane of every point and its neighbours `nearest` (N, k).
+
+    Returns centers (N, 3), unit normals (N, 3) of either sign, and the standard deviation (N,) of the distances
+    from the plane, without bias where the surface is flat.
+    """
+    centers, normals = np.empty_like(points), np.empty_like(points)
+    deviation = np.empty(len(points))
+    for start in range(0, len(points), CHUNK):
+        progress(start / len(points))
+        _fit_planes(points, nearest, start, min(start + CHUNK, len(points)), centers, normals, deviation)
+    return centers, normals, deviation
+
+
+def noise_of(deviation: np.ndarray) -> float:
+    """The standard deviation of the points' noise from those of their planes (N,)."""
+    return float(np.quantile(deviation, _FLAT_QUANTILE) / _FLAT_BIAS)
+
+
+def sharpen_normals(
+    points: np.ndarray, nearest: np.ndarray, planes: tuple[np.ndarray, np.ndarray, np.ndarray], noise: float
+) -> np.ndarray:
+    """Unoriented normals (N, 3) from the neighbours' planes: near an edge that of a neighbour away from the edge.
+
+    A plane across an edge has a large deviation; among the planes of the neighbours within reach the one with
+    the least deviation that passes by the point is taken (Kuwahara's filter, for points).
+    """
+    centers, normals, deviation = planes
+    return _sharpen_normals(points, nearest, centers, normals, deviation, noise)
+
+
+@njit(**COMPILED)
+def least_direction(xx, yy, zz, xy, xz, yz):
+    """The unit eigenvector of the least eigenvalue of a symmetric 3 x 3 matrix, and that eigenvalue."""
+    mean = (xx + yy + zz) / 3.0
+    a, b, c = xx - mean, yy - mean, zz - mean
+    spread = np.sqrt((a * a + b * b + c * c + 2.0 * (xy * xy + xz * xz + yz * yz)) / 6.0)
+    if spread < 1e-300:
+        return 0.0, 0.0, 1.0, mean
+    det = a * (b * c - yz * yz) - xy * (xy * c - yz * xz) + xz * (xy * yz - b * xz)
+    angle = np.arccos(min(max(det / (2.0 * spread**3), -1.0), 1.0)) / 3.0
+    least = mean + 2.0 * spread * np.cos(angle + 2.0 * np.pi / 3.0)
+    a, b, c = xx - least, yy - least, zz - least
+    # The eigenvector is orthogonal to the rows of (matrix - least); the longest product of two is the surest.
+    x0, y0, z0 = xy * yz - xz * b, xz * xy - a * yz, a * b - xy * xy
+    x1, y1, z1 = xy * c - xz * yz, xz * xz - a * c, a * yz - xy * xz
+    x2, y2, z2 = b * c - yz * yz, yz * xz - xy * c, xy * yz - b * xz
+    l0, l1, l2 = x0 * x0 + y0 * y0 + z0 * z0, x1 * x1 + y1 * y1 + z1 * z1, x2 * x2 + y2 * y2 + z2 * z2
+    if l1 > l0 and l1 >= l2:
+        x0, y0, z0, l0 = x1, y1, z1, l1
+    elif l2 > l0:
+        x0, y0, z0, l0 = x2, y2, z2, l2
+    if l0 <= 0.0:
+        return 0.0, 0.0, 1.0, max(least, 0.0)
+    scale = 1.0 / np.sqrt(l0)
+    return x0 * scale, y0 * scale, z0 * scale, max(least, 0.0)
+
+
+@njit(**COMPILED)
+def _fit_planes(points, nearest, first, last, centers, normals, deviation):
+    k = nearest.shape[1]
+    for i in range(first, last):
+        mx, my, mz = points[i, 0], points[i, 1], points[i, 2]
+        for j in range(k):
+            q = nearest[i, j]
+            mx += points[q, 0]
+            my += points[q, 1]
+            mz += points[q, 2]
+        mx, my, mz = mx / (k + 1), my / (k + 1), mz / (k + 1)
+        x, y, z = points[i, 0] - mx, points[i, 1] - my, points[i, 2] - mz
+        xx, yy, zz, xy, xz, yz = x * x, y * y, z * z, x * y, x * z, y * z
+        for j in range(k):
+            q = nearest[i, j]
+            x, y, z = points[q, 0] - mx, points[q, 1] - my, points[q, 2] - mz
+            xx += x * x
+            yy += y * y
+            zz += z * z
+            xy += x * y
+            xz += x * z
+            yz += y * z
+        nx, ny, nz, least = least_direction(xx, yy, zz, xy, xz, yz)
+        centers[i, 0], centers[i, 1], centers[i, 2] = mx, my, mz
+        normals[i, 0], normals[i, 1], normals[i, 2] = nx, ny, nz
+        deviation[i] = np.sqrt(least / max(k - 2, 1))
+
+
+@njit(**COMPILED)
+def _sharpen_normals(points, nearest, centers, normals, deviation, noise):
+    result = np.empty_like(normals)
+    for i in range(len(points)):
+        best, cost = i, 1e300
+        for j in range(-1, nearest.shape[1]):
+            q = i if j < 0 else nearest[i, j]
+            height = 0.0
+            for axis in range(3):
+                height += (points[i, axis] - centers[q, axis]) * normals[q, axis]
+            height = max(abs(height) - 1.5 * noise, 0.0)
+            own = 0.8 if j < 0 else 1.0  # no change for the noise of the estimates
+            found = own * deviation[q] + 2.0 * height
+            if found < cost:
+                best, cost = q, found
+        result[i] = normals[best]
+    return result

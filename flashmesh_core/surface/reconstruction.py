@@ -1,0 +1,145 @@
+"""A dense triangle mesh through any cloud of samples, with or without normals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh, check_points
+from flashmesh_core.mesh.topology import component_labels
+from flashmesh_core.surface import implicit, point_filter, point_normals
+from flashmesh_core.surface.orientation import orient
+from flashmesh_core.surface.point_normals import SPACING_NEIGHBOUR
+from flashmesh_core.surface.winding import Grid, winding_number
+
+Progress = Callable[[str, float], None]
+
+MAX_CELLS = 160  # an axis
+MIN_POINTS = 16
+NEIGHBOURS = 32
+SUPPORT = 1.0  # spacings from the nearest sample beyond which a triangle is a guess
+HOLE = 0.2  # largest side of the box around a hole that is closed
+FRAGMENT = 0.02  # share of the triangles below which a piece is dropped
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """The surface of a cloud; lengths in the unit box."""
+
+    mesh: Mesh  # dense, outward winding where closed
+    noise: float  # standard deviation of the samples across the surface
+    gap: float  # mean spacing: distance to the sixth neighbour
+    is_closed: bool  # no open edge
+
+
+def reconstruct(
+    points: np.ndarray, normals: np.ndarray | None, *, progress: Progress | None = None
+) -> Reconstruction | None:
+    """The surface through `points` (N, 3) in the unit box, with unit `normals` (N, 3) or None; None where none shows."""
+    report = progress or (lambda stage, fraction: None)
+    points = check_points("points", points, minimum=0)
+    _, first = np.unique(np.round(points, 7), axis=0, return_index=True)
+    points, normals = points[first], None if normals is None else np.asarray(normals, dtype=np.float64)[first]
+    if len(points) < MIN_POINTS:
+        return None
+    order = point_normals.morton_order(points)
+    points, normals = np.ascontiguousarray(points[order]), None if normals is None else normals[order]
+    distance, nearest = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
+    spacing = distance[:, SPACING_NEIGHBOUR - 1]
+    gap, reach = float(spacing.mean()), 1.3 * spacing
+    planes = point_normals.fit_planes(points, nearest, lambda f: report("planes", f))
+    noise = point_normals.noise_of(planes[2])
+    oriented = normals is not None
+    if normals is None:
+        normals = point_normals.sharpen_normals(points, nearest, planes, noise)
+    normals = point_filter.filter_normals(
+        points, normals, nearest, reach, noise, oriented, lambda f: report("normals", f)
+    )
+    points = point_filter.filter_positions(
+        points, normals, nearest, reach, noise, oriented, lambda f: report("positions", f)
+    )
+    areas = np.pi * distance[:, 11] ** 2 / 12.0
+    if not oriented:
+        _, nearest = point_normals.nearest_neighbours(points, 16, lambda f: report("sides", f))
+        normals = normals * orient(points, normals, nearest, areas, gap)[:, None]
+    step = max(1.0 / MAX_CELLS, 0.5 * gap, noise)
+    width = np.maximum(spacing, 1.2 * step)
+    values, grid = _field(points, normals, areas, width, step, gap, report)
+    report("triangles", 0.0)
+    mesh = _triangles(values, grid)
+    if mesh is None:
+        return None
+    mesh = _without_guesses(mesh, points, np.maximum(spacing, step) * SUPPORT + 0.5 * step)
+    mesh = _without_fragments(mesh)
+    return Reconstruction(mesh, noise, gap, _is_closed(mesh.faces)) if len(mesh.faces) else None
+
+
+def _field(
+    points: np.ndarray,
+    normals: np.ndarray,
+    areas: np.ndarray,
+    width: np.ndarray,
+    step: float,
+    gap: float,
+    report: Progress,
+) -> tuple[np.ndarray, Grid]:
+    """Signed distances on a grid: moving least squares near the samples, by the winding number elsewhere."""
+    margin = 4.0 * step + implicit.REACH * float(np.quantile(width, 0.9))
+    grid = Grid.around(points, step, margin)
+    blur = max(step, 0.6 * gap)
+    field = winding_number(grid, points, normals, areas, blur)
+    slots, near, known = implicit.signed_distances(grid, points, normals, width, lambda f: report("distances", f))
+    values = (0.5 - field) * np.float32(2.5 * blur)
+    inside = slots >= 0
+    trust = np.clip(known, 0.0, 1.0)
+    values[inside] = trust * near + (1.0 - trust) * values[inside]
+    return values, grid
+
+
+def _triangles(values: np.ndarray, grid: Grid) -> Mesh | None:
+    from skimage.measure import marching_cubes
+
+    if not values.min() < 0.0 < values.max():
+        return None
+    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent", allow_degenerate=False)
+    return Mesh(vertices * grid.step + grid.corner, faces[:, ::-1].astype(np.int64)) if len(faces) else None
+
+
+def _without_guesses(mesh: Mesh, points: np.ndarray, reach: np.ndarray) -> Mesh:
+    """Without the triangles that close more than a small hole of the samples; `reach` (N,) of every sample."""
+    from scipy.spatial import cKDTree
+
+    distance, owner = cKDTree(points).query(mesh.vertices)
+    guessed = (distance > reach[owner])[mesh.faces].any(axis=1)
+    faces = mesh.faces[guessed]
+    if not len(faces):
+        return mesh
+    labels = component_labels(len(mesh.vertices), np.concatenate([faces[:, :2], faces[:, 1:]]))
+    patch = labels[faces[:, 0]]
+    low, high = np.full((labels.max() + 1, 3), np.inf), np.full((labels.max() + 1, 3), -np.inf)
+    for corner in range(3):
+        np.minimum.at(low, patch, mesh.vertices[faces[:, corner]])
+        np.maximum.at(high, patch, mesh.vertices[faces[:, corner]])
+    keep = np.ones(len(mesh.faces), dtype=bool)
+    keep[guessed] = ((high - low).max(axis=1) < HOLE)[patch]
+    return _only(mesh, keep)
+
+
+def _without_fragments(mesh: Mesh) -> Mesh:
+    if not len(mesh.faces):
+        return mesh
+    labels = component_labels(len(mesh.vertices), np.concatenate([mesh.faces[:, :2], mesh.faces[:, 1:]]))
+    piece = labels[mesh.faces[:, 0]]
+    return _only(mesh, np.bincount(piece)[piece] >= FRAGMENT * len(mesh.faces))
+
+
+def _only(mesh: Mesh, keep: np.ndarray) -> Mesh:
+    used, faces = np.unique(mesh.faces[keep], return_inverse=True)
+    return Mesh(mesh.vertices[used], faces.reshape(-1, 3))
+
+
+def _is_closed(faces: np.ndarray) -> bool:
+    edges = np.sort(np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]]), axis=1)
+    return bool((np.unique(edges, axis=0, return_counts=True)[1] == 2).all())

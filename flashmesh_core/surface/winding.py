@@ -1,0 +1,94 @@
+"""The winding number of oriented samples on a grid: 1 inside, 0 outside, in between where the surface is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.surface.point_normals import COMPILED
+
+FREE_SPACE = 0.3  # of the box on top of its sides, so that its periodic copies are out of reach
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid over a box: node (i, j, k) lies at `corner` + `step` * (i, j, k)."""
+
+    corner: np.ndarray  # (3,)
+    step: float
+    shape: tuple[int, int, int]
+
+    @staticmethod
+    def around(points: np.ndarray, step: float, margin: float) -> Grid:
+        """The grid of `step` over the bounding box of `points` (N, 3) and `margin` on every side."""
+        corner = points.min(axis=0) - margin
+        shape = np.ceil((points.max(axis=0) + margin - corner) / step).astype(int) + 1
+        return Grid(corner, step, (int(shape[0]), int(shape[1]), int(shape[2])))
+
+
+def winding_number(grid: Grid, points: np.ndarray, normals: np.ndarray, areas: np.ndarray, blur: float) -> np.ndarray:
+    """The winding number at the nodes of `grid`, float32, of `points` with outward `normals` that stand for `areas`.
+
+    The double layer potential by Fourier transform: its Laplacian is minus the divergence of the normals spread on
+    the grid. `blur` is the standard deviation of the Gaussian (unit-box lengths) that every sample is spread with.
+    """
+    from scipy import fft
+
+    shape = tuple(fft.next_fast_len(int(n * (1.0 + FREE_SPACE)) + 8, real=True) for n in grid.shape)
+    scale = grid.step**-3
+    waves = [2.0 * np.pi * fft.fftfreq(n, grid.step).astype(np.float32) for n in shape]
+    waves[2] = 2.0 * np.pi * fft.rfftfreq(shape[2], grid.step).astype(np.float32)
+    mesh = np.meshgrid(*waves, indexing="ij", sparse=True)
+    square = mesh[0] ** 2 + mesh[1] ** 2 + mesh[2] ** 2
+    total = np.zeros(square.shape, dtype=np.complex64)
+    for axis in range(3):
+        spread = np.zeros(shape, dtype=np.float32)
+        _spread(spread, (points - grid.corner) / grid.step, normals[:, axis] * areas * scale)
+        total += (1j * mesh[axis]) * fft.rfftn(spread)
+    square[0, 0, 0] = 1.0
+    total *= np.exp(-0.5 * blur**2 * square) / square
+    total[0, 0, 0] = 0.0
+    field = fft.irfftn(total, shape)
+    field = field - _far_value(field, grid.shape)
+    return np.ascontiguousarray(field[: grid.shape[0], : grid.shape[1], : grid.shape[2]])
+
+
+def at_points(field: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:
+    """The field's value at `points` (N, 3), linear between nodes, (N,)."""
+    return _at_points(field, (points - grid.corner) / grid.step)
+
+
+def _far_value(field: np.ndarray, used: tuple[int, int, int]) -> float:
+    """The value half way between the box and its copies, where the winding number is 0."""
+    middle = [(n + m) // 2 for n, m in zip(used, field.shape, strict=True)]
+    return float(np.mean([field[middle[0]].mean(), field[:, middle[1]].mean(), field[:, :, middle[2]].mean()]))
+
+
+@njit(**COMPILED)
+def _spread(field, places, values):
+    """Adds every value to the eight nodes around its place (in nodes), by linear weights."""
+    for i in range(len(places)):
+        x, y, z = int(places[i, 0]), int(places[i, 1]), int(places[i, 2])
+        u, v, w = places[i, 0] - x, places[i, 1] - y, places[i, 2] - z
+        for a in range(2):
+            for b in range(2):
+                part = values[i] * (u if a else 1.0 - u) * (v if b else 1.0 - v)
+                field[x + a, y + b, z] += part * (1.0 - w)
+                field[x + a, y + b, z + 1] += part * w
+
+
+@njit(**COMPILED)
+def _at_points(field, places):
+    result = np.zeros(len(places))
+    for i in range(len(places)):
+        x = min(max(int(places[i, 0]), 0), field.shape[0] - 2)
+        y = min(max(int(places[i, 1]), 0), field.shape[1] - 2)
+        z = min(max(int(places[i, 2]), 0), field.shape[2] - 2)
+        u, v, w = places[i, 0] - x, places[i, 1] - y, places[i, 2] - z
+        for a in range(2):
+            for b in range(2):
+                part = (u if a else 1.0 - u) * (v if b else 1.0 - v)
+                result[i] += part * (field[x + a, y + b, z] * (1.0 - w) + field[x + a, y + b, z + 1] * w)
+    return result
