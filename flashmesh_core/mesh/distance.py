@@ -121,7 +121,7 @@ def _segment_distance(x: float, y: float, z: float, a: np.ndarray, b: np.ndarray
 
 
 @njit(cache=True)
-def _triangle_distance(x: float, y: float, z: float, corners: np.ndarray, normal: np.ndarray) -> float:
+def triangle_distance(x: float, y: float, z: float, corners: np.ndarray, normal: np.ndarray) -> float:
     """The squared distance of a point from a triangle (3, 3) with its unit normal, zero if it has no area."""
     a, b, c = corners[0], corners[1], corners[2]
     dx, dy, dz = x - a[0], y - a[1], z - a[2]
@@ -174,7 +174,7 @@ def _query(
                 facing = directions[n, 0] * normal[0] + directions[n, 1] * normal[1] + directions[n, 2] * normal[2]
                 if facing <= least:
                     continue
-                far = _triangle_distance(x, y, z, corners[triangle], normal)
+                far = triangle_distance(x, y, z, corners[triangle], normal)
                 if far < best:
                     best, row[n] = far, triangle
         distance[n] = np.sqrt(best)
