@@ -35,7 +35,7 @@ from blender_addon.batch.files import SourceObject  # noqa: E402
 from blender_addon.batch.report import Job, Report, plan_jobs, write_atomically  # noqa: E402
 from blender_addon.engine.request import centred_mesh  # noqa: E402
 from blender_addon.scene import mesh_bridge  # noqa: E402
-from flashmesh_core import protocol  # noqa: E402
+from flashmesh_core.service import protocol  # noqa: E402
 
 ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "fill_holes")
 SWITCHES = {"watertight": False, "fill_holes": True}  # as they are where they were not asked for

@@ -28,7 +28,7 @@ blender_addon.register()
 from blender_addon.engine import host, settings  # noqa: E402
 from blender_addon.engine.request import RunSettings, make_request  # noqa: E402
 from blender_addon.scene import finishing, mesh_bridge, results, session  # noqa: E402
-from flashmesh_core import protocol  # noqa: E402
+from flashmesh_core.service import protocol  # noqa: E402
 
 FACES = 5_000  # that the mesh has when ticks are timed
 TICKS = 60

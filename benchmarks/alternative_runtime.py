@@ -19,7 +19,7 @@ import torch
 from flashmesh_core.bench.floor import Rows, compiled_floor, shapes, torch_floor
 from flashmesh_core.checkpoint import load_model
 from flashmesh_core.config import ModelConfig
-from flashmesh_core.model.fast_cpu import FastModel
+from flashmesh_core.runtime.cpu.decoder import FastModel
 
 COUNTS = (1, 9, 18, 27)
 

@@ -21,9 +21,9 @@ import torch
 from flashmesh_core.bench.floor import Rows, compiled_floor, torch_floor
 from flashmesh_core.checkpoint import load_model
 from flashmesh_core.config import PRESETS, preset
-from flashmesh_core.model.cache import CachedDecoder
-from flashmesh_core.model.fast_cpu import DTYPES, FastDecoder, FastModel
 from flashmesh_core.model.hourglass import Hourglass
+from flashmesh_core.runtime.cpu.decoder import DTYPES, FastDecoder, FastModel
+from flashmesh_core.runtime.reference import CachedDecoder
 
 TORCH_DTYPES = {"bf16": torch.bfloat16, "int16": torch.bfloat16, "float32": torch.float32}  # as many bytes a weight
 IN_A_ROW = 5  # passes of one contender in a round; the first of them is not counted

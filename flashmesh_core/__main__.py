@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flashmesh_core import protocol
+from flashmesh_core.service import protocol
 
 if TYPE_CHECKING:
     from flashmesh_core.decode.engine import Engine, GenerationEvent, GenerationResult
@@ -214,7 +214,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     from flashmesh_core import __version__
     from flashmesh_core.bench.command import add_bench_arguments, run_bench
-    from flashmesh_core.server import add_serve_arguments, run_serve
+    from flashmesh_core.service.server import add_serve_arguments, run_serve
 
     parser = argparse.ArgumentParser(prog="python -m flashmesh_core", description="FlashMesh, the engine")
     parser.add_argument("--version", action="version", version=__version__)

@@ -4,7 +4,7 @@ For every token that is about to be written, each row of `SLICE_ROWS` is a set o
 with the coordinates of the vertex already written, as `num_bins` bits over the next coordinate. The places come from a
 universe of vertices: the corners of the input surface and the vertices of the mesh so far. Everything is a function of
 the surface and of the prefix, so decoding stays exact. `mesh_rows` makes the rows of a known mesh, for training;
-decoding makes them token by token in `state/rows.py`. An item is one vertex slot of one face.
+decoding makes them token by token in `state/slice_rows.py`. An item is one vertex slot of one face.
 Suffixes: I items, M vertices of the universe, R rows, Q bins.
 """
 

@@ -1,4 +1,4 @@
-"""Imports point one way: config <- mesh <- tokenizer <- model <- decode <- server; training and add-on use the core."""
+"""Imports point one way: config <- mesh <- tokenizer <- model <- runtime <- state <- drafting <- decode <- service."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = "flashmesh_core"
 # Each noun of the core may import those of the lines above it, and its own line's.
 LAYERS = (
-    ("config", "protocol"),
+    ("config", "jit", "service.protocol"),
     ("mesh",),
     ("surface",),
-    ("tokenizer", "picture"),
-    ("prefix",),
+    ("tokenizer", "picture", "token_choice"),
     ("slices",),
-    ("state",),
     ("model",),
     ("checkpoint",),
+    ("runtime",),
+    ("state",),
+    ("drafting", "completion"),
     ("decode",),
     ("evaluation", "bench"),
-    ("client", "process", "worker"),
-    ("app",),
-    ("server",),
+    ("service",),
+    ("client",),
     ("__main__",),
 )
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
-WITHOUT_TORCH = {"config", "protocol", "mesh", "surface", "tokenizer", "picture", "prefix", "slices", "state", "client", "process"}
+WITHOUT_TORCH = {
+    "config", "jit", "mesh", "surface", "tokenizer", "token_choice", "picture", "slices", "state", "completion",
+    "service.protocol", "service.process", "service.client", "client",
+}  # fmt: skip
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}
 
 
@@ -54,7 +57,24 @@ def noun_of(name: str) -> str | None:
     """The part of the core that a dotted name belongs to; None for another library, or the core's public door."""
     parts = name.split(".")
     known = parts[0] == CORE and len(parts) > 1 and parts[1] not in ("load", "__version__")
-    return parts[1] if known else None
+    return noun_below(parts[1:]) if known else None
+
+
+def noun_below(parts: list[str]) -> str:
+    """The noun of a dotted name below the core: its package, or the module where the lists above name one."""
+    module = ".".join(parts[:2])
+    return module if module in RANK or module in WITHOUT_TORCH else parts[0]
+
+
+def rank_noun(noun: str) -> str:
+    """The entry of LAYERS that a noun belongs to: its own, or its package's."""
+    return noun if noun in RANK else noun.partition(".")[0]
+
+
+def modules_among(names: set[str]) -> set[str]:
+    """The core's modules among dotted names, which may end in what is taken from a module."""
+    below = {name.removeprefix(f"{CORE}.") for name in names if name.startswith(f"{CORE}.")}
+    return {found for name in below for found in (name, name.rpartition(".")[0]) if found in MODULES}
 
 
 def core_modules() -> dict[str, set[str]]:
@@ -64,6 +84,7 @@ def core_modules() -> dict[str, set[str]]:
         name = ".".join(path.relative_to(ROOT / CORE).with_suffix("").parts)
         package = ".".join(path.relative_to(ROOT).parent.parts)
         modules[name] = imports_of(path.read_text(encoding="utf-8"), package)
+    modules = {name.removesuffix(".__init__"): names for name, names in modules.items()}
     del modules["__init__"]  # the public door, which may import what it opens on
     return modules
 
@@ -80,14 +101,25 @@ def test_imports_are_read_as_python_reads_them() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_core_imports_only_what_lies_below(module: str) -> None:
-    noun, _, _ = module.partition(".")
+    noun = rank_noun(noun_below(module.split(".")))
     assert noun in RANK, f"give {noun} a place in LAYERS"
     names = MODULES[module]
     assert not [name for name in names if name.split(".")[0] in ("training", "blender_addon", "tests", "bpy")]
-    assert not [name for name in names if RANK.get(noun_of(name) or "config", len(LAYERS)) > RANK[noun]]
+    assert not [name for name in names if RANK.get(rank_noun(noun_of(name) or "config"), len(LAYERS)) > RANK[noun]]
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.split(".")[0] in WITHOUT_TORCH])
+def test_no_modules_import_each_other() -> None:
+    """Imports inside functions count too: a cycle that Python survives still can't be read from one end."""
+    waiting = {module: modules_among(names) for module, names in MODULES.items()}
+    while free := [module for module, names in waiting.items() if not names]:
+        for module in free:
+            del waiting[module]
+        for names in waiting.values():
+            names.difference_update(free)
+    assert not waiting
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if noun_below(name.split(".")) in WITHOUT_TORCH])
 def test_what_needs_no_torch_imports_none(module: str) -> None:
     names = MODULES[module]
     assert not [name for name in names if name.split(".")[0] in ("torch", "safetensors")]

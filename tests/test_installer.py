@@ -227,9 +227,8 @@ def test_a_python_with_all_that_the_engine_needs() -> None:
 def test_the_engine_is_tried_out_and_compiled(tmp_path: Path) -> None:
     listener = Listener()
     engine_python.warm_up(sys.executable, ROOT, "", listener)
-    broken = tmp_path / "flashmesh_core"
-    broken.mkdir()
-    (broken / "__init__.py").write_text("")
+    broken = tmp_path / "flashmesh_core" / "service"
+    broken.mkdir(parents=True)
     (broken / "server.py").write_text("import os\nprint(os.environ['NUMBA_CACHE_DIR'])\nraise OSError('no kernel')")
     with pytest.raises(engine_python.InstallError, match="the engine does not work there: OSError: no kernel"):
         engine_python.warm_up(sys.executable, tmp_path, str(tmp_path / "cache"), listener)
@@ -254,9 +253,8 @@ load("engine.engine_python").warm_up(sys.executable, Path({core!r}), "", Listene
 @pytest.mark.parametrize("end", ["cancel", "kill"])
 def test_compiling_ends_with_who_wanted_it(tmp_path: Path, end: str) -> None:
     """Cancelled, or left alone by a process that is killed."""
-    core = tmp_path / "flashmesh_core"
-    core.mkdir()
-    (core / "__init__.py").write_text("")
+    core = tmp_path / "flashmesh_core" / "service"
+    core.mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(60)
         (core / "server.py").write_text(WAITING.format(port=server.getsockname()[1]))

@@ -14,11 +14,11 @@ from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.support import edge_support, triangle_support
 from flashmesh_core.mesh.surface import detect_corners
-from flashmesh_core.prefix import Prefix
 from flashmesh_core.slices import SurfaceContext, mesh_rows
-from flashmesh_core.state.layout import make_surface
+from flashmesh_core.state.arrays import make_surface
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.tokenizer import face_tokens
+from tests.oracles.prefix import Prefix
 from training.procedural.primitives import join, move
 
 ROW = {name: number for number, name in enumerate(SLICE_ROWS)}

@@ -33,9 +33,9 @@ def modules_in(folder: str) -> list[str]:
 
 
 NUMPY_ALONE = [
-    "flashmesh_core", "flashmesh_core.config", "flashmesh_core.tokenizer", "flashmesh_core.prefix",
-    "flashmesh_core.slices", "flashmesh_core.protocol", "flashmesh_core.process", "flashmesh_core.server",
-    "flashmesh_core.worker", "flashmesh_core.picture", *modules_in("flashmesh_core/mesh"),
+    "flashmesh_core", "flashmesh_core.config", "flashmesh_core.tokenizer", "flashmesh_core.slices",
+    "flashmesh_core.picture", "flashmesh_core.service.protocol", "flashmesh_core.service.process",
+    "flashmesh_core.service.server", "flashmesh_core.service.worker", *modules_in("flashmesh_core/mesh"),
 ]  # fmt: skip
 
 

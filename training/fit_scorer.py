@@ -26,14 +26,14 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from flashmesh_core.checkpoint import write_atomic
-from flashmesh_core.decode import drafters
 from flashmesh_core.decode.engine import Drafting, Engine, Options
 from flashmesh_core.decode.source import Source
+from flashmesh_core.drafting.features import FEATURES, MAX_CANDIDATES, write_features
+from flashmesh_core.drafting.scorer import SCORER_FILE, Scorer
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize_bins, quantize
 from flashmesh_core.mesh.store import MeshStore
-from flashmesh_core.state.features import FEATURES, MAX_CANDIDATES, write_features
 from flashmesh_core.state.mesh_state import MeshState
-from flashmesh_core.state.rows import prepare
+from flashmesh_core.state.slice_rows import prepare
 
 HIDDEN = (64, 32)
 MIN_FACES, MAX_FACES = 20, 400
@@ -154,20 +154,20 @@ def fit(slot: Slot, held: Slot, epochs: int, seed: int) -> tuple[Net, float, flo
     return net, float(torch.cat(losses).mean()), float(torch.cat(right).float().mean())
 
 
-def scorer_of(nets: list[Net]) -> drafters.Scorer:
+def scorer_of(nets: list[Net]) -> Scorer:
     """The networks of the three slots as decoding reads them."""
 
     def stack(parts: list[Tensor]) -> np.ndarray:
         return np.stack([part.detach().numpy() for part in parts])
 
-    return drafters.Scorer(
+    return Scorer(
         hidden=stack([net.hidden.weight.t() for net in nets]), hidden_bias=stack([net.hidden.bias for net in nets]),
         second=stack([net.second.weight.t() for net in nets]), second_bias=stack([net.second.bias for net in nets]),
         out=stack([net.out.weight[0] for net in nets]),
     )  # fmt: skip
 
 
-def save_scorer(path: Path, scorer: drafters.Scorer) -> None:
+def save_scorer(path: Path, scorer: Scorer) -> None:
     """Write a scorer, half its digits, to an .npz; an interrupted write leaves the old file."""
     data = io.BytesIO()
     np.savez_compressed(data, **{name: part.astype(np.float16) for name, part in scorer._asdict().items()})
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default=str(Path(drafters.__file__).with_name("half_edge_scorer.npz")))
+    parser.add_argument("--out", default=str(SCORER_FILE))
     args = parser.parse_args(arguments)
     engine = Engine.load(args.checkpoint)
     store = MeshStore.open(Path(args.data), "train")

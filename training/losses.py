@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flashmesh_core.model.draft_heads import LABEL_HISTORICAL, LABEL_INTRA_BATCH, LABEL_NEW
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.model.speculation import LABEL_HISTORICAL, LABEL_INTRA_BATCH, LABEL_NEW
 from training.data import IGNORE, NO_VERTEX
 
 GAMMA = 0.3

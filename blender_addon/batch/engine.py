@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flashmesh_core import protocol
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.service import protocol
 
 ROOT = Path(__file__).resolve().parents[2]  # where flashmesh_core lies
 DEFAULT_CHECKPOINT = "nano"
@@ -42,7 +42,7 @@ class LocalEngine:
     """The engine inside this Python."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        from flashmesh_core.server import load_engine
+        from flashmesh_core.service.server import load_engine
 
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as flashmesh_core.__main__ does, before torch loads
         try:
@@ -68,7 +68,8 @@ class ServiceEngine:
     """The engine in another process: our own, started anew should it die, or one at an address."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        from flashmesh_core.client import EngineClient, EngineError, EngineProcess
+        from flashmesh_core.service.client import EngineClient, EngineError
+        from flashmesh_core.service.process import EngineProcess
 
         self._process: EngineProcess | None = None
         self._error, self._given = EngineError, {}

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from flashmesh_core import protocol
-from flashmesh_core.client import EngineClient, EngineError, EngineProcess, normalize_address
+from flashmesh_core.service import protocol
+from flashmesh_core.service.client import EngineClient, EngineError, normalize_address
+from flashmesh_core.service.process import EngineProcess
 
 from .engine_python import CACHE_VARIABLE
 from .generation import Cancellation, Engine, Event
@@ -305,8 +306,8 @@ class InProcessEngine:
                 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as flashmesh_core.__main__ does
                 if self.choice.cache:
                     os.environ[CACHE_VARIABLE] = self.choice.cache  # read when numba is imported
-                from flashmesh_core.server import load_engine
-                from flashmesh_core.worker import EngineWorker
+                from flashmesh_core.service.server import load_engine
+                from flashmesh_core.service.worker import EngineWorker
 
                 idle = 60.0 * self.choice.idle_minutes or None
                 named = {"checkpoint": self.choice.checkpoint, "device": self.choice.device, "idle_unload": idle}

@@ -53,7 +53,7 @@ def watch():
     os._exit(1)
 threading.Thread(target=watch, daemon=True).start()
 import numpy as np
-from flashmesh_core.server import load_engine
+from flashmesh_core.service.server import load_engine
 engine = load_engine("nano", "auto")
 engine.warm_up()
 points = np.random.default_rng(0).normal(size=(4096, 3))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
-from flashmesh_core.protocol import EngineError, RequestError
+from flashmesh_core.service.protocol import EngineError, RequestError
 
 from .request import Request
 

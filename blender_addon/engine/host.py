@@ -11,7 +11,7 @@ from typing import Any
 
 import bpy
 
-from flashmesh_core.protocol import EngineError
+from flashmesh_core.service.protocol import EngineError
 
 from . import settings
 from .backend import EngineChoice, make_engine

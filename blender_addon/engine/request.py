@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flashmesh_core import protocol
+from flashmesh_core.service import protocol
 
 SAMPLES = 131_072  # of a cloud, at most: the places where the engine lets vertices be are then 8 % more than a mesh's
 

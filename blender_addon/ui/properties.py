@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from flashmesh_core.protocol import DRAFTER_NAMES, MAX_FACES, OPTIONS
+from flashmesh_core.service.protocol import DRAFTER_NAMES, MAX_FACES, OPTIONS
 
 from ..engine import settings
 from ..engine.request import RunSettings

@@ -264,7 +264,7 @@ def _test_python(task: Task, *, python: str, core: Path) -> list[str]:
 
 
 def _test_address(task: Task, *, choice: Any) -> list[str]:
-    from flashmesh_core.client import EngineClient
+    from flashmesh_core.service.client import EngineClient
 
     task.tell(f"Asking {choice.address}")
     health = EngineClient(choice.address, choice.token, timeout=10.0).health()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flashmesh_core.config import PRECISIONS
-from flashmesh_core.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS
+from flashmesh_core.service.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS
 
 if TYPE_CHECKING:
     from flashmesh_core.bench.figures import Divergence, Measured

@@ -12,9 +12,9 @@ from numba import njit
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.engine import Engine
-from flashmesh_core.model import fast_layers
-from flashmesh_core.model.fast_weights import FastModel, padded
-from flashmesh_core.model.kernels import linear
+from flashmesh_core.runtime.cpu import forward
+from flashmesh_core.runtime.cpu.matmul import linear
+from flashmesh_core.runtime.cpu.weights import FastModel, padded
 
 Rows = tuple[int, int, int]  # of the coordinate, vertex and face level
 TRIES = 3  # of each kind of pass, in rounds over all kinds
@@ -30,8 +30,8 @@ def multiply(weights, per_word, jobs, x, y):
 def layer_shapes(dim: int, hidden: int) -> dict[int, tuple[int, int]]:
     """K and N of a layer's matrices, by their column in the plan."""
     return {
-        fast_layers.QKV: (dim, 3 * dim), fast_layers.OUT: (dim, dim), fast_layers.CROSS_Q: (dim, dim),
-        fast_layers.CROSS_OUT: (dim, dim), fast_layers.UP: (dim, 2 * hidden), fast_layers.DOWN: (hidden, dim),
+        forward.QKV: (dim, 3 * dim), forward.OUT: (dim, dim), forward.CROSS_Q: (dim, dim),
+        forward.CROSS_OUT: (dim, dim), forward.UP: (dim, 2 * hidden), forward.DOWN: (hidden, dim),
     }  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def shapes(config: ModelConfig, rows: Rows) -> list[tuple[int, int, int]]:
     """K, N and rows of every product of a pass, the output head's last."""
     dim = config.dim
     kinds = layer_shapes(dim, int(dim * config.ffn_ratio))
-    cross = (fast_layers.CROSS_Q, fast_layers.CROSS_OUT)
+    cross = (forward.CROSS_Q, forward.CROSS_OUT)
     layers = (sum(config.coordinate_layers), sum(config.vertex_layers), config.face_layers)
     found = []
     for level, count in enumerate(layers):

@@ -7,7 +7,7 @@ from typing import Any
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.options import Drafting
-from flashmesh_core.protocol import DEFAULT_WIDTH, OPTIONS
+from flashmesh_core.service.protocol import DEFAULT_WIDTH, OPTIONS
 
 DRAFTERS = ("none", "half_edge", "heads", "united")
 WITH_HEADS = ("heads", "united")

@@ -12,24 +12,26 @@ import numpy as np
 import torch
 
 from flashmesh_core.checkpoint import load_model
+from flashmesh_core.completion.holes import finish
 from flashmesh_core.config import PRECISIONS, ModelConfig, preset
-from flashmesh_core.decode import drafters
-from flashmesh_core.decode.backbone import Decoder, TorchDecoder
-from flashmesh_core.decode.grammar import Grammar
+from flashmesh_core.decode.candidate import Sequence as Candidate
 from flashmesh_core.decode.head_drafts import HeadDrafting
 from flashmesh_core.decode.options import Drafting, Options
 from flashmesh_core.decode.results import GenerationEvent, GenerationResult
-from flashmesh_core.decode.sequence import Sequence as Candidate
 from flashmesh_core.decode.source import MARGIN, Source, prepare_source
+from flashmesh_core.drafting.draft import DRAFT_HEADS, DRAFT_UNITED, DRAFTERS
+from flashmesh_core.drafting.scorer import load_scorer
 from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins, dequantize
 from flashmesh_core.mesh.metrics import chamfer_distance, has_area, hausdorff_distance
 from flashmesh_core.mesh.sampling import sample_surface
-from flashmesh_core.model.fast_cpu import FastDecoder, FastModel, pick_dtype
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.model.static_decoder import StaticDecoder, StaticModel
-from flashmesh_core.protocol import MAX_SEED, OPTIONS
-from flashmesh_core.state.holes import finish
-from flashmesh_core.state.layout import Surface, make_surface
+from flashmesh_core.runtime.cpu.decoder import FastDecoder, FastModel, pick_dtype
+from flashmesh_core.runtime.cuda.decoder import StaticDecoder, StaticModel
+from flashmesh_core.runtime.decoder import Decoder
+from flashmesh_core.runtime.reference import TorchDecoder
+from flashmesh_core.service.protocol import MAX_SEED, OPTIONS
+from flashmesh_core.state.arrays import Surface, make_surface
+from flashmesh_core.state.grammar import Grammar
 from flashmesh_core.state.mesh_state import MeshState
 
 MEASURED_SAMPLES = 5_000
@@ -46,7 +48,7 @@ class Engine:
         self.name = name
         self.config: ModelConfig = model.config
         self.precision = precision
-        self.scorer = drafters.load_scorer()
+        self.scorer = load_scorer()
 
     @cached_property
     def fast(self) -> FastModel | None:
@@ -241,9 +243,9 @@ class Engine:
         with torch.inference_mode():  # not around what yields: entering it takes longer than a pass's own Python
             conditions = self._condition(sources, options)
             decoder = self._decoder(conditions, options[0].width)
-        mode = drafters.DRAFTERS[AUTO_DRAFTER if options[0].drafter == "auto" else options[0].drafter]
+        mode = DRAFTERS[AUTO_DRAFTER if options[0].drafter == "auto" else options[0].drafter]
         heads: list[HeadDrafting] = []
-        if mode in (drafters.DRAFT_HEADS, drafters.DRAFT_UNITED):
+        if mode in (DRAFT_HEADS, DRAFT_UNITED):
             narrow = (self.fast and self.fast.dtype != "float32") or (self.static and self.static.precision == "bf16")
             dtype = torch.bfloat16 if narrow else torch.float32
             heads = [HeadDrafting(self.model, condition, drafting, dtype) for condition in conditions]

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashmesh_core.decode.backbone import Decoder
-from flashmesh_core.decode.correction import correct, stream_labels
-from flashmesh_core.decode.drafters import DRAFT_GIVEN, DRAFT_UNITED
+from flashmesh_core.decode.candidate import NO_HEADS, Sequence
 from flashmesh_core.decode.options import Drafting
-from flashmesh_core.decode.sequence import NO_HEADS, Sequence
-from flashmesh_core.model.drafting import HeadDrafter, HeadDrafts
+from flashmesh_core.drafting.correction import correct, stream_labels
+from flashmesh_core.drafting.draft import DRAFT_GIVEN, DRAFT_UNITED
+from flashmesh_core.drafting.heads import HeadDrafter, HeadDrafts
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.state import layout
+from flashmesh_core.runtime.decoder import Decoder
+from flashmesh_core.state import arrays
 
 BOS_VERTICES = 3
 
@@ -78,5 +78,5 @@ def drafting_floor(num_bins: int) -> float:
 def known_vertices(sequence: Sequence) -> np.ndarray:
     """The vertices (M, 3), z y x, with an open edge: what a repeated vertex may be."""
     table = sequence.state.table
-    vertices = table.open_list[: table.n[layout.OPEN]]
+    vertices = table.open_list[: table.n[arrays.OPEN]]
     return table.bins[vertices][:, ::-1].astype(np.int64)

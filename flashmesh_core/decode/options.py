@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from flashmesh_core.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MAX_FACES, OPTIONS
-from flashmesh_core.state.holes import CLOSED_REACH
+from flashmesh_core.completion.holes import CLOSED_REACH
+from flashmesh_core.service.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MAX_FACES, OPTIONS
 
 DEFAULT_FACE_LIMIT = 2_000
 CORRECTIONS = ("off", "paper", "joint")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flashmesh_core.decode.sequence import Tally
+from flashmesh_core.decode.candidate import Tally
 from flashmesh_core.mesh.canonical import Mesh
 
 

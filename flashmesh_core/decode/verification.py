@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.decode.drafters import WalkBuffers
-from flashmesh_core.decode.sampling import NOISE_RANGE, noise_at, noise_key
-from flashmesh_core.state import layout
-from flashmesh_core.state.layout import Surface, Table
+from flashmesh_core.drafting.buffers import WalkBuffers
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import Surface, Table
+from flashmesh_core.state.half_edges import pop, push
 from flashmesh_core.state.masks import MASK_CLOSURE
-from flashmesh_core.state.table import pop, push
+from flashmesh_core.token_choice import NOISE_RANGE, noise_at, noise_key
 
 FACE_LIMIT = -2  # what `settle` returns instead of a token
 
@@ -83,7 +83,7 @@ def settle(
         dropped += buffers.dropped[position] & MASK_CLOSURE != 0
     for _ in range(drafts - accepted):
         pop(surface, table)
-    if table.n[layout.FACES] >= max_faces:
+    if table.n[arrays.FACES] >= max_faces:
         return accepted, FACE_LIMIT, dropped
     if 0 <= token < surface.size:
         push(surface, table, token)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.model.conditioning import ConditionEncoder
+from flashmesh_core.model.draft_heads import DraftHeads
 from flashmesh_core.model.layers import Block, RMSNorm, rope_table
-from flashmesh_core.model.speculation import DraftHeads
 from flashmesh_core.tokenizer import TOKENS_PER_FACE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flashmesh_core.jit import leaf
 from flashmesh_core.slices import (
     CORNER,
     MAX_SUPPORT_CANDIDATES,
@@ -14,7 +15,8 @@ from flashmesh_core.slices import (
     SUPPORTED_SEEN,
     WEAK,
 )  # fmt: skip
-from flashmesh_core.state import layout
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import BANNED_BIT, FAIR_BIT, GOOD_BIT, Surface, Table
 from flashmesh_core.state.coverage import (
     backing_of,
     edge_on_surface,
@@ -23,12 +25,10 @@ from flashmesh_core.state.coverage import (
     inner_is_bare,
     inner_on_surface,
 )  # fmt: skip
-from flashmesh_core.state.layout import BANNED_BIT, FAIR_BIT, GOOD_BIT, Surface, Table
-from flashmesh_core.state.references import leaf
-from flashmesh_core.state.table import find_edge
+from flashmesh_core.state.half_edges import find_edge
 
 _N_VERTICES, _N_FACES, _N_BEGUN, _N_OPEN, _N_CANDIDATES = (
-    layout.VERTICES, layout.FACES, layout.BEGUN, layout.OPEN, layout.CANDIDATES
+    arrays.VERTICES, arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.CANDIDATES
 )  # fmt: skip
 _IS_STRONG, _IS_WEAK, _IS_BANNED = 1, 2, 4
 _FAR = 1 << 20

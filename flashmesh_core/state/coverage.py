@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from flashmesh_core.jit import leaf
 from flashmesh_core.mesh.support import INTERIOR, MAP_CELLS, THIN
-from flashmesh_core.state import layout
-from flashmesh_core.state.layout import Surface, Table
-from flashmesh_core.state.references import leaf
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import Surface, Table
 
 COVER_DISTANCE = 2.0  # bins between a sample and the plane of the face that covers it
 COVER_MARGIN = 0.3  # bins that a face covers beyond its edges
@@ -18,7 +18,7 @@ COVER_COSINE = 0.5  # of their normals
 APART = 2  # bins; a new vertex nearer than this to a known one would be a slip of the pen
 EDGE_STEPS = 8  # an edge is tested at 1/8 .. 7/8
 
-_COVERED = layout.COVERED
+_COVERED = arrays.COVERED
 _INTERIOR = INTERIOR.astype(np.int64)
 
 

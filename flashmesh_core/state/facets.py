@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.state.references import leaf
+from flashmesh_core.jit import leaf
 
 FACET_CELLS = 32  # cells an axis of the index
 REACH = 1.5  # bins within which a facet is found

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flashmesh_core.jit import leaf
 from flashmesh_core.mesh.support import INTERIOR
+from flashmesh_core.state.arrays import KEPT_FITS, Surface, Table
 from flashmesh_core.state.candidates import distance
 from flashmesh_core.state.coverage import APART
 from flashmesh_core.state.facets import FACET_CELLS, OFF, distance_to_facets
-from flashmesh_core.state.layout import KEPT_FITS, Surface, Table
-from flashmesh_core.state.references import leaf
 
 ON_PLANE = 1.0  # bins from the plane of a triangle within which a vertex lies on it
 ON_EDGE = 0.3  # bins beyond its edges, the same

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.state import layout
+from flashmesh_core.jit import leaf
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import FAIR_BIT, GOOD_BIT, KEPT_FANS, NEXT_BIT, PATCH, Surface, Table
 from flashmesh_core.state.candidates import agrees, written
 from flashmesh_core.state.coverage import (
     EDGE_STEPS,
@@ -14,9 +16,7 @@ from flashmesh_core.state.coverage import (
     triangle_is_bare,
 )  # fmt: skip
 from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
-from flashmesh_core.state.layout import FAIR_BIT, GOOD_BIT, KEPT_FANS, NEXT_BIT, PATCH, Surface, Table
-from flashmesh_core.state.live import find_live, find_second, find_start, near_known, noted_second
-from flashmesh_core.state.references import leaf
+from flashmesh_core.state.growable import find_live, find_second, find_start, near_known, noted_second
 
 ENOUGH_COVERED = 0.99  # of the samples: the mesh may end
 NEARLY_COVERED = 0.93  # the same where no open vertex can go on, or the last faces covered nothing
@@ -26,9 +26,9 @@ LOOSE_SHARE = 0.8  # of the strength: against a new place where a corner or an e
 NEXT_SHARE = 0.5  # the same against a v1 beyond the lowest good one, whose face could then never be written
 FIT_SLACK = 0.2  # bins that the face of a good v2 may fit worse than that of the best one
 
-_N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = layout.FACES, layout.BEGUN, layout.OPEN, layout.COVERED
+_N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.COVERED
 _N_CANDIDATES, _N_LOOSE, _N_FANS, _N_LIVE, _N_DEAD = (
-    layout.CANDIDATES, layout.LOOSE, layout.FANS, layout.LIVE, layout.DEAD
+    arrays.CANDIDATES, arrays.LOOSE, arrays.FANS, arrays.LIVE, arrays.DEAD
 )  # fmt: skip
 
 

@@ -1,18 +1,18 @@
-"""What the next token may be (DESIGN section 9): the compiled twin of `decode/grammar.py`, which is the reference."""
+"""What the next token may be (DESIGN section 9), compiled. The reference is `tests/oracles/grammar.py`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.state import layout
+from flashmesh_core.jit import leaf
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.candidates import lowest_key
-from flashmesh_core.state.layout import Surface, Table
-from flashmesh_core.state.references import leaf
-from flashmesh_core.state.table import lowest_closable
+from flashmesh_core.state.half_edges import lowest_closable
 
 MASK_SURFACE, MASK_MANIFOLD, MASK_CLOSURE = 1, 2, 4
 
-_N_FACES, _N_BEGUN = layout.FACES, layout.BEGUN
+_N_FACES, _N_BEGUN = arrays.FACES, arrays.BEGUN
 
 
 @leaf

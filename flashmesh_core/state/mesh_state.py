@@ -1,17 +1,17 @@
-"""The unfinished mesh as decoding sees it: one object around the compiled table (see `layout`)."""
+"""The unfinished mesh as decoding sees it: one object around the compiled table (see `arrays`)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.state import layout
+from flashmesh_core.jit import leaf, refer
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import Surface, Table, make_table
 from flashmesh_core.state.guidance import write_bias
-from flashmesh_core.state.layout import Surface, Table, make_table
+from flashmesh_core.state.half_edges import lowest_closable, pop, push, start
 from flashmesh_core.state.masks import MASK_CLOSURE, MASK_MANIFOLD, MASK_SURFACE, write_allowed
-from flashmesh_core.state.references import leaf, refer
-from flashmesh_core.state.rows import prepare, write_rows
-from flashmesh_core.state.table import lowest_closable, pop, push, start
+from flashmesh_core.state.slice_rows import prepare, write_rows
 
 
 class MeshState:
@@ -30,17 +30,17 @@ class MeshState:
     @property
     def n_faces(self) -> int:
         """Complete faces."""
-        return int(self.table.n[layout.FACES])
+        return int(self.table.n[arrays.FACES])
 
     @property
     def n_tokens(self) -> int:
         """Coordinates written."""
-        return 9 * self.n_faces + int(self.table.n[layout.BEGUN])
+        return 9 * self.n_faces + int(self.table.n[arrays.BEGUN])
 
     @property
     def covered(self) -> float:
         """The share of the surface's samples that lie on the faces so far."""
-        return int(self.table.n[layout.COVERED]) / max(1, len(self.surface.places))
+        return int(self.table.n[arrays.COVERED]) / max(1, len(self.surface.places))
 
     @property
     def is_closable(self) -> bool:

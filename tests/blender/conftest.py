@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flashmesh_core.server import load_engine
+from flashmesh_core.service.server import load_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent

@@ -19,7 +19,7 @@ from blender_addon.engine import request as request_module
 from blender_addon.scene import growing
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.process import EngineProcess
+from flashmesh_core.service.process import EngineProcess
 
 from .conftest import TIMEOUT
 

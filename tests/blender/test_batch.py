@@ -20,7 +20,7 @@ import pytest
 from flashmesh_core.checkpoint import WEIGHTS_FILE, save_checkpoint
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.process import EngineProcess
+from flashmesh_core.service.process import EngineProcess
 
 from .conftest import ROOT, TIMEOUT, Runner
 

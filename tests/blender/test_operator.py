@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from flashmesh_core import protocol
+from flashmesh_core.service import protocol
 
 from .conftest import HERE, Runner
 

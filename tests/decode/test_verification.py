@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.decode.drafters import make_buffers
-from flashmesh_core.decode.sampling import choose, gumbel_noise
 from flashmesh_core.decode.verification import FACE_LIMIT, pick_token, settle
-from flashmesh_core.state.layout import make_surface
+from flashmesh_core.drafting.buffers import make_buffers
+from flashmesh_core.state.arrays import make_surface
 from flashmesh_core.state.masks import MASK_CLOSURE
 from flashmesh_core.state.mesh_state import MeshState
+from flashmesh_core.token_choice import gumbel_noise
+from tests.oracles.sampling import choose
 
 BINS = 8
 NO_BIAS = np.zeros(BINS + 1, dtype=np.float32)

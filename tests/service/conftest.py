@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from flashmesh_core.client import EngineClient
-from flashmesh_core.server import Service, listen, load_engine
-from flashmesh_core.worker import EngineFactory, EngineWorker
+from flashmesh_core.service.client import EngineClient
+from flashmesh_core.service.server import Service, listen, load_engine
+from flashmesh_core.service.worker import EngineFactory, EngineWorker
 
 TOKEN = "token-of-the-tests"
 DEADLINE = 30.0  # seconds after which a test that waits for something gives up

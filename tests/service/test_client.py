@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.client import EngineClient, EngineError, normalize_address
+from flashmesh_core.service.client import EngineClient, EngineError, normalize_address
 
 from .conftest import TOKEN, RunningService
 

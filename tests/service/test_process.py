@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flashmesh_core.client import EngineClient, EngineError, EngineProcess
-from flashmesh_core.server import add_serve_arguments, choose_token, host_test, run_serve
+from flashmesh_core.service.client import EngineClient, EngineError
+from flashmesh_core.service.process import EngineProcess
+from flashmesh_core.service.server import add_serve_arguments, choose_token, host_test, run_serve
 
 from .conftest import DEADLINE, wait_until
 
@@ -30,7 +31,7 @@ print(status, "torch" in sys.modules, repr(sys.stdin.read()))
 """
 SLOW = """
 import sys, time
-from flashmesh_core import server
+from flashmesh_core.service import server
 from flashmesh_core.__main__ import main
 server.load_engine = lambda checkpoint, device: time.sleep(600)
 sys.exit(main())
@@ -187,8 +188,8 @@ def test_a_child_that_never_gets_ready_is_ended() -> None:
 def test_a_python_without_the_libraries_is_told_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr("flashmesh_core.server._ENGINE_NEEDS", ("json", "no_such_library"))
-    monkeypatch.setattr("flashmesh_core.server._SERVICE_NEEDS", ("another_missing_one",))
+    monkeypatch.setattr("flashmesh_core.service.server._ENGINE_NEEDS", ("json", "no_such_library"))
+    monkeypatch.setattr("flashmesh_core.service.server._SERVICE_NEEDS", ("another_missing_one",))
     assert run_serve(serve_arguments()) == 3
     said = capsys.readouterr()
     assert said.out == ""

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from flashmesh_core import protocol
 from flashmesh_core.__main__ import main
 from flashmesh_core.decode.engine import Options
-from flashmesh_core.protocol import RequestError
+from flashmesh_core.service import protocol
+from flashmesh_core.service.protocol import RequestError
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20)

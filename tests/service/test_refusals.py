@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import requests
 
-from flashmesh_core import protocol
+from flashmesh_core.service import protocol
 
 from .conftest import DEADLINE, TOKEN, RunningService, wait_until
 

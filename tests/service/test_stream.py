@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flashmesh_core.client import EngineError
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.server import load_engine
-from flashmesh_core.worker import EngineWorker
+from flashmesh_core.service.client import EngineError
+from flashmesh_core.service.server import load_engine
+from flashmesh_core.service.worker import EngineWorker
 
 from .conftest import DEADLINE, RunningService, wait_until
 
@@ -240,7 +240,7 @@ def test_a_silent_stretch_has_progress_events(
         assert release.wait(DEADLINE)
         return load_engine(checkpoint, device)
 
-    monkeypatch.setattr("flashmesh_core.app.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("flashmesh_core.service.app.HEARTBEAT_SECONDS", 0.05)
     running = make_service(factory=slow)
     with running.client.generate(points) as stream:
         assert [next(stream)["kind"] for _ in range(3)] == ["queued", "loading", "progress"]
@@ -282,7 +282,7 @@ def test_the_engine_is_compiled_before_its_first_generation(
         engine.warm_up = warm_up
         return engine
 
-    monkeypatch.setattr("flashmesh_core.app.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("flashmesh_core.service.app.HEARTBEAT_SECONDS", 0.05)
     running = make_service(factory=held)
     with running.client.generate(points) as stream:
         assert begun.wait(DEADLINE)
@@ -342,7 +342,7 @@ def test_health_and_checkpoints_tell_what_there_is(make_service: Callable, point
 def test_bundled_checkpoints_are_described_and_can_be_asked_for(
     make_service: Callable, points: np.ndarray, endless: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("app.CHECKPOINTS", "checkpoint.BUNDLED"):
+    for module in ("service.app.CHECKPOINTS", "checkpoint.BUNDLED"):
         monkeypatch.setattr(f"flashmesh_core.{module}", tmp_path)
     (tmp_path / "no-checkpoint").mkdir()
     small = shutil.copytree(endless, tmp_path / "small")

@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 
 from flashmesh_core.config import ModelConfig
-from flashmesh_core.decode.grammar import Grammar
 from flashmesh_core.decode.source import Source, prepare_source
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize
-from flashmesh_core.state.layout import Surface, make_surface
+from flashmesh_core.state.arrays import Surface, make_surface
+from flashmesh_core.state.grammar import Grammar
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.tokenizer import face_tokens
 from training.shapes import make_shape

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.state.arrays import make_surface
 from flashmesh_core.state.facets import FACET_CELLS, OFF, REACH, distance_to_facets, index_facets
 from flashmesh_core.state.fit import MOST_MISFIT, misfit
-from flashmesh_core.state.layout import make_surface
+from flashmesh_core.state.half_edges import find_vertex
 from flashmesh_core.state.mesh_state import MeshState
-from flashmesh_core.state.table import find_vertex
 from tests.state.builders import empty, prepare
 
 ANY = (0.0, 0.0, 0.0)

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flashmesh_core.decode.grammar import Grammar, allowed_tokens
 from flashmesh_core.mesh.canonical import CanonicalMesh
-from flashmesh_core.prefix import Prefix
-from flashmesh_core.state import layout
-from flashmesh_core.state.layout import Surface, make_surface
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import Surface, make_surface
+from flashmesh_core.state.grammar import Grammar
+from flashmesh_core.state.half_edges import find_edge, lowest_closable
 from flashmesh_core.state.mesh_state import MeshState
-from flashmesh_core.state.table import find_edge, lowest_closable
-from tests.decode.test_grammar import cases
+from tests.oracles.grammar import allowed_tokens
+from tests.oracles.prefix import Prefix
+from tests.oracles.test_grammar import cases
 
 from .builders import empty, prepared, tokens_of
 
@@ -32,12 +33,12 @@ def grown(surface: Surface, tokens: list[int]) -> MeshState:
 
 def assert_same(a: MeshState, b: MeshState) -> None:
     """Every answer and every account of two states is the same."""
-    for place in (layout.VERTICES, layout.EDGES, layout.FACES, layout.BEGUN, layout.COVERED, layout.OPEN):
+    for place in (arrays.VERTICES, arrays.EDGES, arrays.FACES, arrays.BEGUN, arrays.COVERED, arrays.OPEN):
         assert a.table.n[place] == b.table.n[place]
-    vertices = int(a.table.n[layout.VERTICES])
+    vertices = int(a.table.n[arrays.VERTICES])
     for name in ("key", "degree", "n_open", "is_corner"):
         np.testing.assert_array_equal(getattr(a.table, name)[:vertices], getattr(b.table, name)[:vertices])
-    opened = int(a.table.n[layout.OPEN])
+    opened = int(a.table.n[arrays.OPEN])
     assert set(a.table.open_list[:opened].tolist()) == set(b.table.open_list[:opened].tolist())
     for name in ("slots", "covered", "bare_count", "bare_ways", "taken"):
         if name != "slots":
@@ -87,7 +88,7 @@ def test_the_table_follows_from_the_faces(kind: str) -> None:
     state = grown(surface, tokens_of(mesh)[: 9 * (len(mesh.faces) * 2 // 3)])
     keys = state.table.key[state.table.faces[: state.n_faces]]
     used = Counter((int(f[a]), int(f[(a + 1) % 3])) for f in keys for a in range(3))
-    number = {int(key): at for at, key in enumerate(state.table.key[: state.table.n[layout.VERTICES]])}
+    number = {int(key): at for at, key in enumerate(state.table.key[: state.table.n[arrays.VERTICES]])}
     for (a, b), uses in used.items():
         edge = find_edge(state.table, number[a], number[b])
         assert state.table.uses[edge] == uses
@@ -95,7 +96,7 @@ def test_the_table_follows_from_the_faces(kind: str) -> None:
         if (b, a) not in used:
             assert find_edge(state.table, number[b], number[a]) == -1
     opened = Counter(vertex for a, b in used if (b, a) not in used for vertex in (a, b))
-    assert {int(state.table.key[v]) for v in state.table.open_list[: state.table.n[layout.OPEN]]} == set(opened)
+    assert {int(state.table.key[v]) for v in state.table.open_list[: state.table.n[arrays.OPEN]]} == set(opened)
     assert all(state.table.n_open[number[vertex]] == count for vertex, count in opened.items())
 
 

@@ -10,7 +10,7 @@ import torch
 
 from flashmesh_core.checkpoint import load_model, save_checkpoint
 from flashmesh_core.config import preset
-from flashmesh_core.model.drafting import HeadDrafter
+from flashmesh_core.drafting.heads import HeadDrafter
 from flashmesh_core.model.hourglass import Hourglass
 from training.train import main
 from training.transfer import parse_drafts, transfer

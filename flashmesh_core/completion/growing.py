@@ -1,0 +1,82 @@
+"""Faces over known vertices that grow from open edges onto bare surface once the order of faces no longer binds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.jit import leaf
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import Surface, Table
+from flashmesh_core.state.candidates import distance
+from flashmesh_core.state.coverage import centre_is_bare, edge_on_surface, triangle_is_bare
+from flashmesh_core.state.fit import MOST_MISFIT, frame_of, is_empty, is_free, misfit
+from flashmesh_core.state.half_edges import find_edge, pop, push
+
+_LENGTH_TOLL = 0.002  # bins of misfit that a bin of length counts: of two faces that fit alike the smaller is taken
+
+
+@leaf
+def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarray, crowded: bool) -> int:
+    """The one of the `known` vertices (K,) with which a, b make the face that fits best; -1 where none fits."""
+    bins, cells, part = table.bins, len(surface.support), 1.0 / (6 * surface.factor)
+    x, y, z = bins[a, 0] + bins[b, 0], bins[a, 1] + bins[b, 1], bins[a, 2] + bins[b, 2]
+    best, least = -1, np.inf
+    for c in known:
+        if c in (a, b):
+            continue
+        if not centre_is_bare(table.bare_count, cells, part, x + bins[c, 0], y + bins[c, 1], z + bins[c, 2]):
+            continue
+        if not crowded and (find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0):
+            continue
+        if not triangle_is_bare(surface, table, bins[a], bins[b], bins[c]):
+            continue
+        if not edge_on_surface(surface, bins[a], bins[c]) or not edge_on_surface(surface, bins[b], bins[c]):
+            continue
+        fit = misfit(surface, table, a, b, c)
+        cost = fit + _LENGTH_TOLL * (distance(bins, a, c) + distance(bins, b, c))
+        if fit > MOST_MISFIT or cost >= least:
+            continue
+        if is_empty(bins, a, b, c, known) and is_free(table, a, b, c):
+            best, least = np.int64(c), cost
+    return best
+
+
+@leaf
+def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int, crowded: bool) -> None:
+    """Push faces that fit beside open edges, as far as there is room.
+
+    `needed`: bare samples a square bin that a face must cover to stay. `crowded`: other edges of a face may be in use,
+    so that more than two faces meet there.
+    """
+    known, count, edge = table.order, 0, 0
+    for vertex in range(table.n[arrays.VERTICES]):  # no face below adds a vertex
+        if table.degree[vertex] > 0 or table.is_corner[vertex]:
+            known[count] = vertex
+            count += 1
+    while edge < table.n[arrays.EDGES] and table.n[arrays.FACES] < max_faces:
+        if table.is_open[edge]:
+            a, b = table.edge[edge, 1], table.edge[edge, 0]
+            c = _best_third(surface, table, a, b, known[:count], crowded)
+            if c >= 0:
+                least = 0.5 * frame_of(table.bins, a, b, c).area * needed
+                add_if_bare(surface, table, table.bins[a], table.bins[b], table.bins[c], least)
+        edge += 1
+
+
+@leaf
+def add_if_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, least: float) -> None:
+    """Push the face of three corners, bins (3,) each, and take it back if it covers less than `least` bare samples."""
+    before = table.n[arrays.COVERED]
+    push_corner(surface, table, a)
+    push_corner(surface, table, b)
+    push_corner(surface, table, c)
+    if table.n[arrays.COVERED] - before < least:
+        for _ in range(9):
+            pop(surface, table)
+
+
+@leaf
+def push_corner(surface: Surface, table: Table, bins: np.ndarray) -> None:
+    """Push the coordinates of a vertex, bins (3,)."""
+    for axis in range(2, -1, -1):
+        push(surface, table, np.int64(bins[axis]))

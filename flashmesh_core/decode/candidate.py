@@ -1,0 +1,141 @@
+"""One growing sequence: what it asks the backbone in a pass, and what it takes of the answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from flashmesh_core.completion.holes import count_open_vertices, finish
+from flashmesh_core.decode.verification import FACE_LIMIT, settle
+from flashmesh_core.drafting.buffers import make_buffers
+from flashmesh_core.drafting.draft import DRAFT_NOTHING, walk
+from flashmesh_core.drafting.scorer import Scorer
+from flashmesh_core.jit import refer
+from flashmesh_core.state.arrays import BEGUN
+from flashmesh_core.state.mesh_state import MeshState
+from flashmesh_core.token_choice import gumbel_noise
+from flashmesh_core.tokenizer import bos_prefix
+
+NO_HEADS = np.zeros((0, 0), dtype=np.float32)
+NOTHING_GIVEN = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(eq=False)
+class Tally:
+    """Counts of a sequence; `accepted_at[i]` passes accepted their draft i, `drafted_at[i]` made one."""
+
+    tokens: int = 0
+    passes: int = 0
+    gave_up_closure: int = 0  # vertices for which closure left no place, or that watertight left on an open edge
+    drafted_at: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
+    accepted_at: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
+
+
+class Sequence:
+    """The state of one candidate between passes. `pending` is the main token, which the backbone has not seen yet."""
+
+    def __init__(
+        self, state: MeshState, scorer: Scorer, *, seed: int, temperature: float, width: int, num_rows: int,
+        followed: np.ndarray,
+    ) -> None:  # fmt: skip
+        self.state, self.seed, self.temperature = state, seed, temperature
+        self.num_bins = state.surface.size
+        self.num_rows = num_rows
+        self.followed = followed  # see `Source`
+        self.width = width
+        self.buffers = make_buffers(width, self.num_bins, num_rows)
+        self._scorer, self._buffers = refer(scorer), refer(self.buffers)
+        self.tally = Tally()
+        self.pending = -1
+        self.filled = 0  # positions of the last walk
+        self._bos = len(bos_prefix(self.num_bins))
+        self.length = 0  # tokens that the backbone has seen and that stand
+        self.end_reason: str | None = None
+        self.seconds = 0.0
+        self.closing = np.zeros((0, 3, 3), dtype=np.int32)  # bins of the faces that covered and closed after the end
+
+    @property
+    def n_faces(self) -> int:
+        """Complete faces, those that closed holes included."""
+        return self.state.n_faces + len(self.closing)
+
+    def faces(self, begin: int = 0) -> np.ndarray:
+        """Bins (k, 3, 3) of all faces from number `begin` on, columns x, y, z; those that closed holes come last."""
+        written = self.state.n_faces
+        return np.concatenate([self.state.faces(min(begin, written)), self.closing[max(0, begin - written) :]])
+
+    def finish(self, reach: float, limit: int, crowded: bool) -> None:
+        """Cover what decoding left bare and close its holes, up to `limit` faces, if it came to its own end.
+
+        `reach` and `crowded` as in `completion.holes.finish`. What is then open of a mesh that was to be watertight (an
+        infinite reach) counts as given up.
+        """
+        if self.end_reason == "eos":
+            self.closing = finish(self.state, self.followed, reach, limit, crowded)
+        if math.isinf(reach) and self.n_faces:
+            self.tally.gave_up_closure += count_open_vertices(self.faces())
+
+    @property
+    def first_asked(self) -> int:
+        """The absolute position of the token after the main one."""
+        return self.length + 1 if self.length else self._bos
+
+    def noise(self, count: int) -> np.ndarray:
+        """The noise of the tokens after the main one, (count, C)."""
+        return gumbel_noise(self.seed, np.arange(count) + self.first_asked, self.num_bins + 1)
+
+    def begun_with_main(self) -> np.ndarray:
+        """The coordinates of the face begun, the main token included; all nine where it completes a face."""
+        begun = self.state.table.begun
+        count = int(self.state.table.n[BEGUN])
+        if count == 0 and self.state.n_faces:
+            face = self.state.faces(self.state.n_faces - 1)
+            return face[0, :, ::-1].reshape(-1).astype(np.int64)
+        return begun[:count].copy()
+
+    def ask(
+        self, mode: int, min_confidence: float, heads: np.ndarray = NO_HEADS, given: np.ndarray = NOTHING_GIVEN
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The chunk of the next pass: the main token and drafts (N,), and their slice rows (N, R, Q) or None.
+
+        Both are views, good until the next call. The first chunk begins with BOS. `heads` (P, C) are the distributions
+        that the heads give the tokens after the main one.
+        """
+        width = 1 if mode == DRAFT_NOTHING else self.width
+        self.filled = walk(
+            *self.state.references, self._scorer, self._buffers, self.pending, width, mode,
+            self.state.masks, self.state.guidance, self.temperature, min_confidence, self.state.max_faces,
+            self.seed, self.first_asked, heads, len(heads), given,
+        )  # fmt: skip
+        tokens = self.buffers.tokens[: self.filled]
+        rows = self.buffers.rows[: self.filled] if self.num_rows else None
+        if self.length == 0:
+            begin = bos_prefix(self.num_bins)
+            tokens = np.concatenate([begin, tokens[1:]])
+            if rows is not None:
+                rows = np.concatenate([np.zeros((len(begin) - 1, *rows.shape[1:]), dtype=np.uint8), rows])
+        return tokens, rows
+
+    def settle(self, logits: np.ndarray) -> int:
+        """Take the backbone's answer (N, C) to the last chunk; the length to which the backbone must roll back."""
+        count, tally = self.filled, self.tally
+        accepted, token, dropped = settle(
+            *self.state.references, self._buffers, logits[-count:], count, self.temperature, self.seed,
+            self.first_asked, self.state.max_faces, tally.drafted_at, tally.accepted_at,
+        )  # fmt: skip
+        tally.passes += 1
+        tally.tokens += accepted
+        tally.gave_up_closure += dropped
+        self.length = self.length + 1 + accepted if self.length else self._bos + accepted
+        if token == FACE_LIMIT:
+            self.end_reason = "face_limit"
+        elif token < 0 or token == self.num_bins:
+            self.end_reason = "eos"
+        else:
+            self.pending = token
+            tally.tokens += 1
+            if self.state.n_faces >= self.state.max_faces:
+                self.end_reason = "face_limit"
+        return self.length

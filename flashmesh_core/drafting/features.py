@@ -1,0 +1,223 @@
+"""What a drafter can know of a candidate vertex from the half-edge table and the surface (DESIGN section 6).
+
+A row of features for every candidate of the vertex begun, and a last row for "a vertex that is no candidate".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.jit import leaf
+from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import BANNED_BIT, FAIR_BIT, GOOD_BIT, NEXT_BIT, Surface, Table
+from flashmesh_core.state.coverage import quotient
+from flashmesh_core.state.half_edges import find_edge
+
+FEATURES = 44
+MAX_CANDIDATES = 160  # the nearest to v0 where there are more
+
+_N_CANDIDATES, _N_FACES, _N_BEGUN, _N_LOOSE, _N_LIVE, _N_OPEN = (
+    arrays.CANDIDATES, arrays.FACES, arrays.BEGUN, arrays.LOOSE, arrays.LIVE, arrays.OPEN
+)  # fmt: skip
+_SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
+_LISTED = 1 << STRONG | 1 << WEAK | GOOD_BIT | NEXT_BIT
+
+
+@leaf
+def _normal(bins: np.ndarray, a: int, b: int, c: int) -> tuple[float, float, float, float]:
+    """The unit normal of a triangle, and twice its area in bins."""
+    ux, uy, uz = float(bins[b, 0] - bins[a, 0]), float(bins[b, 1] - bins[a, 1]), float(bins[b, 2] - bins[a, 2])
+    vx, vy, vz = float(bins[c, 0] - bins[a, 0]), float(bins[c, 1] - bins[a, 1]), float(bins[c, 2] - bins[a, 2])
+    x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    area = np.sqrt(x * x + y * y + z * z)
+    size = max(area, 1e-9)
+    return x / size, y / size, z / size, area
+
+
+@leaf
+def _length(bins: np.ndarray, a: int, b: int) -> float:
+    total = 0.0
+    for axis in range(3):
+        difference = float(bins[a, axis] - bins[b, axis])
+        total += difference * difference
+    return np.sqrt(total)
+
+
+@leaf
+def _bend(table: Table, a: int, b: int, x: float, y: float, z: float, out: np.ndarray, at: int) -> None:
+    """Whether the edge a -> b would close an open twin, and the cosine to the face beyond it, into out[at : at + 2]."""
+    twin = find_edge(table, b, a)
+    if twin < 0 or not table.is_open[twin]:
+        return
+    face = table.edge_face[twin]
+    p, q, r, _ = _normal(table.bins, table.faces[face, 0], table.faces[face, 1], table.faces[face, 2])
+    out[at] = 1.0
+    out[at + 1] = x * p + y * q + z * r
+
+
+@leaf
+def _triangle(table: Table, v0: int, v1: int, v2: int, out: np.ndarray, at: int) -> None:
+    """The shape of a triangle and its bends, 9 numbers."""
+    x, y, z, area = _normal(table.bins, v0, v1, v2)
+    a, b, c = _length(table.bins, v0, v1), _length(table.bins, v1, v2), _length(table.bins, v2, v0)
+    longest = max(a, b, c, 1e-9)
+    out[at] = area / (longest * longest)
+    out[at + 1] = 1.0 if area < 1e-9 else 0.0
+    out[at + 2] = min(a, b, c) / longest
+    _bend(table, v0, v1, x, y, z, out, at + 3)
+    _bend(table, v1, v2, x, y, z, out, at + 5)
+    _bend(table, v2, v0, x, y, z, out, at + 7)
+
+
+@leaf
+def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: int) -> float:
+    """The share of three points of an edge that lie where the surface bends; `part` is 1 / (16 * factor)."""
+    found = 0.0
+    for step in (2, 4, 6):
+        other = 8 - step
+        x = quotient((2 * bins[a, 0] + 1) * other + (2 * bins[b, 0] + 1) * step, part)
+        y = quotient((2 * bins[a, 1] + 1) * other + (2 * bins[b, 1] + 1) * step, part)
+        z = quotient((2 * bins[a, 2] + 1) * other + (2 * bins[b, 2] + 1) * step, part)
+        if crease[z, y, x]:
+            found += 1.0 / 3.0
+    return found
+
+
+@leaf
+def _reach(table: Table, v0: int, useful: int) -> float:
+    """The distance from v0 that holds MAX_CANDIDATES candidates with a useful bit, about."""
+    if table.n[_N_CANDIDATES] <= MAX_CANDIDATES:
+        return 1e9
+    table.distance[:] = 0
+    for number in range(table.n[_N_CANDIDATES]):
+        if table.candidate_bits[number] & useful:
+            far = min(int(_length(table.bins, v0, table.candidate[number])), len(table.distance) - 1)
+            table.distance[far] += 1
+    count = 0
+    for reach in range(len(table.distance)):
+        count += table.distance[reach]
+        if count > MAX_CANDIDATES:
+            return float(reach)
+    return 1e9
+
+
+@leaf
+def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.ndarray) -> int:
+    """Features of the candidates into `out` (MAX_CANDIDATES + 1, FEATURES) and their vertices into `chosen`; how many.
+
+    The row after the last candidate stands for a vertex that is none of them. `prepare` first.
+    """
+    slot = table.n[_N_BEGUN] // 3
+    v0 = table.begun_vertex[0] if slot > 0 else -1
+    v1 = table.begun_vertex[1] if slot > 1 else -1
+    last = table.n[_N_FACES] - 1
+    useful = _LISTED if slot == 0 else _LISTED | _SUPPORTED | FAIR_BIT
+    for number in range(table.n[_N_CANDIDATES]):
+        if table.candidate_bits[number] & GOOD_BIT:
+            useful = GOOD_BIT | NEXT_BIT  # guidance leaves the others hardly a chance
+            break
+    centre = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
+    reach = _reach(table, centre, useful)
+    part = 1.0 / (16 * surface.factor)
+    size = float(surface.size)
+    count = 0
+    for number in range(table.n[_N_CANDIDATES]):
+        bits = table.candidate_bits[number]
+        if not bits & useful or bits & BANNED_BIT or count == MAX_CANDIDATES:
+            continue
+        vertex = table.candidate[number]
+        if _length(table.bins, centre, vertex) > reach and not bits & (1 << STRONG | GOOD_BIT):
+            continue
+        row = out[count, :FEATURES]
+        row[:] = 0.0
+        chosen[count] = vertex
+        row[0] = 1.0
+        row[1] = 1.0 if bits & 1 << OPEN else 0.0
+        row[2] = 1.0 if bits & 1 << STRONG else 0.0
+        row[3] = 1.0 if bits & 1 << WEAK else 0.0
+        row[4] = 1.0 if bits & 1 << CORNER else 0.0
+        row[5] = 1.0 if bits & 1 << SEEN else 0.0
+        row[6] = 1.0 if bits & _SUPPORTED else 0.0
+        row[7] = 1.0 if bits & GOOD_BIT else 0.0
+        row[8] = 1.0 if table.degree[vertex] == 0 else 0.0
+        row[9] = min(table.n_open[vertex], 4) * 0.25
+        row[10] = min(table.degree[vertex], 8) * 0.125
+        if last >= 0:
+            for corner in range(3):
+                row[11 + corner] = 1.0 if table.faces[last, corner] == vertex else 0.0
+            row[14] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 1])) * 0.2
+            row[15] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 2])) * 0.2
+        row[16] = (table.bins[vertex, 2] - (table.bins[centre, 2] if last >= 0 or v0 >= 0 else 0)) / size
+        if v0 >= 0:
+            far = _length(table.bins, v0, vertex)
+            row[17] = far / size
+            row[18] = np.log(1.0 + far) * 0.2
+            row[19] = 1.0 if last >= 0 and table.faces[last, 0] == v0 else 0.0
+            row[40] = _crease_share(surface.crease, part, table.bins, v0, vertex)
+        if v1 >= 0:
+            _triangle(table, v0, v1, vertex, row, 20)
+            row[29] = np.log(1.0 + _length(table.bins, v1, vertex)) * 0.2
+            row[41] = _crease_share(surface.crease, part, table.bins, v1, vertex)
+        elif v0 >= 0:
+            twin = find_edge(table, vertex, v0)
+            if twin >= 0 and table.is_open[twin]:
+                face = table.edge_face[twin]
+                row[20] = 1.0 if face == last else 0.0
+                row[21] = 1.0 if last >= 0 and table.faces[face, 0] == v0 else 0.0
+                row[22] = 1.0 if find_edge(table, v0, vertex) >= 0 else 0.0
+        row[30] = 1.0 if vertex == table.n[_N_LIVE] and slot == 0 else 0.0
+        row[43] = 1.0 if bits & NEXT_BIT else 0.0
+        count += 1
+    _write_ranks(table, chosen, out, count)
+    _write_none(table, out, count, slot)
+    return count
+
+
+@leaf
+def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) -> None:
+    """How many candidates of the same kind come before each in the order: good, strong and supported ones."""
+    order = table.order
+    for number in range(count):  # corners, the first of them, are in order already
+        at = number
+        while at > 0 and table.key[chosen[order[at - 1]]] > table.key[chosen[number]]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = number
+    good = strong = supported = every = np.float32(0.0)
+    for at in range(count):
+        row = out[order[at]]
+        _write_rank(row, 31, good)
+        _write_rank(row, 32, strong)
+        _write_rank(row, 33, supported)
+        _write_rank(row, 34, every)
+        good += row[7]
+        strong += row[2]
+        supported += row[6]
+        every += np.float32(1.0)
+
+
+@leaf
+def _write_rank(row: np.ndarray, at: int, before: np.float32) -> None:
+    row[at] = np.minimum(before, np.float32(6.0)) / np.float32(6.0)
+    row[at + 4] = 1.0 if before == 0.0 else 0.0
+
+
+@leaf
+def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
+    """The row of "no candidate": how many there are of each kind, and how many places beside them."""
+    row = out[count, :FEATURES]
+    row[:] = 0.0
+    for number in range(count):
+        row[1] += out[number, 2]
+        row[2] += out[number, 6]
+        row[3] += out[number, 7]
+        row[4] += out[number, 8]
+    for kind in range(1, 5):
+        row[4 + kind] = 1.0 if row[kind] == 0.0 else 0.0
+        row[kind] = min(row[kind], 8.0) * 0.125
+    row[9] = min(np.log(1.0 + table.n[_N_LOOSE]) * 0.1, 1.0)
+    row[10] = 1.0 if table.n[_N_LOOSE] == 0 else 0.0
+    row[11] = 1.0 if table.n[_N_LIVE] < 0 else 0.0
+    row[12] = 1.0 if table.n[_N_FACES] == 0 else 0.0
+    row[42] = 1.0

@@ -1,0 +1,1 @@
+"""The hourglass in kernels that numba compiles for this CPU."""

@@ -1,0 +1,249 @@
+"""What the compiled parts of the CPU runtime are made of: LLVM code that numba has no words for.
+
+A micro-kernel for products of a few rows by one panel, and single steps on float32 and bfloat16; see matmul.py for the
+layout of panels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from flashmesh_core.runtime.cpu.cpu_features import LANES, PANEL, VECTORS
+from flashmesh_core.runtime.cpu.int16 import add_products, fma_of_lanes, splat
+
+AHEAD = 32  # rows of a panel between what is multiplied and what is fetched: measured, 8 and 128 are slower
+# How functions are compiled: COUNTED where they make arrays; else without counting who holds those that they are given,
+# which takes an atomic instruction for every slice. What is not said is inherited from the caller.
+COUNTED: Any = {"nogil": True, "error_model": "numpy", "_nrt": True}
+UNCOUNTED: Any = COUNTED | {"_nrt": False}
+
+# What a matrix's dtype means: numbers; pairs of bfloat16 multiplied in float32; the same multiplied by pairs of
+# bfloat16 activations, whose words stand in an array of float32; pairs of whole numbers multiplied by pairs of whole
+# numbers, with a row of scales after the last pairs on both sides.
+_KINDS = {types.float32: "floats", types.uint32: "pairs", types.int32: "dots", types.int16: "whole"}
+
+
+def panel_product(rows: int, following: bool = False) -> Any:
+    """An intrinsic that adds `rows` rows of A times LANES * VECTORS columns of B to C; offsets in numbers.
+
+    It asks for the rows of B to come, or with `following` for two lines of each row that stands `far` beyond its own.
+    """
+
+    @intrinsic
+    def multiply(
+        typingctx: Any, a: Any, a0: Any, a_step: Any, b: Any, b0: Any, c: Any, c0: Any, c_step: Any, n: Any, far: Any
+    ):  # fmt: skip
+        kind = _KINDS[b.dtype]
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 3, 5)]
+            offsets = args[1], args[2], args[4], args[6], args[7]
+            _emit(builder, rows, kind, data, offsets, args[8], args[9] if following else None)
+            return context.get_dummy_value()
+
+        return types.void(a, a0, a_step, b, b0, c, c0, c_step, n, far), codegen
+
+    return multiply
+
+
+def _emit(
+    builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[Any, ...], count: Any, far: Any
+) -> None:  # fmt: skip
+    """LLVM code of the loop over K: the sums of all rows and vectors stay in registers."""
+    a, b, c = data
+    whole = kind == "whole"
+    if whole:
+        b = builder.bitcast(b, ir.IntType(32).as_pointer())
+    a0, a_step, b0, c0, c_step = offsets
+    f32, i32, i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+    floats, ints = ir.VectorType(f32, LANES), ir.VectorType(i32, LANES)
+    step = fma_of_lanes(builder)
+    if kind == "dots":
+        step = ir.InlineAsm(ir.FunctionType(floats, [ints, ints, floats]), "vdpbf16ps $2, $1, $0", "=v,v,v,0")
+
+    def add(x: Any, weights: Any, total: Any) -> Any:
+        return add_products(builder, x, weights, total) if whole else builder.call(step, [x, weights, total])
+
+    def number(value: int) -> Any:
+        return ir.Constant(i64, value)
+
+    def row_of(base: Any, step: Any, row: int) -> Any:
+        return builder.add(base, builder.mul(step, number(row)))
+
+    def vectors_at(base: Any, index: Any, vector: Any) -> list[Any]:
+        at = [builder.gep(base, [builder.add(index, number(v * LANES))]) for v in range(VECTORS)]
+        return [builder.bitcast(pointer, vector.as_pointer()) for pointer in at]
+
+    places = [vectors_at(c, row_of(c0, c_step, row), floats) for row in range(rows)]
+    begin = [
+        [ir.Constant(ints, [0] * LANES) if whole else builder.load(place, align=4) for place in row] for row in places
+    ]
+    a_rows = [row_of(a0, a_step, row) for row in range(rows)]
+    entry = builder.block
+    loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
+    builder.cbranch(builder.icmp_signed(">", count, number(0)), loop, done)
+    builder.position_at_end(loop)
+    k = builder.phi(i64)
+    sums = [[builder.phi(ints if whole else floats) for _ in range(VECTORS)] for _ in range(rows)]
+    k.add_incoming(number(0), entry)
+    at_b = builder.add(b0, builder.mul(k, number(PANEL)))
+    if far is None:
+        _prefetch_row(builder, b, builder.add(at_b, number(AHEAD * PANEL)), VECTORS, 3)
+    else:
+        _prefetch_row(builder, b, builder.add(at_b, far), 2, 2)
+    loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, floats if kind == "floats" else ints)]
+    halves = [(loaded, 0)]
+    if kind == "pairs":
+        shift, mask = ir.Constant(ints, [16] * LANES), ir.Constant(ints, [0xFFFF0000] * LANES)
+        low = [builder.bitcast(builder.shl(word, shift), floats) for word in loaded]
+        high = [builder.bitcast(builder.and_(word, mask), floats) for word in loaded]
+        halves = [(low, 0), (high, 1)]
+    after = [list(row) for row in sums]
+    for weights, half in halves:
+        along = builder.add(builder.shl(k, number(1)), number(half)) if kind == "pairs" else k
+        for row in range(rows):
+            x = splat(builder, builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
+            if kind in ("dots", "whole"):
+                x = builder.bitcast(x, ints)
+            after[row] = [add(x, w, s) for w, s in zip(weights, after[row], strict=True)]
+    following = builder.add(k, number(1))
+    k.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+    builder.position_at_end(done)
+    for row in range(rows):
+        for v in range(VECTORS):
+            sums[row][v].add_incoming(begin[row][v], entry)
+            sums[row][v].add_incoming(after[row][v], loop)
+            out = builder.phi(ints if whole else floats)
+            out.add_incoming(begin[row][v], entry)
+            out.add_incoming(after[row][v], loop)
+            places[row][v] = (places[row][v], out)
+    if whole:
+        at_scales = builder.add(b0, builder.mul(count, number(PANEL)))
+        scales = [builder.load(place, align=4) for place in vectors_at(b, at_scales, floats)]
+        for row in range(rows):
+            own = splat(builder, builder.load(builder.gep(a, [builder.add(a_rows[row], count)]), align=4))
+            for v, (place, total) in enumerate(places[row]):
+                terms = [builder.sitofp(total, floats), builder.fmul(own, scales[v]), builder.load(place, align=4)]
+                places[row][v] = (place, builder.call(step, terms))
+    for place, out in (pair for row in places for pair in row):
+        builder.store(out, place, align=4)
+
+
+def _prefetch_row(builder: Any, base: Any, index: Any, lines: int, near: int) -> None:
+    """Ask for weights that come later: panels follow each other, and the caches are often cold.
+
+    `near` is 3 for the first level of caches, 2 for the second.
+    """
+    for v in range(lines):
+        _prefetch(builder, builder.gep(base, [builder.add(index, ir.Constant(ir.IntType(64), v * LANES))]), near)
+
+
+def _prefetch(builder: Any, place: Any, locality: int = 3) -> None:
+    byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, near, data = (ir.Constant(i32, value) for value in (0, locality, 1))
+    builder.call(function, [builder.bitcast(place, byte), read, near, data])
+
+
+def _fetch_code(typingctx: Any, matrix: Any, row: Any, column: Any):
+    """Ask for the cache line in which an element of a matrix (N, K) stands."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        at = builder.add(builder.mul(args[1], builder.extract_value(array.shape, 1)), args[2])
+        _prefetch(builder, builder.gep(array.data, [at]))
+        return context.get_dummy_value()
+
+    return types.void(matrix, row, column), codegen
+
+
+def _fma_code(typingctx: Any, a: Any, b: Any, c: Any):
+    """a * b + c in float32, rounded once."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        f32 = ir.FloatType()
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(f32, [f32] * 3), "llvm.fma.f32")
+        return builder.call(function, args)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+def _times_power_code(typingctx: Any, value: Any, shifted: Any):
+    """`value` times two to the integer that stands in the low bits of `shifted`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        f32, i32 = ir.FloatType(), ir.IntType(32)
+        exponent = builder.shl(builder.bitcast(args[1], i32), ir.Constant(i32, 23))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], i32), exponent), f32)
+
+    return types.float32(types.float32, types.float32), codegen
+
+
+def _as_float_code(typingctx: Any, value: Any):
+    """A float32, or a bfloat16 given as its bits, as a float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if signature.args[0] == types.float32:
+            return args[0]
+        i32 = ir.IntType(32)
+        return builder.bitcast(builder.shl(builder.zext(args[0], i32), ir.Constant(i32, 16)), ir.FloatType())
+
+    return types.float32(value), codegen
+
+
+def _apart_code(typingctx: Any):
+    """Keep the calling function out of line: compiled once, not at each call."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _bits_code(typingctx: Any, value: Any):
+    """A float32 rounded to bfloat16, as the low bits of an int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.bitcast(args[0], i32)
+        sixteen, one = ir.Constant(i32, 16), ir.Constant(i32, 1)
+        tie = builder.and_(builder.lshr(bits, sixteen), one)
+        return builder.lshr(builder.add(bits, builder.add(tie, ir.Constant(i32, 0x7FFF))), sixteen)
+
+    return types.int32(types.float32), codegen
+
+
+def _narrow_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any):
+    """Round 32 float32 to bfloat16 and store them as 16 words."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        floats, i64 = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
+        array = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 2)]
+        pointer = floats.as_pointer()
+        low, high = (
+            builder.load(builder.bitcast(builder.gep(array[0], [builder.add(args[1], i64(n))]), pointer), align=4)
+            for n in (0, LANES)
+        )
+        code = ir.InlineAsm(ir.FunctionType(floats, [floats, floats]), "vcvtne2ps2bf16 $2, $1, $0", "=v,v,v")
+        words = builder.call(code, [high, low])
+        builder.store(words, builder.bitcast(builder.gep(array[1], [args[3]]), pointer), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, at, target, to), codegen
+
+
+apart: Any = intrinsic(_apart_code)
+bits: Any = intrinsic(_bits_code)
+as_float: Any = intrinsic(_as_float_code)
+fetch: Any = intrinsic(_fetch_code)
+fma: Any = intrinsic(_fma_code)
+times_power: Any = intrinsic(_times_power_code)
+narrow: Any = intrinsic(_narrow_code)

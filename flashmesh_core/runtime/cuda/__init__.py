@@ -1,0 +1,1 @@
+"""The hourglass in passes of fixed shapes, which a CUDA device replays as graphs."""

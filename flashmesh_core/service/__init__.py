@@ -1,0 +1,1 @@
+"""The engine as a local process: wire format, HTTP application, worker, and the client that needs no torch."""

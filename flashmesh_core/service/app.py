@@ -1,0 +1,270 @@
+"""The HTTP side of the service: routes, refusals, and the event stream. Starlette only; knows no engine.
+
+Every request must carry the launch's bearer token and exactly one of the service's own Host values, and no
+Origin: a page in a browser can neither read nor guess its way in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import os
+import platform
+import sys
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flashmesh_core.service import protocol
+from flashmesh_core.service.protocol import RequestError
+from flashmesh_core.service.worker import EngineWorker, Generation
+
+HEARTBEAT_SECONDS = 1.0  # a progress event after this long without another one
+BODY_IDLE_SECONDS = 15.0  # a body that stands still for this long is given up
+_DRAIN_SECONDS = 0.25  # a refused sender that is silent for this long is answered at once
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # one folder with a config.json for each bundled checkpoint
+
+
+def create_app(
+    worker: EngineWorker,
+    *,
+    token: str,
+    hosts: Collection[str] | Callable[[str], bool],
+    version: str = "",
+    body_idle_seconds: float = BODY_IDLE_SECONDS,
+) -> ASGIApp:
+    """The ASGI application around `worker`.
+
+    `hosts` are the allowed values of the Host header in lower case, port included, or a test for them.
+    """
+
+    async def health(request: Request) -> Response:
+        status = worker.status()
+        facts = {"version": version, "protocol": protocol.PROTOCOL_VERSION, "pid": os.getpid()}
+        python = platform.python_version()
+        return JSONResponse({**status, **facts, "python": python, "memory": _memory(status["checkpoint"])})
+
+    async def checkpoints(request: Request) -> Response:
+        status = worker.status()
+        described = [describe_checkpoint(name) for name in checkpoint_names(worker.checkpoint)]
+        loaded, default = status["checkpoint"], status["default_checkpoint"]
+        return JSONResponse({"checkpoints": described, "default": default, "loaded": loaded})
+
+    async def generate(request: Request) -> Response:
+        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind != protocol.CONTENT_TYPE:
+            raise RequestError(f"content-type must be {protocol.CONTENT_TYPE}, got {kind!r:.80}", status=415)
+        body = await _read_body(request.receive, body_idle_seconds)
+        wanted = await asyncio.to_thread(protocol.decode_request, body)
+        name = wanted.options.get("checkpoint")
+        names = checkpoint_names(worker.checkpoint)
+        if name is not None and name not in names:
+            allowed = ", ".join(names)
+            raise RequestError(f"checkpoint must be one of {allowed}, got {name!r:.80}", field="checkpoint")
+        frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def sink(frame: bytes | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would read this
+                loop.call_soon_threadsafe(frames.put_nowait, frame)
+
+        return _EventStream(worker, worker.submit(wanted, sink), frames)
+
+    async def cancel(request: Request) -> Response:
+        generation_id = request.path_params["id"]
+        return JSONResponse({"id": generation_id, "cancelled": worker.cancel(generation_id)})
+
+    async def unload(request: Request) -> Response:
+        return JSONResponse({"unloaded": await asyncio.wrap_future(worker.unload())})
+
+    routes = [
+        Route("/health", health),
+        Route("/v1/checkpoints", checkpoints),
+        Route("/v1/generate", generate, methods=["POST"]),
+        Route("/v1/generations/{id}/cancel", cancel, methods=["POST"]),
+        Route("/v1/unload", unload, methods=["POST"]),
+    ]
+    handlers: dict[Any, Any] = {RequestError: _on_refusal, HTTPException: _on_http, Exception: _on_failure}
+    allows = hosts if callable(hosts) else frozenset(hosts).__contains__
+    return _Guard(Starlette(routes=routes, exception_handlers=handlers), token, allows)
+
+
+def checkpoint_names(default: str) -> list[str]:
+    """The checkpoints a request may name: the service's own first, then the bundled ones."""
+    bundled = sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json"))
+    return [default, *(name for name in bundled if name != default)]
+
+
+def describe_checkpoint(name: str) -> dict[str, Any]:
+    """What a checkpoint's files say: its name, bytes of weights, and model config; null where unknown."""
+    facts: dict[str, Any] = {"name": name, "bytes": None, "model": None}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        folder = CHECKPOINTS / name  # an absolute path stays itself
+        folder = folder.parent if folder.suffix == ".safetensors" else folder
+        facts["model"] = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model"]
+        facts["bytes"] = (folder / "model.safetensors").stat().st_size
+    return facts
+
+
+class _Guard:
+    """Refuses a request before anything of it is used: Host, Origin, token, announced size."""
+
+    def __init__(self, app: ASGIApp, token: str, allows_host: Callable[[str], bool]) -> None:
+        self._app, self._allows_host = app, allows_host
+        self._authorization = f"Bearer {token}".encode("latin-1")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        await _drain(receive)
+        response = JSONResponse(refusal.to_json(), refusal.status, headers={"connection": "close"})
+        if refusal.status == 401:
+            response.headers["www-authenticate"] = "Bearer"
+        await response(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> RequestError | None:
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.lower(), []).append(value)
+        host = headers.get(b"host", [])
+        if len(host) != 1 or not self._allows_host(host[0].decode("latin-1").lower()):
+            return RequestError("Host must be the service's own address and port", field="host", status=403)
+        if b"origin" in headers:
+            return RequestError("requests from web pages (with an Origin) are refused", "origin", 403)
+        given = headers.get(b"authorization", [])
+        if len(given) != 1 or not hmac.compare_digest(given[0], self._authorization):
+            return RequestError("the bearer token is missing or wrong", field="authorization", status=401)
+        length = headers.get(b"content-length", [b"0"])[0]
+        if length.isdigit() and int(length[:20]) > protocol.MAX_REQUEST_BYTES:
+            return _too_large(int(length[:20]))
+        return None
+
+
+class _EventStream(Response):
+    """The answer of /v1/generate: frames until the generation ends or the client goes away."""
+
+    def __init__(self, worker: EngineWorker, generation: Generation, frames: asyncio.Queue[bytes | None]) -> None:
+        headers = {protocol.GENERATION_HEADER: generation.id, "cache-control": "no-store"}
+        super().__init__(None, 200, headers, protocol.CONTENT_TYPE)
+        del self.headers["content-length"]
+        self._worker, self._generation, self._frames = worker, generation, frames
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await send(start)
+            tasks = [asyncio.create_task(self._pump(send)), asyncio.create_task(_disconnected(receive))]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            with contextlib.suppress(RequestError):  # ended so long ago that its id is forgotten
+                self._worker.cancel(self._generation.id)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _pump(self, send: Callable[[Message], Awaitable[None]]) -> None:
+        while True:
+            try:
+                frame = await asyncio.wait_for(self._frames.get(), HEARTBEAT_SECONDS)
+            except asyncio.TimeoutError:
+                frame = self._progress()
+            body = {"type": "http.response.body", "body": frame or b"", "more_body": frame is not None}
+            await send(body)
+            if frame is None:
+                return
+
+    def _progress(self) -> bytes:
+        generation = self._generation
+        header = {
+            "kind": "progress",
+            "stage": generation.stage,
+            "position": self._worker.position(generation),
+        }
+        return protocol.encode_frame({**header, **generation.latest})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read_body(receive: Receive, idle_seconds: float) -> bytes:
+    """The whole body; RequestError if it grows too large (413) or stands still (408)."""
+    body = bytearray()
+    while True:
+        try:
+            message = await asyncio.wait_for(receive(), idle_seconds)
+        except asyncio.TimeoutError:
+            raise RequestError(f"the body stood still for {idle_seconds:g} s", status=408) from None
+        if message["type"] == "http.disconnect":
+            raise RequestError("the client went away before the end of the body", status=400)
+        body += message.get("body", b"")
+        if len(body) > protocol.MAX_REQUEST_BYTES:
+            await _drain(receive)
+            raise _too_large(len(body))
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _drain(receive: Receive) -> None:
+    """Reads what a refused sender still sends, up to a limit, so that it gets to read the answer."""
+    rest = protocol.MAX_REQUEST_BYTES
+    with contextlib.suppress(asyncio.TimeoutError):
+        while rest > 0:
+            message = await asyncio.wait_for(receive(), _DRAIN_SECONDS)
+            if not message.get("more_body", False):
+                return
+            rest -= len(message.get("body", b""))
+
+
+def _too_large(size: int) -> RequestError:
+    return RequestError(f"body must have at most {protocol.MAX_REQUEST_BYTES:,} bytes, got {size:,}", "body", 413)
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    headers = {"retry-after": "2"} if error.status == 503 else {}
+    if error.status in (408, 413):
+        headers["connection"] = "close"
+    return JSONResponse(error.to_json(), error.status, headers=headers)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    refusal = RequestError(f"{request.method} {request.url.path!r:.80}: {error.detail}", status=error.status_code)
+    return JSONResponse(refusal.to_json(), error.status_code, headers=error.headers)
+
+
+async def _on_failure(request: Request, error: Exception) -> Response:
+    refusal = RequestError(f"the service failed: {type(error).__name__}: {error}", status=500)
+    return JSONResponse(refusal.to_json(), 500)
+
+
+def _memory(loaded: str | None) -> dict[str, int | None]:
+    """Bytes resident in this process, and bytes held on the CUDA device once an engine is loaded."""
+    resident = None
+    with contextlib.suppress(OSError, ValueError, IndexError):  # Linux; elsewhere the peak, or unknown
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        resident = pages * os.sysconf("SC_PAGE_SIZE")
+    if resident is None and sys.platform == "darwin":
+        import resource
+
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    torch = sys.modules.get("torch") if loaded is not None else None
+    on_cuda = torch is not None and torch.cuda.is_initialized()
+    return {
+        "resident_bytes": resident,
+        "cuda_bytes": torch.cuda.memory_reserved() if torch and on_cuda else None,
+    }

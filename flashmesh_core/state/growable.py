@@ -1,0 +1,212 @@
+"""Which open vertices can go on: whether a face over known vertices may still grow from them onto bare surface."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.jit import leaf
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import MAX_NEAR, Surface, Table
+from flashmesh_core.state.candidates import distance
+from flashmesh_core.state.coverage import centre_is_bare, edge_on_surface, middle_on_surface, triangle_is_bare
+from flashmesh_core.state.fit import MOST_MISFIT, is_empty, is_free, misfit
+from flashmesh_core.state.half_edges import find_edge
+
+MAX_ASKED = 24  # open vertices looked at for one that can go on
+
+_N_VERTICES, _N_FACES, _N_OPEN, _N_STUCK = arrays.VERTICES, arrays.FACES, arrays.OPEN, arrays.STUCK
+_NONE = 1 << 62
+
+
+@leaf
+def near_known(surface: Surface, table: Table, v0: int, near: np.ndarray) -> int:
+    """The nearest known vertices above v0 to which an edge lies along the surface, in key order; how many."""
+    key0, bins = table.key[v0], table.bins
+    table.distance[:] = 0
+    total = 0
+    for vertex in range(table.n[_N_VERTICES]):
+        if table.key[vertex] > key0 and (table.degree[vertex] > 0 or table.is_corner[vertex]):
+            table.distance[distance(table.bins, v0, vertex)] += 1
+            total += 1
+    reach = np.int64(len(table.distance))
+    if total > MAX_NEAR:
+        total = 0
+        for at in range(len(table.distance)):
+            total += table.distance[at]
+            if total > MAX_NEAR:
+                reach = np.int64(at - 1)
+                break
+    count = 0
+    for vertex in range(table.n[_N_VERTICES]):
+        if table.key[vertex] <= key0 or not (table.degree[vertex] > 0 or table.is_corner[vertex]):
+            continue
+        if distance(table.bins, v0, vertex) > reach:
+            continue
+        x, y, z = bins[v0, 0] + bins[vertex, 0], bins[v0, 1] + bins[vertex, 1], bins[v0, 2] + bins[vertex, 2]
+        if not middle_on_surface(surface.support, surface.factor, x, y, z):
+            continue
+        if edge_on_surface(surface, bins[v0], bins[vertex]):
+            at = count  # corners come in key order, and first
+            while at > 0 and table.key[near[at - 1]] > table.key[vertex]:
+                near[at] = near[at - 1]
+                at -= 1
+            near[at] = vertex
+            count += 1
+    return count
+
+
+@leaf
+def _lowest_third(table: Table, v0: int, v1: int) -> int:
+    """The lowest key of a v2 with which v0, v1 may be the next face, -1 for any; a key above all where none may.
+
+    Faces come in order and their edges are unused.
+    """
+    last = table.n[_N_FACES] - 1
+    lowest = np.int64(-1)
+    if last >= 0 and table.faces[last, 0] == v0:
+        p1 = table.key[table.faces[last, 1]]
+        if table.key[v1] < p1:
+            return _NONE
+        if table.key[v1] == p1:
+            lowest = table.key[table.faces[last, 2]] + 1
+    return lowest if find_edge(table, v0, v1) < 0 else _NONE
+
+
+@leaf
+def _may_be_third(
+    surface: Surface, table: Table, v0: int, v1: int, v2: int, near: np.ndarray, lowest: int, strict: bool
+) -> bool:
+    """Whether v2, its key at least `lowest`, makes a face on bare surface, over nothing known if `strict`."""
+    bins = table.bins
+    if v2 == v1 or table.key[v2] < lowest:
+        return False
+    x, y, z = bins[v0, 0] + bins[v1, 0], bins[v0, 1] + bins[v1, 1], bins[v0, 2] + bins[v1, 2]
+    cells, part = len(surface.support), 1.0 / (6 * surface.factor)
+    if not centre_is_bare(table.bare_count, cells, part, x + bins[v2, 0], y + bins[v2, 1], z + bins[v2, 2]):
+        return False
+    if find_edge(table, v2, v0) >= 0 or not triangle_is_bare(surface, table, bins[v0], bins[v1], bins[v2]):
+        return False
+    if not edge_on_surface(surface, bins[v1], bins[v2]):
+        return False
+    return not strict or (is_empty(bins, v0, v1, v2, near) and is_free(table, v0, v1, v2))
+
+
+@leaf
+def _find_third(
+    surface: Surface, table: Table, v0: int, v1: int, near: np.ndarray, lowest: int, since: int,
+    strict: bool,
+) -> bool:  # fmt: skip
+    """Whether some near v2, numbered from `since` on, makes such a face, and if `strict` one that fits."""
+    for v2 in near:
+        if v2 < since or not _may_be_third(surface, table, v0, v1, v2, near, lowest, strict):
+            continue
+        if not strict or misfit(surface, table, v0, v1, v2) <= MOST_MISFIT:
+            return True
+    return False
+
+
+@leaf
+def find_second(surface: Surface, table: Table, v0: int, near: np.ndarray, since: int, strict: bool) -> int:
+    """The lowest of the `near` v1 that may follow v0 in a face over them, one numbered from `since` on; -1 for none."""
+    for v1 in near:
+        lowest = _lowest_third(table, v0, v1)
+        if lowest == _NONE:
+            continue
+        newer = np.int64(0) if v1 >= since else np.int64(since)
+        if _find_third(surface, table, v0, v1, near, lowest, newer, strict):
+            return v1
+    return -1
+
+
+@leaf
+def noted_second(table: Table, v0: int) -> int:
+    """What was found to follow v0 when it was asked whether v0 is live, if no face has come or gone since; else -1."""
+    n = table.n
+    same = n[arrays.SECOND_OF] == v0 and n[arrays.SECOND_FACES] == n[_N_FACES]
+    return n[arrays.SECOND] if same and n[arrays.SECOND_UNDONE] == n[arrays.UNDONE] else -1
+
+
+@leaf
+def _is_live(surface: Surface, table: Table, v0: int, near: np.ndarray, strict: bool) -> bool:
+    """Whether a face over known vertices may still grow from v0 onto bare surface; its v1 is noted.
+
+    Since an earlier finding that none can, bare surface and unused edges can only have become fewer; then only faces
+    with a vertex that is new since are asked about.
+    """
+    since = table.stuck[table.stuck_at[v0] - 1, 2] if strict and table.stuck_at[v0] > 0 else 0
+    if since == table.n[_N_VERTICES]:
+        return False
+    count = near_known(surface, table, v0, near)
+    any_new = False
+    for number in range(count):
+        any_new |= near[number] >= since
+    if not any_new:
+        return False
+    v1 = find_second(surface, table, v0, near[:count], since, strict)
+    if v1 < 0:
+        return False
+    n = table.n
+    n[arrays.SECOND], n[arrays.SECOND_OF] = v1, v0
+    n[arrays.SECOND_FACES], n[arrays.SECOND_UNDONE] = n[_N_FACES], n[arrays.UNDONE]
+    return True
+
+
+@leaf
+def _note_stuck(table: Table, vertex: int) -> None:
+    at = table.stuck_at[vertex]
+    count = table.n[_N_STUCK]
+    if count == len(table.stuck) or (at > 0 and table.stuck[at - 1, 2] == table.n[_N_VERTICES]):
+        return
+    table.stuck[count, 0] = vertex
+    table.stuck[count, 1] = table.n[_N_FACES]
+    table.stuck[count, 2] = table.n[_N_VERTICES]
+    table.stuck[count, 3] = at
+    table.stuck_at[vertex] = count + 1
+    table.n[_N_STUCK] = count + 1
+
+
+@leaf
+def _ask(surface: Surface, table: Table, vertex: int, near: np.ndarray, strict: bool) -> bool:
+    if _is_live(surface, table, vertex, near, strict):
+        return True
+    if strict:
+        _note_stuck(table, vertex)
+    return False
+
+
+@leaf
+def find_live(surface: Surface, table: Table, near: np.ndarray, strict: bool) -> int:
+    """The lowest open vertex that is live, or -1."""
+    floor = np.int64(-1)
+    if table.n[_N_FACES] > 0:
+        floor = table.key[table.faces[table.n[_N_FACES] - 1, 0]] - 1
+    for _ in range(MAX_ASKED):
+        best = -1
+        for number in range(table.n[_N_OPEN]):
+            vertex = table.open_list[number]
+            if table.key[vertex] > floor and (best < 0 or table.key[vertex] < table.key[best]):
+                best = vertex
+        if best < 0:
+            return -1
+        if _ask(surface, table, best, near, strict):
+            return best
+        floor = table.key[best]
+    return -1
+
+
+@leaf
+def find_start(surface: Surface, table: Table, lowest: int, highest: int, near: np.ndarray, strict: bool) -> int:
+    """The lowest of the corners of the surface, in key order, that no face uses yet and that is live, or -1.
+
+    Only keys lowest..highest - 1 count. No later face can have a vertex below its v0: passed by, it is lost.
+    """
+    asked = 0
+    for vertex in range(len(surface.corners)):
+        if table.degree[vertex] > 0 or table.key[vertex] < lowest:
+            continue
+        if table.key[vertex] >= highest or asked == MAX_ASKED:
+            return -1
+        asked += 1
+        if _ask(surface, table, vertex, near, strict):
+            return vertex
+    return -1

@@ -1,0 +1,271 @@
+"""The half-edge table of the unfinished mesh: push and pop of coordinates, vertices and faces (DESIGN section 6).
+
+A directed edge is open when a face uses it and no face uses its twin yet. `mesh/open_half_edges.py` is the reference.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.jit import leaf
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import Surface, Table
+from flashmesh_core.state.coverage import count_bare, cover, take_places, uncover
+
+_VERTICES, _EDGES, _FACES, _BEGUN, _OPEN, _SLOT = (
+    arrays.VERTICES, arrays.EDGES, arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.SLOT
+)  # fmt: skip
+_STUCK, _NO_SLOT = arrays.STUCK, arrays.NO_SLOT
+
+
+@leaf
+def find_vertex(table: Table, key: int) -> int:
+    """The number of the vertex with this key, or -1."""
+    slots = table.slots
+    mask = len(slots) - 1
+    at = (key * 0x9E3779B1) >> 7 & mask
+    while slots[at] != 0:
+        vertex = slots[at] - 1
+        if table.key[vertex] == key:
+            return vertex
+        at = (at + 1) & mask
+    return -1
+
+
+@leaf
+def add_vertex(size: int, table: Table, key: int) -> int:
+    """Make a vertex known."""
+    slots = table.slots
+    mask = len(slots) - 1
+    at = (key * 0x9E3779B1) >> 7 & mask
+    while slots[at] != 0:
+        at = (at + 1) & mask
+    vertex = table.n[_VERTICES]
+    table.n[_VERTICES] += 1
+    slots[at] = vertex + 1
+    table.key[vertex] = key
+    table.bins[vertex, 0] = key % size
+    table.bins[vertex, 1] = key // size % size
+    table.bins[vertex, 2] = key // (size * size)
+    table.is_corner[vertex] = False
+    table.degree[vertex] = 0
+    table.n_open[vertex] = 0
+    table.out_head[vertex] = -1
+    table.in_head[vertex] = -1
+    table.stuck_at[vertex] = 0
+    return vertex
+
+
+@leaf
+def remove_last_vertex(table: Table) -> None:
+    """Take back the newest vertex: nothing was put into the hash table after it, so its place is simply emptied."""
+    vertex = table.n[_VERTICES] - 1
+    slots = table.slots
+    mask = len(slots) - 1
+    at = (table.key[vertex] * 0x9E3779B1) >> 7 & mask
+    while slots[at] != vertex + 1:
+        at = (at + 1) & mask
+    slots[at] = 0
+    table.n[_VERTICES] = vertex
+
+
+@leaf
+def find_edge(table: Table, a: int, b: int) -> int:
+    """The number of the directed edge a -> b, or -1 where no face uses it."""
+    edge = table.out_head[a]
+    while edge >= 0:
+        if table.edge[edge, 1] == b:
+            return edge
+        edge = table.out_next[edge]
+    return -1
+
+
+@leaf
+def _open(table: Table, edge: int) -> None:
+    table.is_open[edge] = True
+    for side in range(2):
+        vertex = table.edge[edge, side]
+        if table.n_open[vertex] == 0:
+            table.open_at[vertex] = table.n[_OPEN]
+            table.open_list[table.n[_OPEN]] = vertex
+            table.n[_OPEN] += 1
+        table.n_open[vertex] += 1
+
+
+@leaf
+def _close(table: Table, edge: int) -> None:
+    table.is_open[edge] = False
+    for side in range(2):
+        vertex = table.edge[edge, side]
+        table.n_open[vertex] -= 1
+        if table.n_open[vertex] == 0:
+            last = table.open_list[table.n[_OPEN] - 1]
+            at = table.open_at[vertex]
+            table.open_list[at] = last
+            table.open_at[last] = at
+            table.n[_OPEN] -= 1
+
+
+@leaf
+def _use(table: Table, a: int, b: int) -> int:
+    """A face uses the edge a -> b; the edge's number."""
+    edge = find_edge(table, a, b)
+    if edge >= 0:
+        table.uses[edge] += 1
+        return edge
+    edge = table.n[_EDGES]
+    table.n[_EDGES] += 1
+    table.edge[edge, 0] = a
+    table.edge[edge, 1] = b
+    table.edge_face[edge] = table.n[_FACES]
+    table.uses[edge] = 1
+    table.is_open[edge] = False
+    table.out_next[edge] = table.out_head[a]
+    table.out_head[a] = edge
+    table.in_next[edge] = table.in_head[b]
+    table.in_head[b] = edge
+    twin = find_edge(table, b, a)
+    if twin >= 0:
+        _close(table, twin)
+    else:
+        _open(table, edge)
+    return edge
+
+
+@leaf
+def _release(table: Table, edge: int) -> None:
+    """Take back one use of an edge; the newest edges are released first."""
+    table.uses[edge] -= 1
+    if table.uses[edge] > 0:
+        return
+    a, b = table.edge[edge, 0], table.edge[edge, 1]
+    if table.is_open[edge]:
+        _close(table, edge)
+    else:
+        _open(table, find_edge(table, b, a))
+    table.out_head[a] = table.out_next[edge]
+    table.in_head[b] = table.in_next[edge]
+    table.n[_EDGES] -= 1
+
+
+@leaf
+def _push_face(surface: Surface, table: Table) -> None:
+    face = table.n[_FACES]
+    for slot in range(3):
+        vertex = table.begun_vertex[slot]
+        table.faces[face, slot] = vertex
+        if table.degree[vertex] == 0 and not table.is_corner[vertex]:
+            take_places(surface, table, vertex, 1)
+        table.degree[vertex] += 1
+    for slot in range(3):
+        table.face_edges[face, slot] = _use(table, table.faces[face, slot], table.faces[face, (slot + 1) % 3])
+    cover(surface, table, face)
+    table.n[_FACES] = face + 1
+
+
+@leaf
+def _pop_face(surface: Surface, table: Table) -> None:
+    """Take the last face back and leave its nine coordinates begun."""
+    face = table.n[_FACES] - 1
+    table.n[_FACES] = face
+    table.n[arrays.UNDONE] += 1
+    while table.n[_STUCK] > 0 and table.stuck[table.n[_STUCK] - 1, 1] > face:
+        table.n[_STUCK] -= 1
+        table.stuck_at[table.stuck[table.n[_STUCK], 0]] = table.stuck[table.n[_STUCK], 3]
+    uncover(surface, table, face)
+    for slot in range(2, -1, -1):
+        _release(table, table.face_edges[face, slot])
+    for slot in range(2, -1, -1):
+        vertex = table.faces[face, slot]
+        table.begun_vertex[slot] = vertex
+        table.degree[vertex] -= 1
+        if table.degree[vertex] == 0 and not table.is_corner[vertex]:
+            take_places(surface, table, vertex, -1)
+        for axis in range(3):
+            table.begun[3 * slot + axis] = table.bins[vertex, 2 - axis]
+
+
+@leaf
+def push(surface: Surface, table: Table, token: int) -> bool:
+    """Append a coordinate; True where it completes a face."""
+    n = table.n
+    at = n[_BEGUN]
+    table.begun[at] = token
+    n[_BEGUN] = at + 1
+    if at % 3 != 2:
+        return False
+    n[_SLOT] = _NO_SLOT
+    size = surface.size
+    key = (table.begun[at - 2] * size + table.begun[at - 1]) * size + token
+    vertex = find_vertex(table, key)
+    slot = at // 3
+    table.made[n[_FACES], slot] = vertex < 0
+    if vertex < 0:
+        vertex = add_vertex(size, table, key)
+    table.begun_vertex[slot] = vertex
+    if slot < 2:
+        return False
+    n[_BEGUN] = 0
+    _push_face(surface, table)
+    return True
+
+
+@leaf
+def pop(surface: Surface, table: Table) -> None:
+    """Take the last coordinate back."""
+    n = table.n
+    if n[_BEGUN] == 0:
+        _pop_face(surface, table)
+        n[_BEGUN] = 9
+    if n[_BEGUN] % 3 == 0:  # the vertex is complete no more
+        slot = n[_BEGUN] // 3 - 1
+        if table.made[n[_FACES], slot]:
+            remove_last_vertex(table)
+    n[_BEGUN] -= 1
+    n[_SLOT] = _NO_SLOT
+
+
+@leaf
+def start(surface: Surface, table: Table) -> None:
+    """Fill an empty table: the corners of the surface are its first vertices, every sample is bare."""
+    table.n[_SLOT] = _NO_SLOT
+    table.n[arrays.SECOND_OF] = -1
+    for key in surface.corners:
+        vertex = add_vertex(surface.size, table, key)
+        table.is_corner[vertex] = True
+        take_places(surface, table, vertex, 1)
+    for sample in range(len(surface.places)):
+        count_bare(surface.places[sample], surface.factor, len(surface.support), table.bare_count, 1)
+        table.bare_ways[surface.home[sample]] |= surface.own[sample]
+
+
+@leaf
+def lowest_closable(table: Table) -> int:
+    """The key of the lowest vertex of an open edge that a later face can still close, or -1.
+
+    Faces come in order: a later one has no vertex below the last v0, and with that v0 no v1 below the last v1.
+    """
+    p0 = np.int64(-1)
+    p1 = np.int64(-1)
+    if table.n[_FACES] > 0:
+        p0 = table.key[table.faces[table.n[_FACES] - 1, 0]]
+        p1 = table.key[table.faces[table.n[_FACES] - 1, 1]]
+    best = np.int64(-1)
+    for number in range(table.n[_OPEN]):
+        vertex = table.open_list[number]
+        key = table.key[vertex]
+        if key < p0 or (best >= 0 and key >= best):
+            continue
+        closable = False
+        edge = table.out_head[vertex]
+        while edge >= 0 and not closable:
+            closable = table.is_open[edge] and table.key[table.edge[edge, 1]] > key
+            edge = table.out_next[edge]
+        edge = table.in_head[vertex]
+        while edge >= 0 and not closable:
+            other = table.key[table.edge[edge, 0]]
+            closable = table.is_open[edge] and other > key and (key > p0 or other >= p1)
+            edge = table.in_next[edge]
+        if closable:
+            best = key
+    return best

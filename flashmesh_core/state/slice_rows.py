@@ -1,0 +1,103 @@
+"""The slice rows of the next coordinate (DESIGN section 3b).
+
+At the start of a vertex `prepare` lists every vertex that a row or guidance names, once; each of its coordinates then
+reads the rows from that list. `slices.mesh_rows`, the reference, makes the same rows of a known mesh, for training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.config import SLICE_ROWS
+from flashmesh_core.jit import leaf
+from flashmesh_core.slices import CREASE, SURFACE
+from flashmesh_core.state import arrays
+from flashmesh_core.state.arrays import Surface, Table
+from flashmesh_core.state.candidates import (
+    agrees,
+    list_candidates,
+    lowest_key,
+    mark_first,
+    mark_second,
+    mark_supported,
+    mark_third,
+    written,
+)  # fmt: skip
+from flashmesh_core.state.guidance import guide_first, guide_second, guide_third
+
+_ROW_BITS = (1 << len(SLICE_ROWS)) - 1
+_N_FACES, _N_BEGUN, _N_SLOT, _N_CANDIDATES, _N_LOOSE, _N_COVERED = (
+    arrays.FACES, arrays.BEGUN, arrays.SLOT, arrays.CANDIDATES, arrays.LOOSE, arrays.COVERED
+)  # fmt: skip
+
+
+@leaf
+def prepare(surface: Surface, table: Table, guided: bool) -> None:
+    """List what rows and guidance name for the vertex begun, if that was not done yet."""
+    slot = table.n[_N_BEGUN] // 3
+    if table.n[_N_SLOT] == 3 * table.n[_N_FACES] + slot:
+        return
+    lowest = lowest_key(table)
+    v0 = table.begun_vertex[0] if slot > 0 else 0
+    v1 = table.begun_vertex[1] if slot > 1 else 0
+    if slot == 0:
+        mark_first(table)
+    elif slot == 1:
+        mark_second(table, v0)
+    else:
+        mark_third(table, v0, v1)
+    list_candidates(table, slot, lowest, v1)
+    mark_supported(surface, table, slot, v0, v1)
+    table.n[_N_LOOSE] = 0
+    if guided and table.n[_N_COVERED] < len(surface.places):
+        if slot == 0:
+            guide_first(surface, table, lowest)
+        elif slot == 1:
+            guide_second(surface, table, lowest, v0)
+        else:
+            guide_third(surface, table, lowest, v0, v1)
+    table.n[_N_SLOT] = 3 * table.n[_N_FACES] + slot
+
+
+@leaf
+def _spread(row: np.ndarray, cells: np.ndarray, factor: int) -> None:
+    if factor == 1:
+        for at in range(len(row)):
+            row[at] = cells[at]
+        return
+    for at in range(len(row)):
+        row[at] = cells[at // factor]
+
+
+@leaf
+def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
+    """The rows (R, Q) uint8 of the next coordinate; `prepare` first."""
+    rows[:] = 0
+    begun = table.n[_N_BEGUN]
+    axis = 2 - begun % 3
+    z, y = written(table)
+    for number in range(table.n[_N_CANDIDATES]):
+        vertex = table.candidate[number]
+        if not agrees(z, y, table.bins[vertex]):
+            continue
+        place = table.bins[vertex, axis]
+        bits = table.candidate_bits[number] & _ROW_BITS
+        row = 0
+        while bits:
+            if bits & 1:
+                rows[row, place] = 1
+            bits >>= 1
+            row += 1
+    factor = surface.factor
+    if z < 0:
+        _spread(rows[SURFACE], surface.shown_z, factor)
+        _spread(rows[CREASE], surface.crease_z, factor)
+        return
+    z //= factor
+    if y < 0:
+        _spread(rows[SURFACE], surface.shown_zy[z], factor)
+        _spread(rows[CREASE], surface.crease_zy[z], factor)
+        return
+    y //= factor
+    _spread(rows[SURFACE], surface.shown[z, y], factor)
+    _spread(rows[CREASE], surface.crease[z, y], factor)

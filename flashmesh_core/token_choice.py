@@ -1,0 +1,61 @@
+"""Choosing tokens: greedy, or by the Gumbel maximum (DESIGN section 7).
+
+The noise depends on (seed, position) alone. Compiled functions make it token by token, for those that can still win.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from flashmesh_core.service.protocol import MAX_SEED
+
+NOISE_RANGE = 20.5  # the largest noise less the smallest is 20.2
+_MIX_0, _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
+_S27, _S30, _S31, _S40 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(40)
+
+
+@njit(cache=True)
+def _splitmix(x: np.uint64) -> np.uint64:
+    """The splitmix64 finaliser."""
+    x = x + _MIX_2
+    x = (x ^ (x >> _S30)) * _MIX_0
+    x = (x ^ (x >> _S27)) * _MIX_1
+    return x ^ (x >> _S31)
+
+
+@njit(cache=True)
+def noise_key(seed: int, position: int) -> np.uint64:
+    """What `noise_at` needs to know of a seed and an absolute position."""
+    return _splitmix(np.uint64(position) * _MIX_2 + _splitmix(np.uint64(seed)))
+
+
+@njit(cache=True)
+def noise_at(key: np.uint64, token: int) -> np.float32:
+    """Gumbel noise of one token, from -2.9 to 17.4."""
+    bits = _splitmix(key + np.uint64(token)) >> _S40
+    uniform = (np.float64(bits) + 0.5) / 16777216.0
+    return np.float32(-math.log(-math.log(uniform)))
+
+
+@njit(cache=True)
+def _fill(seed: int, positions: np.ndarray, out: np.ndarray) -> None:
+    for row in range(len(positions)):
+        key = noise_key(seed, positions[row])
+        for token in range(out.shape[1]):
+            out[row, token] = noise_at(key, token)
+
+
+def gumbel_noise(seed: int, positions: np.ndarray, num_classes: int) -> np.ndarray:
+    """Gumbel noise (N, num_classes) float32 of absolute positions (N,); the same whatever else is asked for.
+
+    `seed` must be in [0, 2^32 - 1].
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be in [0, {MAX_SEED}], got {seed}")
+    positions = np.asarray(positions, dtype=np.int64)
+    noise = np.empty((len(positions), num_classes), dtype=np.float32)
+    _fill(seed, positions, noise)
+    return noise

@@ -1,0 +1,1 @@
+"""Slow, obvious versions of what the core does fast; tests compare the two. Change the core, not these."""
