@@ -35,6 +35,7 @@ from blender_addon.batch.files import SourceObject  # noqa: E402
 from blender_addon.batch.report import Job, Report, plan_jobs, write_atomically  # noqa: E402
 from blender_addon.engine.request import centred_mesh  # noqa: E402
 from blender_addon.scene import mesh_bridge  # noqa: E402
+from flashmesh_core.mesh.sheets import open_edge_count, separate_sheets  # noqa: E402
 from flashmesh_core.service import protocol  # noqa: E402
 
 ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "fill_holes")
@@ -155,11 +156,13 @@ def generate_object(engine: Engine, source: SourceObject, options: argparse.Name
     points, triangles, center = centred_mesh(source.vertices, source.faces)
     result = engine.generate(points, triangles, **wanted_options(options))
     vertices, faces = np.asarray(result["vertices"], dtype=np.float64), np.asarray(result["face_indices"])
+    vertices, faces = separate_sheets(vertices, faces)
     if result["end_reason"] == "cancelled":
         raise ValueError("the generation was cancelled at the engine")
     if not len(faces):
         raise ValueError("the engine gave no faces; try another seed or more candidates")
-    row = {"faces": len(faces), "vertices": vertices + center, "face_indices": faces}
+    row: dict[str, Any] = {"faces": len(faces), "open_edges": open_edge_count(faces)}
+    row |= {"vertices": vertices + center, "face_indices": faces}
     for name in ("seconds", "tokens_per_second", "chamfer"):
         row[name] = None if result[name] is None or not np.isfinite(result[name]) else float(result[name])
     return {**row, "end_reason": result["end_reason"]}
@@ -187,7 +190,10 @@ def process_file(
         rows.append({"object": source.name, **row, "error": None})
         chamfer = "unknown" if row["chamfer"] is None else f"{row['chamfer']:.4f}"
         speed = f"{row['seconds'] or 0:.1f} s, {row['tokens_per_second'] or 0:.0f} tokens/s"
-        say(f"{source.name}{of}: {row['faces']} faces in {speed}, Chamfer {chamfer} ({row['end_reason']})")
+        say(
+            f"{source.name}{of}: {row['faces']} faces in {speed}, Chamfer {chamfer}, "
+            f"{row['open_edges']} open edges ({row['end_reason']})"
+        )
     if results:
         write = partial(files.write_objects, file_format=options.format, results=results)
         write_atomically(job.output, lambda path: counts.extend(write(path)))

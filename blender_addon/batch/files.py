@@ -132,7 +132,7 @@ def write_objects(
 
     Objects have the name and the transform of their source. What no object can have as its own transform
     (shear that comes from parents) goes into the mesh, so the place in the world is right in any case.
-    Faces that Blender cannot hold are left out: of two over the same three vertices, the second.
+    Of faces over the same three vertices, which Blender cannot hold, the second is cut about a vertex in its middle.
     """
     counts = []
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)

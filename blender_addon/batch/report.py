@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ENTRY = ("file", "output", "input", "settings", "error", "objects")  # of the JSON, one a file
-FIGURES = ("faces", "seconds", "tokens_per_second", "chamfer", "end_reason")
+FIGURES = ("faces", "open_edges", "seconds", "tokens_per_second", "chamfer", "end_reason")
 COLUMNS = ("file", "object", *FIGURES, "error", "output")  # of the CSV, a row an object
 UNFINISHED = "not finished: the program ended while it did this file"
 

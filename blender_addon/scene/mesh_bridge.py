@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
+from flashmesh_core.mesh.sheets import separate_sheets
+
 MESH_LIKE = ("MESH", "CURVE", "SURFACE", "FONT", "META")  # object types that Blender can show as a mesh
 MAX_SOURCE_FACES = 1_000_000
 _FOURFOLD = {"SUBSURF": "levels", "MULTIRES": "levels"}  # modifiers that quarter each face once a level
@@ -169,9 +171,10 @@ def transform_triangles(vertices: np.ndarray, faces: np.ndarray, matrix: np.ndar
 def mesh_from_arrays(name: str, vertices: np.ndarray, faces: np.ndarray, matrix_inverse: np.ndarray) -> bpy.types.Mesh:
     """A new mesh datablock from world-space triangles; `matrix_inverse` (4, 4) leads to local space.
 
-    `vertices` (V, 3) float, `faces` (F, 3) integer. The mesh is validated: improper faces are dropped.
+    `vertices` (V, 3) float, `faces` (F, 3) integer. Faces over the same vertices are told apart first, since Blender
+    keeps only one of them; then the mesh is validated.
     """
-    local, faces = transform_triangles(vertices, faces, np.array(matrix_inverse))
+    local, faces = transform_triangles(*separate_sheets(vertices, faces), np.array(matrix_inverse))
     mesh = bpy.data.meshes.new(name)
     set_triangles(mesh, local, faces)
     mesh.validate()
@@ -196,11 +199,20 @@ def set_triangles(mesh: bpy.types.Mesh, vertices: np.ndarray, faces: np.ndarray)
 
 def is_watertight(mesh: bpy.types.Mesh) -> bool:
     """Whether there is a face, and every edge has exactly two."""
+    return len(mesh.polygons) > 0 and bool((_faces_at_edges(mesh) == 2).all())
+
+
+def open_edges(mesh: bpy.types.Mesh) -> int:
+    """How many edges have one face only."""
+    return int((_faces_at_edges(mesh) == 1).sum())
+
+
+def _faces_at_edges(mesh: bpy.types.Mesh) -> np.ndarray:
+    """(E,) how many faces lie at each edge."""
     edges = np.empty(len(mesh.loops), dtype=np.int32)
-    if not len(edges):
-        return False
-    mesh.attributes[".corner_edge"].data.foreach_get("value", edges)
-    return bool((np.bincount(edges, minlength=len(mesh.edges)) == 2).all())
+    if len(edges):
+        mesh.attributes[".corner_edge"].data.foreach_get("value", edges)
+    return np.bincount(edges, minlength=len(mesh.edges))
 
 
 def usable_inverse(matrix: np.ndarray) -> np.ndarray | None:

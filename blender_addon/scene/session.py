@@ -15,6 +15,8 @@ from functools import partial
 import bpy
 import numpy as np
 
+from flashmesh_core.mesh.sheets import separate_sheets
+
 from ..engine.generation import Engine, Event, Job
 from ..engine.request import RunSettings, make_request
 from . import mesh_bridge
@@ -82,6 +84,7 @@ class Result:
     tokens_per_pass: float | None
     distance: float | None  # Chamfer, with the source's longest side as 1
     watertight: bool
+    open_edges: int  # with one face only
     gave_up_closure: bool  # watertight was asked for, and open edges are left
 
 
@@ -269,7 +272,7 @@ class Run:
             placement.remove()
         else:
             vertices = np.asarray(event["vertices"], dtype=np.float64) + self._center
-            placement.put(context, vertices, faces)
+            placement.put(context, *separate_sheets(vertices, faces))
             self._complete(context, placement, event)
         self._placement = None
 
@@ -289,6 +292,7 @@ class Run:
                 end_reason=event["end_reason"],
                 distance=event.get("chamfer"),
                 watertight=mesh_bridge.is_watertight(result.data),
+                open_edges=mesh_bridge.open_edges(result.data),
                 gave_up_closure=self.settings.watertight and bool(event.get("gave_up_closure")),
                 **{name: event.get(name) for name in figures},
             )

@@ -185,6 +185,23 @@ def closing():
     return {"texts": texts, "whole": stage.panels.watertight(replace(result, watertight=True))}
 
 
+def sheets():
+    """Faces over the same vertices, and a flat ring whose mesh may have some."""
+    corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=np.float64)
+    leaf = np.array([[0, 1, 2], [0, 2, 3], [2, 1, 0], [3, 2, 0]])
+    mesh = stage.mesh_bridge.mesh_from_arrays("Leaf", corners, leaf, np.eye(4))
+    told = {"leaf": [stage.mesh_bridge.is_watertight(mesh), stage.mesh_bridge.open_edges(mesh), mesh.validate()]}
+    stage.plain.checkpoint = "nano"
+    bpy.ops.mesh.primitive_torus_add(major_segments=12, minor_segments=6, major_radius=0.5, minor_radius=0.2)
+    bpy.context.object.scale.z = 0.0
+    source, told["rings"] = bpy.context.object, []
+    for seed in (1, 2):
+        (result,) = generate(source, faces=60, watertight=True, seed=seed, preset="STANDARD")["results"]
+        told["rings"].append([result["watertight"], result["open_edges"], result["gave_up_closure"]])
+    stage.plain.checkpoint = "debug"
+    return told
+
+
 def hiding():
     first, second = stage.cube("Stays"), stage.cube("Hides")
     return {"no": generate(first), "yes": generate(second, hide_source=True)}
@@ -302,8 +319,8 @@ def registered_again():
 
 
 SCENARIOS = (
-    every_kind, placed, far_away, flattened, snapped, looks, plain_looks, uvs, quads, closing, hiding, same_seed, names,
-    refused, polls, settings, registered_again,
+    every_kind, placed, far_away, flattened, snapped, looks, plain_looks, uvs, quads, closing, sheets, hiding,
+    same_seed, names, refused, polls, settings, registered_again,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -35,7 +35,10 @@ OUTPUTS = {  # by input; two inputs of one stem keep their suffix
     "sub/chair.glb": "sub/chair.glb.glb",
     "sub/seat.ply": "sub/seat.glb",
 }
-LINE = re.compile(r"^\[\d+/\d+\] \S+: .+: \d+ faces in [\d.]+ s, \d+ tokens/s, Chamfer [\d.]+ \((eos|face_limit)\)$")
+LINE = re.compile(
+    r"^\[\d+/\d+\] \S+: .+: (\d+) faces in [\d.]+ s, \d+ tokens/s, "
+    r"Chamfer [\d.]+, (\d+) open edges \((eos|face_limit)\)$"
+)
 
 
 def entries(output: Path) -> dict[str, dict[str, Any]]:
@@ -71,6 +74,9 @@ def test_a_line_tells_about_each_object(first) -> None:
     lines = [line for line in first[2].stdout.splitlines() if line.startswith("[")]
     figures = [line for line in lines if LINE.match(line)]
     assert len(figures) == sum(len(entry["objects"]) for entry in entries(first[1]).values())
+    told = sorted((int(found[1]), int(found[2])) for line in lines if (found := LINE.match(line)))
+    rows = [row for entry in entries(first[1]).values() for row in entry["objects"]]
+    assert told == sorted((row["faces"], row["open_edges"]) for row in rows), "console and report say the same"
     assert any(line.startswith("[2/7] chair.blend: Leg (1/2): ") for line in figures)
     assert [line for line in lines if line not in figures] == [
         "[1/7] broken.ply: failed: PLY Importer: broken: Invalid PLY header."

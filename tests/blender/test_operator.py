@@ -108,6 +108,12 @@ def test_a_mesh_that_could_not_be_closed_says_so(told: Told) -> None:
     assert told["closing"]["whole"] == "yes"
 
 
+def test_what_is_closed_to_the_engine_is_closed_in_the_scene(told: Told) -> None:
+    assert told["sheets"]["leaf"] == [True, 0, False], "and Blender finds nothing to mend"
+    for watertight, open_edges, gave_up in told["sheets"]["rings"]:
+        assert not gave_up and watertight and open_edges == 0
+
+
 def test_the_results_are_selected_and_the_first_is_active(told: Told) -> None:
     kinds = told["every_kind"]
     assert kinds["selected"] == kinds["made"] and len(kinds["made"]) == 6
