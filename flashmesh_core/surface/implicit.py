@@ -9,6 +9,7 @@ from flashmesh_core.surface.point_normals import CHUNK, COMPILED, Progress
 from flashmesh_core.surface.winding import Grid
 
 REACH = 2.5  # widths beyond which a sample does not count
+SIDEWAYS = 4.0  # squares of distances along a sample's plane count this many times those across it
 ROUNDS = 3  # in which planes that disagree lose weight
 HEIGHT_SIGMA = 0.6  # widths of disagreement in height
 NORMAL_SIGMA = 0.6  # disagreement in normals (length of the difference)
@@ -16,11 +17,12 @@ NORMAL_SIGMA = 0.6  # disagreement in normals (length of the difference)
 
 def signed_distances(
     grid: Grid, points: np.ndarray, normals: np.ndarray, widths: np.ndarray, progress: Progress
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Distances outside (positive) and inside of the samples at the grid's nodes near them.
 
     `widths` (N,) are the samples' own. Returns for every node its place in the others, int32, -1 where it is out of
-    reach; the distances (M,); and how well each is known (M,): about 1 on a sampled surface, less beyond its border.
+    reach; the distances (M,); how well each is known (M,): above 1 on a sampled surface, less beyond its border; and the
+    nearest sample (M,).
     """
     places = (points - grid.corner) / grid.step
     slots = np.full(grid.shape, -1, dtype=np.int32)
@@ -30,7 +32,7 @@ def signed_distances(
     squares, owner = np.full(count, np.inf, dtype=np.float32), np.full(count, -1, dtype=np.int32)
     for start in range(0, len(points), CHUNK):
         progress(0.2 * start / len(points))
-        _find_nearest(slots, places, reach, start, min(start + CHUNK, len(points)), squares, owner)
+        _find_nearest(slots, places, normals, reach, start, min(start + CHUNK, len(points)), squares, owner)
     gradient = normals[owner].astype(np.float32)
     distance = np.zeros(count, dtype=np.float32)
     known = np.zeros(count, dtype=np.float32)
@@ -43,7 +45,7 @@ def signed_distances(
         if step == 0:
             known = sums[:, 0].copy()
         _solve(sums, distance, gradient)
-    return slots, distance * np.float32(grid.step), known
+    return slots, distance * np.float32(grid.step), known, owner
 
 
 @njit(**COMPILED)
@@ -71,19 +73,23 @@ def _mark(slots, places, reach):
 
 
 @njit(**COMPILED)
-def _find_nearest(slots, places, reach, first, last, squares, owner):
+def _find_nearest(slots, places, normals, reach, first, last, squares, owner):
     for i in range(first, last):
         r, square = reach[i], reach[i] ** 2
         for x in range(max(int(np.ceil(places[i, 0] - r)), 0), min(int(places[i, 0] + r) + 1, slots.shape[0])):
+            dx = x - places[i, 0]
             for y in range(max(int(np.ceil(places[i, 1] - r)), 0), min(int(places[i, 1] + r) + 1, slots.shape[1])):
-                flat = (x - places[i, 0]) ** 2 + (y - places[i, 1]) ** 2
+                dy = y - places[i, 1]
+                flat = dx * dx + dy * dy
                 if flat >= square:
                     continue
                 half = np.sqrt(square - flat)
                 low, high = max(int(np.ceil(places[i, 2] - half)), 0), int(places[i, 2] + half) + 1
                 for z in range(low, min(high, slots.shape[2])):
                     slot = slots[x, y, z]
-                    found = flat + (z - places[i, 2]) ** 2
+                    dz = z - places[i, 2]
+                    height = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
+                    found = SIDEWAYS * (flat + dz * dz) - (SIDEWAYS - 1.0) * height * height
                     if found < squares[slot]:
                         squares[slot], owner[slot] = found, i
 

@@ -12,7 +12,7 @@ from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface import implicit, point_filter, point_normals
 from flashmesh_core.surface.orientation import orient
 from flashmesh_core.surface.point_normals import SPACING_NEIGHBOUR
-from flashmesh_core.surface.winding import Grid, winding_number
+from flashmesh_core.surface.winding import Grid, at_points, winding_number
 
 Progress = Callable[[str, float], None]
 
@@ -20,6 +20,10 @@ MAX_CELLS = 160  # an axis
 MIN_POINTS = 16
 NEIGHBOURS = 32
 SUPPORT = 1.0  # spacings from the nearest sample beyond which a triangle is a guess
+BLUR = 0.6  # of the winding number, in spacings
+REGION = 0.05  # side of the cells, three of which tell whether samples are part of a closed surface
+CLOSED = 0.38  # mean winding number half way through a surface above which it is
+DOUBT = (0.25, 0.45)  # share of the expected winding number at which a distance is not believed, and is
 HOLE = 0.2  # largest side of the box around a hole that is closed
 FRAGMENT = 0.02  # share of the triangles below which a piece is dropped
 
@@ -88,14 +92,36 @@ def _field(
     """Signed distances on a grid: moving least squares near the samples, by the winding number elsewhere."""
     margin = 4.0 * step + implicit.REACH * float(np.quantile(width, 0.9))
     grid = Grid.around(points, step, margin)
-    blur = max(step, 0.6 * gap)
+    blur = max(step, BLUR * gap)
     field = winding_number(grid, points, normals, areas, blur)
-    slots, near, known = implicit.signed_distances(grid, points, normals, width, lambda f: report("distances", f))
-    values = (0.5 - field) * np.float32(2.5 * blur)
+    middle = _middle(field, grid, points, normals, blur)
+    slots, near, known, owner = implicit.signed_distances(
+        grid, points, normals, width, lambda f: report("distances", f)
+    )
     inside = slots >= 0
-    trust = np.clip(known, 0.0, 1.0)
-    values[inside] = trust * near + (1.0 - trust) * values[inside]
+    share = field[inside] + (0.5 - middle[owner])
+    far = (0.5 - share) * (2.5 * blur)
+    values = (0.5 - field) * np.float32(2.5 * blur)
+    expected = 1.0 / (1.0 + np.exp(np.clip(1.702 / blur * near, -30.0, 30.0)))
+    ratio = np.where(near < 0.0, share / expected, (1.0 - share) / (1.0 - expected))
+    trust = np.clip(known, 0.0, 1.0) * np.clip((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0]), 0.0, 1.0)
+    values[inside] = trust * near + (1.0 - trust) * far
     return values, grid
+
+
+def _middle(field: np.ndarray, grid: Grid, points: np.ndarray, normals: np.ndarray, blur: float) -> np.ndarray:
+    """The winding number half way through the surface at every sample, (N,): 0.5 where it is closed, 0 on a flat sheet."""
+    from scipy import ndimage
+
+    offset = 2.0 * blur * normals
+    middle = 0.5 * (at_points(field, grid, points + offset) + at_points(field, grid, points - offset))
+    cells = tuple(np.clip(np.floor((points + 0.5) / REGION).astype(int) + 1, 0, int(1 / REGION) + 2).T)
+    total, count = (np.zeros((int(1 / REGION) + 3,) * 3) for _ in range(2))
+    np.add.at(total, cells, middle)
+    np.add.at(count, cells, 1.0)
+    total, count = ndimage.uniform_filter(total, 3), ndimage.uniform_filter(count, 3)
+    middle = (total / np.maximum(count, 1e-12))[cells]
+    return np.where(middle > CLOSED, 0.5, middle)
 
 
 def _triangles(values: np.ndarray, grid: Grid) -> Mesh | None:
