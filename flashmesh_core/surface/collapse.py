@@ -13,13 +13,16 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.surface.adjacency import COMPILED, manifold_twins
-from flashmesh_core.surface.quadrics import WIDTH, error_at, lowest
+from flashmesh_core.surface.quadrics import error_at, lowest
 
 FACES, QUEUED, FREE, WAITING, LEVEL, RETRY, STALL, MARK = range(8)  # fields of Collapse.count
 OPTIMAL, AT_FIRST, AT_SECOND, HALF_WAY = range(4)  # where an entry of the queue would put the vertex
 MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees; 3: further if it is thin
-PULL = 1e-3
+POWER = (
+    0.5  # an edge's cost is its error over the weight to this power: between the sum and the mean of squared distances
+)
 SHAPE = 1e-7  # of an edge's squared length, per weight: between equal errors the shortest edge goes
+PULL = 1e-4  # of a quadric's weight towards the edge's middle
 
 
 class Collapse(NamedTuple):
@@ -40,11 +43,11 @@ class Collapse(NamedTuple):
     free: np.ndarray  # (C,) int32, slots that hold no entry
     entry: np.ndarray  # (C, 5) int32: two vertices, their versions, the place
     waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
-    count: np.ndarray  # (8,) int64
-    power: np.ndarray  # (1,) error over weight to this power is an edge's cost
+    count: np.ndarray  # (8,) int64: FACES to MARK
+    options: np.ndarray  # (3,) POWER, SHAPE, PULL
 
 
-def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray, power: float) -> Collapse:
+def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray) -> Collapse:
     """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 11), ready to be simplified; all its edges are queued."""
     n, m = len(vertices), len(faces)
     room = 4 * m + 64
@@ -54,7 +57,7 @@ def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray
         np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
         np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
         np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(8, dtype=np.int64),
-        np.full(1, power),
+        np.array([POWER, SHAPE, PULL]),
     )  # fmt: skip
     state.count[FACES], state.count[FREE], state.count[RETRY] = m, room, m * 9 // 10
     _prepare(state)
@@ -174,14 +177,14 @@ def _cost(s, a, b):
     row = s.quadrics[a] + s.quadrics[b]
     ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
     bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
-    x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), PULL)
+    x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), s.options[2])
     length = (ax - bx) ** 2 + (ay - by) ** 2 + (az - bz) ** 2
     return _weighed(s, row, error_at(row, x, y, z), length), x, y, z
 
 
 @njit(**COMPILED)
 def _weighed(s, row, error, length):
-    return (error + SHAPE * row[10] * length) / max(row[10], 1e-30) ** s.power[0]
+    return (error + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0]
 
 
 @njit(**COMPILED)
@@ -357,7 +360,7 @@ def _wait(s, a, b):
 
 @njit(**COMPILED)
 def _try(s, slot):
-    """Join the vertices of an entry if that is allowed; else queue another place for the vertex, or let the edge wait."""
+    """Join the vertices of an entry if that is allowed; else queue other places for the vertex and let the edge wait."""
     a, b, where = s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4]
     if not _is_linked(s, a, b):
         if where == OPTIMAL:

@@ -21,6 +21,7 @@ NORMAL_ROUNDS, VERTEX_ROUNDS = 20, 15
 CLEAN_WIDTH, NOISY_WIDTH = 0.25, 0.35  # of normal differences, without noise and at NOISY
 NOISY = 0.075  # noise over the typical edge of a sculpt
 COARSE = 1 / 24  # a typical edge longer than this: a low-poly mesh, whose edges are all meant
+REACH = 1.0  # typical edges over which faces count as neighbors, times that
 MAX_REACH = 1 / 64  # faces that much apart are hardly neighbors, however large
 CROWD = 32  # faces at a vertex from which on only those across an edge are neighbors
 LARGER = 4.0  # a neighbor counts as at most this many times one's own area
@@ -62,8 +63,8 @@ def typical_edge(mesh: Mesh) -> float:
 def denoise(mesh: Mesh, *, noise: float | None = None, progress: Progress | None = None) -> Denoised:
     """The surface without noise: normals filtered, vertices moved; connectivity stays.
 
-    `mesh` is clean (see cleaning.clean) and fills the unit box; `noise` is measured where None. A mesh of few large faces
-    comes back as it is. Raises ValueError for a noise below 0.
+    `mesh` is clean (see cleaning.clean) and fills the unit box; `noise` is measured where None. A mesh of few
+    large faces comes back as it is. Raises ValueError for a noise below 0.
     """
     if noise is None:
         noise = estimate_noise(mesh)
@@ -76,7 +77,7 @@ def denoise(mesh: Mesh, *, noise: float | None = None, progress: Progress | None
         return Denoised(mesh, normals, noise if edge <= COARSE else 0.0)
     start, around = faces_at_vertices(faces, len(mesh.vertices))
     width = CLEAN_WIDTH + (NOISY_WIDTH - CLEAN_WIDTH) * min(noise / edge / NOISY, 1.5)
-    normals = _filtered(faces, normals, areas, centers, start, around, min(edge, MAX_REACH), width, progress)
+    normals = _filtered(faces, normals, areas, centers, start, around, min(REACH * edge, MAX_REACH), width, progress)
     vertices, moved = mesh.vertices.copy(), np.empty_like(mesh.vertices)
     for i in range(VERTEX_ROUNDS):
         if progress and i * len(faces) % CHUNK < len(faces):
@@ -101,7 +102,7 @@ def _filtered(faces, normals, areas, centers, start, around, reach, width, progr
 
 @njit(**COMPILED)
 def _roughness(vertices, faces, normals, areas):
-    """For each vertex (V,) the normal part of its second difference, over the noise that one unit would leave; NaN on edges."""
+    """For each vertex (V,) the normal part of its second difference, by the noise it would show; NaN on edges."""
     n = len(vertices)
     mean, degree, normal = np.zeros((n, 3)), np.zeros(n), np.zeros((n, 3))
     for f in range(len(faces)):

@@ -141,7 +141,7 @@ def _join(parent, i, j):
 
 @njit(**COMPILED)
 def split_fans(vertices, faces, twin):
-    """Vertices and faces so that the faces at each vertex are joined by twins: a vertex of several fans becomes several."""
+    """Vertices and faces so that twins join all faces at each vertex: a vertex of several fans becomes several."""
     n = 3 * len(faces)
     flat = faces.ravel()
     parent = np.arange(n).astype(np.int32)  # corners; those of one fan are joined
@@ -168,7 +168,7 @@ def split_fans(vertices, faces, twin):
 
 
 def turn_outwards(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray) -> None:
-    """Reverse, in place, closed parts that wind inwards; a part inside another one may, if the source winds outwards."""
+    """Reverse, in place, closed parts that wind inwards; but not cavities of a part that winds outwards."""
     label, count = face_components(faces, twin)
     closed = np.bincount(label, weights=(twin.reshape(-1, 3) < 0).any(axis=1), minlength=count) == 0
     corners = vertices[faces]
@@ -218,7 +218,7 @@ def _reverse(faces, twin, turned):
 
 @njit(**COMPILED)
 def flip_slivers(vertices, faces, twin, flat):
-    """`faces` with the longest edges of flat ones turned into their neighbors, and whether any was; those at a border go.
+    """`faces` with the longest edges of flat ones turned, and whether any was; flat faces at a border go.
 
     A face is flat if its height is below `flat` of its longest edge. Nothing opens: the neighbor covers the same place.
     """

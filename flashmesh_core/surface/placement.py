@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import CROWD, Denoised
 from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
@@ -40,7 +39,7 @@ def planes_of(denoised: Denoised) -> Planes:
     vertices, faces = denoised.mesh.vertices, denoised.mesh.faces.astype(np.int32)
     _, areas, centers = face_geometry(vertices, faces)
     start, around = faces_at_vertices(faces, len(vertices))
-    weights = areas * _agreement(faces, denoised.normals, areas, start, around)
+    weights = areas * _agreement(faces, denoised.normals, areas, start, around, AGREE)
     low, extent = vertices.min(axis=0), np.ptp(vertices, axis=0)
     side = float(extent.max()) / max(8.0, min(256.0, (len(vertices) / 2.0) ** 0.5))
     grid = np.floor(extent / side).astype(np.int64) + 1
@@ -74,13 +73,13 @@ def place_on(vertices: np.ndarray, faces: np.ndarray, planes: Planes) -> np.ndar
     vertices = vertices.copy()
     start, around = faces_at_vertices(faces, len(vertices))
     for _ in range(ROUNDS):
-        targets = _targets(vertices, faces, start, around, planes)
+        targets = _targets(vertices, faces, start, around, planes, NEAR, PULL)
         _move(vertices, faces, start, around, targets)
     return vertices
 
 
 @njit(**COMPILED)
-def _agreement(faces, normals, areas, start, around):
+def _agreement(faces, normals, areas, start, around, width):
     """How far the planes around each face agree with its own (F,), 0 to 1: near 0 on the cut of an edge."""
     n = len(faces)
     result = np.ones(n)
@@ -96,7 +95,7 @@ def _agreement(faces, normals, areas, start, around):
                 for axis in range(3):
                     d += (normals[f, axis] - normals[g, axis]) ** 2
                 total += areas[g]
-                agreed += areas[g] * np.exp(-0.5 * d / (AGREE * AGREE))
+                agreed += areas[g] * np.exp(-0.5 * d / (width * width))
         if total > 0.0:
             result[f] = max(agreed / total, 0.05) ** 2
     return result
@@ -152,7 +151,7 @@ def nearest_vertex(p, x, y, z):
 
 
 @njit(**COMPILED)
-def _targets(vertices, faces, start, around, p):
+def _targets(vertices, faces, start, around, p, near, pull):
     """Where each vertex (V, 3) would best be."""
     result = vertices.copy()
     seen = np.full(len(p.faces), -1, dtype=np.int32)
@@ -166,9 +165,9 @@ def _targets(vertices, faces, start, around, p):
                 if u != v:
                     reach = min(reach, ((vertices[u] - vertices[v]) ** 2).sum())
         if reach < np.inf:
-            _gather(vertices, faces, start, around, v, NEAR * NEAR * reach, p, seen, queue, row)
+            _gather(vertices, faces, start, around, v, near * near * reach, p, seen, queue, row)
             if row[10] > 0.0:
-                x, y, z = lowest(row, vertices[v, 0], vertices[v, 1], vertices[v, 2], PULL)
+                x, y, z = lowest(row, vertices[v, 0], vertices[v, 1], vertices[v, 2], pull)
                 result[v, 0], result[v, 1], result[v, 2] = x, y, z
     return result
 

@@ -6,7 +6,6 @@ A row holds the sum over planes (unit normal n, point c, weight w) of w n n^T (x
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from flashmesh_core.surface.adjacency import COMPILED

@@ -1,4 +1,4 @@
-"""Proxy meshes: a denoised surface with few faces, by quadric errors of its filtered planes (Garland and Heckbert 1997)."""
+"""Proxy meshes: a denoised surface with few faces, by quadric errors of its filtered planes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import COMPILED, manifold_twins
+from flashmesh_core.surface.adjacency import COMPILED, face_components, manifold_twins
 from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse
-from flashmesh_core.surface.denoising import Denoised, Progress
+from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, typical_edge
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
 
+CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
-POWER = 0.5  # errors are divided by the weight to this power: between the summed and the mean squared distance
 
 
 def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | None = None) -> list[Mesh]:
@@ -30,8 +30,9 @@ def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | N
         raise ValueError(f"counts must be at least 4, got {min(counts)}")
     if not len(denoised.mesh.faces) or not counts:
         return [denoised.mesh for _ in counts]
+    denoised = _without_crumbs(denoised)
     planes = planes_of(denoised)
-    state = start_collapse(planes.vertices, planes.faces, _quadrics(planes), POWER)
+    state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
         if len(planes.faces) <= count:
@@ -41,6 +42,29 @@ def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | N
         vertices, faces = _snapshot(state)
         found[count] = Mesh(place_on(vertices, faces, planes), faces.astype(np.int64))
     return [found[count] for count in counts]
+
+
+def _without_crumbs(denoised: Denoised) -> Denoised:
+    """The surface without parts of a few faces that are smaller than its detail; all of it if nothing else is there."""
+    mesh, edge = denoised.mesh, typical_edge(denoised.mesh)
+    faces = mesh.faces.astype(np.int32)
+    label, count = face_components(faces, manifold_twins(faces, len(mesh.vertices)))
+    sizes = np.bincount(label, minlength=count)
+    if edge > COARSE or not (sizes <= CRUMB_FACES).any():
+        return denoised
+    low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
+    some = np.flatnonzero(sizes[label] <= CRUMB_FACES)
+    for corner in mesh.triangles[some].transpose(1, 0, 2):
+        np.minimum.at(low, label[some], corner)
+        np.maximum.at(high, label[some], corner)
+    crumb = (sizes <= CRUMB_FACES) & ((high - low).max(axis=1) < max(CRUMB_EDGES * edge, 4.0 * denoised.noise))
+    kept = ~crumb[label]
+    if kept.all() or not kept.any():
+        return denoised
+    used = np.zeros(len(mesh.vertices), dtype=bool)
+    used[mesh.faces[kept].ravel()] = True
+    smaller = Mesh(mesh.vertices[used], (np.cumsum(used) - 1)[mesh.faces[kept]])
+    return Denoised(smaller, denoised.normals[kept], denoised.noise)
 
 
 def _run(state: Collapse, count: int, least: int, progress: Progress | None) -> None:
@@ -61,27 +85,27 @@ def _snapshot(state: Collapse) -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(**COMPILED)
-def _quadrics(p):
+def _quadrics(vertices, faces, centers, normals, weights):
     """The quadrics (V, 11) of the vertices: a third of each face's plane, and upright planes along borders."""
-    result = np.zeros((len(p.vertices), WIDTH))
-    for f in range(len(p.faces)):
+    result = np.zeros((len(vertices), WIDTH))
+    for f in range(len(faces)):
         for k in range(3):
             add_plane(
-                result[p.faces[f, k]], p.normals[f, 0], p.normals[f, 1], p.normals[f, 2],
-                p.centers[f, 0], p.centers[f, 1], p.centers[f, 2], p.weights[f] / 3.0,
+                result[faces[f, k]], normals[f, 0], normals[f, 1], normals[f, 2],
+                centers[f, 0], centers[f, 1], centers[f, 2], weights[f] / 3.0,
             )  # fmt: skip
-    twin = manifold_twins(p.faces, len(p.vertices))
+    twin = manifold_twins(faces, len(vertices))
     for h in range(len(twin)):
         if twin[h] >= 0:
             continue
         f = h // 3
-        a, b = p.faces[f, h % 3], p.faces[f, (h + 1) % 3]
+        a, b = faces[f, h % 3], faces[f, (h + 1) % 3]
         x, y, z = (
-            p.vertices[b, 0] - p.vertices[a, 0],
-            p.vertices[b, 1] - p.vertices[a, 1],
-            p.vertices[b, 2] - p.vertices[a, 2],
+            vertices[b, 0] - vertices[a, 0],
+            vertices[b, 1] - vertices[a, 1],
+            vertices[b, 2] - vertices[a, 2],
         )
-        u, v, w = p.normals[f, 0], p.normals[f, 1], p.normals[f, 2]
+        u, v, w = normals[f, 0], normals[f, 1], normals[f, 2]
         sx, sy, sz = y * w - z * v, z * u - x * w, x * v - y * u
         length = np.sqrt(sx * sx + sy * sy + sz * sz)
         if length > 0.0:
@@ -89,6 +113,6 @@ def _quadrics(p):
             for end in (a, b):
                 add_plane(
                     result[end], sx / length, sy / length, sz / length,
-                    p.vertices[a, 0], p.vertices[a, 1], p.vertices[a, 2], weight,
+                    vertices[a, 0], vertices[a, 1], vertices[a, 2], weight,
                 )  # fmt: skip
     return result
