@@ -7,11 +7,11 @@ from numba import njit
 
 from flashmesh_core.mesh.canonical import Mesh, check_faces, check_points
 from flashmesh_core.surface.adjacency import COMPILED, find
-from flashmesh_core.surface.manifold import flip_slivers, oriented, paired, split_fans, turn_outwards
+from flashmesh_core.surface.manifold import flip_slivers, halve_doubled, oriented, paired, split_fans, turn_outwards
 
 SAME_PLACE = 1e-6  # of the longest side: vertices nearer than this are one
 FLAT = 1e-5  # of the longest edge: a face less high than this is a sliver
-SLIVER_ROUNDS = 4
+SLIVER_ROUNDS, HALVING_ROUNDS = 4, 8
 DOUBLED = 0.9  # of a part's faces with a reversed copy: the copies are a sheet's back
 
 
@@ -41,6 +41,12 @@ def clean(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     vertices, faces = split_fans(vertices, faces, twin)
     for _ in range(SLIVER_ROUNDS):
         faces, changed = flip_slivers(vertices, faces, twin, FLAT)
+        if not changed:
+            break
+        twin = paired(vertices, faces)
+        vertices, faces = split_fans(vertices, faces, twin)
+    for _ in range(HALVING_ROUNDS):
+        vertices, faces, changed = halve_doubled(vertices, faces, twin)
         if not changed:
             break
         twin = paired(vertices, faces)

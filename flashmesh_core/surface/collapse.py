@@ -13,10 +13,26 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.surface.adjacency import COMPILED, manifold_twins
+from flashmesh_core.surface.edge_queue import (
+    AT_FIRST,
+    AT_SECOND,
+    FACES,
+    FREE,
+    HALF_WAY,
+    LEVEL,
+    MARK,
+    OPTIMAL,
+    QUEUED,
+    RETRY,
+    STALL,
+    WAITING,
+    is_current,
+    pop,
+    push,
+    sift_down,
+)  # fmt: skip
 from flashmesh_core.surface.quadrics import error_at, lowest
 
-FACES, QUEUED, FREE, WAITING, LEVEL, RETRY, STALL, MARK = range(8)  # fields of Collapse.count
-OPTIMAL, AT_FIRST, AT_SECOND, HALF_WAY = range(4)  # where an entry of the queue would put the vertex
 MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees; 3: further if it is thin
 POWER = (
     0.5  # an edge's cost is its error over the weight to this power: between the sum and the mean of squared distances
@@ -87,85 +103,7 @@ def _prepare(s):
             s.cost[i], s.slot[i] = cost, slot
             s.count[QUEUED] = i + 1
     for i in range(s.count[QUEUED] // 2 - 1, -1, -1):
-        _sift_down(s, i)
-
-
-# ---------------------------------------------------------------- the queue
-
-
-@njit(**COMPILED)
-def _sift_down(s, i):
-    n = s.count[QUEUED]
-    cost, slot = s.cost[i], s.slot[i]
-    while True:
-        j = 2 * i + 1
-        if j >= n:
-            break
-        if j + 1 < n and s.cost[j + 1] < s.cost[j]:
-            j += 1
-        if s.cost[j] >= cost:
-            break
-        s.cost[i], s.slot[i] = s.cost[j], s.slot[j]
-        i = j
-    s.cost[i], s.slot[i] = cost, slot
-
-
-@njit(**COMPILED)
-def _push(s, cost, a, b, where):
-    if s.count[FREE] == 0:
-        _purge(s)
-        if s.count[FREE] == 0:
-            return
-    s.count[FREE] -= 1
-    slot = s.free[s.count[FREE]]
-    s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4] = a, b, where
-    s.entry[slot, 2], s.entry[slot, 3] = s.version[a], s.version[b]
-    i = s.count[QUEUED]
-    s.count[QUEUED] = i + 1
-    while i > 0:
-        up = (i - 1) // 2
-        if s.cost[up] <= cost:
-            break
-        s.cost[i], s.slot[i] = s.cost[up], s.slot[up]
-        i = up
-    s.cost[i], s.slot[i] = cost, slot
-
-
-@njit(**COMPILED)
-def _is_current(s, slot):
-    a, b = s.entry[slot, 0], s.entry[slot, 1]
-    return s.entry[slot, 2] == s.version[a] and s.entry[slot, 3] == s.version[b]
-
-
-@njit(**COMPILED)
-def _purge(s):
-    """Leave out entries that are no longer current: at most one an edge is."""
-    kept = 0
-    for i in range(s.count[QUEUED]):
-        slot = s.slot[i]
-        if _is_current(s, slot):
-            s.cost[kept], s.slot[kept] = s.cost[i], slot
-            kept += 1
-        else:
-            s.free[s.count[FREE]] = slot
-            s.count[FREE] += 1
-    s.count[QUEUED] = kept
-    for i in range(kept // 2 - 1, -1, -1):
-        _sift_down(s, i)
-
-
-@njit(**COMPILED)
-def _pop(s):
-    """The slot of the cheapest entry, which is free from now on but still readable, and its cost."""
-    cost, slot = s.cost[0], s.slot[0]
-    s.count[QUEUED] -= 1
-    n = s.count[QUEUED]
-    if n:
-        s.cost[0], s.slot[0] = s.cost[n], s.slot[n]
-        _sift_down(s, 0)
-    s.free[s.count[FREE]] = slot
-    s.count[FREE] += 1
-    return slot, cost
+        sift_down(s, i)
 
 
 # ---------------------------------------------------------------- one edge
@@ -335,7 +273,7 @@ def _queue_around(s, a):
             v = s.faces[f, k]
             if s.mark[v] != mark:
                 s.mark[v] = mark
-                _push(s, _cost(s, a, v)[0], a, v, OPTIMAL)
+                push(s, _cost(s, a, v)[0], a, v, OPTIMAL)
         c = _onward(s, c)
 
 
@@ -347,7 +285,7 @@ def _requeue(s):
     for i in range(n):
         a, b = s.waiting[i, 0], s.waiting[i, 1]
         if s.waiting[i, 2] == s.version[a] and s.waiting[i, 3] == s.version[b]:
-            _push(s, _cost(s, a, b)[0], a, b, OPTIMAL)
+            push(s, _cost(s, a, b)[0], a, b, OPTIMAL)
 
 
 @njit(**COMPILED)
@@ -360,7 +298,7 @@ def _wait(s, a, b):
 
 @njit(**COMPILED)
 def _try(s, slot):
-    """Join the vertices of an entry if that is allowed; else queue other places for the vertex and let the edge wait."""
+    """Join the vertices of an entry if that is allowed; else queue other places for them and let the edge wait."""
     a, b, where = s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4]
     if not _is_linked(s, a, b):
         if where == OPTIMAL:
@@ -375,7 +313,7 @@ def _try(s, slot):
         for other in (AT_FIRST, AT_SECOND, HALF_WAY):
             _, x, y, z = _place(s, a, b, other)
             if _keeps_shape(s, a, b, x, y, z) and _keeps_shape(s, b, a, x, y, z):
-                _push(s, _place(s, a, b, other)[0], a, b, other)
+                push(s, _place(s, a, b, other)[0], a, b, other)
         _wait(s, a, b)
     return False
 
@@ -402,7 +340,7 @@ def collapse(s, target, most):
             return 0
         if (s.count[QUEUED] == 0 or s.count[FACES] < s.count[RETRY]) and not _go_on(s):
             return 2
-        slot, _ = _pop(s)
-        if _is_current(s, slot):
+        slot, _ = pop(s)
+        if is_current(s, slot):
             _try(s, slot)
     return 1

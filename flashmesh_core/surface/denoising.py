@@ -17,7 +17,7 @@ from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_v
 
 Progress = Callable[[str, float], None]  # a stage and how much of it is done, 0 to 1; may raise to cancel
 
-NORMAL_ROUNDS, VERTEX_ROUNDS = 20, 15
+NORMAL_ROUNDS, VERTEX_ROUNDS = 10, 15
 CLEAN_WIDTH, NOISY_WIDTH = 0.25, 0.35  # of normal differences, without noise and at NOISY
 NOISY = 0.075  # noise over the typical edge of a sculpt
 COARSE = 1 / 24  # a typical edge longer than this: a low-poly mesh, whose edges are all meant

@@ -107,6 +107,7 @@ def _pair_by_angle(vertices, flat, twin, group, low, high):
         tip = flat[h + 2 if h % 3 == 0 else h - 1]
         d = vertices[tip] - vertices[low]
         angle[i] = np.arctan2((d * y).sum(), (d * x).sum())
+        angle[i] += -1e-7 if flat[h] == low else 1e-7  # of two walls back to back, each bounds its own side
     ring = np.argsort(angle)
     stack, depth = np.empty(2 * m, dtype=np.int32), 0
     for i in range(2 * m):  # twice around: a face that runs from low to high has its inside before it
@@ -162,6 +163,46 @@ def split_fans(vertices, faces, twin):
     for h in range(n):
         positions[result[h]] = vertices[flat[h]]
     return positions, result.reshape(-1, 3)
+
+
+@njit(**COMPILED)
+def halve_doubled(vertices, faces, twin):
+    """Vertices and faces with edges halved that join the same two vertices as another one does, and whether any was.
+
+    Two fans may share both ends of an edge and still be one fan at each; halving keeps what is closed closed.
+    """
+    n = 3 * len(faces)
+    order, low, high = edge_order(faces, len(vertices))
+    halved = np.full(n, -1, dtype=np.int32)
+    touched = np.zeros(len(faces), dtype=np.bool_)
+    count, i = 0, 0
+    while i < n:
+        h, j = order[i], i + 1
+        while j < n and low[order[j]] == low[h] and high[order[j]] == high[h]:
+            g = order[j]
+            other = twin[g]
+            fresh = not touched[g // 3] and (other < 0 or not touched[other // 3])
+            if g != twin[h] and halved[g] < 0 and fresh:
+                halved[g], touched[g // 3] = count, True
+                if other >= 0:
+                    halved[other], touched[other // 3] = count, True
+                count += 1
+            j += 1
+        i = j
+    positions = np.empty((len(vertices) + count, 3))
+    positions[: len(vertices)] = vertices
+    result, more = np.empty((len(faces) + touched.sum(), 3), dtype=np.int32), len(faces)
+    result[: len(faces)] = faces
+    for h in range(n):
+        if halved[h] >= 0:
+            f, k = h // 3, h % 3
+            a, b, c = faces[f, k], faces[f, (k + 1) % 3], faces[f, (k + 2) % 3]
+            middle = len(vertices) + halved[h]
+            positions[middle] = 0.5 * (vertices[a] + vertices[b])
+            result[f, 0], result[f, 1], result[f, 2] = a, middle, c
+            result[more, 0], result[more, 1], result[more, 2] = middle, b, c
+            more += 1
+    return positions, result, count > 0
 
 
 # ---------------------------------------------------------------- inside and outside

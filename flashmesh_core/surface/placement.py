@@ -190,7 +190,16 @@ def _gather(vertices, faces, start, around, v, reach, p, seen, queue, row):
         here = (cx - x) ** 2 + (cy - y) ** 2 + (cz - z) ** 2
         if here > reach or not _is_nearest(vertices, faces, start, around, v, cx, cy, cz, here):
             continue
-        add_plane(row, p.normals[f, 0], p.normals[f, 1], p.normals[f, 2], cx, cy, cz, p.weights[f])
+        add_plane(
+            row,
+            p.normals[f, 0],
+            p.normals[f, 1],
+            p.normals[f, 2],
+            cx,
+            cy,
+            cz,
+            p.weights[f],
+        )
         for k in range(3):
             u = p.faces[f, k]
             if p.start[u + 1] - p.start[u] > 4 * CROWD and done > 1:

@@ -1,0 +1,86 @@
+"""Shapes that tests read: dense ones of few formulas, and what is wrong with meshes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh
+
+CUBE_FACES = np.array(
+    [[0, 2, 1], [0, 3, 2], [4, 5, 6], [4, 6, 7], [0, 1, 5], [0, 5, 4], [1, 2, 6], [1, 6, 5],
+     [2, 3, 7], [2, 7, 6], [3, 0, 4], [3, 4, 7]]
+)  # fmt: skip
+
+
+def cube() -> Mesh:
+    """12 triangles of side 1, wound outwards."""
+    corners = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
+    return Mesh(np.array(corners, dtype=float) - 0.5, CUBE_FACES)
+
+
+def voxels(field, cells: int = 32) -> Mesh:
+    """Marching cubes of a signed distance `field` of points (N, 3) in [-0.6, 0.6]^3: below 0 inside; wound outwards."""
+    from skimage.measure import marching_cubes
+
+    axis = np.linspace(-0.6, 0.6, cells)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    vertices, faces, _, _ = marching_cubes(field(points), 0.0)
+    return Mesh(vertices * 1.2 / (cells - 1) - 0.6, faces.astype(np.int64))
+
+
+def box_distance(half):
+    """The signed distance of a box with half sides `half`, for `voxels`."""
+
+    def field(points):
+        beyond = np.abs(points) - np.asarray(half)
+        return np.linalg.norm(np.maximum(beyond, 0.0), axis=-1) + np.minimum(beyond.max(axis=-1), 0.0)
+
+    return field
+
+
+def cylinder(sides: int) -> Mesh:
+    """Closed, radius 0.5, height 1; the caps are fans."""
+    angle = np.arange(sides) * 2 * np.pi / sides
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 0.5
+    low, high = np.column_stack([ring, np.full(sides, -0.5)]), np.column_stack([ring, np.full(sides, 0.5)])
+    vertices = np.concatenate([low, high, [[0, 0, -0.5], [0, 0, 0.5]]])
+    i = np.arange(sides)
+    j = (i + 1) % sides
+    parts = [(i, j, j + sides), (i, j + sides, i + sides), (j, i, 0 * i + 2 * sides),
+             (i + sides, j + sides, 0 * i + 2 * sides + 1)]  # fmt: skip
+    return Mesh(vertices, np.concatenate([np.stack(part, axis=1) for part in parts]))
+
+
+def sphere(segments: int, rings: int) -> Mesh:
+    """A UV sphere of radius 0.5 with poles."""
+    angle, height = np.arange(segments) * 2 * np.pi / segments, np.arange(1, rings) * np.pi / rings
+    x, y = np.cos(angle)[None] * np.sin(height)[:, None], np.sin(angle)[None] * np.sin(height)[:, None]
+    middle = np.stack([x, y, np.repeat(np.cos(height)[:, None], segments, axis=1)], axis=-1).reshape(-1, 3)
+    vertices = np.concatenate([middle, [[0, 0, 1], [0, 0, -1]]]) * 0.5
+    i = np.arange(segments)
+    j, n = (i + 1) % segments, len(middle)
+    parts = [np.stack([0 * i + n, i, j], 1), np.stack([0 * i + n + 1, n - segments + j, n - segments + i], 1)]
+    for r in range(rings - 2):
+        a, b = r * segments, (r + 1) * segments
+        parts += [np.stack([a + i, b + i, b + j], 1), np.stack([a + i, b + j, a + j], 1)]
+    return Mesh(vertices, np.concatenate(parts))
+
+
+def grid(cells: int, hole: bool = False) -> Mesh:
+    """A flat open sheet of cells x cells quads in two triangles each; a square hole in its middle if asked."""
+    axis = np.linspace(-0.5, 0.5, cells + 1)
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    i, j = (v.ravel() for v in np.meshgrid(np.arange(cells), np.arange(cells), indexing="ij"))
+    if hole:
+        kept = (np.abs(i - cells / 2 + 0.5) > cells / 5) | (np.abs(j - cells / 2 + 0.5) > cells / 5)
+        i, j = i[kept], j[kept]
+    a = i * (cells + 1) + j
+    b, c, d = a + cells + 1, a + cells + 2, a + 1
+    faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    return Mesh(np.stack([x.ravel(), y.ravel(), 0.0 * x.ravel()], axis=1), faces)
+
+
+def volume(mesh: Mesh) -> float:
+    """The signed volume, above 0 if wound outwards."""
+    a, b, c = mesh.triangles.transpose(1, 0, 2)
+    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6.0)

@@ -1,0 +1,79 @@
+"""Noise is measured and taken off; edges, smooth shapes and coarse meshes stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.surface.adjacency import face_geometry
+from flashmesh_core.surface.denoising import denoise, estimate_noise
+from tests.surface.shapes import box_distance, cube, cylinder, grid, sphere, voxels
+
+BOX = voxels(box_distance((0.4, 0.3, 0.2)), 64)
+
+
+def shaken(mesh: Mesh, noise: float, seed: int = 0) -> Mesh:
+    return Mesh(mesh.vertices + np.random.default_rng(seed).normal(0, noise, mesh.vertices.shape), mesh.faces)
+
+
+def off_box(vertices: np.ndarray) -> np.ndarray:
+    return np.abs(box_distance((0.4, 0.3, 0.2))(vertices))
+
+
+@pytest.mark.parametrize("shape", [BOX, sphere(100, 60)], ids=["box", "sphere"])
+def test_noise_is_measured(shape):
+    assert estimate_noise(shape) < 1e-4
+    for noise in (0.0005, 0.002):
+        assert estimate_noise(shaken(shape, noise)) == pytest.approx(noise, rel=0.25)
+
+
+def test_noise_goes_and_the_walls_are_flat():
+    noisy = shaken(BOX, 0.0015)
+    result = denoise(noisy)
+    assert off_box(result.mesh.vertices).mean() < 0.5 * off_box(noisy.vertices).mean()
+    aligned = np.abs(result.normals).max(axis=1)
+    before = np.abs(face_geometry(noisy.vertices, noisy.faces.astype(np.int32))[0]).max(axis=1)
+    assert (aligned > 0.99).mean() > 0.85 > (before > 0.99).mean()
+    np.testing.assert_allclose(np.linalg.norm(result.normals, axis=1), 1.0)
+
+
+@pytest.mark.parametrize(
+    "shape", [cube(), cylinder(32), grid(20), sphere(12, 6)], ids=["cube", "cylinder", "grid", "sphere"]
+)
+def test_coarse_meshes_stay(shape):
+    result = denoise(shape)
+    np.testing.assert_allclose(result.mesh.vertices, shape.vertices, atol=1e-9)
+
+
+def test_a_smooth_sphere_stays_a_sphere():
+    result = denoise(sphere(200, 120))
+    radius = np.linalg.norm(result.mesh.vertices, axis=1)
+    assert radius.min() > 0.495 and radius.max() < 0.505 and np.abs(radius - 0.5).mean() < 0.001
+
+
+@pytest.mark.parametrize("sides", [512, 2048])
+def test_fans_and_poles_stay_finite(sides):
+    for shape in (cylinder(sides), sphere(sides, 40)):
+        result = denoise(shape, noise=0.001)
+        assert np.isfinite(result.mesh.vertices).all() and np.isfinite(result.normals).all()
+
+
+def test_faces_without_area_do_no_harm():
+    faces = np.concatenate([BOX.faces, [[0, 1, 1]]])
+    result = denoise(Mesh(BOX.vertices, faces))
+    assert np.isfinite(result.mesh.vertices).all() and np.isfinite(result.normals).all()
+
+
+def test_progress_is_reported_and_may_cancel():
+    stages = []
+    denoise(BOX, progress=lambda stage, fraction: stages.append((stage, fraction)))
+    assert {stage for stage, _ in stages} == {"denoise", "flatten"} and all(0 <= share <= 1 for _, share in stages)
+
+    def cancel(stage, fraction):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        denoise(BOX, progress=cancel)
+    with pytest.raises(ValueError, match="noise must be at least 0"):
+        denoise(BOX, noise=-1.0)

@@ -1,0 +1,110 @@
+"""The wanted faces are reached, manifolds stay manifolds, and vertices come to lie on corners."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.topology import topology_report
+from flashmesh_core.surface.cleaning import clean
+from flashmesh_core.surface.denoising import denoise
+from flashmesh_core.surface.placement import place
+from flashmesh_core.surface.simplification import proxies
+from tests.surface.shapes import box_distance, cube, cylinder, grid, sphere, volume, voxels
+
+HALF = np.array([0.4, 0.3, 0.2])
+CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
+BOX = denoise(voxels(box_distance(HALF), 64))
+
+
+def torus(points):
+    ring = np.linalg.norm(points[..., :2], axis=-1) - 0.4
+    return np.hypot(ring, points[..., 2]) - 0.12
+
+
+CLOSED = {
+    "sphere": sphere(100, 61),
+    "cylinder": cylinder(512),
+    "small fan": cylinder(32),
+    "torus": voxels(torus, 48),
+    "box": BOX.mesh,
+}
+
+
+def test_the_corners_of_a_voxel_box_are_found():
+    mesh = proxies(BOX, [12])[0]
+    assert len(mesh.faces) == 12 and len(mesh.vertices) == 8
+    assert cKDTree(mesh.vertices).query(CORNERS)[0].max() < 0.004
+    assert volume(mesh) == pytest.approx(8 * HALF.prod(), rel=0.02)
+
+
+def test_counts_come_in_the_order_asked():
+    found = proxies(BOX, [24, 60, 12, 40])
+    assert [len(mesh.faces) for mesh in found] == [24, 60, 12, 40]
+    assert proxies(BOX, [10**6])[0] is BOX.mesh
+    with pytest.raises(ValueError, match="counts must be at least 4"):
+        proxies(BOX, [60, 3])
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_closed_stays_closed_at_every_count(name):
+    mesh = clean(CLOSED[name].vertices, CLOSED[name].faces)
+    for count, found in zip((100, 30, 12), proxies(denoise(mesh), (100, 30, 12)), strict=True):
+        report = topology_report(found.vertices, found.faces)
+        assert report.is_watertight and report.flipped_edge_ratio == 0.0 and np.isfinite(found.vertices).all()
+        assert count - 2 <= len(found.faces) <= count or (name == "torus" and len(found.faces) <= max(count, 20))
+        assert volume(found) > 0.0
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_an_open_sheet_keeps_its_border(hole):
+    sheet = grid(30, hole)
+    for count in (60, 16):
+        mesh = proxies(denoise(sheet), [count])[0]
+        assert len(mesh.faces) <= count and topology_report(mesh.vertices, mesh.faces).nonmanifold_edge_ratio == 0.0
+        area = (
+            np.linalg.norm(np.cross(*(mesh.triangles[:, k] - mesh.triangles[:, 0] for k in (1, 2))), axis=1).sum() / 2
+        )
+        kept = (
+            np.linalg.norm(np.cross(*(sheet.triangles[:, k] - sheet.triangles[:, 0] for k in (1, 2))), axis=1).sum() / 2
+        )
+        assert area == pytest.approx(kept, rel=0.02)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(8, 200))
+def test_noise_never_opens_or_stalls(seed, count):
+    shape = sphere(40, 25)
+    vertices = shape.vertices + np.random.default_rng(seed).normal(0, 0.004, shape.vertices.shape)
+    mesh = proxies(denoise(Mesh(vertices, shape.faces)), [count])[0]
+    report = topology_report(mesh.vertices, mesh.faces)
+    assert count - 1 <= len(mesh.faces) <= count and report.is_watertight and np.isfinite(mesh.vertices).all()
+
+
+def test_loose_parts_stay_and_crumbs_go():
+    crumb = Mesh(cube().vertices * 0.01 + 0.45, cube().faces)
+    parts = [Mesh(BOX.mesh.vertices * 0.5 + move, BOX.mesh.faces) for move in ((0, 0, 0), (0, 0, 0.4))] + [crumb]
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
+    vertices = np.concatenate([part.vertices for part in parts])
+    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
+    mesh = proxies(denoise(clean(vertices, faces)), [24])[0]
+    report = topology_report(mesh.vertices, mesh.faces)
+    assert report.is_watertight and report.n_components == 2 and len(mesh.faces) == 24
+
+
+def test_placing_moves_a_corner_home_and_turns_no_face():
+    rough = proxies(BOX, [12])[0]
+    moved = rough.vertices * 0.985
+    placed = place(moved, rough.faces, BOX)
+    assert cKDTree(placed).query(CORNERS)[0].max() < 0.004 < cKDTree(moved).query(CORNERS)[0].max()
+
+
+def test_progress_rises_and_may_cancel():
+    shares = []
+    proxies(BOX, [12], progress=lambda stage, share: shares.append((stage, share)))
+    assert all(stage == "simplify" and 0.0 <= share <= 1.0 for stage, share in shares)
+    assert shares == sorted(shares)
