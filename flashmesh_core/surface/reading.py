@@ -1,0 +1,132 @@
+"""The door of this package: any mesh or cloud to one surface without noise, its proxy meshes, and how noisy it was.
+
+The engine and the training read every source through `read_surface`, so that the model learns to live with its mistakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
+from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.surface.cleaning import clean
+from flashmesh_core.surface.denoising import Denoised, Progress, denoise
+from flashmesh_core.surface.reconstruction import reconstruct
+from flashmesh_core.surface.simplification import proxies
+
+MIN_POINTS, MAX_POINTS = 16, 2_000_000
+MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
+MIN_FACES = 4  # of a proxy; a closed surface has no fewer
+RICHER = (1, 2)  # times the wanted faces: the proxies that are made
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A source as the engine reads it. Everything is in the unit box of the source: longest side 1, centered on 0.
+
+    `proxies[i]` has about RICHER[i] times the wanted faces; with `kept` vertices both are the source's own, cleaned.
+    """
+
+    box: Normalization  # from the source's space into its unit box
+    surface: Mesh  # dense, oriented, without noise
+    noise: float  # standard deviation of what was noise
+    proxies: tuple[Mesh, ...]
+    is_manifold: bool  # of the source; True for a cloud, which cannot tell
+    is_closed: bool  # no open edges: of the source's mesh, or of the one made of a cloud
+    kept: bool = False
+
+
+def read_surface(
+    source: Mesh | np.ndarray,
+    normals: np.ndarray | None = None,
+    *,
+    faces: int,
+    keep_vertices: bool | None = None,
+    progress: Progress | None = None,
+) -> Reading:
+    """The surface that a mesh, or a cloud (N, 3) with unit `normals` (N, 3) or None, shows, for so many wanted `faces`.
+
+    `keep_vertices` takes a mesh's own vertices and faces as they are; None: where it has no more faces than are wanted.
+    `progress(stage, fraction)` is called several times a second and may raise to cancel.
+    Raises ValueError for wrong shapes, non-finite values, a cloud outside [16, 2,000,000] points, and a source that shows
+    no surface.
+    """
+    wanted = max(faces, MIN_FACES)
+    if isinstance(source, Mesh):
+        return _read_mesh(_checked_mesh(source), wanted, keep_vertices, progress)
+    return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, progress)
+
+
+def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress | None) -> Reading:
+    box = Normalization.of_points(source.vertices)
+    unit = box.apply(source.vertices)
+    manifold, closed = is_manifold_and_closed(unit, source.faces)
+    if progress:
+        progress("clean", 0.0)
+    mesh = clean(unit, source.faces)
+    if not len(mesh.faces):
+        raise ValueError(f"source must have a face with area, got {len(source.faces)} faces without")
+    if len(mesh.faces) <= wanted if keep is None else keep:
+        return Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)
+    made = _with_proxies(mesh, wanted, None, progress)
+    return Reading(box, made[0].mesh, made[0].noise, made[1], manifold, closed)
+
+
+def _read_cloud(
+    points: np.ndarray, normals: np.ndarray | None, wanted: int, progress: Progress | None
+) -> Reading:
+    if len(points) > MAX_POINTS:
+        raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
+    _check_reach("points", points)
+    box = Normalization.of_points(points)
+    made = reconstruct(box.apply(points), _checked_normals(normals, points), progress=progress)
+    mesh = clean(made.mesh.vertices, made.mesh.faces) if made is not None else None
+    if mesh is None or not len(mesh.faces):
+        raise ValueError(f"points must lie on a surface, got {len(points)} of which none can be made")
+    denoised, made_proxies = _with_proxies(mesh, wanted, None, progress)
+    closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
+    return Reading(box, denoised.mesh, made.noise if made else 0.0, made_proxies, True, closed)
+
+
+def _with_proxies(
+    mesh: Mesh, wanted: int, noise: float | None, progress: Progress | None
+) -> tuple[Denoised, tuple[Mesh, ...]]:
+    """The surface without noise and its proxies; where it has fewer faces than a proxy wants, its faces are split."""
+    denoised = denoise(mesh, noise=noise, progress=progress)
+    counts = [times * wanted for times in RICHER]
+    return denoised, tuple(proxies(denoised, counts, progress=progress))
+
+
+def _checked_mesh(mesh: Mesh) -> Mesh:
+    """The mesh without vertices that no face uses; a ValueError for what no surface can be."""
+    vertices = check_points("source vertices", mesh.vertices, minimum=3)
+    faces = check_faces("source faces", mesh.faces, len(vertices))
+    _check_reach("source vertices", vertices)
+    if not len(faces):
+        raise ValueError("source must have at least 1 face, got 0")
+    used, numbers = np.unique(faces, return_inverse=True)
+    return Mesh(vertices[used], numbers.reshape(-1, 3))
+
+
+def _checked_normals(normals: np.ndarray | None, points: np.ndarray) -> np.ndarray | None:
+    """Unit normals (N, 3), or None; a ValueError for another shape, non-finite or zero rows."""
+    if normals is None:
+        return None
+    normals = np.asarray(normals, dtype=np.float64)
+    if normals.shape != points.shape:
+        raise ValueError(f"normals must have the shape of points, {points.shape}, got {normals.shape}")
+    if not np.isfinite(normals).all():
+        raise ValueError("normals must be finite, got NaN or infinity")
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    if (length < 1e-9).any():
+        raise ValueError(f"normals must not be zero, got {int((length < 1e-9).sum())} zero rows")
+    return normals / length
+
+
+def _check_reach(name: str, points: np.ndarray) -> None:
+    """A ValueError where a coordinate is so large that the result, which is float32, could not hold it."""
+    reach = float(np.abs(points).max())
+    if reach > MAX_REACH:
+        raise ValueError(f"{name} must be within {MAX_REACH:g} of the origin, got a coordinate of size {reach:.3g}")
