@@ -1,5 +1,7 @@
 """Training data: packed meshes, folders of mesh files, or procedural shapes; augmentation, crops, batches.
 
+What the model is shown of a mesh is a reading of a real source of it (training/readings.py), never the mesh itself.
+
 Every micro-batch is a function of (seed, its number) alone, so a resumed run continues with the very next one.
 """
 
@@ -7,23 +9,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch.utils.data import Dataset
 
 from flashmesh_core.config import ModelConfig
+from flashmesh_core.decode.places import Places, assign_bins
 from flashmesh_core.mesh.canonical import (
     CanonicalMesh,
     Mesh,
     canonicalize_bins,
+    dequantize,
     quantize,
     vertex_keys,
 )
+from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.store import MAX_FACES, MeshStore
 from flashmesh_core.slices import SurfaceContext, mesh_rows
 from flashmesh_core.tokenizer import TOKENS_PER_FACE, face_tokens, first_occurrence
+from training.readings import ReadingKey, load_reading
 
 IGNORE = -100
 MISTAKE_RATE = 0.05  # of the faces of a sample that has mistakes
@@ -36,7 +44,8 @@ class DataConfig:
     """How samples are drawn. Checked once, here."""
 
     seed: int = 0
-    surface_points: int = 16_384  # samples that the surface grid and the corners are made from
+    surface_points: int = 16_384  # samples of the proxy mesh that the slices and the encoder read
+    readings: Path | None = None  # the cache; without it, each reading is made as it is needed
     procedural: float = 0.15  # share of procedural shapes beside a data set
     augment: bool = True
     batch_tokens: int = 4608  # tokens of a micro-batch
@@ -91,12 +100,14 @@ class Sample:
 class MeshBatches(Dataset):
     """Micro-batch `number` of a run, as a dict of tensors. With no store, every shape is procedural."""
 
-    def __init__(self, config: ModelConfig, data: DataConfig, store: MeshStore | None, corners: list | None) -> None:
-        self.config, self.data, self.store = config, data, store
-        self.corners = corners
+    def __init__(
+        self, config: ModelConfig, data: DataConfig, store: MeshStore | None, keys: list[tuple[int, ReadingKey]]
+    ) -> None:
+        """`keys` are the readings to draw from, the number of the mesh in `store` before each."""
+        self.config, self.data, self.store, self.keys = config, data, store, keys
         self.groups: list[np.ndarray] = []
         if store is not None:
-            counts = np.array([len(faces) for faces in store.faces])
+            counts = np.array([len(store.faces[number]) for number, _ in keys])
             edges = [0, *(length // TOKENS_PER_FACE - 1 for length in data.lengths)]
             edges[-1] = MAX_FACES
             self.groups = [np.flatnonzero((counts > low) & (counts <= high)) for low, high in pairwise(edges)]
@@ -123,32 +134,46 @@ class MeshBatches(Dataset):
             from training.shapes import random_shape
 
             mesh = random_shape(rng, max_faces=4 * length // TOKENS_PER_FACE)
-            corners = plain_corners(mesh)
+            proxy: Mesh | None = blurred(mesh, rng)
         else:
-            index = int(rng.choice(self.groups[bucket]))
-            mesh = Mesh(self.store.vertices[index], self.store.faces[index])
-            corners = self.corners[index] if self.corners is not None else plain_corners(mesh)
-        return sample_of_mesh(mesh, corners, self.config, self.data, rng, length)
+            number, key = self.keys[int(rng.choice(self.groups[bucket]))]
+            mesh = Mesh(self.store.vertices[number], self.store.faces[number])
+            reading = load_reading(mesh, key, self.data.readings)
+            proxy = None if reading is None else reading.proxies[0]
+        return None if proxy is None else sample_of_mesh(mesh, proxy, self.config, self.data, rng, length)
 
 
+SNAP = 3.0 / 128  # unit box: so far may the reading have moved a vertex
+SHOWN = 4.0 / 128  # unit box: a face farther than this from the reading is inside the object
 PLACEMENT_MARGIN = 0.01  # of the longest side, on either side; what the engine leaves around its samples
 
 
-def plain_corners(mesh: Mesh) -> np.ndarray:
-    """Vertices where faces of at least three different directions meet, (C, 3): corners without detection."""
-    triangles = mesh.triangles.astype(np.float64)
-    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    tensor = np.zeros((len(mesh.vertices), 3, 3))
-    np.add.at(tensor, mesh.faces.reshape(-1), np.repeat(normal[:, :, None] * normal[:, None, :], 3, axis=0))
-    count = np.bincount(mesh.faces.reshape(-1), minlength=len(mesh.vertices))
-    smallest = np.linalg.eigvalsh(tensor / np.maximum(count, 1)[:, None, None])[:, 0]
-    return mesh.vertices[smallest > 1e-3]
+def blurred(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """A stand-in for the reading of a procedural shape: its vertices moved as far as readings are off, (V, 3)."""
+    size = float(np.ptp(mesh.vertices, axis=0).max())
+    width = rng.choice([0.0005, 0.002, 0.004]) * size
+    return Mesh(mesh.vertices + rng.normal(0.0, width, mesh.vertices.shape), mesh.faces)
+
+
+def snapped(vertices: np.ndarray, faces: np.ndarray, proxy: Mesh, places: Places, num_bins: int) -> CanonicalMesh:
+    """What the model should write: the artist's faces over the vertices that the reading shows.
+
+    An artist's vertex within SNAP of a vertex of the proxy, each the other's nearest, is where the proxy has it; others
+    stay where they are. Faces that the reading does not show at all are left out. All in the unit box.
+    """
+    far, nearest = cKDTree(proxy.vertices).query(vertices)
+    back = cKDTree(vertices).query(proxy.vertices)[1]
+    bins = quantize(vertices, num_bins).astype(np.int64)
+    mutual = (back[nearest] == np.arange(len(vertices))) & (far < SNAP)
+    bins[mutual] = places.bins[nearest[mutual]]
+    triangles = vertices[faces]
+    shown = TriangleTree.of_mesh(proxy.vertices, proxy.faces).distance(triangles.mean(axis=1)) < SHOWN
+    return canonicalize_bins(bins, faces[shown], num_bins)
 
 
 def sample_of_mesh(
     mesh: Mesh,
-    corners: np.ndarray,
+    proxy: Mesh,
     config: ModelConfig,
     data: DataConfig,
     rng: np.random.Generator,
@@ -156,24 +181,25 @@ def sample_of_mesh(
 ) -> Sample | None:
     """Augment, place, quantise and crop one mesh to at most `length` tokens; None if nothing is left of it.
 
-    The encoder's points, the surface grid and the corners all come from the same augmented surface.
+    All that the model is shown comes from `proxy`, the proxy mesh of a reading, under the same augmentation.
     """
     augment = data.augment
     linear = augmentation(rng) if augment else np.eye(3)
-    vertices, faces = mesh.vertices @ linear.T, mesh.faces
+    faces, proxy_faces = mesh.faces, proxy.faces
     if np.linalg.det(linear) < 0:
-        faces = faces[:, ::-1]
-    center, scale, shift = place(vertices, rng, augment)
-    vertices = (vertices - center) * scale + shift
-    canonical = canonicalize_bins(quantize(vertices, config.num_bins), faces, config.num_bins)
+        faces, proxy_faces = faces[:, ::-1], proxy_faces[:, ::-1]
+    read_at = proxy.vertices @ linear.T
+    center, scale, shift = place(read_at, rng, augment)
+    vertices = (mesh.vertices @ linear.T - center) * scale + shift
+    proxy = Mesh((read_at - center) * scale + shift, proxy_faces)
+    places = assign_bins(proxy.vertices, config.num_bins)
+    canonical = snapped(vertices, faces, proxy, places, config.num_bins)
     if not len(canonical.faces):
         return None
-    surface = sample_surface(vertices, faces, data.surface_points, rng)
-    noise = rng.uniform(0.0, 0.006) if augment and rng.random() < 0.15 else 0.0
-    points = surface.points + rng.normal(0.0, noise, surface.points.shape) if noise else surface.points
+    surface = sample_surface(proxy.vertices, proxy.faces, data.surface_points, rng)
+    points = surface.points
     read = rng.choice(len(points), config.num_points, replace=False)
-    known = not (augment and rng.random() < 0.1)
-    channels = [points[read], surface.normals[read] * known, np.full((len(read), 1), float(known))]
+    channels = [points[read], surface.normals[read], np.ones((len(read), 1))]
 
     written, wanted = canonical, face_tokens(canonical)
     if augment and rng.random() < data.mistakes:
@@ -183,13 +209,12 @@ def sample_of_mesh(
     start = 0 if total + 1 <= groups or rng.random() < 0.25 else int(rng.integers(1, max(1, total - groups) + 1))
     sample = crop(written, wanted, config, start, groups)
     if config.slice_rows:
-        placed = (corners @ linear.T - center) * scale + shift
-        if augment and (rng.random() < data.corner_dropout):
-            placed = placed[:0]
+        corners = dequantize(places.bins, config.num_bins)
+        if augment and rng.random() < data.corner_dropout:
+            corners = corners[:0]
         elif augment:
-            placed = placed[rng.random(len(placed)) < rng.choice([1.0, 0.95, 0.8])]
-            placed = placed + rng.normal(0.0, noise / 2, placed.shape)
-        context = SurfaceContext.of_samples(points, surface.normals, placed, config.num_bins, 2 if noise else 1)
+            corners = corners[rng.random(len(corners)) < rng.choice([1.0, 0.95, 0.8])]
+        context = SurfaceContext.of_samples(points, surface.normals, corners, config.num_bins)
         sample.rows = crop_rows(context, written, start, groups)
     sample.points = np.concatenate(channels, axis=1).astype(np.float32)
     sample.face_count = 0.0 if augment and rng.random() < 0.15 else float(len(canonical.faces))

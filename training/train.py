@@ -24,13 +24,15 @@ from torch.utils.data import DataLoader
 
 from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.config import PRESETS, ModelConfig, preset
-from flashmesh_core.mesh.store import MeshStore
+from flashmesh_core.mesh.store import MAX_FACES, MeshStore
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block
+from flashmesh_core.sources import FAMILIES
 from training.data import DataConfig, MeshBatches
 from training.log import Log, means
 from training.losses import joint_loss
 from training.optimizer import make_optimizers
+from training.readings import ReadingKey, keys_of
 from training.transfer import parse_drafts, transfer
 
 
@@ -40,6 +42,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--data", help="packed .npz, folder with meshes.npz, or folder of mesh files; default: procedural"
     )
+    parser.add_argument("--readings", help="cache of readings of real sources (python -m training.readings)")
+    parser.add_argument("--families", default=",".join(FAMILIES), help="of sources that readings are made of")
+    parser.add_argument("--variants", type=int, default=1, help="readings of each family and mesh")
+    parser.add_argument("--max-faces", type=int, default=MAX_FACES, help="leave larger meshes out")
+    parser.add_argument("--cached-only", action="store_true", help="draw only from readings that are in the cache now")
     parser.add_argument("--out", default="runs/train", help="where checkpoints, logs and pictures go")
     parser.add_argument("--steps", type=int, default=100_000, help="optimiser steps in all")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of this run")
@@ -78,6 +85,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     ):  # fmt: skip
         if not low <= getattr(args, name) <= high:
             parser.error(f"--{name.replace('_', '-')} must be in [{low}, {high}], got {getattr(args, name)}")
+    args.families = tuple(args.families.split(","))
+    if unknown := sorted(set(args.families) - set(FAMILIES)):
+        parser.error(f"--families must be of {', '.join(FAMILIES)}, got {', '.join(unknown)}")
     if args.freeze_backbone and args.draft_every != 1:
         parser.error(f"--draft-every must be 1 with --freeze-backbone, got {args.draft_every}")
     return args
@@ -270,14 +280,13 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     trainer = Trainer(args)
     samples_from = None if args.data is None else MeshStore.open(Path(args.data), "val")
-    data = DataConfig(seed=args.seed, procedural=args.procedural, batch_tokens=args.batch_tokens)
+    cache = None if args.readings is None else Path(args.readings)
+    data = DataConfig(seed=args.seed, procedural=args.procedural, batch_tokens=args.batch_tokens, readings=cache)
     store = MeshStore.open(Path(args.data), "train") if args.data else None
     if store is not None:
         print(f"{len(store)} training meshes, {store.skipped} left out (over 10,000 faces or unreadable)")
-    from training.corners import corners_of_store
-
-    corners = corners_of_store(store, trainer.out) if store is not None and trainer.config.slice_rows else None
-    batches = MeshBatches(trainer.config, data, store, corners)
+    keys = reading_keys(args, store, trainer.out / "readings.txt") if store is not None else []
+    batches = MeshBatches(trainer.config, data, store, keys)
     first = trainer.step * args.accumulate
     loader = DataLoader(
         batches, batch_size=None, sampler=range(first, args.steps * args.accumulate), num_workers=args.workers,
@@ -331,13 +340,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def reading_keys(args: argparse.Namespace, store: MeshStore, kept: Path) -> list[tuple[int, ReadingKey]]:
+    """The readings of this run, listed in `kept`, so that `--resume` draws from the same whatever is made meanwhile."""
+    keys = keys_of(store, args.families, args.variants, args.max_faces)
+    if args.cached_only:
+        if args.resume and kept.is_file():
+            listed = set(kept.read_text(encoding="utf-8").split("\n"))
+            keys = [(number, key) for number, key in keys if str(key) in listed]
+        else:
+            keys = [(number, key) for number, key in keys if key.file(Path(args.readings or ".")).is_file()]
+            kept.write_text("\n".join(str(key) for _, key in keys), encoding="utf-8")
+    if not keys:
+        raise ValueError(f"--readings must hold readings of the meshes in --data, got none in {args.readings}")
+    print(f"{len(keys)} readings of {len({number for number, _ in keys})} meshes")
+    return keys
+
+
 def validation_batches(
     args: argparse.Namespace, config: ModelConfig, data: DataConfig
 ) -> list[dict[str, torch.Tensor]]:
     """Eight fixed micro-batches of the validation split (of other procedural shapes without data)."""
     from dataclasses import replace
-
-    from training.corners import corners_of_store
 
     fixed = replace(data, augment=False, seed=data.seed + 1_000_000, procedural=0.0)
     store = None
@@ -345,8 +368,8 @@ def validation_batches(
         store = MeshStore.open(Path(args.data), "val")
         if not len(store):
             return []
-    corners = corners_of_store(store, Path(args.out), "val") if store is not None and config.slice_rows else None
-    batches = MeshBatches(config, fixed, store, corners)
+    keys = keys_of(store, args.families, 1, args.max_faces) if store is not None else []
+    batches = MeshBatches(config, fixed, store, keys)
     return [batches[number] for number in range(8)]
 
 

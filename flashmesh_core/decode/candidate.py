@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flashmesh_core.completion.holes import count_open_vertices, finish
+from flashmesh_core.completion.repair import Repaired, repair
 from flashmesh_core.decode.verification import FACE_LIMIT, settle
 from flashmesh_core.drafting.buffers import make_buffers
 from flashmesh_core.drafting.draft import DRAFT_NOTHING, walk
@@ -55,6 +56,7 @@ class Sequence:
         self.end_reason: str | None = None
         self.seconds = 0.0
         self.closing = np.zeros((0, 3, 3), dtype=np.int32)  # bins of the faces that covered and closed after the end
+        self.repaired: Repaired | None = None
 
     @property
     def n_faces(self) -> int:
@@ -66,16 +68,26 @@ class Sequence:
         written = self.state.n_faces
         return np.concatenate([self.state.faces(min(begin, written)), self.closing[max(0, begin - written) :]])
 
-    def finish(self, reach: float, limit: int, crowded: bool) -> None:
-        """Cover what decoding left bare and close its holes, up to `limit` faces, if it came to its own end.
-
-        `reach` and `crowded` as in `completion.holes.finish`. What is then open of a mesh that was to be watertight (an
-        infinite reach) counts as given up.
-        """
+    def close(self, limit: int) -> None:
+        """Close all that is open, up to `limit` faces, if the mesh came to its own end; what is left is given up."""
         if self.end_reason == "eos":
-            self.closing = finish(self.state, self.followed, reach, limit, crowded)
-        if math.isinf(reach) and self.n_faces:
+            self.closing = finish(self.state, self.followed, math.inf, limit)
+        if self.n_faces:
             self.tally.gave_up_closure += count_open_vertices(self.faces())
+
+    def repair(self, positions: dict[int, np.ndarray]) -> None:
+        """Hold what was written against the proxy mesh and repair it from there; see `completion.repair`."""
+        if self.end_reason == "cancelled":
+            return
+        self.repaired = repair(self.state.faces(), self.followed.astype(np.int32), positions, self.num_bins)
+        self.closing = self.repaired.bins[~self.repaired.decoded]
+
+    def final_faces(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bins (F, 3, 3) of the finished mesh and which of its faces the model wrote, (F,) bool."""
+        if self.repaired is not None:
+            return self.repaired.bins, self.repaired.decoded
+        faces = self.faces()
+        return faces, np.arange(len(faces)) < self.state.n_faces
 
     @property
     def first_asked(self) -> int:

@@ -16,14 +16,13 @@ from flashmesh_core.completion.holes import finish
 from flashmesh_core.config import PRECISIONS, ModelConfig, preset
 from flashmesh_core.decode.candidate import Sequence as Candidate
 from flashmesh_core.decode.head_drafts import HeadDrafting
+from flashmesh_core.decode.inspection import inspect
 from flashmesh_core.decode.options import Drafting, Options
 from flashmesh_core.decode.results import GenerationEvent, GenerationResult
-from flashmesh_core.decode.source import MARGIN, Source, prepare_source
+from flashmesh_core.decode.source import Source, prepare_source
 from flashmesh_core.drafting.draft import DRAFT_HEADS, DRAFT_UNITED, DRAFTERS
 from flashmesh_core.drafting.scorer import load_scorer
-from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins, dequantize
-from flashmesh_core.mesh.metrics import chamfer_distance, has_area, hausdorff_distance
-from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.runtime.cpu.decoder import FastDecoder, FastModel, pick_dtype
 from flashmesh_core.runtime.cuda.decoder import StaticDecoder, StaticModel
@@ -34,7 +33,6 @@ from flashmesh_core.state.arrays import Surface, make_surface
 from flashmesh_core.state.grammar import Grammar
 from flashmesh_core.state.mesh_state import MeshState
 
-MEASURED_SAMPLES = 5_000
 AUTO_DRAFTER = "half_edge"
 
 
@@ -179,8 +177,9 @@ class Engine:
     def prepare(self, source: Mesh | np.ndarray, normals: np.ndarray | None, options: Options) -> Source:
         """Sample and normalise the source; see `prepare_source`."""
         return prepare_source(
-            source, normals, self.config, seed=0, tolerance=options.surface_tolerance, faces=options.faces
-        )
+            source, normals, self.config, seed=0, tolerance=options.surface_tolerance, faces=options.faces,
+            keep_vertices=options.keep_vertices,
+        )  # fmt: skip
 
     def _candidates(self, source: Source, options: Options, count: int) -> list[Candidate]:
         grammar = Grammar(
@@ -271,9 +270,8 @@ class Engine:
                 if chunks[number] is None:
                     continue
                 decoder.truncate(number, candidate.settle(answers[number]))
-                if candidate.end_reason is not None and (options[number].fill_holes or options[number].watertight):
-                    reach = options[number].closing_reach(sources[number].is_closed)
-                    candidate.finish(reach, options[number].closing_limit, crowded=not options[number].manifold)
+                if candidate.end_reason is not None:
+                    self._complete(sources[number], options[number], candidate)
                 candidate.seconds = time.perf_counter() - began
                 if candidate.n_faces > reported[number]:
                     yield self._event("faces", sources[number], number, candidate, reported[number])
@@ -288,40 +286,45 @@ class Engine:
             return StaticDecoder(self.static, conditions, width)
         return TorchDecoder(self.model, conditions)
 
+    def _complete(self, source: Source, options: Options, candidate: Candidate) -> None:
+        """What happens after the last token: repair from the proxy, or closing where the source itself is open."""
+        if options.watertight and not source.is_closed:
+            candidate.close(options.closing_limit)
+        elif options.fill_holes or options.watertight:
+            candidate.repair(source.places.by_key(self.config.num_bins))
+
     def _event(self, kind: str, source: Source, number: int, candidate: Candidate, reported: int) -> GenerationEvent:
+        ended = kind == "end"
         return GenerationEvent(
-            kind=kind, faces=self._corners(source, candidate, reported), n_faces=candidate.n_faces,
+            kind=kind, faces=self._corners(source, candidate, reported),
+            n_faces=len(candidate.final_faces()[0]) if ended else candidate.n_faces,
             n_tokens=candidate.tally.tokens, seconds=candidate.seconds, candidate=number,
-            end_reason=candidate.end_reason if kind == "end" else None,
+            end_reason=candidate.end_reason if ended else None,
+            mesh=self._mesh(source, candidate) if ended else None,
         )  # fmt: skip
 
     def _corners(self, source: Source, candidate: Candidate, begin: int) -> np.ndarray:
         """The corners (k, 3, 3) of faces `begin` on, in source scale and place."""
-        normalization = source.normalization
-        if not len(candidate.closing):
-            return candidate.state.corners(begin, normalization.scale, normalization.center)
-        corners = dequantize(candidate.faces(begin).reshape(-1, 3), self.config.num_bins)
-        return normalization.invert(corners).reshape(-1, 3, 3).astype(np.float32)
+        corners = source.places.positions_of(candidate.faces(begin), self.config.num_bins)
+        return source.normalization.invert(corners).astype(np.float32)
+
+    def _mesh(self, source: Source, candidate: Candidate) -> Mesh:
+        """The finished mesh in source scale and place."""
+        size = self.config.num_bins
+        bins = candidate.final_faces()[0].reshape(-1, 3).astype(np.int64)
+        canonical = canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), size)
+        unit = source.places.positions_of(canonical.vertices, size)
+        return Mesh(source.normalization.invert(unit), canonical.faces)
 
     def _result(self, source: Source, number: int, candidate: Candidate) -> GenerationResult:
-        size = self.config.num_bins
-        bins = candidate.faces().reshape(-1, 3).astype(np.int64)
-        canonical = canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), size)
-        unit = canonical.dequantize()
-        chamfer = hausdorff = float("inf")
-        if has_area(unit.vertices, unit.faces):  # a mesh of slivers may have none once it is on the grid
-            rng = np.random.default_rng(0)
-            made = sample_surface(unit.vertices, unit.faces, MEASURED_SAMPLES, rng).points
-            pick = rng.choice(len(source.measured), min(MEASURED_SAMPLES, len(source.measured)), replace=False)
-            side = 1.0 + 2.0 * MARGIN  # the unit box holds the margin, the distances are over the longest side
-            chamfer = chamfer_distance(source.measured[pick], made) * side
-            hausdorff = hausdorff_distance(source.measured[pick], made) * side
-        vertices = source.normalization.invert(unit.vertices).astype(np.float32)
+        mesh = self._mesh(source, candidate)
+        decoded = candidate.final_faces()[1]
+        quality = inspect(source, mesh)
         return GenerationResult(
-            mesh=Mesh(vertices, canonical.faces), end_reason=candidate.end_reason or "cancelled",
+            mesh=mesh, end_reason=candidate.end_reason or "cancelled",
             n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
-            seed=candidate.seed, candidate=number, chamfer=chamfer, hausdorff=hausdorff, filled=len(candidate.closing),
-            tally=candidate.tally,
+            seed=candidate.seed, candidate=number, chamfer=quality.chamfer, hausdorff=quality.hausdorff,
+            filled=int((~decoded).sum()), quality=quality, tally=candidate.tally,
         )  # fmt: skip
 
 

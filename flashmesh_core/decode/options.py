@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
-from flashmesh_core.completion.holes import CLOSED_REACH
 from flashmesh_core.service.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MAX_FACES, OPTIONS
 
 DEFAULT_FACE_LIMIT = 2_000
@@ -24,8 +22,9 @@ class Options:
     temperature: float = 0.5  # 0 is greedy
     surface: bool = True  # keep vertices near the input surface
     manifold: bool | None = None  # use a directed edge once; None: where the source does
-    watertight: bool = False  # after decoding's own end close all that is open, openings of the source too
-    fill_holes: bool = True  # the same for holes in the surface, and cover what is bare; `watertight` does both anyway
+    watertight: bool = False  # close openings of the source too; what the source has closed is closed anyway
+    fill_holes: bool = True  # repair what the model left open or wrote badly from the proxy mesh
+    keep_vertices: bool | None = None  # the source's own vertices; None: where it has no more faces than are wanted
     guidance: float = DEFAULT_GUIDANCE  # nats against faces off the surface that is still bare; 0 is off
     max_faces: int | None = None  # decoding ends here; None: 1.5 times the wanted number, else 2,000
     surface_tolerance: int | None = None  # bins; None: 1 around a mesh, more around sparse points
@@ -48,12 +47,6 @@ class Options:
     def closing_limit(self) -> int:
         """The number of faces up to which a finished mesh is closed: with `watertight` only `max_faces` binds."""
         return MAX_FACES if self.watertight and self.max_faces is None else self.face_limit
-
-    def closing_reach(self, source_is_closed: bool) -> float:
-        """Bins from the surface within which all holes are closed at the end; 0: those in the surface alone."""
-        if self.watertight:
-            return math.inf
-        return CLOSED_REACH if source_is_closed else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ MAX_STEPS = 3  # bins an axis that a vertex may move to find a free bin
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Known vertices: `bins` (V, 3) int64 in their order, sorted `keys` (K,) and where these are, `positions` (K, 3)."""
+    """Known vertices: `bins` (V, 3) int64 in order, sorted `keys` (K,) and where these are, `positions` (K, 3)."""
 
     bins: np.ndarray
     keys: np.ndarray
@@ -30,6 +30,10 @@ class Places:
         flat = made.reshape(-1, 3)
         flat[known] = self.positions[at[known]]
         return flat.reshape(made.shape)
+
+    def by_key(self, num_bins: int) -> dict[int, np.ndarray]:
+        """Positions (3,) in bins, whose centers are integers, of all known keys."""
+        return dict(zip(self.keys.tolist(), (self.positions + 0.5) * num_bins - 0.5, strict=True))
 
 
 def assign_bins(vertices: np.ndarray, num_bins: int) -> Places:

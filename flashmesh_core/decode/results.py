@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flashmesh_core.decode.candidate import Tally
+from flashmesh_core.decode.inspection import Quality
 from flashmesh_core.mesh.canonical import Mesh
 
 
@@ -21,13 +22,15 @@ class GenerationEvent:
     seconds: float
     candidate: int = 0
     end_reason: str | None = None  # "eos", "face_limit" or "cancelled" at the end
+    mesh: Mesh | None = None  # at the end: the finished mesh, in which a repair may have replaced faces told before
 
 
 @dataclass(frozen=True, eq=False)
 class GenerationResult:
     """A finished mesh in source scale and place, and how it came about.
 
-    `chamfer` and `hausdorff` are distances to the source samples with the source's longest side as 1 (metrics.py).
+    `chamfer` and `hausdorff` are distances of points to the surfaces themselves, without the noise of samples, over the
+    source's longest side.
     """
 
     mesh: Mesh
@@ -39,7 +42,8 @@ class GenerationResult:
     candidate: int
     chamfer: float
     hausdorff: float
-    filled: int = 0  # faces that closed holes after decoding
+    quality: Quality
+    filled: int = 0  # faces that are not the model's: repaired from the proxy, or closing holes
     tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
 
     @property

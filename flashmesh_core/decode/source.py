@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.places import Places, assign_bins
 from flashmesh_core.mesh.canonical import Mesh, Normalization, dequantize
+from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_surface, triangle_areas
 from flashmesh_core.mesh.surface import SurfaceGrid
 from flashmesh_core.slices import SurfaceContext
@@ -45,6 +47,11 @@ class Source:
     is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
     is_closed: bool  # no open edges: of a Mesh, the same, or of the one made of a cloud
     kept: bool  # the vertices are the source's own
+
+    @cached_property
+    def surface_tree(self) -> TriangleTree:
+        """For distances to the surface."""
+        return TriangleTree.of_mesh(self.surface.vertices, self.surface.faces)
 
 
 def prepare_source(
@@ -90,7 +97,8 @@ def source_of_reading(
         context=SurfaceContext.of_samples(points, normals, corners, size) if config.slice_rows else None,
         mask_grid=SurfaceGrid.of_mesh(corners, proxy.faces, size, tolerance),
         places=places, followed=places.bins[proxy.faces],
-        proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=surface, noise=reading.noise / (1.0 + 2.0 * MARGIN),
+        proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=surface,
+        noise=reading.noise / (1.0 + 2.0 * MARGIN),
         is_manifold=reading.is_manifold, is_closed=reading.is_closed, kept=reading.kept,
     )  # fmt: skip
 

@@ -156,6 +156,7 @@ OPTIONS: dict[str, OptionSpec] = {
     "manifold": OptionSpec(bool, nullable=True),  # null: where the source is manifold
     "watertight": OptionSpec(bool),
     "fill_holes": OptionSpec(bool),
+    "keep_vertices": OptionSpec(bool, nullable=True),  # null: where the source has no more faces than are wanted
     "guidance": OptionSpec(float, 0.0, 20.0),  # nats against faces off the surface that is still bare
     "candidates": OptionSpec(int, 1, 16),
     "drafter": OptionSpec(str, choices=DRAFTER_NAMES),  # how tokens are drafted; changes the speed alone

@@ -13,7 +13,12 @@ POSITION_ROUNDS = 3
 
 
 def filter_normals(
-    points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, reach: np.ndarray, noise: float, oriented: bool,
+    points: np.ndarray,
+    normals: np.ndarray,
+    nearest: np.ndarray,
+    reach: np.ndarray,
+    noise: float,
+    oriented: bool,
     progress: Progress,
 ) -> np.ndarray:
     """Bilateral average of unit `normals` (N, 3) over the neighbours `nearest` (N, k).
@@ -32,7 +37,12 @@ def filter_normals(
 
 
 def filter_positions(
-    points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, reach: np.ndarray, noise: float, oriented: bool,
+    points: np.ndarray,
+    normals: np.ndarray,
+    nearest: np.ndarray,
+    reach: np.ndarray,
+    noise: float,
+    oriented: bool,
     progress: Progress,
 ) -> np.ndarray:
     """Points (N, 3) moved along their normals to the average plane of the neighbours whose normals agree."""

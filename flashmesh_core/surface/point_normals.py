@@ -42,7 +42,9 @@ def morton_order(points: np.ndarray) -> np.ndarray:
     return np.argsort(code, kind="stable")
 
 
-def fit_planes(points: np.ndarray, nearest: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def fit_planes(
+    points: np.ndarray, nearest: np.ndarray, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The least squares plane of every point and its neighbours `nearest` (N, k).
 
     Returns centers (N, 3), unit normals (N, 3) of either sign, and the standard deviation (N,) of the distances

@@ -74,9 +74,7 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
     return Reading(box, made[0].mesh, made[0].noise, made[1], manifold, closed)
 
 
-def _read_cloud(
-    points: np.ndarray, normals: np.ndarray | None, wanted: int, progress: Progress | None
-) -> Reading:
+def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, progress: Progress | None) -> Reading:
     if len(points) > MAX_POINTS:
         raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
     _check_reach("points", points)

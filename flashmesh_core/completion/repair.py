@@ -1,0 +1,165 @@
+"""The gate at the end: what the model wrote is held against the proxy mesh and repaired from it, region by region.
+
+Both are sets of triangles over mostly the same vertices. Where they differ, the differing faces fall into regions. The
+model's faces of a region stay if they have the same border as the proxy's faces there, and if they lie on the surface
+without folds. Else the proxy's faces take their place. As the borders of all regions then agree, the result is closed
+wherever the proxy is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import vertex_keys
+from flashmesh_core.mesh.distance import TriangleTree
+
+MAX_DEVIATION = 0.6  # bins from the proxy at which the model's faces of a region may lie
+MAX_AREA = 1.05  # times the area of the proxy's faces of a region; more means folds
+_PLACES = (
+    np.array([[1, 1, 1], [1.5, 1.5, 0], [0, 1.5, 1.5], [1.5, 0, 1.5], [2, 0.5, 0.5], [0.5, 2, 0.5], [0.5, 0.5, 2]])
+    / 3.0
+)
+
+Face = tuple[int, int, int]
+Edge = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """A repaired mesh: `bins` (F, 3, 3) of its faces, columns x, y, z, and which of them the model wrote, (F,) bool."""
+
+    bins: np.ndarray
+    decoded: np.ndarray
+    dropped: int  # faces of the model that the proxy's took the place of
+
+
+@dataclass(eq=False)
+class _Region:
+    ours: list[Face]
+    theirs: list[Face]
+
+
+def repair(written: np.ndarray, proxy: np.ndarray, positions: dict[int, np.ndarray], size: int) -> Repaired:
+    """The faces that stand in the end, the model's first.
+
+    `written` (F, 3, 3) and `proxy` (P, 3, 3) are bins of `size` an axis, columns x, y, z; `positions` tells where the
+    vertex of a key is, in bins; without one it is at the center of its bin.
+    """
+    bins_of: dict[int, np.ndarray] = {}
+    ours = _faces_of(written, size, bins_of)
+    theirs = _faces_of(proxy, size, bins_of)
+    positions = {key: bins.astype(np.float64) for key, bins in bins_of.items()} | positions
+    common = [face for face in ours if face in theirs]
+    regions = _regions([f for f in ours if f not in theirs], [f for f in theirs if f not in ours])
+    tree = TriangleTree.of_mesh(*_mesh(list(theirs), positions)) if theirs else None
+    kept = [region for region in regions if _is_good(region, positions, tree)]
+    swapped = [region for region in regions if region not in kept]
+    _give_up_crowded(kept, swapped, common)
+    decoded = common + [face for region in kept for face in region.ours]
+    added = [face for region in swapped for face in region.theirs]
+    faces = [[bins_of[key] for key in face] for face in decoded + added]
+    return Repaired(
+        np.array(faces, dtype=written.dtype).reshape(-1, 3, 3),
+        np.arange(len(faces)) < len(decoded),
+        len(written) - len(decoded),
+    )
+
+
+def _faces_of(bins: np.ndarray, size: int, bins_of: dict[int, np.ndarray]) -> dict[Face, None]:
+    """Faces as keys, each from its lowest on, in order and once; those that name a vertex twice left out."""
+    faces: dict[Face, None] = {}
+    for keys, corners in zip(vertex_keys(bins, size).tolist(), bins, strict=True):
+        low = keys.index(min(keys))
+        face = (keys[low], keys[(low + 1) % 3], keys[(low + 2) % 3])
+        if len(set(face)) == 3:
+            faces[face] = None
+            bins_of.update(zip(keys, corners, strict=True))
+    return faces
+
+
+def _edges(face: Face) -> tuple[Edge, Edge, Edge]:
+    return (face[0], face[1]), (face[1], face[2]), (face[2], face[0])
+
+
+def _regions(ours: list[Face], theirs: list[Face]) -> list[_Region]:
+    """The differing faces in regions: joined by the edges of a region's inside, parted where two regions meet."""
+    faces = [*ours, *theirs]
+    parent = list(range(len(faces)))
+
+    def find(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    users: dict[Edge, list[int]] = defaultdict(list)
+    for number, face in enumerate(faces):
+        for edge in _edges(face):
+            users[edge].append(number)
+    for edge, numbers in users.items():
+        back = users.get((edge[1], edge[0]), [])
+        pairs = [_is_pair(numbers, len(ours)), not back or _is_pair(back, len(ours))]
+        for other in numbers[1:] if all(pairs) else [*numbers[1:], *back]:
+            parent[find(other)] = find(numbers[0])
+    regions: dict[int, _Region] = {}
+    for number, face in enumerate(faces):
+        region = regions.setdefault(find(number), _Region([], []))
+        (region.ours if number < len(ours) else region.theirs).append(face)
+    return list(regions.values())
+
+
+def _is_pair(numbers: list[int], count: int) -> bool:
+    """Whether one face of ours (below `count`) and one of theirs use an edge."""
+    return len(numbers) == 2 and min(numbers) < count <= max(numbers)
+
+
+def _border(faces: list[Face]) -> dict[Edge, int]:
+    """The directed edges that nothing in `faces` runs against, with how often."""
+    border: dict[Edge, int] = defaultdict(int)
+    for face in faces:
+        for a, b in _edges(face):
+            if a < b:
+                border[a, b] += 1
+            else:
+                border[b, a] -= 1
+    return {edge: count for edge, count in border.items() if count}
+
+
+def _mesh(faces: list[Face], positions: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    vertices = np.array([positions[key] for face in faces for key in face]).reshape(-1, 3)
+    return vertices, np.arange(len(vertices)).reshape(-1, 3)
+
+
+def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTree | None) -> bool:
+    """Whether the model's faces may stand for the proxy's."""
+    if not region.theirs or tree is None or _border(region.ours) != _border(region.theirs):
+        return False
+    vertices, faces = _mesh(region.ours, positions)
+    triangles = vertices[faces]
+    if _area(triangles) > MAX_AREA * _area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)):
+        return False
+    places = np.einsum("pc,fcx->fpx", _PLACES, triangles).reshape(-1, 3)
+    return bool((tree.distance(places) <= MAX_DEVIATION).all())
+
+
+def _area(triangles: np.ndarray) -> float:
+    a, b, c = np.moveaxis(triangles, 1, 0)
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2.0)
+
+
+def _give_up_crowded(kept: list[_Region], swapped: list[_Region], common: list[Face]) -> None:
+    """Move regions of the model to `swapped` until no directed edge has two faces, if only because of these."""
+    while kept:
+        uses: dict[Edge, int] = defaultdict(int)
+        for face in [*common, *(f for r in kept for f in r.ours), *(f for r in swapped for f in r.theirs)]:
+            for edge in _edges(face):
+                uses[edge] += 1
+        crowded = [r for r in kept if any(uses[edge] > 1 for face in r.ours for edge in _edges(face))]
+        if not crowded:
+            return
+        for region in crowded:
+            kept.remove(region)
+            swapped.append(region)
