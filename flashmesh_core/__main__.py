@@ -8,13 +8,12 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flashmesh_core.service import protocol
 
 if TYPE_CHECKING:
-    from flashmesh_core.decode.engine import Engine, GenerationEvent, GenerationResult
-    from flashmesh_core.mesh.canonical import Mesh
+    from flashmesh_core.decode.engine import Engine, GenerationEvent
 
 # Spinning OpenMP threads lose far more beside a busy neighbour than they gain; must be set before torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -87,14 +86,15 @@ def write_report(path: Path | None, report: dict[str, object]) -> None:
     from flashmesh_core.checkpoint import write_atomic
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(_finite(report), indent=2).encode())
+    write_atomic(path, json.dumps(finite(report), indent=2).encode())
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """The value for strict JSON: infinities and NaN, in dicts and lists too, become None."""
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -149,41 +149,17 @@ def run_generate(args: argparse.Namespace) -> int:
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    """Generate unseen meshes again and report the distances."""
-    from tqdm import tqdm
-
-    from flashmesh_core.evaluation import Pictures, choose_meshes, evaluate
-    from flashmesh_core.mesh.store import MeshStore
+    """Remake unseen artist meshes from real sources of them; print a table of figures and write the report."""
+    from flashmesh_core.evaluation import command
+    from flashmesh_core.evaluation.report import format_table
 
     options = engine_options(args)
-    store = MeshStore.open(args.data, args.split)
-    numbers = choose_meshes(store, args.max_faces, args.limit)
-    engine = load_engine(args)
-    pictures = Pictures(args.pictures) if args.pictures else None
-    with tqdm(total=len(numbers), unit="mesh", disable=not sys.stderr.isatty()) as bar:
-
-        def progress(row: dict[str, object], source: Mesh, result: GenerationResult) -> None:
-            bar.update()
-            if pictures is not None:
-                pictures.add(row, source, result)
-
-        report = evaluate(
-            engine,
-            store,
-            numbers=numbers,
-            ask_faces=not args.free_faces,
-            clouds=args.clouds,
-            on_row=progress,
-            **options,
-        )
-    if pictures is not None:
-        pictures.flush()
-    report |= {"checkpoint": engine.name, "data": str(args.data), "split": args.split, "max_faces": args.max_faces}
+    report = command.run_evaluate(args, load_engine(args), options)
     write_report(args.report, report)
+    print(format_table(cast("list[dict[str, object]]", report["rows"])))
     print(
-        f"{report['meshes']} meshes: median Chamfer {report['median_chamfer']:.4f}, median Hausdorff "
-        f"{report['median_hausdorff']:.4f}, mean BBox-IoU {report['mean_bbox_iou']:.3f}, "
-        f"{report['ended_share']:.0%} ended by themselves, {report['filled_share']:.0%} of the faces fill what was left"
+        f"\n{report['objects']} objects: median Chamfer {report['median_chamfer']:.4f}, median Hausdorff "
+        f"{report['median_hausdorff']:.4f}, mean BBox-IoU {report['mean_bbox_iou']:.3f} over all families"
     )
     return 0
 
@@ -214,6 +190,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     from flashmesh_core import __version__
     from flashmesh_core.bench.command import add_bench_arguments, run_bench
+    from flashmesh_core.evaluation.command import add_evaluate_arguments
     from flashmesh_core.service.server import add_serve_arguments, run_serve
 
     parser = argparse.ArgumentParser(prog="python -m flashmesh_core", description="FlashMesh, the engine")
@@ -228,14 +205,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_engine_arguments(generate)
     generate.set_defaults(run=run_generate)
 
-    evaluate = commands.add_parser("evaluate", help="distances on unseen meshes")
-    evaluate.add_argument("--data", type=Path, required=True, help="packed .npz (with or without index.csv) or folder")
-    evaluate.add_argument("--split", default="test", help="split named in index.csv (default: test)")
-    evaluate.add_argument("--max-faces", type=int, help="only meshes of at most this many faces")
-    evaluate.add_argument("--limit", type=int, help="only this many, spread over the split")
-    evaluate.add_argument("--free-faces", action="store_true", help="do not ask for the source's face count")
-    evaluate.add_argument("--clouds", action="store_true", help="give the engine samples alone, not the meshes")
-    evaluate.add_argument("--pictures", type=Path, help="folder for grids of source, result and figures")
+    evaluate = commands.add_parser("evaluate", help="figures on real sources of unseen artist meshes")
+    add_evaluate_arguments(evaluate)
     add_engine_arguments(evaluate)
     evaluate.set_defaults(run=run_evaluate)
 

@@ -14,7 +14,7 @@ CORE = "flashmesh_core"
 LAYERS = (
     ("config", "jit", "service.protocol"),
     ("mesh",),
-    ("surface",),
+    ("surface", "sources"),
     ("tokenizer", "picture", "token_choice"),
     ("slices",),
     ("model",),
@@ -30,8 +30,8 @@ LAYERS = (
 )
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
 WITHOUT_TORCH = {
-    "config", "jit", "mesh", "surface", "tokenizer", "token_choice", "picture", "slices", "state", "completion",
-    "service.protocol", "service.process", "service.client", "client",
+    "config", "jit", "mesh", "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
+    "completion", "service.protocol", "service.process", "service.client", "client",
 }  # fmt: skip
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}
 

@@ -240,11 +240,14 @@ def validate(trainer: Trainer, batches: list[dict[str, torch.Tensor]]) -> dict[s
 
 
 def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
-    """A picture in `out`: greedy results of the averaged weights for four validation meshes or procedural shapes."""
+    """A picture in `out`: greedy results of the averaged weights for sculpts of four validation meshes or shapes."""
     from flashmesh_core.decode.engine import Engine
-    from flashmesh_core.evaluation import Pictures
-    from flashmesh_core.mesh.canonical import Mesh
-    from flashmesh_core.mesh.metrics import compare_meshes
+    from flashmesh_core.evaluation.methods import generate
+    from flashmesh_core.evaluation.objects import ArtistObject, given
+    from flashmesh_core.evaluation.pictures import Pictures
+    from flashmesh_core.mesh.canonical import Mesh, Normalization
+    from flashmesh_core.mesh.figures import measure
+    from flashmesh_core.mesh.topology import is_manifold_and_closed
     from training.shapes import random_shape
 
     model = Hourglass(trainer.config)
@@ -256,12 +259,14 @@ def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
         sources = [(store.names[n], Mesh(store.vertices[n], store.faces[n])) for n in chosen]
     else:
         sources = [(f"shape {n}", random_shape(np.random.default_rng(10_000 + n), max_faces=160)) for n in range(4)]
-    pictures = Pictures(trainer.out / "pictures", stem=f"step_{trainer.step:06d}")
+    header = ["artist", "source", "result"]
+    pictures = Pictures(trainer.out / "pictures", header, stem=f"step_{trainer.step:06d}")
     for name, mesh in sources:
-        result = engine.generate(mesh, faces=len(mesh.faces), temperature=0.0, max_faces=2 * len(mesh.faces) + 8)
-        compared = compare_meshes(mesh, result.mesh).as_dict()
-        row = {"name": name, "source_faces": len(mesh.faces), "faces": len(result.mesh.faces)}
-        pictures.add(row | {"end_reason": result.end_reason} | compared, mesh, result)
+        mesh = Mesh(Normalization.of_points(mesh.vertices).apply(mesh.vertices), mesh.faces)
+        closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
+        source, count = given(ArtistObject(name, mesh, closed), "sculpt"), len(mesh.faces)
+        made = generate(engine, source, count, temperature=0.0, max_faces=2 * count + 8)
+        pictures.add_source(source, {"result": (made, measure(mesh, made.mesh).as_dict())})
     pictures.flush()
 
 

@@ -85,7 +85,7 @@ def measure(
     if wanted is not None and wanted < 1:
         raise ValueError(f"wanted must be at least 1, got {wanted}")
     artist, unit = _in_unit_box(artist)
-    result = _welded(Mesh(unit.apply(check_points("result.vertices", result.vertices, minimum=0)), result.faces))
+    result = welded(Mesh(unit.apply(check_points("result.vertices", result.vertices, minimum=0)), result.faces))
     counts = _counts(result, wanted or len(artist.faces))
     if not has_area(result.vertices, result.faces):
         return Figures(**_NOTHING, **counts)
@@ -248,13 +248,13 @@ def _in_unit_box(artist: Mesh) -> tuple[Mesh, Normalization]:
     if len(faces) == 0:
         raise ValueError("artist must have at least 1 face, got 0")
     unit = Normalization.of_points(vertices[faces].reshape(-1, 3))
-    mesh = _welded(Mesh(unit.apply(vertices), faces))
+    mesh = welded(Mesh(unit.apply(vertices), faces))
     if not has_area(mesh.vertices, mesh.faces):
         raise ValueError(f"artist must have faces with area, got {len(faces)} without")
     return mesh, unit
 
 
-def _welded(mesh: Mesh) -> Mesh:
+def welded(mesh: Mesh) -> Mesh:
     """The mesh with vertices at exactly one place joined, and without degenerate faces and unused vertices."""
     faces = check_faces("faces", mesh.faces, len(mesh.vertices))
     if len(faces) == 0:

@@ -1,0 +1,133 @@
+"""The ways to a mesh of the wanted number of faces that `evaluate` compares, one row each.
+
+result    the engine as it is used
+proxy     the mesh that the engine's reading of the source arrives at without its model
+decimate  plain simplification of the source by quadric error; of a cloud, of what is reconstructed from it
+model     the engine's model alone: no guidance, nothing repaired or filled
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flashmesh_core.evaluation.objects import Given
+from flashmesh_core.mesh.canonical import Mesh, Normalization, check_points
+
+if TYPE_CHECKING:
+    from flashmesh_core.decode.engine import Engine
+
+METHODS = ("result", "proxy", "decimate", "model")
+EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a method made of a source."""
+
+    mesh: Mesh  # in the source's space; without faces where the method failed
+    seconds: float  # of wall time, from the source as it is given
+    end_reason: str | None = None  # of a generation
+    decoded: float | None = None  # of a generation: share of the faces that the model wrote
+
+
+Method = Callable[[Given, int], Made]
+
+
+def check_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods by name, each once, in their own order. Raises ValueError for unknown or no names."""
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names:
+        raise ValueError(f"rows must be some of {','.join(METHODS)}, got {','.join(names)!r}")
+    return tuple(name for name in METHODS if name in names)
+
+
+def available_methods() -> tuple[str, ...]:
+    """All methods, but decimation only where its library is installed."""
+    return tuple(name for name in METHODS if name != "decimate" or find_spec("meshoptimizer"))
+
+
+def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str, Method]:
+    """The methods by name; `options` are those of `Engine.generate`, for the result and the model.
+
+    Raises ValueError where decimation is wanted and its library is not installed.
+    """
+    alone = options | {"guidance": 0.0, "fill_holes": False, "watertight": False}
+    ways: dict[str, Method] = {
+        "result": lambda given, faces: generate(engine, given, faces, **options),
+        "proxy": lambda given, faces: timed(lambda: proxy_of(given.surface, given.normals, faces)),
+        "decimate": lambda given, faces: timed(lambda: decimate(given.dense, faces)),
+        "model": lambda given, faces: generate(engine, given, faces, **alone),
+    }
+    if "decimate" in names:
+        _meshoptimizer()
+    return {name: ways[name] for name in check_methods(names)}
+
+
+def generate(engine: Engine, given: Given, faces: int, **options: Any) -> Made:
+    """A generation with the given number of faces."""
+    began = time.perf_counter()
+    result = engine.generate(given.surface, given.normals, faces=faces, **options)
+    written = len(result.mesh.faces)
+    decoded = 1.0 - result.filled / written if written else 0.0
+    return Made(result.mesh, time.perf_counter() - began, result.end_reason, max(decoded, 0.0))
+
+
+def proxy_of(surface: Mesh | np.ndarray, normals: np.ndarray | None, faces: int) -> Mesh:
+    """The proxy mesh that the engine reads out of a source, in the source's space; no faces where nothing shows."""
+    from flashmesh_core.surface.cleaning import clean
+    from flashmesh_core.surface.denoising import denoise
+    from flashmesh_core.surface.reconstruction import reconstruct
+    from flashmesh_core.surface.simplification import proxies
+
+    points = surface.vertices if isinstance(surface, Mesh) else surface
+    unit = Normalization.of_points(points)
+    if isinstance(surface, Mesh):
+        dense: Mesh | None = clean(unit.apply(surface.vertices), surface.faces)
+    else:
+        made = reconstruct(unit.apply(check_points("points", surface)), normals)
+        dense = None if made is None else made.mesh
+    if dense is None or not len(dense.faces):
+        return EMPTY
+    simple = proxies(denoise(dense), [max(faces, 4)])[0]
+    return Mesh(unit.invert(simple.vertices), simple.faces.astype(np.int64))
+
+
+def decimate(mesh: Mesh, faces: int) -> Mesh:
+    """The mesh with at most about `faces` faces, by meshoptimizer: edges collapse onto old vertices by quadric error.
+
+    Of the plain simplifiers at hand it is the fastest, it stays closed, and on rounded sources it is nearer to the
+    artist than Blender's. A mesh of no more faces comes back as it is.
+    """
+    library = _meshoptimizer()
+    if len(mesh.faces) <= faces:
+        return mesh
+    indices = np.ascontiguousarray(mesh.faces, dtype=np.uint32).ravel()
+    low = mesh.vertices.min(axis=0)  # float32 holds few digits far from the origin
+    positions = np.ascontiguousarray(mesh.vertices - low, dtype=np.float32)
+    kept = np.zeros_like(indices)
+    count = library.simplify(kept, indices, positions, target_index_count=3 * faces, target_error=1.0)
+    used, renumbered = np.unique(kept[:count], return_inverse=True)
+    return Mesh(mesh.vertices[used], renumbered.reshape(-1, 3).astype(np.int64))
+
+
+def timed(make: Callable[[], Mesh]) -> Made:
+    """What a function makes, and how long it takes."""
+    began = time.perf_counter()
+    mesh = make()
+    return Made(mesh, time.perf_counter() - began)
+
+
+def _meshoptimizer() -> Any:
+    try:
+        import meshoptimizer
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "rows must leave decimate out, or meshoptimizer be installed: pip install meshoptimizer>=0.2.30a0"
+        ) from error
+    return meshoptimizer

@@ -1,0 +1,79 @@
+"""What is compared on a source: the engine, its proxy, plain decimation, the model alone."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from flashmesh_core.decode.engine import Engine
+from flashmesh_core.evaluation.methods import check_methods, decimate, generate, methods_of, proxy_of
+from flashmesh_core.evaluation.objects import ArtistObject, given
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.figures import measure
+from flashmesh_core.mesh.topology import topology_report
+from tests.mesh.shapes import box
+
+BOX = ArtistObject("box", Mesh(*box((1.0, 0.6, 0.5))), True)
+HAS_MESHOPTIMIZER = importlib.util.find_spec("meshoptimizer") is not None
+needs_meshoptimizer = pytest.mark.skipif(not HAS_MESHOPTIMIZER, reason="meshoptimizer is not installed")
+
+
+def test_the_proxy_of_a_remesh_and_of_a_cloud_is_the_box() -> None:
+    for family in ("remesh", "cloud"):
+        source = given(BOX, family)
+        proxy = proxy_of(source.surface, source.normals, 12)
+        figures = measure(BOX.mesh, proxy)
+        assert figures.faces <= 12
+        assert figures.excess_max < 0.05
+        assert figures.gap_max < 0.05
+
+
+def test_the_proxy_lies_where_the_source_does() -> None:
+    source = given(BOX, "remesh")
+    assert isinstance(source.source, Mesh)
+    far = Mesh(source.source.vertices * 20 + [500.0, 0.0, -7.0], source.source.faces)
+    here, there = proxy_of(source.surface, None, 40), proxy_of(far, None, 40)
+    assert there.vertices.min(axis=0) == pytest.approx(here.vertices.min(axis=0) * 20 + [500.0, 0.0, -7.0], abs=0.05)
+
+
+@needs_meshoptimizer
+def test_decimation_meets_the_count_and_keeps_a_mesh_closed() -> None:
+    dense = given(BOX, "sculpt").dense
+    made = decimate(dense, 100)
+    assert 90 <= len(made.faces) <= 100
+    assert topology_report(made.vertices, made.faces).is_watertight
+    assert measure(BOX.mesh, made).excess_max < 0.04
+    assert set(map(tuple, made.vertices)) <= set(map(tuple, dense.vertices))  # it keeps old vertices
+    assert decimate(made, 1000) is made
+
+
+@needs_meshoptimizer
+def test_decimation_far_from_the_origin() -> None:
+    dense = given(BOX, "remesh").dense
+    far = Mesh(dense.vertices + 1e6, dense.faces)
+    assert len(decimate(far, 60).faces) == pytest.approx(60, abs=2)
+
+
+def test_the_model_alone_has_no_guidance_and_nothing_filled(debug_engine: Engine) -> None:
+    source = given(BOX, "cloud")
+    methods = methods_of(debug_engine, ["model", "result"], max_faces=12, guidance=13.0)
+    assert list(methods) == ["result", "model"]
+    alone = methods["model"](source, 12)
+    again = generate(debug_engine, source, 12, max_faces=12, guidance=0.0, fill_holes=False)
+    np.testing.assert_array_equal(alone.mesh.triangles, again.mesh.triangles)
+    assert alone.decoded == 1.0
+    assert alone.end_reason in ("eos", "face_limit")
+    assert alone.seconds > 0
+    result = methods["result"](source, 12)
+    direct = debug_engine.generate(source.surface, source.normals, faces=12, max_faces=12, guidance=13.0)
+    np.testing.assert_array_equal(result.mesh.triangles, direct.mesh.triangles)
+    assert result.decoded == pytest.approx(1.0 - direct.filled / max(len(direct.mesh.faces), 1))
+
+
+def test_unknown_rows_are_refused(debug_engine: Engine) -> None:
+    with pytest.raises(ValueError, match=r"rows must be some of .*, got 'results'"):
+        check_methods(["results"])
+    with pytest.raises(ValueError, match=r"rows must be some of .*, got 'oracle'"):
+        methods_of(debug_engine, ["oracle"])
