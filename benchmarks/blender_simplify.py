@@ -39,7 +39,13 @@ def simplify(request):
     with np.load(request["input"]) as arrays:
         vertices, faces = arrays["vertices"], arrays["faces"]
     mesh = bpy.data.meshes.new("source")
-    mesh.from_pydata(vertices.tolist(), [], faces.tolist())
+    mesh.vertices.add(len(vertices))  # from_pydata takes seconds for 200,000 faces
+    mesh.vertices.foreach_set("co", np.ascontiguousarray(vertices, dtype=np.float32).ravel())
+    mesh.loops.add(faces.size)
+    mesh.loops.foreach_set("vertex_index", np.ascontiguousarray(faces, dtype=np.int32).ravel())
+    mesh.polygons.add(len(faces))
+    mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+    mesh.update(calc_edges=True)
     item = bpy.data.objects.new("source", mesh)
     bpy.context.scene.collection.objects.link(item)
     try:
