@@ -8,6 +8,7 @@ model     the engine's model alone: no guidance, nothing repaired or filled
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flashmesh_core.evaluation.objects import Given
-from flashmesh_core.mesh.canonical import Mesh, Normalization, check_points
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.surface.reading import read_surface
 
 if TYPE_CHECKING:
     from flashmesh_core.decode.engine import Engine
+
+log = logging.getLogger(__name__)
 
 METHODS = ("result", "proxy", "decimate", "model")
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
@@ -60,7 +64,7 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
     alone = options | {"guidance": 0.0, "fill_holes": False, "watertight": False}
     ways: dict[str, Method] = {
         "result": lambda given, faces: generate(engine, given, faces, **options),
-        "proxy": lambda given, faces: timed(lambda: proxy_of(given.surface, given.normals, faces)),
+        "proxy": lambda given, faces: timed(lambda: proxy_of(given, faces)),
         "decimate": lambda given, faces: timed(lambda: decimate(given.dense, faces)),
         "model": lambda given, faces: generate(engine, given, faces, **alone),
     }
@@ -70,32 +74,27 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
 
 
 def generate(engine: Engine, given: Given, faces: int, **options: Any) -> Made:
-    """A generation with the given number of faces."""
+    """A generation with the given number of faces; an empty one, ended by "refused", where no surface shows."""
     began = time.perf_counter()
-    result = engine.generate(given.surface, given.normals, faces=faces, **options)
+    try:
+        result = engine.generate(given.surface, given.normals, faces=faces, **options)
+    except ValueError as error:
+        log.warning("%s, %s: %s", given.artist.name, given.family, error)
+        return Made(EMPTY, time.perf_counter() - began, "refused", 0.0)
     written = len(result.mesh.faces)
     decoded = 1.0 - result.filled / written if written else 0.0
     return Made(result.mesh, time.perf_counter() - began, result.end_reason, max(decoded, 0.0))
 
 
-def proxy_of(surface: Mesh | np.ndarray, normals: np.ndarray | None, faces: int) -> Mesh:
-    """The proxy mesh that the engine reads out of a source, in the source's space; no faces where nothing shows."""
-    from flashmesh_core.surface.cleaning import clean
-    from flashmesh_core.surface.denoising import denoise
-    from flashmesh_core.surface.reconstruction import reconstruct
-    from flashmesh_core.surface.simplification import proxies
-
-    points = surface.vertices if isinstance(surface, Mesh) else surface
-    unit = Normalization.of_points(points)
-    if isinstance(surface, Mesh):
-        dense: Mesh | None = clean(unit.apply(surface.vertices), surface.faces)
-    else:
-        made = reconstruct(unit.apply(check_points("points", surface)), normals)
-        dense = None if made is None else made.mesh
-    if dense is None or not len(dense.faces):
+def proxy_of(given: Given, faces: int) -> Mesh:
+    """The proxy mesh that the engine reads out of a source, in the source's space; no faces where no surface shows."""
+    try:
+        reading = read_surface(given.surface, given.normals, faces=faces)
+    except ValueError as error:
+        log.warning("%s, %s: %s", given.artist.name, given.family, error)
         return EMPTY
-    simple = proxies(denoise(dense), [max(faces, 4)])[0]
-    return Mesh(unit.invert(simple.vertices), simple.faces.astype(np.int64))
+    proxy = reading.proxies[0]
+    return Mesh(reading.box.invert(proxy.vertices), proxy.faces.astype(np.int64))
 
 
 def decimate(mesh: Mesh, faces: int) -> Mesh:

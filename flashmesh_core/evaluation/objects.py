@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.canonical import Mesh, Normalization
 from flashmesh_core.mesh.figures import welded
 from flashmesh_core.mesh.io import PointCloud
 from flashmesh_core.mesh.store import MeshStore
@@ -57,8 +57,11 @@ class Given:
             return welded(self.source)
         from flashmesh_core.surface.reconstruction import reconstruct
 
-        made = reconstruct(self.source.points, self.source.normals)
-        return Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)) if made is None else made.mesh
+        box = Normalization.of_points(self.source.points)
+        made = reconstruct(box.apply(self.source.points), self.source.normals)
+        if made is None:
+            return Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
+        return Mesh(box.invert(made.mesh.vertices), made.mesh.faces)
 
 
 def choose_objects(

@@ -9,9 +9,10 @@ import pytest
 
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.evaluation.methods import check_methods, decimate, generate, methods_of, proxy_of
-from flashmesh_core.evaluation.objects import ArtistObject, given
+from flashmesh_core.evaluation.objects import ArtistObject, Given, given
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.figures import measure
+from flashmesh_core.mesh.io import PointCloud
 from flashmesh_core.mesh.topology import topology_report
 from tests.mesh.shapes import box
 
@@ -23,7 +24,7 @@ needs_meshoptimizer = pytest.mark.skipif(not HAS_MESHOPTIMIZER, reason="meshopti
 def test_the_proxy_of_a_remesh_and_of_a_cloud_is_the_box() -> None:
     for family in ("remesh", "cloud"):
         source = given(BOX, family)
-        proxy = proxy_of(source.surface, source.normals, 12)
+        proxy = proxy_of(source, 12)
         figures = measure(BOX.mesh, proxy)
         assert figures.faces <= 12
         assert figures.excess_max < 0.05
@@ -34,8 +35,15 @@ def test_the_proxy_lies_where_the_source_does() -> None:
     source = given(BOX, "remesh")
     assert isinstance(source.source, Mesh)
     far = Mesh(source.source.vertices * 20 + [500.0, 0.0, -7.0], source.source.faces)
-    here, there = proxy_of(source.surface, None, 40), proxy_of(far, None, 40)
+    here, there = proxy_of(source, 40), proxy_of(Given(BOX, "remesh", far), 40)
     assert there.vertices.min(axis=0) == pytest.approx(here.vertices.min(axis=0) * 20 + [500.0, 0.0, -7.0], abs=0.05)
+
+
+def test_a_source_without_a_surface_makes_nothing(debug_engine: Engine) -> None:
+    few = Given(BOX, "scan", PointCloud(np.random.default_rng(0).random((4, 3))))
+    assert not len(proxy_of(few, 40).faces)
+    made = generate(debug_engine, few, 40)
+    assert (len(made.mesh.faces), made.end_reason, made.decoded) == (0, "refused", 0.0)
 
 
 @needs_meshoptimizer
