@@ -43,9 +43,10 @@ class RunSettings:
     fill_holes: bool = True
     transfer_uvs: bool = False
     hide_source: bool = False
+    keep_earlier: bool = False
     drafter: str = "auto"
     width: int = protocol.DEFAULT_WIDTH
-    keep_unfinished: bool = True
+    keep_unfinished: bool = False
 
     def engine_options(self) -> dict[str, Any]:
         """Options of protocol.OPTIONS.

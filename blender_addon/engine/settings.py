@@ -35,7 +35,7 @@ class PlainPreferences:
     device: str = "AUTO"
     checkpoint: str = "nano"
     idle_minutes: int = 10
-    on_cancel: str = "KEEP"
+    on_cancel: str = "REMOVE"
     faces: int = 300
     preset: str = "STANDARD"
     hide_source: bool = False

@@ -7,9 +7,10 @@ mirrors turns every triangle inside out: both directions reverse the winding the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -111,32 +112,133 @@ class Surface:
 
 
 def read_surface(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_faces: int = MAX_SOURCE_FACES) -> Surface:
-    """The evaluated surface of `obj`; a mesh of vertices alone is a point cloud.
+    """The evaluated surface of `obj`, with all that it instances; a mesh of vertices alone is a point cloud.
 
     Raises TooManyFacesError above `max_faces` triangles, ValueError where there is neither surface nor cloud.
     """
-    with evaluated_mesh(obj, depsgraph, max_faces) as (mesh, matrix):
-        if mesh is None or not len(mesh.vertices):
-            raise ValueError(f"object {obj.name!r} must have a surface, got nothing that Blender can make a mesh of")
-        if not len(mesh.polygons) and len(mesh.edges):
-            advice = "fill it" if obj.type == "MESH" else "give it a bevel, an extrusion or a fill"
-            raise ValueError(f"object {obj.name!r} must have faces, got {len(mesh.edges)} edges alone; {advice}")
-        local, faces = mesh_arrays(mesh)
-        _check_finite(obj.name, local, matrix)
-        vertices, faces = transform_triangles(local, faces, matrix)
-        slots = [slot.material for slot in obj.evaluated_get(depsgraph).material_slots]
-        count = len(mesh.polygons)
-        material_index, smooth = np.zeros(count, dtype=np.int32), np.ones(count, dtype=bool)
-        if count and len(slots) > 1:
-            mesh.polygons.foreach_get("material_index", material_index)
-        if count:
-            mesh.polygons.foreach_get("use_smooth", smooth)
-        if len(faces) != count:
-            polygon = np.empty(len(faces), dtype=np.int32)
-            mesh.loop_triangles.foreach_get("polygon_index", polygon)
-            material_index, smooth = material_index[polygon], smooth[polygon]
-        names = tuple("" if material is None else material.name for material in slots)
-        return Surface(obj.name, matrix, vertices, faces, names, material_index, smooth)
+    parts: list[_Part] = []
+    edges = 0
+    matrix = np.array(obj.evaluated_get(depsgraph).matrix_world, dtype=np.float64)
+    if obj.type in MESH_LIKE:
+        with evaluated_mesh(obj, depsgraph, max_faces) as (mesh, matrix):
+            if mesh is not None and len(mesh.vertices):
+                edges = 0 if len(mesh.polygons) else len(mesh.edges)
+                slots = [slot.material for slot in obj.evaluated_get(depsgraph).material_slots]
+                parts.append(_read_part(obj.name, mesh, matrix, slots))
+    parts += _instances(obj, depsgraph, sum(len(part.faces) for part in parts), max_faces)
+    if len(parts) > 1:
+        parts = [part for part in parts if len(part.faces)] or parts[:1]
+    if not parts:
+        raise ValueError(f"object {obj.name!r} must have a surface, got nothing that Blender can make a mesh of")
+    if edges and not any(len(part.faces) for part in parts):
+        advice = "fill it" if obj.type == "MESH" else "give it a bevel, an extrusion or a fill"
+        raise ValueError(f"object {obj.name!r} must have faces, got {edges} edges alone; {advice}")
+    return Surface(obj.name, matrix, *_joined(parts))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One mesh in world space, as the fields of Surface are."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    materials: tuple[str, ...]
+    material_index: np.ndarray
+    smooth: np.ndarray
+
+
+def _read_part(name: str, mesh: bpy.types.Mesh, matrix: np.ndarray, slots: Sequence[Any]) -> _Part:
+    local, faces = mesh_arrays(mesh)
+    _check_finite(name, local, matrix)
+    vertices, faces = transform_triangles(local, faces, matrix)
+    count = len(mesh.polygons)
+    material_index, smooth = np.zeros(count, dtype=np.int32), np.ones(count, dtype=bool)
+    if count and len(slots) > 1:
+        mesh.polygons.foreach_get("material_index", material_index)
+    if count:
+        mesh.polygons.foreach_get("use_smooth", smooth)
+    if len(faces) != count:
+        polygon = np.empty(len(faces), dtype=np.int32)
+        mesh.loop_triangles.foreach_get("polygon_index", polygon)
+        material_index, smooth = material_index[polygon], smooth[polygon]
+    names = tuple("" if material is None else material.name for material in slots)
+    return _Part(vertices, faces, names, material_index, smooth)
+
+
+def _instances(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, count: int, max_faces: int) -> list[_Part]:
+    """What `obj` shows besides its own mesh: collections, instances of geometry nodes, of vertices and of faces."""
+    if not can_instance(obj):
+        return []
+    parts: list[_Part] = []
+    for instance in depsgraph.object_instances:
+        if not instance.is_instance or instance.parent is None or instance.parent.original != obj:
+            continue
+        shown = instance.object
+        if shown.type not in MESH_LIKE:
+            continue
+        mesh = shown.data if shown.type == "MESH" else shown.to_mesh()
+        if mesh is None or not len(mesh.polygons):
+            continue
+        count += len(mesh.loops) - 2 * len(mesh.polygons)
+        check_face_count(obj.name, count, max_faces)
+        slots = [slot.material for slot in shown.material_slots] or list(mesh.materials)
+        parts.append(_read_part(obj.name, mesh, np.array(instance.matrix_world, dtype=np.float64), slots))
+        if shown.type != "MESH":
+            shown.to_mesh_clear()
+    return parts
+
+
+def can_instance(obj: bpy.types.Object) -> bool:
+    """Whether an object may show others in its place or on it."""
+    return obj.instance_type != "NONE" or any(item.type in ("NODES", "PARTICLE_SYSTEM") for item in obj.modifiers)
+
+
+def can_be_source(obj: bpy.types.Object) -> bool:
+    """Whether a mesh may be made of an object."""
+    return obj.type in MESH_LIKE or (obj.type == "EMPTY" and obj.instance_collection is not None and can_instance(obj))
+
+
+@contextmanager
+def shown(obj: bpy.types.Object, context: bpy.types.Context) -> Iterator[None]:
+    """Shows an object for as long as the context lasts: Blender evaluates nothing of one that is hidden."""
+    in_layer = context.view_layer.objects.get(obj.name) == obj
+    hidden, off = in_layer and obj.hide_get(), obj.hide_viewport
+    if hidden or off:
+        obj.hide_viewport = False
+        if in_layer:
+            obj.hide_set(False)
+        context.view_layer.update()
+    try:
+        yield
+    finally:
+        if hidden or off:
+            obj.hide_viewport = off
+            if hidden:
+                obj.hide_set(True)
+
+
+def _joined(parts: Sequence[_Part]) -> tuple[Any, ...]:
+    """Several parts as one, in the order of the fields of Surface; a material stands once."""
+    names = tuple(dict.fromkeys(name for part in parts for name in part.materials))
+    if len(parts) == 1:
+        part = parts[0]
+        return part.vertices, part.faces, part.materials, part.material_index, part.smooth
+    if any(not part.materials for part in parts):
+        names = ("", *(name for name in names if name))
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    slots = [
+        np.array([names.index(name) for name in part.materials or ("",)], dtype=np.int32)[
+            np.minimum(part.material_index, max(len(part.materials), 1) - 1)
+        ]
+        for part in parts
+    ]
+    return (
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)]),
+        names,
+        np.concatenate(slots),
+        np.concatenate([part.smooth for part in parts]),
+    )
 
 
 def _check_finite(name: str, vertices: np.ndarray, matrix: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..engine.request import RunSettings
-from . import finishing, mesh_bridge
+from . import finishing, mesh_bridge, variants
 from .mesh_bridge import Surface
 
 COLLECTION = "FlashMesh"
@@ -60,18 +60,23 @@ def select_results(context: bpy.types.Context, made: Sequence[Key], before: froz
     shown.active = results[0]
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """A result of the same source that was there before, and how."""
+
+    key: Key
+    selected: bool
+    active: bool
+
+
 class Placement:
     """Where the result of one source goes, and the object once there is one."""
 
     def __init__(self, source: Key, surface: Surface) -> None:
         self.source, self.surface = source, surface
         self._key: Key | None = None
-        # The source's own transform, so that both have one origin; what no object can have as its transform (shear
-        # from its parents) goes into the mesh, as does a scale of 0.
-        matrix = Matrix.LocRotScale(*Matrix(surface.matrix).decompose())
-        inverse = mesh_bridge.usable_inverse(np.array(matrix))
-        self.matrix = np.eye(4) if inverse is None else np.array(matrix, dtype=np.float64)
-        self._inverse = np.eye(4) if inverse is None else inverse
+        self._earlier: list[Earlier] = []  # hidden while the new one grows
+        self.matrix, self._inverse = np.eye(4), np.eye(4)  # of the object, once there is one
 
     @property
     def made(self) -> bool:
@@ -99,56 +104,150 @@ class Placement:
             obj.data.clear_geometry()
 
     def complete(self, context: bpy.types.Context, settings: RunSettings) -> str:
-        """Gives the result what its source has; what could not be done, or ''."""
+        """Gives the result what its source has, and its place among the results; what could not be done, or ''."""
         obj, problem = self.result(), ""
         if obj is not None:
             obj.show_wire = False
+            self._take_place(obj, settings)
         if obj is None or obj.mode != "OBJECT":
             return problem  # in edit mode its mesh is not ours to change
         finishing.finish_mesh(obj, self.matrix, self.surface, settings)
         source = find(self.source)
-        obj.show_in_front = source is not None and len(self.surface.faces) > 0
+        obj.show_in_front = source is not None and len(self.surface.faces) > 0 and source.visible_get()
         if source is None or context.mode != "OBJECT" or context.view_layer.objects.get(source.name) != source:
             return problem
         if settings.transfer_uvs:
             problem = finishing.transfer_uvs(context, source, obj)
         if settings.hide_source:
             source.hide_set(True)
+            source.hide_render = True
             obj.show_in_front = False
         return problem
 
     def remove(self) -> None:
-        """Takes the object away, with its mesh, and its collection if nothing else is in it."""
+        """Takes the object away, with its mesh, and shows what was there before."""
         obj = self.result()
-        if obj is None or obj.mode != "OBJECT":
-            return
-        mesh, collections = obj.data, obj.users_collection
-        bpy.data.objects.remove(obj)
-        if not mesh.users:
-            bpy.data.meshes.remove(mesh)
-        for collection in collections:
-            if collection.name.startswith(COLLECTION) and not collection.all_objects and not collection.children:
-                bpy.data.collections.remove(collection)
+        if obj is not None and obj.mode == "OBJECT":
+            remove_object(obj)
+        self.bring_back()
+
+    def bring_back(self) -> None:
+        """Shows and selects the earlier results as they were when the new one began to grow."""
+        for was in self._earlier:
+            obj = find(was.key)
+            for scene in obj.users_scene if obj is not None else ():
+                for layer in scene.view_layers:
+                    if layer.objects.get(obj.name) == obj:
+                        obj.hide_set(False, view_layer=layer)
+                        obj.select_set(was.selected, view_layer=layer)
+                        if was.active:
+                            layer.objects.active = obj
+        self._earlier.clear()
+
+    def _take_place(self, obj: bpy.types.Object, settings: RunSettings) -> None:
+        """Notes where the result comes from. It replaces the newest earlier one, unless these are kept as variants."""
+        source = find(self.source)
+        known = [] if source is None else variants.results_of(source)
+        note = obj.flashmesh
+        note.source, note.number = source, 1 + max((item.flashmesh.number for item in known), default=0)
+        note.seed, note.wanted = settings.seed, settings.faces
+        if known and not settings.keep_earlier and known[-1].mode == "OBJECT":
+            note.number = known[-1].flashmesh.number
+            name = known[-1].name
+            remove_object(known[-1])
+            obj.name = name
+        self._earlier.clear()
 
     def _make(self, context: bpy.types.Context) -> bpy.types.Object:
         stem = self.source.name.encode("utf-8")[:_NAME_BYTES].decode("utf-8", "ignore")
         mesh = bpy.data.meshes.new(stem + SUFFIX)
         obj = bpy.data.objects.new(stem + SUFFIX, mesh)
-        obj.matrix_world = Matrix(self.matrix)
         obj.show_in_front = obj.show_wire = True  # the source, which it lies in, would cover it, or flicker through it
-        _collection(context.scene).objects.link(obj)
+        source = find(self.source)
+        _collection(context, source).objects.link(obj)
+        self.matrix, self._inverse = place_over(context, obj, source, self.surface.matrix)
         space = context.space_data
         if space is not None and space.type == "VIEW_3D" and space.local_view is not None:
             obj.local_view_set(space, True)
         self._key = key_of(obj)
+        self._hide_earlier(context, source)
         return obj
 
+    def _hide_earlier(self, context: bpy.types.Context, source: bpy.types.Object | None) -> None:
+        layer = context.view_layer.objects
+        for item in variants.results_of(source) if source is not None else ():
+            if layer.get(item.name) == item and not item.hide_get():
+                self._earlier.append(Earlier(key_of(item), item.select_get(), layer.active == item))
+                item.hide_set(True)
 
-def _collection(scene: bpy.types.Scene) -> bpy.types.Collection:
-    """The scene's collection for results, made if there is none."""
-    for child in scene.collection.children_recursive:
-        if child.name == COLLECTION or child.name.startswith(f"{COLLECTION}."):
-            return child
-    made = bpy.data.collections.new(COLLECTION)
-    scene.collection.children.link(made)
-    return made
+
+def remove_object(obj: bpy.types.Object) -> None:
+    """Takes a result away, with its mesh if nothing else uses that, and its collection if nothing else is in it."""
+    mesh, collections = obj.data, obj.users_collection
+    bpy.data.objects.remove(obj)
+    if not mesh.users:
+        bpy.data.meshes.remove(mesh)
+    for collection in collections:
+        if collection.name.startswith(COLLECTION) and not collection.all_objects and not collection.children:
+            bpy.data.collections.remove(collection)
+
+
+def place_over(
+    context: bpy.types.Context, obj: bpy.types.Object, source: bpy.types.Object | None, matrix: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gives `obj` the parent and the transform of its source; its world matrix (4, 4) then, and the inverse of that.
+
+    `matrix` (4, 4) is the source's world matrix as it was read. A transform that comes from constraints is copied as
+    far as an object can have it; one that flattens space is replaced by none.
+    """
+
+    def as_source() -> None:
+        if source is not None:
+            for name in _PARENTING + _TRANSFORM:
+                setattr(obj, name, getattr(source, name))
+
+    def as_read() -> None:
+        obj.matrix_world = Matrix.LocRotScale(*Matrix(matrix).decompose())
+
+    def as_nothing() -> None:
+        obj.matrix_world = Matrix.Identity(4)
+
+    def alone() -> None:
+        obj.parent = None
+        obj.matrix_world = Matrix.Identity(4)
+
+    for attempt in (as_source, as_read, as_nothing, alone):
+        attempt()
+        context.view_layer.update()
+        world = np.array(obj.matrix_world, dtype=np.float64)
+        inverse = mesh_bridge.usable_inverse(world)
+        close = np.allclose(world, matrix, rtol=1e-4, atol=1e-5 * max(1e-6, float(np.abs(matrix).max())))
+        if inverse is not None and (close or attempt is not as_source):
+            return world, inverse
+    return np.eye(4), np.eye(4)
+
+
+_PARENTING = ("parent", "parent_type", "parent_bone", "matrix_parent_inverse")
+_TRANSFORM = (
+    "rotation_mode", "location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle", "scale",
+    "delta_location", "delta_rotation_euler", "delta_rotation_quaternion", "delta_scale",
+)  # fmt: skip
+
+
+def _collection(context: bpy.types.Context, source: bpy.types.Object | None) -> bpy.types.Collection:
+    """Where a result is seen: the collection for results, made if there is none; the source's if that is hidden."""
+    scene = context.scene
+    names = [child for child in scene.collection.children_recursive if child.name.split(".")[0] == COLLECTION]
+    if not names:
+        names = [bpy.data.collections.new(COLLECTION)]
+        scene.collection.children.link(names[0])
+    own = [] if source is None else list(source.users_collection)
+    wanted = [*names[:1], *own]
+    return next((item for item in wanted if _is_shown(context.view_layer.layer_collection, item)), scene.collection)
+
+
+def _is_shown(layer: bpy.types.LayerCollection, collection: bpy.types.Collection) -> bool:
+    """Whether the objects of a collection can be seen in a view layer, given by the top of its tree."""
+    if layer.exclude or layer.hide_viewport or layer.collection.hide_viewport:
+        return False
+    return layer.collection == collection or any(_is_shown(child, collection) for child in layer.children)

@@ -191,7 +191,8 @@ class Run:
             self.messages.append(("WARNING", f"{key.name!r} is gone"))
             return
         try:
-            surface = mesh_bridge.read_surface(obj, context.evaluated_depsgraph_get())
+            with mesh_bridge.shown(obj, context):
+                surface = mesh_bridge.read_surface(obj, context.evaluated_depsgraph_get())
         except ValueError as error:
             self.messages.append(("ERROR", str(error)))
             return
@@ -318,6 +319,8 @@ class Run:
                 self._complete(context, placement, {"end_reason": "cancelled"})
             else:
                 placement.remove()
+        elif placement is not None:
+            placement.bring_back()
         if self._made:
             select_results(context, self._made, self._selected)
         self._end(outcome)

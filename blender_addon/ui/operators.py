@@ -9,21 +9,21 @@ import bpy
 from bpy.props import EnumProperty
 
 from ..engine import host
-from ..scene import session
-from ..scene.mesh_bridge import MESH_LIKE
+from ..scene import session, variants
+from ..scene.mesh_bridge import can_be_source
 from ..scene.results import key_of
 from ..scene.session import Result, Run
 from . import watch
-from .properties import option_properties, run_settings
+from .properties import MAX_SEED, option_properties, run_settings
 
 TICK_SECONDS = 1 / 15
 _WAIT_SECONDS = 0.1  # for the next event, where the operator has the main thread for itself
 
 
 def usable_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
-    """The selected objects that can be sources, the active one first."""
-    selected = [item for item in context.selected_objects if item.type in MESH_LIKE]
-    return sorted(selected, key=lambda item: (item != context.active_object, item.name))
+    """The selected objects that can be sources, the active one first; the source in place of a result."""
+    selected = sorted(context.selected_objects, key=lambda item: (item != context.active_object, item.name))
+    return [item for item in variants.sources(selected) if can_be_source(item)]
 
 
 def why_not(context: bpy.types.Context) -> str:
@@ -141,6 +141,26 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         return {"FINISHED"} if run.results else {"CANCELLED"}
 
 
+class FLASHMESH_OT_another(bpy.types.Operator):
+    """Make the mesh once more with the next seed"""
+
+    bl_idname = "flashmesh.another"
+    bl_label = "Another Try"
+    bl_options = {"INTERNAL"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """As Generate."""
+        return FLASHMESH_OT_generate.poll(context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Counts the seed on and presses Generate."""
+        settings = context.scene.flashmesh
+        settings.seed = settings.seed + 1 if settings.seed < MAX_SEED else 0
+        answer = bpy.ops.flashmesh.generate("INVOKE_DEFAULT")
+        return {"CANCELLED"} if answer == {"CANCELLED"} else {"FINISHED"}
+
+
 class FLASHMESH_OT_cancel(bpy.types.Operator):
     """Stop generating; what happens to the unfinished mesh is set in the preferences"""
 
@@ -198,7 +218,7 @@ def _menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.operator(FLASHMESH_OT_generate.bl_idname, icon="MESH_ICOSPHERE")
 
 
-_CLASSES = (FLASHMESH_OT_generate, FLASHMESH_OT_cancel, FLASHMESH_OT_engine)
+_CLASSES = (FLASHMESH_OT_generate, FLASHMESH_OT_another, FLASHMESH_OT_cancel, FLASHMESH_OT_engine)
 
 
 def register() -> None:

@@ -84,6 +84,7 @@ class FLASHMESH_PT_advanced(_Sidebar, bpy.types.Panel):
         layout.prop(settings, "fill_holes")
         layout.prop(settings, "transfer_uvs")
         layout.prop(settings, "hide_source")
+        layout.prop(settings, "keep_earlier")
 
 
 class FLASHMESH_PT_result(_Sidebar, bpy.types.Panel):

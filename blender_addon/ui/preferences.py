@@ -76,8 +76,8 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
         name="On cancel",
         description="What happens to an unfinished mesh",
         items=(
+            ("REMOVE", "Remove", "The unfinished mesh is removed; what was there before is shown and selected again"),
             ("KEEP", "Keep", "The faces that are there stay"),
-            ("REMOVE", "Remove", "The unfinished mesh is removed"),
         ),
         default=DEFAULTS.on_cancel,
     )

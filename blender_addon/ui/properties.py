@@ -61,6 +61,10 @@ def option_properties(**common: Any) -> dict[str, Any]:
         "hide_source": BoolProperty(
             name="Hide Source", description="Hide the source once its result is there",
             default=d.hide_source, **common),
+        "keep_earlier": BoolProperty(
+            name="Keep Earlier Results",
+            description="Keep the earlier results of this object to choose from, instead of replacing the last one",
+            default=d.keep_earlier, **common),
         "drafter": EnumProperty(
             name="Drafting", description="How tokens are guessed ahead; it changes the speed, not the mesh",
             items=DRAFTER_ITEMS, default=d.drafter, **common),

@@ -25,6 +25,7 @@ def generate(*sources, **options):
         "answer": answer,
         "active_object": bpy.context.active_object.name,
         "hidden": [item.name for item in bpy.context.scene.objects if item.hide_get()],
+        "not_rendered": [item.name for item in bpy.context.scene.objects if item.hide_render],
         **(stage.outcome(run) if run is not None else {}),
     }
 
@@ -82,7 +83,8 @@ def placed():
     return {
         "expected": corners[0].tolist(), "found": corners[1].tolist(),
         "origins": [list(source.matrix_world.translation), list(result.matrix_world.translation)],
-        "boxes": [source_box, result_box], "collection": [item.name for item in result.users_collection], **told,
+        "boxes": [source_box, result_box], "parent": result.parent.name,
+        "collection": [item.name for item in result.users_collection], **told,
     }  # fmt: skip
 
 

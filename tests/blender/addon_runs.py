@@ -20,7 +20,7 @@ def grown(**options):
 
 
 def mesh_grows():
-    source, run = grown()
+    source, run = grown(keep_unfinished=True)
     counts = []
     for faces in (10, 20, 40):
         stage.tick_until(run, lambda faces=faces: run.progress.faces >= faces)
@@ -37,7 +37,7 @@ def mesh_grows():
 
 
 def cancel_keeps():
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     run.cancel()
     cancelling = run.cancelling
     stage.tick_until(run, lambda: run.ended)
@@ -52,6 +52,24 @@ def cancel_removes():
     return {"meshes": [mesh.name for mesh in bpy.data.meshes], **stage.outcome(run)}
 
 
+def cancel_brings_back():
+    """The result of a run before is shown and selected again."""
+    source = stage.cube("Source")
+    run = stage.begin(source, keep_unfinished=True)
+    stage.tick_to_faces(run)
+    run.cancel()
+    stage.tick_until(run, lambda: run.ended)
+    earlier = bpy.data.objects["Source_flashmesh"]
+    stage.select(earlier)
+    run = stage.begin(source)
+    stage.tick_to_faces(run)
+    hidden = earlier.hide_get()
+    run.cancel()
+    stage.tick_until(run, lambda: run.ended)
+    active = bpy.context.view_layer.objects.active.name
+    return {"hidden": [hidden, earlier.hide_get()], "now_active": active, **stage.outcome(run)}
+
+
 def cancel_while_reading():
     run = stage.begin(stage.cube())
     run.tick(bpy.context)
@@ -62,7 +80,7 @@ def cancel_while_reading():
 
 def cancel_leaves_the_rest():
     first, second = stage.cube("First"), stage.cube("Second", location=(5, 0, 0))
-    run = stage.begin(first, second)
+    run = stage.begin(first, second, keep_unfinished=True)
     stage.tick_to_faces(run)
     run.cancel()
     stage.tick_until(run, lambda: run.ended)
@@ -70,14 +88,14 @@ def cancel_leaves_the_rest():
 
 
 def result_deleted():
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     bpy.data.objects.remove(bpy.data.objects["Source_flashmesh"])
     run.tick(bpy.context)
     return stage.outcome(run)
 
 
 def result_unlinked():
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     result = bpy.data.objects["Source_flashmesh"]
     result.use_fake_user = True
     bpy.data.collections["FlashMesh"].objects.unlink(result)
@@ -87,7 +105,7 @@ def result_unlinked():
 
 def another_takes_its_name():
     """What an undo may leave: the name is there, the object is not ours."""
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     bpy.data.objects.remove(bpy.data.objects["Source_flashmesh"])
     impostor = stage.cube("Source_flashmesh")
     before = len(impostor.data.polygons)
@@ -96,7 +114,7 @@ def another_takes_its_name():
 
 
 def result_renamed():
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     bpy.data.objects["Source_flashmesh"].name = "Mine"
     before = run.progress.faces
     stage.tick_until(run, lambda: run.progress.faces > before + 5)
@@ -107,7 +125,7 @@ def result_renamed():
 
 
 def source_deleted():
-    source, run = grown(snap=True)
+    source, run = grown(snap=True, keep_unfinished=True)
     bpy.data.objects.remove(source)
     before = run.progress.faces
     stage.tick_until(run, lambda: run.progress.faces > before + 5)
@@ -117,7 +135,7 @@ def source_deleted():
 
 
 def scene_switched():
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     other = bpy.data.scenes.new("Other")
     home, bpy.context.window.scene = bpy.context.window.scene, other
     run.tick(bpy.context)
@@ -144,7 +162,7 @@ def edit_mode_of_the_result():
 
 
 def file_loaded():
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     ended = []
     run.at_end.append(lambda: ended.append(True))
     stage.empty_scene()
@@ -152,7 +170,7 @@ def file_loaded():
 
 
 def one_at_a_time():
-    source, run = grown()
+    source, run = grown(keep_unfinished=True)
     stage.select(source)
     try:
         stage.begin(source)
@@ -166,7 +184,7 @@ def one_at_a_time():
 
 
 def engine_killed():
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     was = stage.host.engine(bpy.context).pid
     os.kill(was, signal.SIGKILL)
     stage.tick_until(run, lambda: run.progress.reason)
@@ -179,14 +197,15 @@ def engine_killed():
 
 
 def engine_stopped():
-    _, run = grown()
+    _, run = grown(keep_unfinished=True)
     bpy.ops.flashmesh.engine(action="STOP")
     stage.tick_until(run, lambda: run.ended)
     return {"pid": stage.host.engine(bpy.context).pid, "trouble": stage.host.trouble(), **stage.outcome(run)}
 
 
 INTERRUPTIONS = (
-    mesh_grows, cancel_keeps, cancel_removes, cancel_while_reading, cancel_leaves_the_rest, result_deleted,
+    mesh_grows, cancel_keeps, cancel_removes, cancel_brings_back, cancel_while_reading, cancel_leaves_the_rest,
+    result_deleted,
     result_unlinked, another_takes_its_name, result_renamed, source_deleted, scene_switched, edit_mode_of_the_source,
     edit_mode_of_the_result, file_loaded, one_at_a_time, engine_killed, engine_stopped,
 )  # fmt: skip

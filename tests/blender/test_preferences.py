@@ -46,7 +46,7 @@ def test_from_the_repository(blender: Runner) -> None:
     assert first["kind"] == "PlainPreferences"
     values = first["values"]
     assert (values["backend"], values["device"], values["checkpoint"]) == ("LOCAL", "AUTO", "nano")
-    assert (values["on_cancel"], values["preset"], values["engine_python"]) == ("KEEP", "STANDARD", "")
+    assert (values["on_cancel"], values["preset"], values["engine_python"]) == ("REMOVE", "STANDARD", "")
     assert first["python"].startswith("error: the engine is not installed: press Install Engine")
     assert missing["python"].startswith("error: $FLASHMESH_ENGINE_PYTHON must name a Python program")
     assert named["python"] == sys.executable

@@ -17,7 +17,8 @@ from .conftest import HERE, TIMEOUT, Runner
 pytestmark = pytest.mark.blender
 Told = dict[str, Any]
 CANCELLED_RUNS = [
-    "mesh_grows", "cancel_keeps", "cancel_removes", "cancel_while_reading", "cancel_leaves_the_rest", "result_deleted",
+    "mesh_grows", "cancel_keeps", "cancel_removes", "cancel_brings_back", "cancel_while_reading",
+    "cancel_leaves_the_rest", "result_deleted",
     "result_unlinked", "another_takes_its_name", "result_renamed", "source_deleted", "scene_switched",
     "edit_mode_of_the_source", "edit_mode_of_the_result", "file_loaded", "one_at_a_time", "engine_killed",
     "engine_stopped",
@@ -74,6 +75,12 @@ def test_cancel_keeps_what_is_there(told: Told) -> None:
 def test_cancel_removes_what_is_there(told: Told) -> None:
     assert told["cancel_removes"]["made"] == [] and told["cancel_removes"]["collections"] == []
     assert told["cancel_removes"]["meshes"] == ["Cube"], "the mesh without its object"
+
+
+def test_cancel_brings_back_what_was_there(told: Told) -> None:
+    back = told["cancel_brings_back"]
+    assert back["hidden"] == [True, False] and back["made"] == ["Source_flashmesh"]
+    assert back["selected"] == ["Source_flashmesh"] and back["now_active"] == "Source_flashmesh"
 
 
 def test_cancel_before_the_first_face(told: Told) -> None:

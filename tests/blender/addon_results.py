@@ -1,0 +1,138 @@
+"""Run by Blender: where results go, what they replace, and what they are made of. Real engine, random weights."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import addon_stage as stage
+import bpy
+import numpy as np
+
+stage.plain.checkpoint = "debug"
+
+
+def generate(*sources, **options):
+    stage.select(*sources)
+    answer = sorted(bpy.ops.flashmesh.generate(**{"faces": 8, "preset": "DRAFT", "seed": 3, **options}))
+    run = stage.session.last
+    shown = sorted(item.name for item in bpy.context.scene.objects if item.visible_get())
+    return {"answer": answer, "shown": shown, **stage.outcome(run)}
+
+
+def note(name):
+    found = bpy.data.objects[name].flashmesh
+    return [found.source.name, found.number, found.seed, found.wanted]
+
+
+def second_click():
+    source = stage.cube("Cube")
+    first = generate(source, seed=1)
+    again = generate(bpy.data.objects["Cube_flashmesh"], seed=5)
+    told = {"first": first, "again": again, "note": note("Cube_flashmesh"), "meshes": sorted(bpy.data.meshes.keys())}
+    told["both"] = generate(source, bpy.data.objects["Cube_flashmesh"])
+    return told
+
+
+def variants_kept():
+    source = stage.cube("Cube")
+    for seed in (1, 2, 3):
+        told = generate(source, seed=seed, keep_earlier=True)
+        source = bpy.data.objects[told["results"][0]["name"]]
+    return {"notes": [note(name) for name in told["made"]], **told}
+
+
+def renamed_and_hidden():
+    """The source is found by what it is, not by its name, and is read with its modifiers although it is hidden."""
+    source = stage.cube("Cube")
+    source.modifiers.new("Array", "ARRAY").count = 3
+    generate(source, hide_source=True)
+    source.name, bpy.data.objects["Cube_flashmesh"].name = "Box", "Mine"
+    told = generate(bpy.data.objects["Mine"], faces=40)
+    hidden = [source.hide_get(), source.hide_render]
+    source.hide_set(False)
+    bpy.context.view_layer.update()
+    return {"boxes": stage.boxes(source, bpy.data.objects["Mine"]), "hidden": hidden, **told}
+
+
+def source_gone():
+    """Then the result itself is what is selected."""
+    source = stage.cube("Cube")
+    generate(source)
+    bpy.data.objects.remove(source)
+    return generate(bpy.data.objects["Cube_flashmesh"])
+
+
+def parent_moves():
+    parent = stage.cube("Parent", location=(3, 0, 0), rotation=(0.3, 0.2, 0.1), scale=(1, 2, 3))
+    child = stage.cube("Child", location=(0, 0, 2), rotation=(0.5, 0.6, 0.7), scale=(1, 0.5, 0.7))
+    child.parent = parent
+    told = generate(child)
+    result = bpy.data.objects["Child_flashmesh"]
+    parent.location.x += 10.0
+    bpy.context.view_layer.update()
+    same = np.abs(np.array(child.matrix_world) - np.array(result.matrix_world)).max()
+    return {"parent": result.parent.name, "difference": float(same), "boxes": stage.boxes(child, result), **told}
+
+
+def constrained():
+    """A transform that no object has by itself is copied as far as that goes."""
+    target = stage.cube("Target", location=(5, 6, 7), rotation=(0.3, 0.2, 0.1))
+    source = stage.cube("Held")
+    source.constraints.new("COPY_TRANSFORMS").target = target
+    generate(source)
+    return {"boxes": stage.boxes(source, bpy.data.objects["Held_flashmesh"])}
+
+
+def collection_excluded():
+    generate(stage.cube("First"))
+    layer = bpy.context.view_layer.layer_collection.children["FlashMesh"]
+    layer.exclude = True
+    second = generate(stage.cube("Second"))
+    layer.exclude, layer.hide_viewport = False, True
+    third = generate(stage.cube("Third"))
+    return {"second": second["shown"], "third": third["shown"]}
+
+
+def collection_instanced():
+    parts = bpy.data.collections.new("Parts")
+    for x in (0, 3):
+        part = stage.cube(f"Part{x}", location=(x, 0, 0))
+        parts.objects.link(part)
+        part.data.materials.append(bpy.data.materials.new(f"Paint{x}"))
+    bpy.ops.object.collection_instance_add(collection="Parts", location=(0, 0, 10))
+    empty = bpy.context.object
+    told = generate(empty, faces=40)
+    result = bpy.data.objects[told["results"][0]["name"]]
+    (box,) = stage.boxes(result)
+    return {"box": box, "materials": [item.name for item in result.data.materials], **told}
+
+
+def geometry_nodes():
+    """Cubes instanced on the points of a line."""
+    source = stage.cube("Line")
+    group = bpy.data.node_groups.new("Fence", "GeometryNodeTree")
+    group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
+    group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    line, cube, instance, out = (
+        group.nodes.new(name)
+        for name in ("GeometryNodeMeshLine", "GeometryNodeMeshCube", "GeometryNodeInstanceOnPoints", "NodeGroupOutput")
+    )
+    line.inputs["Count"].default_value = 3
+    line.inputs["Offset"].default_value = (4, 0, 0)
+    group.links.new(line.outputs[0], instance.inputs["Points"])
+    group.links.new(cube.outputs[0], instance.inputs["Instance"])
+    group.links.new(instance.outputs[0], out.inputs[0])
+    source.modifiers.new("Fence", "NODES").node_group = group
+    told = generate(source, faces=40)
+    (box,) = stage.boxes(bpy.data.objects["Line_flashmesh"])
+    return {"box": box, **told}
+
+
+SCENARIOS = (
+    second_click, variants_kept, renamed_and_hidden, source_gone, parent_moves, constrained, collection_excluded,
+    collection_instanced, geometry_nodes,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    stage.play(SCENARIOS)
+    stage.blender_addon.unregister()

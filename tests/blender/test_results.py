@@ -1,0 +1,75 @@
+"""Where results go and what they replace, in the real Blender, with a real engine of random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .conftest import HERE, Runner
+
+pytestmark = pytest.mark.blender
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told(blender: Runner) -> Told:
+    """What each scenario of addon_results.py told, by its name."""
+    (answers,) = blender.ask("TOLD", HERE / "addon_results.py")
+    for name, answer in answers.items():
+        assert "failed" not in answer, f"{name}: {answer['failed']}"
+    return answers
+
+
+def test_a_second_click_replaces_the_result(told: Told) -> None:
+    clicks = told["second_click"]
+    assert clicks["first"]["made"] == clicks["again"]["made"] == ["Cube_flashmesh"]
+    assert clicks["again"]["results"][0]["source"] == "Cube" and clicks["again"]["selected"] == ["Cube_flashmesh"]
+    assert clicks["note"] == ["Cube", 1, 5, 8] and len(clicks["meshes"]) == 2
+    assert clicks["both"]["made"] == ["Cube_flashmesh"] and len(clicks["both"]["results"]) == 1, (
+        "source and result: one"
+    )
+
+
+def test_earlier_results_are_kept_as_variants(told: Told) -> None:
+    kept = told["variants_kept"]
+    assert kept["notes"] == [["Cube", number, number, 8] for number in (1, 2, 3)]
+    assert kept["shown"] == ["Cube", "Cube_flashmesh.002"] and kept["selected"] == ["Cube_flashmesh.002"]
+
+
+def test_the_source_is_found_whatever_its_name_and_hidden(told: Told) -> None:
+    found = told["renamed_and_hidden"]
+    assert found["results"][0]["source"] == "Box" and found["made"] == [] and found["hidden"] == [True, True]
+    assert found["results"][0]["name"] == "Mine"
+    (low, high), (result_low, result_high) = np.array(found["boxes"])
+    assert high[0] - low[0] == pytest.approx(6.0) and (result_high - result_low)[0] > 2.5, "with its modifier"
+
+
+def test_of_a_source_that_is_gone_the_result_is_the_source(told: Told) -> None:
+    assert told["source_gone"]["results"][0]["source"] == "Cube_flashmesh"
+
+
+def test_the_result_keeps_the_parent(told: Told) -> None:
+    assert told["parent_moves"]["parent"] == "Parent" and told["parent_moves"]["difference"] < 1e-5
+
+
+def test_a_constrained_source_is_where_it_is_seen(told: Told) -> None:
+    (low, high), (result_low, result_high) = np.array(told["constrained"]["boxes"])
+    assert (result_low >= low - 0.3).all() and (result_high <= high + 0.3).all()
+
+
+def test_the_result_is_seen_although_its_collection_is_not(told: Told) -> None:
+    assert "Second_flashmesh" in told["collection_excluded"]["second"]
+    assert "Third_flashmesh" in told["collection_excluded"]["third"]
+
+
+def test_instances_are_a_part_of_the_source(told: Told) -> None:
+    collection = told["collection_instanced"]
+    assert collection["answer"] == ["FINISHED"] and collection["materials"] == ["Paint0", "Paint3"]
+    for box, low, high in (
+        (collection["box"], [-1, -1, 9], [4, 1, 11]),
+        (told["geometry_nodes"]["box"], [-0.5, -0.5, -0.5], [8.5, 0.5, 0.5]),
+    ):
+        assert (np.array(box[0]) > np.array(low) - 0.5).all() and (np.array(box[1]) < np.array(high) + 0.5).all()
+        assert box[1][0] - box[0][0] > 0.5 * (high[0] - low[0]) - 1.0
