@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import bpy
 import numpy as np
@@ -20,72 +21,13 @@ from flashmesh_core.mesh.sheets import separate_sheets
 from ..engine.generation import Engine, Event, Job
 from ..engine.request import RunSettings, make_request
 from . import mesh_bridge
+from .figures import STAGES, Progress, Result, figures_of
 from .growing import GrowingMesh
 from .outline import Outline
 from .results import Key, Placement, find, key_of, select_results, selected_ids
 
 CANCEL_SECONDS = 0.4  # that the engine has for its last word once a run is cancelled
-STAGES = {
-    "sampling": "Reading the object",
-    "starting": "Starting the engine",
-    "restarting": "Restarting the engine",
-    "queued": "Waiting for the engine",
-    "loading": "Loading the checkpoint",
-    "compiling": "Compiling the engine (once)",
-    "encoding": "Looking at the surface",
-    "decoding": "Generating",
-}
 _ENGINE_FIELDS = ("python", "address", "device", "checkpoint", "faces", "options")  # no other object would fare better
-
-
-@dataclass
-class Progress:
-    """What the panel shows of a run."""
-
-    source: str = ""
-    number: int = 0  # of the object, from 1
-    of: int = 0
-    stage: str = "sampling"
-    entered: float = field(default_factory=time.monotonic)  # when the stage began
-    reason: str = ""  # why the engine had to be started again
-    faces: int = 0  # in the scene
-    wanted: int = 0
-    faces_per_second: float = 0.0
-
-    @property
-    def text(self) -> str:
-        """The stage in words."""
-        return STAGES.get(self.stage, self.stage)
-
-    @property
-    def factor(self) -> float:
-        """Of this object, from 0 to 1."""
-        return min(1.0, self.faces / self.wanted) if self.wanted else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """An estimate, or None where there is nothing to go by."""
-        if self.faces_per_second <= 0.0 or self.faces >= self.wanted:
-            return None
-        return (self.wanted - self.faces) / self.faces_per_second
-
-
-@dataclass(frozen=True)
-class Result:
-    """The figures of one finished object."""
-
-    name: str
-    source: str
-    faces: int  # in the scene
-    triangles: int  # before pairs of them were joined
-    end_reason: str
-    seconds: float | None
-    tokens_per_second: float | None
-    tokens_per_pass: float | None
-    distance: float | None  # Chamfer, with the source's longest side as 1
-    watertight: bool
-    open_edges: int  # with one face only
-    gave_up_closure: bool  # watertight was asked for, and open edges are left
 
 
 @dataclass
@@ -96,6 +38,7 @@ class Run:
     settings: RunSettings
     engine: Engine
     scene: int  # session id
+    again: bool = False  # the last mesh with other finishing touches: the engine is not asked again
     progress: Progress = field(default_factory=Progress)
     results: list[Result] = field(default_factory=list)
     messages: list[tuple[str, str]] = field(default_factory=list)  # (level of Operator.report, text)
@@ -197,7 +140,17 @@ class Run:
             self.messages.append(("ERROR", str(error)))
             return
         self._placement = Placement(key, surface)
+        known = self._answer_before(key)
+        if known is not None:
+            self._center = known.center
+            self._finish_object(context, known.event)
+            return
         self._job = Job(self.engine, partial(make_request, surface.vertices, surface.faces, self.settings))
+
+    def _answer_before(self, key: Key) -> Answer | None:
+        """What the engine said the last time, where the same is asked of it again."""
+        known = _answers.get(key.uid) if self.again else None
+        return known if known is not None and known.options == self.settings.engine_options() else None
 
     def _outcome_at_end(self) -> str:
         if self._cancelled_at is not None:
@@ -274,6 +227,7 @@ class Run:
         else:
             vertices = np.asarray(event["vertices"], dtype=np.float64) + self._center
             placement.put(context, *separate_sheets(vertices, faces))
+            _answers[placement.source.uid] = Answer(self.settings.engine_options(), self._center, event)
             self._complete(context, placement, event)
         self._placement = None
 
@@ -283,21 +237,7 @@ class Run:
             self.messages.append(("WARNING", problem))
         result = placement.result()
         self._made.append(key_of(result))
-        figures = ("seconds", "tokens_per_second", "tokens_per_pass")
-        self.results.append(
-            Result(
-                name=result.name,
-                source=placement.source.name,
-                faces=len(result.data.polygons),
-                triangles=len(result.data.loops) - 2 * len(result.data.polygons),
-                end_reason=event["end_reason"],
-                distance=event.get("chamfer"),
-                watertight=mesh_bridge.is_watertight(result.data),
-                open_edges=mesh_bridge.open_edges(result.data),
-                gave_up_closure=self.settings.watertight and bool(event.get("gave_up_closure")),
-                **{name: event.get(name) for name in figures},
-            )
-        )
+        self.results.append(figures_of(result, placement, self.settings, event))
 
     def _fail_object(self, context: bpy.types.Context, event: Event) -> None:
         placement, self._placement = self._placement, None
@@ -332,16 +272,33 @@ class Run:
         self.at_end.clear()
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the engine said of one object in the last run."""
+
+    options: dict[str, Any]
+    center: np.ndarray  # add it to the event's places
+    event: Event
+
+
+_answers: dict[int, Answer] = {}  # by the session id of the source
 active: Run | None = None  # that runs
 last: Run | None = None  # whose results the panel shows
 
 
-def begin(sources: Sequence[Key], settings: RunSettings, engine: Engine, scene: bpy.types.Scene) -> Run:
-    """The one run that there can be at a time. Raises RuntimeError while another one is not over."""
+def begin(
+    sources: Sequence[Key], settings: RunSettings, engine: Engine, scene: bpy.types.Scene, *, again: bool = False
+) -> Run:
+    """The one run that there can be at a time. Raises RuntimeError while another one is not over.
+
+    With `again` what the engine said the last time is finished anew, where it was asked for the same.
+    """
     global active, last
     if active is not None and not active.ended:
         raise RuntimeError("another run is not over yet")
-    active = last = Run(sources, settings, engine, scene.session_uid)
+    if not again:
+        _answers.clear()
+    active = last = Run(sources, settings, engine, scene.session_uid, again)
     active.at_end.append(_forget)
     return active
 

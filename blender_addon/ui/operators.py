@@ -10,13 +10,15 @@ from bpy.props import EnumProperty
 
 from ..engine import host
 from ..scene import session, variants
-from ..scene.mesh_bridge import can_be_source
+from ..scene.figures import Result
+from ..scene.mesh_bridge import MAX_SOURCE_FACES, can_be_source, expected_faces
 from ..scene.results import key_of
-from ..scene.session import Result, Run
+from ..scene.session import Run
 from . import watch
 from .properties import MAX_SEED, option_properties, run_settings
 
 TICK_SECONDS = 1 / 15
+FINISHING = ("quads", "snap", "transfer_uvs", "hide_source")  # what is done once the engine is done
 _WAIT_SECONDS = 0.1  # for the next event, where the operator has the main thread for itself
 
 
@@ -32,17 +34,39 @@ def why_not(context: bpy.types.Context) -> str:
         return "A mesh is being generated"
     if context.mode != "OBJECT":
         return "Switch to Object Mode"
-    if not usable_objects(context):
-        return "Select a mesh, curve, surface, text or metaball object"
-    return host.problem(context)
+    objects = usable_objects(context)
+    if not objects:
+        return "Select a mesh, curve, surface, text, metaball or collection instance"
+    return next((reason for item in objects if (reason := too_large(item, context))), "") or host.problem(context)
+
+
+def too_large(obj: bpy.types.Object, context: bpy.types.Context) -> str:
+    """Why an object cannot be read for the number of its faces, or ''. Quick: nothing is evaluated for it."""
+    depsgraph = context.view_layer.depsgraph
+    seen = obj.evaluated_get(depsgraph).data if depsgraph is not None and obj.type == "MESH" else None
+    count = max(expected_faces(obj), len(seen.polygons) if seen is not None else 0)
+    if count <= MAX_SOURCE_FACES:
+        return ""
+    return (
+        f"{obj.name} has {count:,} faces, and at most {MAX_SOURCE_FACES:,} can be read: lower its subdivision "
+        "levels or add a Decimate modifier"
+    )
 
 
 def summary(result: Result) -> str:
     """One line about a result."""
-    line = f"{result.name}: {result.faces:,} faces"
+    line = f"{result.name}: {result.faces:,} faces of {result.wanted:,} wanted"
     if result.seconds is not None:
         line += f" in {result.seconds:.1f} s"
-    return line
+    return f"{line}, {open_text(result)}"
+
+
+def open_text(result: Result) -> str:
+    """Whether a result is closed, in words."""
+    if result.watertight:
+        return "watertight"
+    open_edges = f"{result.open_edges:,} open edge{'' if result.open_edges == 1 else 's'}"
+    return f"{open_edges} that could not be closed" if result.gave_up_closure else open_edges
 
 
 class FLASHMESH_OT_generate(bpy.types.Operator):
@@ -63,7 +87,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Generates, and returns when all is done: for scripts and for Blender without a window."""
-        run = self._begin(context)
+        run = self._begin(context, again=self.options.is_repeat)
         if run is None:
             return {"CANCELLED"}
         try:
@@ -110,9 +134,18 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         self._run.abandon()
 
     def draw(self, context: bpy.types.Context) -> None:
-        """In place of the options, which would start all over again when touched, the figures."""
+        """The options. Those that shape the mesh would start the engine when touched, and can only be read here."""
+        layout = self.layout
+        layout.use_property_split = True
         for result in session.last.results if session.last is not None else ():
-            self.layout.label(text=summary(result))
+            layout.label(text=summary(result))
+        for name in FINISHING:
+            layout.prop(self, name)
+        column = layout.column()
+        column.enabled = False
+        for name in ("faces", "preset", "seed", "temperature", "watertight", "keep_to_surface", "fill_holes"):
+            column.prop(self, name)
+        layout.label(text="For another shape press Another Try in the sidebar", icon="INFO")
 
     def _show(self, run: Run) -> None:
         """Redraws the panel if it has something new to show."""
@@ -121,12 +154,14 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
             self._shown = news
             watch.redraw_panels()
 
-    def _begin(self, context: bpy.types.Context) -> Run | None:
+    def _begin(self, context: bpy.types.Context, *, again: bool = False) -> Run | None:
         try:
             settings = run_settings(self, context)
             settings.engine_options()
+            for name in option_properties():  # so that Adjust Last Operation shows what was used
+                setattr(self.properties, name, getattr(settings, name))
             sources = [key_of(item) for item in usable_objects(context)]
-            return session.begin(sources, settings, host.engine(context), context.scene)
+            return session.begin(sources, settings, host.engine(context), context.scene, again=again)
         except (ValueError, RuntimeError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return None

@@ -9,17 +9,26 @@ import bpy
 
 from ..engine import host
 from ..scene import session
-from ..scene.session import Result, Run
+from ..scene.figures import Result
+from ..scene.session import Run
 from . import watch
-from .operators import FLASHMESH_OT_cancel, FLASHMESH_OT_engine, FLASHMESH_OT_generate, usable_objects, why_not
+from .operators import (
+    FLASHMESH_OT_another,
+    FLASHMESH_OT_cancel,
+    FLASHMESH_OT_engine,
+    FLASHMESH_OT_generate,
+    open_text,
+    usable_objects,
+    why_not,
+)
 
 STATES = {
     "stopped": "Stopped; starts when needed",
     "starting": "Starting",
     "running": "Ready",
     "idle": "Ready",
-    "loading": "Loading the checkpoint",
-    "compiling": "Compiling",
+    "loading": "Loading the model",
+    "compiling": "Preparing itself (first time only)",
     "busy": "Working",
     "unknown": "Not asked yet",
 }
@@ -61,6 +70,8 @@ class FLASHMESH_PT_main(_Sidebar, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.5
         row.operator(FLASHMESH_OT_generate.bl_idname, icon="MESH_ICOSPHERE")
+        if session.last is not None and session.last.results:
+            row.operator(FLASHMESH_OT_another.bl_idname, text="", icon="FILE_REFRESH")
         draw_text(layout, context, why_not(context), "INFO")
 
 
@@ -85,6 +96,10 @@ class FLASHMESH_PT_advanced(_Sidebar, bpy.types.Panel):
         layout.prop(settings, "transfer_uvs")
         layout.prop(settings, "hide_source")
         layout.prop(settings, "keep_earlier")
+        run = session.last
+        for result in run.results if run is not None and run.ended else ():
+            if result.tokens_per_pass:
+                layout.label(text=f"{result.name}: {result.tokens_per_pass:.1f} tokens per pass")
 
 
 class FLASHMESH_PT_result(_Sidebar, bpy.types.Panel):
@@ -128,7 +143,7 @@ class FLASHMESH_PT_engine(_Sidebar, bpy.types.Panel):
         layout.label(text=STATES.get(state, state), icon="RADIOBUT_OFF" if state == "stopped" else "RADIOBUT_ON")
         facts = [str(status[name]) for name in ("checkpoint", "device") if status.get(name)]
         if facts:
-            layout.label(text="Loaded: " + " on ".join(facts) if status.get("checkpoint") else facts[0])
+            layout.label(text="Model: " + " on ".join(facts) if status.get("checkpoint") else f"On {facts[0]}")
         draw_text(layout, context, host.trouble(), "ERROR")
         row = layout.row(align=True)
         for action, text, enabled in (
@@ -185,21 +200,22 @@ def draw_result(layout: bpy.types.UILayout, result: Result) -> None:
     box = layout.box().column(align=True)
     box.label(text=result.name, icon="MESH_DATA")
     seconds = "" if result.seconds is None else f" in {result.seconds:.1f} s"
-    triangles = f" ({result.triangles:,} triangles)" if result.triangles != result.faces else ""
-    box.label(text=f"{result.faces:,} faces{triangles}{seconds}")
-    box.label(text=END_REASONS.get(result.end_reason, result.end_reason))
-    if result.tokens_per_pass:
-        box.label(text=f"Speed-up: {result.tokens_per_pass:.2f} tokens per pass")
-    if result.distance is not None:
-        box.label(text=f"Distance to source: {100.0 * result.distance:.2f} % of size")
-    box.label(text=f"Watertight: {watertight(result)}")
+    triangles = f" of {result.triangles:,} triangles" if result.triangles != result.faces else ""
+    box.label(text=f"{result.faces:,} faces of {result.wanted:,} wanted{seconds}")
+    if triangles:
+        box.label(text=f"{result.quads:,} quads{triangles}")
+    box.label(text=result.verdict or END_REASONS.get(result.end_reason, result.end_reason))
+    text = open_text(result)
+    box.label(text=text[:1].upper() + text[1:], icon="CHECKMARK" if result.watertight else "NONE")
+    if result.repaired:
+        box.label(text=f"{result.repaired:,} faces cover what was left bare")
+    if result.distance is not None and result.farthest is not None:
+        box.label(text=f"Off the source: {share(result.distance)}, at most {share(result.farthest)}")
 
 
-def watertight(result: Result) -> str:
-    """Whether a result has no open edge, and if not although that was wanted, why."""
-    if result.watertight:
-        return "yes"
-    return "no, had to give up" if result.gave_up_closure else "no"
+def share(part: float) -> str:
+    """A distance in shares of the object's size, in words."""
+    return f"{100.0 * part:.{1 if part >= 0.01 else 2}f} %"
 
 
 def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:

@@ -61,13 +61,13 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
         default=DEFAULTS.device,
     )
     checkpoint: StringProperty(
-        name="Checkpoint",
-        description="Trained weights: the name of a bundled checkpoint, a folder, or a .safetensors file",
+        name="Model",
+        description="What the engine has learned: the name of a bundled model, a folder, or a .safetensors file",
         default=DEFAULTS.checkpoint,
     )
     idle_minutes: IntProperty(
-        name="Free memory after",
-        description="Minutes without work after which the engine drops its weights. 0: never",
+        name="Free memory after (minutes)",
+        description="Minutes without work after which the engine gives back its memory. 0: never",
         min=0,
         max=24 * 60,
         default=DEFAULTS.idle_minutes,
@@ -83,7 +83,7 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
     )
     faces: IntProperty(
         name="Faces",
-        description="Wanted number of faces",
+        description="About how many faces a new mesh shall have",
         min=1,
         max=MAX_FACES,
         default=DEFAULTS.faces,

@@ -56,7 +56,7 @@ def _draw_engine(box: bpy.types.UILayout, preferences: Any) -> None:
 
 
 def _draw_checkpoints(box: bpy.types.UILayout, preferences: Any) -> None:
-    box.label(text="Checkpoint")
+    box.label(text="Model")
     try:
         entries = downloads.list_checkpoints(core_folder() / "flashmesh_core" / "checkpoints", user_folder())
     except (ImportError, OSError) as error:
@@ -72,7 +72,7 @@ def _draw_checkpoints(box: bpy.types.UILayout, preferences: Any) -> None:
         if not entry.bundled:
             row.operator(setup.FLASHMESH_OT_remove_checkpoint.bl_idname, text="", icon="TRASH").value = entry.value
     box.prop(preferences, "checkpoint", text="Name or path")
-    box.operator(setup.FLASHMESH_OT_download_checkpoint.bl_idname, text="Download Checkpoint...")
+    box.operator(setup.FLASHMESH_OT_download_checkpoint.bl_idname, text="Download Model...")
     _draw_task(box, "DOWNLOAD")
 
 

@@ -32,44 +32,47 @@ def option_properties(**common: Any) -> dict[str, Any]:
     # fmt: off
     return {
         "faces": IntProperty(
-            name="Faces", description="Wanted number of faces", min=1, max=MAX_FACES, default=d.faces, **common),
+            name="Faces", description="About how many faces the new mesh shall have",
+            min=1, max=MAX_FACES, default=d.faces, **common),
         "preset": EnumProperty(
             name="Detail", description="How much effort goes into a mesh", items=PRESET_ITEMS, default=1, **common),
         "seed": IntProperty(
-            name="Seed", description="Another seed gives another mesh, the same one the same",
+            name="Seed", description="Another number gives another mesh of the same object, the same one the same mesh",
             min=0, max=MAX_SEED, default=d.seed, **common),
         "temperature": FloatProperty(
-            name="Temperature", description="0 always takes what is likeliest; higher is more varied and less sure",
+            name="Variation", description="0 gives the surest mesh; more lets seeds differ more, with more mistakes",
             min=0.0, max=2.0, default=d.temperature, step=5, precision=2, **common),
         "watertight": BoolProperty(
-            name="Watertight", description="Close all that is open, openings of the source too",
+            name="Watertight", description="Close every opening, those of the source too, as for a print",
             default=d.watertight, **common),
         "keep_to_surface": BoolProperty(
-            name="Keep to Surface", description="Allow no vertex away from the source's surface",
+            name="Keep to Surface", description="Put no vertex away from the surface of the source",
             default=d.keep_to_surface, **common),
         "snap": BoolProperty(
-            name="Snap to Source", description="Move every vertex of the result onto the source at the end",
+            name="Snap to Source", description="At the end, move every vertex exactly onto the surface of the source",
             default=d.snap, **common),
         "quads": BoolProperty(
-            name="Triangles to Quads", description="Join pairs of triangles at the end", default=d.quads, **common),
+            name="Triangles to Quads",
+            description="At the end, join triangles that lie beside each other to faces of four corners",
+            default=d.quads, **common),
         "fill_holes": BoolProperty(
-            name="Fill Holes", description="At the end, cover what was left bare with faces of the source, close holes",
+            name="Fill Holes", description="At the end, cover what the new mesh left bare, and close its holes",
             default=d.fill_holes, **common),
         "transfer_uvs": BoolProperty(
             name="Transfer UVs", description="Copy the source's UV maps by Blender's data transfer at the end",
             default=d.transfer_uvs, **common),
         "hide_source": BoolProperty(
-            name="Hide Source", description="Hide the source once its result is there",
+            name="Hide Source", description="Hide the source in viewport and renders once its new mesh is there",
             default=d.hide_source, **common),
         "keep_earlier": BoolProperty(
             name="Keep Earlier Results",
             description="Keep the earlier results of this object to choose from, instead of replacing the last one",
             default=d.keep_earlier, **common),
         "drafter": EnumProperty(
-            name="Drafting", description="How tokens are guessed ahead; it changes the speed, not the mesh",
+            name="Drafting", description="How the engine guesses ahead. It changes the speed, not the mesh",
             items=DRAFTER_ITEMS, default=d.drafter, **common),
         "width": IntProperty(
-            name="Width", description="Tokens that are checked at once, the sure one among them",
+            name="Width", description="How many guesses the engine checks at once. It changes the speed, not the mesh",
             min=int(OPTIONS["width"].low), max=int(OPTIONS["width"].high), default=d.width, **common),
     }
     # fmt: on
@@ -96,7 +99,7 @@ def _panel_properties() -> dict[str, Any]:
     made = option_properties()
     made["faces"] = IntProperty(
         name="Faces",
-        description="Wanted number of faces",
+        description="About how many faces the new mesh shall have",
         min=1,
         max=MAX_FACES,
         get=lambda self: int(_FACES["read"](self)),
@@ -111,7 +114,7 @@ def _panel_properties() -> dict[str, Any]:
     )
     made["hide_source"] = BoolProperty(
         name="Hide Source",
-        description="Hide the source once its result is there",
+        description="Hide the source in viewport and renders once its new mesh is there",
         get=lambda self: _HIDE["read"](self) == "True",
         set=lambda self, value: _HIDE["write"](self, str(bool(value))),
     )

@@ -166,10 +166,10 @@ class FLASHMESH_OT_cancel_install(bpy.types.Operator):
 
 
 class FLASHMESH_OT_download_checkpoint(bpy.types.Operator):
-    """Download a checkpoint, going on where an earlier try ended, and choose it"""
+    """Download a model, going on where an earlier try ended, and choose it"""
 
     bl_idname = "flashmesh.download_checkpoint"
-    bl_label = "Download Checkpoint"
+    bl_label = "Download Model"
 
     url: StringProperty(name="URL", description="Of a .zip, or of model.safetensors that has config.json beside it")
     sha256: StringProperty(name="SHA-256", description="Of that file, 64 digits. Empty: it is not checked")
@@ -194,7 +194,7 @@ class FLASHMESH_OT_download_checkpoint(bpy.types.Operator):
 
 
 class FLASHMESH_OT_use_checkpoint(bpy.types.Operator):
-    """Generate with this checkpoint"""
+    """Generate with this model"""
 
     bl_idname = "flashmesh.use_checkpoint"
     bl_label = "Use"
@@ -207,7 +207,7 @@ class FLASHMESH_OT_use_checkpoint(bpy.types.Operator):
 
 
 class FLASHMESH_OT_remove_checkpoint(bpy.types.Operator):
-    """Remove a downloaded checkpoint from the disk"""
+    """Remove a downloaded model from the disk"""
 
     bl_idname = "flashmesh.remove_checkpoint"
     bl_label = "Remove"

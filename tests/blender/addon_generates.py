@@ -183,8 +183,8 @@ def closing():
     for wanted in (True, False):
         generate(source, watertight=wanted, faces=9, preset="DRAFT")
         (result,) = stage.session.last.results
-        texts.append([result.gave_up_closure, stage.panels.watertight(result)])
-    return {"texts": texts, "whole": stage.panels.watertight(replace(result, watertight=True))}
+        texts.append([result.gave_up_closure, stage.operators.open_text(result)])
+    return {"texts": texts, "whole": stage.operators.open_text(replace(result, watertight=True))}
 
 
 def sheets():

@@ -128,9 +128,65 @@ def geometry_nodes():
     return {"box": box, **told}
 
 
+def gaps():
+    """How far surfaces lie apart, without the noise of samples: the same in other triangles, moved, a cloud."""
+    measure, bridge = stage.measure, stage.mesh_bridge
+    bpy.ops.mesh.primitive_cube_add(size=2, location=(100, 0, 0))
+    cube = bpy.context.object
+    surface = bridge.read_surface(cube, bpy.context.evaluated_depsgraph_get())
+    fine = bpy.data.meshes.new("Fine")
+    corners = np.array([vertex.co for vertex in cube.data.vertices])
+    faces = np.array([list(face.vertices) for face in cube.data.polygons])
+    centers = corners[faces].mean(axis=1)
+    fine.from_pydata(
+        [*corners.tolist(), *centers.tolist()], [],
+        [(face[k], face[(k + 1) % 4], 8 + n) for n, face in enumerate(faces.tolist()) for k in range(4)],
+    )  # fmt: skip
+    here, moved = np.array(cube.matrix_world), np.array(cube.matrix_world)
+    moved[2, 3] += 0.2
+    told = {
+        "same": vars(measure.measure_gap(fine, here, surface)),
+        "moved": vars(measure.measure_gap(fine, moved, surface)),
+    }
+    cloud = bridge.Surface("", here, surface.vertices * [1, 1, 0.5], np.zeros((0, 3), dtype=np.int64), (), None, None)
+    told["cloud"] = vars(measure.measure_gap(fine, here, cloud))
+    return told
+
+
+def said():
+    """What the line of a result tells, and the exact cube that the shipped model writes."""
+    stage.plain.checkpoint = "nano"
+    told = generate(stage.cube("Cube"), faces=12, preset="STANDARD")
+    stage.plain.checkpoint = "debug"
+    (result,) = stage.session.last.results
+    return {"line": stage.operators.summary(result), **told}
+
+
+def too_large():
+    source = stage.cube("Huge")
+    source.modifiers.new("Subdivision", "SUBSURF").levels = 10
+    source.modifiers[0].show_viewport = True
+    stage.select(source)
+    return {"reason": stage.operators.why_not(bpy.context), "poll": bpy.ops.flashmesh.generate.poll()}
+
+
+def finished_anew():
+    """The same mesh with other finishing touches, without a question to the engine."""
+    source = stage.cube("Cube")
+    generate(source, faces=12)
+    triangles = len(bpy.data.objects["Cube_flashmesh"].data.polygons)
+    engine, stage.host._engine = stage.host._engine, None
+    keys, settings = [stage.results.key_of(source)], stage.session.last.settings
+    run = stage.session.begin(keys, stage.replace(settings, quads=True), None, bpy.context.scene, again=True)
+    stage.tick_until(run, lambda: run.ended)
+    stage.host._engine = engine
+    (result,) = run.results
+    return {"triangles": [triangles, result.triangles], "quads": result.quads, **stage.outcome(run)}
+
+
 SCENARIOS = (
     second_click, variants_kept, renamed_and_hidden, source_gone, parent_moves, constrained, collection_excluded,
-    collection_instanced, geometry_nodes,
+    collection_instanced, geometry_nodes, gaps, said, too_large, finished_anew,
 )  # fmt: skip
 
 if __name__ == "__main__":

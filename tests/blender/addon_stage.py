@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace  # noqa: F401
 from importlib import import_module
 from pathlib import Path
 
@@ -22,7 +23,7 @@ blender_addon.register()
 from blender_addon.engine import host, settings  # noqa: E402
 from blender_addon.engine.generation import Cancellation  # noqa: E402, F401
 from blender_addon.engine.request import RunSettings, make_request  # noqa: E402, F401
-from blender_addon.scene import finishing, mesh_bridge, results, session  # noqa: E402, F401
+from blender_addon.scene import finishing, measure, mesh_bridge, results, session  # noqa: E402, F401
 from blender_addon.ui import operators, panels  # noqa: E402, F401
 
 DEADLINE = 60  # seconds after which a scenario that waits for something fails

@@ -73,3 +73,29 @@ def test_instances_are_a_part_of_the_source(told: Told) -> None:
     ):
         assert (np.array(box[0]) > np.array(low) - 0.5).all() and (np.array(box[1]) < np.array(high) + 0.5).all()
         assert box[1][0] - box[0][0] > 0.5 * (high[0] - low[0]) - 1.0
+
+
+def test_two_surfaces_that_are_one_are_nothing_apart(told: Told) -> None:
+    """A cube of side 2, 0.2 off along one axis: its top and bottom, a third of it, are a tenth of its side away."""
+    gaps = told["gaps"]
+    assert gaps["same"]["most"] < 1e-6
+    assert gaps["moved"]["most"] == pytest.approx(0.1, abs=1e-4) and 0.02 < gaps["moved"]["mean"] < 0.06
+    assert gaps["cloud"]["mean"] == pytest.approx(0.5, abs=1e-6), "its eight points, half way inside"
+
+
+def test_what_is_said_of_a_result(told: Told) -> None:
+    (result,) = told["said"]["results"]
+    assert result["faces"] == 12 == result["wanted"] and result["distance"] < 1 / 256, "half a bin"
+    assert told["said"]["line"].startswith("Cube_flashmesh: 12 faces of 12 wanted in ")
+    assert told["said"]["line"].endswith(" s, watertight")
+
+
+def test_a_source_that_is_too_large_says_so_before_the_click(told: Told) -> None:
+    assert told["too_large"]["poll"] is False
+    assert told["too_large"]["reason"].startswith("Huge has 6,291,456 faces, and at most 1,000,000 can be read")
+
+
+def test_finishing_touches_need_no_engine(told: Told) -> None:
+    anew = told["finished_anew"]
+    assert anew["outcome"] == "finished" and anew["made"] == ["Cube_flashmesh"]
+    assert anew["triangles"][0] == anew["triangles"][1] and anew["quads"] > 0

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is told of a run while it goes on, and of each result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import bpy
+
+from ..engine.generation import Event
+from ..engine.request import RunSettings
+from . import mesh_bridge
+from .measure import Gap, measure_gap
+from .results import Placement
+
+STAGES = {
+    "sampling": "Reading the object",
+    "starting": "Starting the engine",
+    "restarting": "Restarting the engine",
+    "queued": "Waiting for the engine",
+    "loading": "Loading the model",
+    "compiling": "Preparing the engine (first time only)",
+    "encoding": "Looking at the surface",
+    "decoding": "Generating",
+}
+
+
+@dataclass
+class Progress:
+    """What the panel shows of a run."""
+
+    source: str = ""
+    number: int = 0  # of the object, from 1
+    of: int = 0
+    stage: str = "sampling"
+    entered: float = field(default_factory=time.monotonic)  # when the stage began
+    reason: str = ""  # why the engine had to be started again
+    faces: int = 0  # in the scene
+    wanted: int = 0
+    faces_per_second: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The stage in words."""
+        return STAGES.get(self.stage, self.stage)
+
+    @property
+    def factor(self) -> float:
+        """Of this object, from 0 to 1."""
+        return min(1.0, self.faces / self.wanted) if self.wanted else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate, or None where there is nothing to go by."""
+        if self.faces_per_second <= 0.0 or self.faces >= self.wanted:
+            return None
+        return (self.wanted - self.faces) / self.faces_per_second
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one finished object."""
+
+    name: str
+    source: str
+    wanted: int  # faces that were asked for
+    faces: int  # in the scene
+    triangles: int  # before pairs of them were joined
+    quads: int
+    end_reason: str
+    seconds: float | None
+    tokens_per_second: float | None
+    tokens_per_pass: float | None
+    distance: float | None  # mean way between result and source, in shares of the source's longest side
+    farthest: float | None  # the longest one
+    watertight: bool
+    open_edges: int  # with one face only
+    repaired: int  # faces that were not the model's: they cover what it left bare
+    verdict: str  # what the engine says of its mesh, in words; '' where it says nothing
+    gave_up_closure: bool  # watertight was asked for, and open edges are left
+
+
+def figures_of(obj: bpy.types.Object, placement: Placement, settings: RunSettings, event: Event) -> Result:
+    """The figures of the result `obj` as it is in the scene, and what the engine said of it in its `end`."""
+    mesh = obj.data
+    gap = measure_gap(mesh, placement.matrix, placement.surface) or Gap(None, None)
+    obj.flashmesh.distance = -1.0 if gap.mean is None else gap.mean
+    said = ("seconds", "tokens_per_second", "tokens_per_pass")
+    return Result(
+        name=obj.name,
+        source=placement.source.name,
+        wanted=event.get("wanted") or settings.faces,
+        faces=len(mesh.polygons),
+        triangles=len(mesh.loops) - 2 * len(mesh.polygons),
+        quads=sum(len(face.vertices) == 4 for face in mesh.polygons),
+        end_reason=event["end_reason"],
+        distance=gap.mean,
+        farthest=gap.most,
+        watertight=mesh_bridge.is_watertight(mesh),
+        open_edges=mesh_bridge.open_edges(mesh),
+        repaired=int(event.get("repaired") or 0),
+        verdict=str(event.get("verdict") or ""),
+        gave_up_closure=settings.watertight and bool(event.get("gave_up_closure")),
+        **{name: event.get(name) for name in said},
+    )
