@@ -43,19 +43,20 @@ def morton_order(points: np.ndarray) -> np.ndarray:
 
 
 def fit_planes(
-    points: np.ndarray, nearest: np.ndarray, progress: Progress
+    points: np.ndarray, nearest: np.ndarray, normals: np.ndarray | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The least squares plane of every point and its neighbours `nearest` (N, k).
+    """The least squares plane of every point and its neighbours `nearest` (N, k); with `normals` those on its side.
 
     Returns centers (N, 3), unit normals (N, 3) of either sign, and the standard deviation (N,) of the distances
     from the plane, without bias where the surface is flat.
     """
-    centers, normals = np.empty_like(points), np.empty_like(points)
+    centers, fitted = np.empty_like(points), np.empty_like(points)
+    given, use = (points, False) if normals is None else (normals, True)
     deviation = np.empty(len(points))
     for start in range(0, len(points), CHUNK):
         progress(start / len(points))
-        _fit_planes(points, nearest, start, min(start + CHUNK, len(points)), centers, normals, deviation)
-    return centers, normals, deviation
+        _fit_planes(points, nearest, given, use, start, min(start + CHUNK, len(points)), centers, fitted, deviation)
+    return centers, fitted, deviation
 
 
 def noise_of(deviation: np.ndarray) -> float:
@@ -103,31 +104,40 @@ def least_direction(xx, yy, zz, xy, xz, yz):
 
 
 @njit(**COMPILED)
-def _fit_planes(points, nearest, first, last, centers, normals, deviation):
+def _fit_planes(points, nearest, given, use, first, last, centers, normals, deviation):
+    """`use`: neighbours whose `given` normals face away do not count."""
     k = nearest.shape[1]
     for i in range(first, last):
-        mx, my, mz = points[i, 0], points[i, 1], points[i, 2]
+        x0, y0, z0 = points[i, 0], points[i, 1], points[i, 2]
+        count, mx, my, mz = 1, 0.0, 0.0, 0.0
+        xx = yy = zz = xy = xz = yz = 0.0
         for j in range(k):
             q = nearest[i, j]
-            mx += points[q, 0]
-            my += points[q, 1]
-            mz += points[q, 2]
-        mx, my, mz = mx / (k + 1), my / (k + 1), mz / (k + 1)
-        x, y, z = points[i, 0] - mx, points[i, 1] - my, points[i, 2] - mz
-        xx, yy, zz, xy, xz, yz = x * x, y * y, z * z, x * y, x * z, y * z
-        for j in range(k):
-            q = nearest[i, j]
-            x, y, z = points[q, 0] - mx, points[q, 1] - my, points[q, 2] - mz
+            if use and given[i, 0] * given[q, 0] + given[i, 1] * given[q, 1] + given[i, 2] * given[q, 2] < 0.0:
+                continue
+            x, y, z = points[q, 0] - x0, points[q, 1] - y0, points[q, 2] - z0
+            count += 1
+            mx += x
+            my += y
+            mz += z
             xx += x * x
             yy += y * y
             zz += z * z
             xy += x * y
             xz += x * z
             yz += y * z
-        nx, ny, nz, least = least_direction(xx, yy, zz, xy, xz, yz)
-        centers[i, 0], centers[i, 1], centers[i, 2] = mx, my, mz
+        mx, my, mz = mx / count, my / count, mz / count
+        nx, ny, nz, least = least_direction(
+            xx - count * mx * mx,
+            yy - count * my * my,
+            zz - count * mz * mz,
+            xy - count * mx * my,
+            xz - count * mx * mz,
+            yz - count * my * mz,
+        )
+        centers[i, 0], centers[i, 1], centers[i, 2] = x0 + mx, y0 + my, z0 + mz
         normals[i, 0], normals[i, 1], normals[i, 2] = nx, ny, nz
-        deviation[i] = np.sqrt(least / max(k - 2, 1))
+        deviation[i] = np.sqrt(least / max(count - 3, 1))
 
 
 @njit(**COMPILED)
@@ -146,4 +156,19 @@ def _sharpen_normals(points, nearest, centers, normals, deviation, noise):
             if found < cost:
                 best, cost = q, found
         result[i] = normals[best]
+    return result
+
+
+@njit(**COMPILED)
+def areas_of(normals, nearest, distance):
+    """The area that every sample stands for, (N,): of the disk that its neighbours fill, but those that face away."""
+    result = np.empty(len(normals))
+    last = nearest.shape[1] - 1
+    for i in range(len(normals)):
+        count = 0
+        for j in range(last + 1):
+            q = nearest[i, j]
+            dot = normals[i, 0] * normals[q, 0] + normals[i, 1] * normals[q, 1] + normals[i, 2] * normals[q, 2]
+            count += dot > -0.5
+        result[i] = np.pi * distance[i, last] ** 2 / max(count, 1)
     return result

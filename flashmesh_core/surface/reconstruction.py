@@ -53,7 +53,7 @@ def reconstruct(
     distance, nearest = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
     spacing = distance[:, SPACING_NEIGHBOUR - 1]
     gap, reach = float(spacing.mean()), 1.3 * spacing
-    planes = point_normals.fit_planes(points, nearest, lambda f: report("planes", f))
+    planes = point_normals.fit_planes(points, nearest, normals, lambda f: report("planes", f))
     noise = point_normals.noise_of(planes[2])
     oriented = normals is not None
     if normals is None:
@@ -64,10 +64,11 @@ def reconstruct(
     points = point_filter.filter_positions(
         points, normals, nearest, reach, noise, oriented, lambda f: report("positions", f)
     )
-    areas = np.pi * distance[:, 11] ** 2 / 12.0
     if not oriented:
-        _, nearest = point_normals.nearest_neighbours(points, 16, lambda f: report("sides", f))
-        normals = normals * orient(points, normals, nearest, areas, gap)[:, None]
+        _, near = point_normals.nearest_neighbours(points, 16, lambda f: report("sides", f))
+        areas = np.pi * distance[:, 11] ** 2 / 12.0
+        normals = normals * orient(points, normals, near, areas, gap)[:, None]
+    areas = point_normals.areas_of(normals, nearest[:, :20], distance[:, :20])
     step = max(1.0 / MAX_CELLS, 0.5 * gap, noise)
     width = np.maximum(spacing, 1.2 * step)
     values, grid = _field(points, normals, areas, width, step, gap, report)
