@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 
@@ -12,40 +14,88 @@ REACH = 2.5  # widths beyond which a sample does not count
 SIDEWAYS = 4.0  # squares of distances along a sample's plane count this many times those across it
 ROUNDS = 3  # in which planes that disagree lose weight
 HEIGHT_SIGMA = 0.6  # widths of disagreement in height
+OTHER = 0.8  # cosine of normals below which samples are another surface's
 NORMAL_SIGMA = 0.6  # disagreement in normals (length of the difference)
 
 
 def signed_distances(
-    grid: Grid, points: np.ndarray, normals: np.ndarray, widths: np.ndarray, progress: Progress
+    grid: Grid,
+    points: np.ndarray,
+    normals: np.ndarray,
+    widths: np.ndarray,
+    beside_edges: np.ndarray,
+    progress: Progress,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Distances outside (positive) and inside of the samples at the grid's nodes near them.
 
-    `widths` (N,) are the samples' own. Returns for every node its place in the others, int32, -1 where it is out of
-    reach; the distances (M,); how well each is known (M,): above 1 on a sampled surface, less beyond its border; and the
-    nearest sample (M,).
+    `widths` (N,) are the samples' own; `beside_edges` (N,) says which have neighbours with other normals. Returns for
+    every node its place in the others, int32, -1 where it is out of reach; the distances (M,); how well each is known
+    (M,): above 1 on a sampled surface, less beyond its border; and the nearest sample (M,).
+
+    A node's first surface is that of the nearest sample; samples whose normals are others make a second and a third.
+    Where each of two surfaces lies beneath the other, the body is their intersection, where above, their union.
     """
     places = (points - grid.corner) / grid.step
     slots = np.full(grid.shape, -1, dtype=np.int32)
     reach = REACH * widths / grid.step
     progress(0.0)
     count = _mark(slots, places, reach)
+    samples = np.arange(len(points))
+    first, owner = _surface(slots, places, normals, reach, samples, [], count, ROUNDS, lambda f: progress(0.6 * f))
+    surfaces, distance = [first], first.distance.copy()
+    samples = np.nonzero(beside_edges)[0]
+    for number in (1, 2):
+        at = 0.4 + 0.2 * number
+        other, found = _surface(
+            slots, places, normals, reach, samples, surfaces, count, 1, lambda f, at=at: progress(at + 0.2 * f)
+        )
+        _combine(distance, first.gradient, first.center, other.distance, other.gradient, other.center, found >= 0)
+        surfaces.append(other)
+    return slots, distance * np.float32(grid.step), first.known, owner
+
+
+@dataclass
+class _Surface:
+    """At every node (M,) the plane that the samples of one surface give, in nodes."""
+
+    distance: np.ndarray  # (M,)
+    gradient: np.ndarray  # (M, 3)
+    center: np.ndarray  # (M, 3) of the samples, from the node
+    known: np.ndarray  # (M,) weight of the samples
+
+
+def _surface(
+    slots: np.ndarray,
+    places: np.ndarray,
+    normals: np.ndarray,
+    reach: np.ndarray,
+    samples: np.ndarray,
+    others: list[_Surface],
+    count: int,
+    rounds: int,
+    progress: Progress,
+) -> tuple[_Surface, np.ndarray]:
+    """The surface of the nearest of `samples` whose normal is none of the `others`', and the number of that sample."""
     squares, owner = np.full(count, np.inf, dtype=np.float32), np.full(count, -1, dtype=np.int32)
-    for start in range(0, len(points), CHUNK):
-        progress(0.2 * start / len(points))
-        _find_nearest(slots, places, normals, reach, start, min(start + CHUNK, len(points)), squares, owner)
-    gradient = normals[owner].astype(np.float32)
-    distance = np.zeros(count, dtype=np.float32)
-    known = np.zeros(count, dtype=np.float32)
-    for step in range(ROUNDS + 1):
-        sums = np.zeros((count, 5), dtype=np.float32)
-        for start in range(0, len(points), CHUNK):
-            progress(0.2 + 0.8 * (step + start / len(points)) / (ROUNDS + 1))
-            end = min(start + CHUNK, len(points))
-            _add(slots, places, normals, reach, start, end, distance, gradient, step > 0, sums)
+    none = np.zeros((count, 3), dtype=np.float32)
+    taken = [surface.gradient for surface in others] + [none] * 2
+    for start in range(0, len(samples), CHUNK):
+        progress(0.2 * start / len(samples))
+        part = samples[start : start + CHUNK]
+        _find_nearest(slots, places, normals, reach, part, taken[0], taken[1], squares, owner)
+    gradient = np.where(owner[:, None] >= 0, normals[owner], 0.0).astype(np.float32)
+    surface = _Surface(np.zeros(count, dtype=np.float32), gradient, none, none[:, 0])
+    for step in range(rounds + 1):
+        sums = np.zeros((count, 8), dtype=np.float32)
+        for start in range(0, len(samples), CHUNK):
+            progress(0.2 + 0.8 * (step + start / len(samples)) / (rounds + 1))
+            part = samples[start : start + CHUNK]
+            _add(slots, places, normals, reach, part, surface.distance, gradient, step > 0, sums)
         if step == 0:
-            known = sums[:, 0].copy()
-        _solve(sums, distance, gradient)
-    return slots, distance * np.float32(grid.step), known, owner
+            surface.known = sums[:, 0].copy()
+        _solve(sums, surface.distance, gradient)
+    surface.center = sums[:, 5:] / np.maximum(sums[:, :1], 1e-12)
+    return surface, owner
 
 
 @njit(**COMPILED)
@@ -73,8 +123,8 @@ def _mark(slots, places, reach):
 
 
 @njit(**COMPILED)
-def _find_nearest(slots, places, normals, reach, first, last, squares, owner):
-    for i in range(first, last):
+def _find_nearest(slots, places, normals, reach, samples, taken, taken_too, squares, owner):
+    for i in samples:
         r, square = reach[i], reach[i] ** 2
         for x in range(max(int(np.ceil(places[i, 0] - r)), 0), min(int(places[i, 0] + r) + 1, slots.shape[0])):
             dx = x - places[i, 0]
@@ -87,6 +137,8 @@ def _find_nearest(slots, places, normals, reach, first, last, squares, owner):
                 low, high = max(int(np.ceil(places[i, 2] - half)), 0), int(places[i, 2] + half) + 1
                 for z in range(low, min(high, slots.shape[2])):
                     slot = slots[x, y, z]
+                    if _dot(normals, i, taken, slot) > OTHER or _dot(normals, i, taken_too, slot) > OTHER:
+                        continue
                     dz = z - places[i, 2]
                     height = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
                     found = SIDEWAYS * (flat + dz * dz) - (SIDEWAYS - 1.0) * height * height
@@ -95,10 +147,10 @@ def _find_nearest(slots, places, normals, reach, first, last, squares, owner):
 
 
 @njit(**COMPILED)
-def _add(slots, places, normals, reach, first, last, distance, gradient, robust, sums):
-    """Adds the planes of the samples [first, last) to the nodes: weight, weighted height, weighted normal."""
+def _add(slots, places, normals, reach, samples, distance, gradient, robust, sums):
+    """Adds the planes of `samples` to the nodes: weight, and by weight the height, the normal and the position."""
     steep = 1.0 / NORMAL_SIGMA**2
-    for i in range(first, last):
+    for i in samples:
         r, square = reach[i], reach[i] ** 2
         rough = 1.0 / (HEIGHT_SIGMA * r / REACH) ** 2
         nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
@@ -131,6 +183,9 @@ def _add(slots, places, normals, reach, first, last, distance, gradient, robust,
                     sums[slot, 2] += weight * nx
                     sums[slot, 3] += weight * ny
                     sums[slot, 4] += weight * nz
+                    sums[slot, 5] -= weight * dx
+                    sums[slot, 6] -= weight * dy
+                    sums[slot, 7] -= weight * dz
 
 
 @njit(**COMPILED)
@@ -142,3 +197,25 @@ def _solve(sums, distance, gradient):
             distance[slot] = sums[slot, 1] / total
             for axis in range(3):
                 gradient[slot, axis] = sums[slot, 2 + axis] / length
+
+
+@njit(**COMPILED)
+def _dot(a, i, b, j):
+    return a[i, 0] * b[j, 0] + a[i, 1] * b[j, 1] + a[i, 2] * b[j, 2]
+
+
+@njit(**COMPILED)
+def _combine(distance, gradient, center, other_distance, other_gradient, other_center, found):
+    """The distance from two surfaces at every node: of their intersection where convex, of their union where concave."""
+    for slot in range(len(distance)):
+        if not found[slot]:
+            continue
+        above = below = 0.0  # of the other's samples over the first's plane, and the first's over the other's
+        for axis in range(3):
+            apart = other_center[slot, axis] - center[slot, axis]
+            above += apart * gradient[slot, axis]
+            below -= apart * other_gradient[slot, axis]
+        if above < 0.0 and below < 0.0:
+            distance[slot] = max(distance[slot], other_distance[slot])
+        elif above > 0.0 and below > 0.0:
+            distance[slot] = min(distance[slot], other_distance[slot])

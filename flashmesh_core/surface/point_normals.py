@@ -172,3 +172,17 @@ def areas_of(normals, nearest, distance):
             count += dot > -0.5
         result[i] = np.pi * distance[i, last] ** 2 / max(count, 1)
     return result
+
+
+@njit(**COMPILED)
+def beside_edges(normals, nearest, least):
+    """Which samples (N,) have a neighbour whose normal is less than `least` like theirs (cosine)."""
+    result = np.zeros(len(normals), dtype=np.bool_)
+    for i in range(len(normals)):
+        for j in range(nearest.shape[1]):
+            q = nearest[i, j]
+            dot = normals[i, 0] * normals[q, 0] + normals[i, 1] * normals[q, 1] + normals[i, 2] * normals[q, 2]
+            if dot < least:
+                result[i] = True
+                break
+    return result

@@ -71,7 +71,8 @@ def reconstruct(
     areas = point_normals.areas_of(normals, nearest[:, :20], distance[:, :20])
     step = max(1.0 / MAX_CELLS, 0.5 * gap, noise)
     width = np.maximum(spacing, 1.2 * step)
-    values, grid = _field(points, normals, areas, width, step, gap, report)
+    beside = point_normals.beside_edges(normals, nearest, implicit.OTHER)
+    values, grid = _field(points, normals, areas, width, beside, step, gap, report)
     report("triangles", 0.0)
     mesh = _triangles(values, grid)
     if mesh is None:
@@ -86,6 +87,7 @@ def _field(
     normals: np.ndarray,
     areas: np.ndarray,
     width: np.ndarray,
+    beside: np.ndarray,
     step: float,
     gap: float,
     report: Progress,
@@ -97,7 +99,7 @@ def _field(
     field = winding_number(grid, points, normals, areas, blur)
     middle = _middle(field, grid, points, normals, blur)
     slots, near, known, owner = implicit.signed_distances(
-        grid, points, normals, width, lambda f: report("distances", f)
+        grid, points, normals, width, beside, lambda f: report("distances", f)
     )
     inside = slots >= 0
     share = field[inside] + (0.5 - middle[owner])
