@@ -15,6 +15,7 @@ SIDEWAYS = 4.0  # squares of distances along a sample's plane count this many ti
 ROUNDS = 3  # in which planes that disagree lose weight
 HEIGHT_SIGMA = 0.6  # widths of disagreement in height
 OTHER = 0.8  # cosine of normals below which samples are another surface's
+WALL = -0.5  # cosine of normals below which two surfaces are the sides of a wall, or of a gap
 NORMAL_SIGMA = 0.6  # disagreement in normals (length of the difference)
 
 
@@ -24,13 +25,15 @@ def signed_distances(
     normals: np.ndarray,
     widths: np.ndarray,
     beside_edges: np.ndarray,
+    blur: float,
     progress: Progress,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Distances outside (positive) and inside of the samples at the grid's nodes near them.
 
     `widths` (N,) are the samples' own; `beside_edges` (N,) says which have neighbours with other normals. Returns for
     every node its place in the others, int32, -1 where it is out of reach; the distances (M,); how well each is known
-    (M,): above 1 on a sampled surface, less beyond its border; and the nearest sample (M,).
+    (M,): above 1 on a sampled surface, less beyond its border; the nearest sample (M,); and the winding number (M,) that
+    the surfaces near the node would give, each spread by a Gaussian of standard deviation `blur`.
 
     A node's first surface is that of the nearest sample; samples whose normals are others make a second and a third.
     Where each of two surfaces lies beneath the other, the body is their intersection, where above, their union.
@@ -43,15 +46,20 @@ def signed_distances(
     samples = np.arange(len(points))
     first, owner = _surface(slots, places, normals, reach, samples, [], count, ROUNDS, lambda f: progress(0.6 * f))
     surfaces, distance = [first], first.distance.copy()
+    slope = 1.702 * grid.step / blur  # of a logistic curve that is nearly the Gaussian's integral
+    winding = 1.0 / (1.0 + np.exp(np.clip(slope * distance, -30.0, 30.0)))
     samples = np.nonzero(beside_edges)[0]
     for number in (1, 2):
         at = 0.4 + 0.2 * number
         other, found = _surface(
             slots, places, normals, reach, samples, surfaces, count, 1, lambda f, at=at: progress(at + 0.2 * f)
         )
-        _combine(distance, first.gradient, first.center, other.distance, other.gradient, other.center, found >= 0)
+        _combine(
+            distance, winding, slope, first.gradient, first.center,
+            other.distance, other.gradient, other.center, found >= 0,
+        )  # fmt: skip
         surfaces.append(other)
-    return slots, distance * np.float32(grid.step), first.known, owner
+    return slots, distance * np.float32(grid.step), first.known, owner, winding
 
 
 @dataclass
@@ -205,8 +213,11 @@ def _dot(a, i, b, j):
 
 
 @njit(**COMPILED)
-def _combine(distance, gradient, center, other_distance, other_gradient, other_center, found):
-    """The distance from two surfaces at every node: of their intersection where convex, of their union where concave."""
+def _combine(distance, winding, slope, gradient, center, other_distance, other_gradient, other_center, found):
+    """The distance from two surfaces at every node, of their intersection where convex, of their union where concave.
+
+    `winding` as well: the product of both for edges, their sum less 1 for the two sides of a wall.
+    """
     for slot in range(len(distance)):
         if not found[slot]:
             continue
@@ -215,7 +226,12 @@ def _combine(distance, gradient, center, other_distance, other_gradient, other_c
             apart = other_center[slot, axis] - center[slot, axis]
             above += apart * gradient[slot, axis]
             below -= apart * other_gradient[slot, axis]
+        wall = _dot(gradient, slot, other_gradient, slot) < WALL
+        other = 1.0 / (1.0 + np.exp(min(max(slope * other_distance[slot], -30.0), 30.0)))
         if above < 0.0 and below < 0.0:
             distance[slot] = max(distance[slot], other_distance[slot])
+            winding[slot] = max(winding[slot] + other - 1.0, 0.02) if wall else winding[slot] * other
         elif above > 0.0 and below > 0.0:
             distance[slot] = min(distance[slot], other_distance[slot])
+            free, other = 1.0 - winding[slot], 1.0 - other
+            winding[slot] = 1.0 - (max(free + other - 1.0, 0.02) if wall else free * other)

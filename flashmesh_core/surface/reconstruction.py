@@ -72,12 +72,12 @@ def reconstruct(
     step = max(1.0 / MAX_CELLS, 0.5 * gap, noise)
     width = np.maximum(spacing, 1.2 * step)
     beside = point_normals.beside_edges(normals, nearest, implicit.OTHER)
-    values, grid = _field(points, normals, areas, width, beside, step, gap, report)
+    values, grid, middle = _field(points, normals, areas, width, beside, step, gap, report)
     report("triangles", 0.0)
     mesh = _triangles(values, grid)
     if mesh is None:
         return None
-    mesh = _without_guesses(mesh, points, np.maximum(spacing, step) * SUPPORT + 0.5 * step)
+    mesh = _without_guesses(mesh, points, middle, np.maximum(spacing, step) * SUPPORT + 0.5 * step)
     mesh = _without_fragments(mesh)
     return Reconstruction(mesh, noise, gap, _is_closed(mesh.faces)) if len(mesh.faces) else None
 
@@ -91,25 +91,27 @@ def _field(
     step: float,
     gap: float,
     report: Progress,
-) -> tuple[np.ndarray, Grid]:
-    """Signed distances on a grid: moving least squares near the samples, by the winding number elsewhere."""
+) -> tuple[np.ndarray, Grid, np.ndarray]:
+    """Signed distances on a grid: moving least squares near the samples, by the winding number elsewhere.
+
+    And the winding number half way through the surface at every sample (N,), 0.5 where it is closed.
+    """
     margin = 4.0 * step + implicit.REACH * float(np.quantile(width, 0.9))
     grid = Grid.around(points, step, margin)
     blur = max(step, BLUR * gap)
     field = winding_number(grid, points, normals, areas, blur)
     middle = _middle(field, grid, points, normals, blur)
-    slots, near, known, owner = implicit.signed_distances(
-        grid, points, normals, width, beside, lambda f: report("distances", f)
+    slots, near, known, owner, expected = implicit.signed_distances(
+        grid, points, normals, width, beside, blur, lambda f: report("distances", f)
     )
     inside = slots >= 0
     share = field[inside] + (0.5 - middle[owner])
     far = (0.5 - share) * (2.5 * blur)
     values = (0.5 - field) * np.float32(2.5 * blur)
-    expected = 1.0 / (1.0 + np.exp(np.clip(1.702 / blur * near, -30.0, 30.0)))
-    ratio = np.where(near < 0.0, share / expected, (1.0 - share) / (1.0 - expected))
+    ratio = np.where(near < 0.0, share / np.maximum(expected, 1e-6), (1.0 - share) / np.maximum(1.0 - expected, 1e-6))
     trust = np.clip(known, 0.0, 1.0) * np.clip((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0]), 0.0, 1.0)
     values[inside] = trust * near + (1.0 - trust) * far
-    return values, grid
+    return values, grid, middle
 
 
 def _middle(field: np.ndarray, grid: Grid, points: np.ndarray, normals: np.ndarray, blur: float) -> np.ndarray:
@@ -136,8 +138,12 @@ def _triangles(values: np.ndarray, grid: Grid) -> Mesh | None:
     return Mesh(vertices * grid.step + grid.corner, faces[:, ::-1].astype(np.int64)) if len(faces) else None
 
 
-def _without_guesses(mesh: Mesh, points: np.ndarray, reach: np.ndarray) -> Mesh:
-    """Without the triangles that close more than a small hole of the samples; `reach` (N,) of every sample."""
+def _without_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: np.ndarray) -> Mesh:
+    """Without the triangles that close more than a small hole of the samples; `reach` (N,) of every sample.
+
+    Part of a closed surface (`middle` (N,) of 0.5) stays if it is nowhere far from samples, of an open one if it is
+    small: the rest of what closes an open surface lies close to its border.
+    """
     from scipy.spatial import cKDTree
 
     distance, owner = cKDTree(points).query(mesh.vertices)
@@ -151,8 +157,14 @@ def _without_guesses(mesh: Mesh, points: np.ndarray, reach: np.ndarray) -> Mesh:
     for corner in range(3):
         np.minimum.at(low, patch, mesh.vertices[faces[:, corner]])
         np.maximum.at(high, patch, mesh.vertices[faces[:, corner]])
+    count = len(low)
+    far, open_share = np.zeros(count), np.zeros(count)
+    np.maximum.at(far, patch, distance[faces[:, 0]])
+    np.add.at(open_share, patch, middle[owner[faces[:, 0]]] < 0.5)
+    open_share /= np.maximum(np.bincount(patch, minlength=count), 1)
+    small = (high - low).max(axis=1) < HOLE
     keep = np.ones(len(mesh.faces), dtype=bool)
-    keep[guessed] = ((high - low).max(axis=1) < HOLE)[patch]
+    keep[guessed] = (small | ((far < HOLE / 2) & (open_share < 0.1)))[patch]
     return _only(mesh, keep)
 
 
