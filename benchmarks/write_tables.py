@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from flashmesh_core.checkpoint import write_atomic  # noqa: E402
+from flashmesh_core.files import write_atomic  # noqa: E402
 
 DOCS = ROOT / "docs" / "benchmarks.md"
 

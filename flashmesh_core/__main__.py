@@ -83,9 +83,8 @@ def write_report(path: Path | None, report: dict[str, object]) -> None:
     """Write a report as JSON, whole or not at all; infinities become null."""
     if path is None:
         return
-    from flashmesh_core.checkpoint import write_atomic
+    from flashmesh_core.files import write_atomic
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(finite(report), indent=2).encode())
 
 

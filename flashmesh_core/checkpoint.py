@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import torch
 
 from flashmesh_core.config import ModelConfig
+from flashmesh_core.files import write_atomic
 from flashmesh_core.model.hourglass import Hourglass
 
 CONFIG_FILE = "config.json"
@@ -96,18 +96,3 @@ def load_model(
     except RuntimeError as error:
         raise ValueError(f"checkpoint {folder} does not fit its config: {error}") from error
     return model.to(device).eval().requires_grad_(False)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file beside `path` and move it there, so that no half-written file is ever seen."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -6,14 +6,15 @@ Pillow is needed only for `picture_grid`, and is imported there.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flashmesh_core.files import write_atomic
 from flashmesh_core.mesh.canonical import check_faces, check_points
 
 if TYPE_CHECKING:
@@ -329,11 +330,6 @@ def picture_grid(rows: Sequence[Sequence[Cell]], path: str | os.PathLike[str], *
             sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
             x += width + gap
         y += height + gap
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        Image.fromarray(sheet).save(partial, format="PNG")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    encoded = io.BytesIO()
+    Image.fromarray(sheet).save(encoded, format="PNG")
+    write_atomic(path, encoded.getvalue())

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = "flashmesh_core"
 # Each noun of the core may import those of the lines above it, and its own line's.
 LAYERS = (
-    ("config", "jit", "service.protocol"),
+    ("config", "files", "jit", "service.protocol"),
     ("mesh",),
     ("surface", "sources"),
     ("tokenizer", "picture", "token_choice"),
@@ -30,7 +30,7 @@ LAYERS = (
 )
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
 WITHOUT_TORCH = {
-    "config", "jit", "mesh", "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
+    "config", "files", "jit", "mesh", "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
     "completion", "service.protocol", "service.process", "service.client", "client",
 }  # fmt: skip
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}

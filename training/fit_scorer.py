@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from flashmesh_core.checkpoint import write_atomic
 from flashmesh_core.decode.engine import Drafting, Engine, Options
 from flashmesh_core.decode.source import Source
 from flashmesh_core.drafting.features import FEATURES, MAX_CANDIDATES, write_features
 from flashmesh_core.drafting.scorer import SCORER_FILE, Scorer
+from flashmesh_core.files import write_atomic
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize_bins, quantize
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.state.mesh_state import MeshState

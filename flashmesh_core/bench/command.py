@@ -66,7 +66,7 @@ def run_bench(args: argparse.Namespace) -> int:
     import flashmesh_core
     from flashmesh_core.bench.settings import make_plan, parse_drafters, parse_widths
     from flashmesh_core.bench.sources import choose_subjects
-    from flashmesh_core.checkpoint import write_atomic
+    from flashmesh_core.files import write_atomic
 
     _check(args)
     drafters, widths = parse_drafters(args.drafters), parse_widths(args.widths)

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from flashmesh_core.files import write_atomic
 
 from .canonical import Mesh, check_faces, check_points
 from .half_edge import degenerate_faces
@@ -96,7 +97,7 @@ def save_mesh(path: str | os.PathLike[str], mesh: Mesh) -> None:
         raise ValueError(f"mesh.vertices must be within {limit:.3g} for {suffix}, got {reach:.3g}")
     if suffix in _Y_UP_SUFFIXES:
         vertices = np.stack([vertices[:, 0], vertices[:, 2], 0.0 - vertices[:, 1]], axis=1)
-    _write_atomically(path, _encode_mesh(suffix, path.stem, vertices, faces))
+    _write(path, _encode_mesh(suffix, path.stem, vertices, faces))
 
 
 def save_points(path: str | os.PathLike[str], cloud: PointCloud) -> None:
@@ -122,7 +123,7 @@ def save_points(path: str | os.PathLike[str], cloud: PointCloud) -> None:
         data = _text_rows(rows).encode()
     else:
         data = _encode_ply(rows, None)
-    _write_atomically(path, data)
+    _write(path, data)
 
 
 def weld(vertices: np.ndarray, faces: np.ndarray, step: float = 0.0) -> Mesh:
@@ -325,20 +326,12 @@ def _encode_ply(rows: np.ndarray, faces: np.ndarray | None) -> bytes:
     return ("\n".join([*header, "end_header"]) + "\n").encode() + body
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write a sibling file and move it over `path`, so that readers see the old file or the whole new one."""
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a ValueError says where no file can be."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, not a file that can be replaced")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{path}: cannot create the folder {path.parent} ({error.strerror})") from error
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, not a file that can be replaced")
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, data)
