@@ -36,6 +36,7 @@ from blender_addon.batch.report import Job, Report, plan_jobs, write_atomically 
 from blender_addon.engine.request import centred_mesh  # noqa: E402
 from blender_addon.scene import mesh_bridge  # noqa: E402
 from flashmesh_core.mesh.sheets import open_edge_count, separate_sheets  # noqa: E402
+from flashmesh_core.options import OPTIONS  # noqa: E402
 from flashmesh_core.service import protocol  # noqa: E402
 
 ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "fill_holes")
@@ -60,7 +61,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 def engine_option(name: str) -> Callable[[str], Any]:
     """An argparse type with the range that the engine's own protocol gives for the option."""
-    spec = protocol.OPTIONS[name]
+    spec = OPTIONS[name]
 
     def parse(text: str) -> Any:
         try:

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from flashmesh_core.service import protocol
+from flashmesh_core.drafters import AUTO_DRAFTER, DRAFTER_NAMES
+from flashmesh_core.options import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS, check_options
 
 if TYPE_CHECKING:
     from flashmesh_core.decode.engine import Engine, GenerationEvent
@@ -25,25 +26,26 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: auto)")
     candidates = f"meshes to make, {allowed('candidates')}; the one nearest the source stays (default: 1)"
     parser.add_argument("--candidates", type=int, default=1, help=candidates)
-    temperature = f"{allowed('temperature')}; 0 is greedy (default: 0.5)"
-    parser.add_argument("--temperature", type=float, default=0.5, help=temperature)
+    default = OPTIONS["temperature"].default
+    temperature = f"{allowed('temperature')}; 0 is greedy (default: {default})"
+    parser.add_argument("--temperature", type=float, default=default, help=temperature)
     seed = f"{allowed('seed')}; the same seed gives the same mesh (default: 0)"
     parser.add_argument("--seed", type=int, default=0, help=seed)
     parser.add_argument("--no-surface", action="store_true", help="let vertices leave the input surface")
     manifold = "use a directed edge once (auto: as the source)"
-    parser.add_argument("--manifold", choices=tuple(protocol.MANIFOLD_CHOICES), default="auto", help=manifold)
+    parser.add_argument("--manifold", choices=tuple(MANIFOLD_CHOICES), default="auto", help=manifold)
     parser.add_argument("--watertight", action="store_true", help="close all that is open, openings of the source too")
     parser.add_argument("--keep-holes", action="store_true", help="leave the holes that decoding leaves")
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
-    drafter = "how tokens are guessed ahead; changes the time alone (default: auto, which is half_edge)"
-    parser.add_argument("--drafter", choices=protocol.DRAFTER_NAMES, default="auto", help=drafter)
-    width = f"tokens that a pass verifies at most, {allowed('width')} (default: {protocol.DEFAULT_WIDTH})"
-    parser.add_argument("--width", type=int, default=protocol.DEFAULT_WIDTH, help=width)
+    drafter = f"how tokens are guessed ahead; changes the time alone (default: auto, which is {AUTO_DRAFTER})"
+    parser.add_argument("--drafter", choices=DRAFTER_NAMES, default="auto", help=drafter)
+    width = f"tokens that a pass verifies at most, {allowed('width')} (default: {DEFAULT_WIDTH})"
+    parser.add_argument("--width", type=int, default=DEFAULT_WIDTH, help=width)
     parser.add_argument(
         "--guidance",
         type=float,
-        default=protocol.DEFAULT_GUIDANCE,
-        help=f"nats against faces off the bare surface, 0 is off (default: {protocol.DEFAULT_GUIDANCE:g})",
+        default=DEFAULT_GUIDANCE,
+        help=f"nats against faces off the bare surface, 0 is off (default: {DEFAULT_GUIDANCE:g})",
     )
     parser.add_argument("--surface-tolerance", type=int, help=tolerance)
     parser.add_argument("--report", type=Path, help="write a JSON report here")
@@ -51,7 +53,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def allowed(option: str) -> str:
     """The values that a generation option may have, in words."""
-    return protocol.OPTIONS[option].describe().removesuffix(" or null")
+    return OPTIONS[option].describe().removesuffix(" or null")
 
 
 def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "temperature": args.temperature,
         "seed": args.seed,
         "surface": not args.no_surface,
-        "manifold": protocol.MANIFOLD_CHOICES[args.manifold],
+        "manifold": MANIFOLD_CHOICES[args.manifold],
         "watertight": args.watertight,
         "fill_holes": not args.keep_holes,
         "guidance": args.guidance,
@@ -69,7 +71,7 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "width": args.width,
         "surface_tolerance": args.surface_tolerance,
     }
-    return protocol.check_options({**options, **more})
+    return check_options({**options, **more})
 
 
 def load_engine(args: argparse.Namespace) -> Engine:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from flashmesh_core.service.protocol import MAX_SEED
+from flashmesh_core.options import MAX_SEED
 
 NOISE_RANGE = 20.5  # the largest noise less the smallest is 20.2
 _MIX_0, _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)

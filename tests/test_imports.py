@@ -12,7 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = "flashmesh_core"
 # Each noun of the core may import those of the lines above it, and its own line's.
 LAYERS = (
-    ("config", "files", "jit", "service.protocol"),
+    ("config", "errors", "files", "jit"),
+    ("drafters",),
+    ("options",),
+    ("service.protocol",),
     ("mesh",),
     ("surface", "sources"),
     ("tokenizer", "picture", "token_choice"),
@@ -30,7 +33,8 @@ LAYERS = (
 )
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
 WITHOUT_TORCH = {
-    "config", "files", "jit", "mesh", "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
+    "config", "drafters", "errors", "files", "jit", "options", "mesh",
+    "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
     "completion", "service.protocol", "service.process", "service.client", "client",
 }  # fmt: skip
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}

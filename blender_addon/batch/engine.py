@@ -31,7 +31,7 @@ class Engine(Protocol):
     def generate(self, vertices: np.ndarray, triangles: np.ndarray, **wanted: Any) -> dict[str, Any]:
         """The figures of the best candidate, its `vertices` (V, 3) and its `face_indices` (F, 3).
 
-        `vertices` (N, 3) and `triangles` (T, 3) are the source; `wanted` are options of protocol.OPTIONS.
+        `vertices` (N, 3) and `triangles` (T, 3) are the source; `wanted` are options of flashmesh_core.options.OPTIONS.
         """
 
     def close(self) -> None:

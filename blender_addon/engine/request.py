@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flashmesh_core.options import DEFAULT_WIDTH
 from flashmesh_core.service import protocol
 
 SAMPLES = 131_072  # of a cloud, at most: the places where the engine lets vertices be are then 8 % more than a mesh's
@@ -45,11 +46,11 @@ class RunSettings:
     hide_source: bool = False
     keep_earlier: bool = False
     drafter: str = "auto"
-    width: int = protocol.DEFAULT_WIDTH
+    width: int = DEFAULT_WIDTH
     keep_unfinished: bool = False
 
     def engine_options(self) -> dict[str, Any]:
-        """Options of protocol.OPTIONS.
+        """Options of flashmesh_core.options.OPTIONS.
 
         Raises RequestError, a ValueError that names option, range and value.
         """
@@ -68,7 +69,7 @@ class RunSettings:
             options["fill_holes"] = False
         if self.drafter != "auto":
             options["drafter"] = self.drafter
-        if self.width != protocol.DEFAULT_WIDTH:
+        if self.width != DEFAULT_WIDTH:
             options["width"] = self.width
         return protocol.check_options(options)
 

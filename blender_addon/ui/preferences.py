@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from flashmesh_core.service.protocol import MAX_FACES
+from flashmesh_core.options import MAX_FACES
 
 from ..engine.settings import DEFAULTS, PACKAGE
 from . import preferences_page

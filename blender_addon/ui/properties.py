@@ -8,20 +8,17 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from flashmesh_core.service.protocol import DRAFTER_NAMES, MAX_FACES, OPTIONS
+from flashmesh_core.drafters import DRAFTERS
+from flashmesh_core.options import MAX_FACES, OPTIONS
 
 from ..engine import settings
 from ..engine.request import RunSettings
 from .preferences import PRESET_ITEMS
 
-_DRAFTERS = {
-    "auto": ("Automatic", "What is fastest with the checkpoint"),
-    "none": ("None", "Token by token: the slow reference"),
-    "half_edge": ("Half-edge", "Guess from the open edges of the unfinished mesh"),
-    "heads": ("Heads", "Guess with the checkpoint's draft heads"),
-    "united": ("United", "Open edges and draft heads together"),
-}
-DRAFTER_ITEMS = tuple((name, *_DRAFTERS[name]) for name in DRAFTER_NAMES)
+DRAFTER_ITEMS = (
+    ("auto", "Automatic", "What is fastest with the checkpoint"),
+    *((name, drafter.label, drafter.summary) for name, drafter in DRAFTERS.items()),
+)
 MAX_SEED = 2**31 - 1  # of an IntProperty; the engine takes more
 _DEFAULTS = RunSettings()
 

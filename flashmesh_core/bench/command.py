@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flashmesh_core.config import PRECISIONS
-from flashmesh_core.service.protocol import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS
+from flashmesh_core.drafters import DRAFTERS
+from flashmesh_core.options import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS
 
 if TYPE_CHECKING:
     from flashmesh_core.bench.figures import Divergence, Measured
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from flashmesh_core.bench.sources import Subject
     from flashmesh_core.bench.trace import Run
     from flashmesh_core.decode.engine import Engine
-    from flashmesh_core.decode.options import Options
+    from flashmesh_core.options import Options
 
 WARM_UP_FACES = 12
 
@@ -36,7 +37,7 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-faces", type=int, default=400, help="only meshes of at most this many faces (default: %(default)s)")
     add("--limit", type=int, help="only this many meshes, spread over what there is")
     add("--stop-at", type=int, metavar="FACES", help="end every mesh at this many faces at the latest")
-    add("--drafters", default="none,half_edge,heads,united", help="of these, plain decoding (none) always runs "
+    add("--drafters", default=",".join(DRAFTERS), help="of these, plain decoding (none) always runs "
         "(default: %(default)s)")  # fmt: skip
     widths = ",".join(str(width) for width in sorted({18, DEFAULT_WIDTH}))
     add("--widths", default=widths, help="tokens a pass verifies, the main one included (default: %(default)s)")
@@ -47,7 +48,7 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=PRECISIONS, default="auto", help="of the weights on a CPU; torch: the float32 "
         "reference (default: %(default)s, the faster one)")  # fmt: skip
     add("--threads", type=int, help="of torch (default: torch's own choice)")
-    add("--temperature", type=float, default=0.5, help="0 is greedy (default: %(default)s)")
+    add("--temperature", type=float, default=OPTIONS["temperature"].default, help="0 is greedy (default: %(default)s)")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--guidance", type=float, default=DEFAULT_GUIDANCE, help="nats against faces off the bare surface "
         "(default: %(default)g)")  # fmt: skip
@@ -121,7 +122,7 @@ def measure(
 
     from flashmesh_core.bench.floor import Floor
     from flashmesh_core.bench.trace import decode
-    from flashmesh_core.decode.options import Options
+    from flashmesh_core.options import Options
 
     def options(subject: Subject, setting: Setting, stop_at: int | None) -> Options:
         return Options(
@@ -204,7 +205,7 @@ def make_report(
     import torch
 
     from flashmesh_core.bench.figures import row_of
-    from flashmesh_core.decode.engine import AUTO_DRAFTER
+    from flashmesh_core.drafters import AUTO_DRAFTER
 
     dtype = engine.fast.dtype if engine.fast is not None else "float32"
     rows = [row_of(setting, measured[setting], dtype) for setting in plan.settings]

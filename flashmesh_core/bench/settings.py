@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flashmesh_core.config import ModelConfig
-from flashmesh_core.decode.options import Drafting
-from flashmesh_core.service.protocol import DEFAULT_WIDTH, OPTIONS
+from flashmesh_core.drafters import DRAFTERS
+from flashmesh_core.options import DEFAULT_WIDTH, OPTIONS, Drafting
 
-DRAFTERS = ("none", "half_edge", "heads", "united")
-WITH_HEADS = ("heads", "united")
+WITH_HEADS = tuple(name for name, drafter in DRAFTERS.items() if drafter.uses_heads)
 TABLE_3 = ((9, 9), (18, 12), (18, 15), (18, 18), (27, 9), (27, 27))  # face- and point-level tokens
 PAPER = (18, 15)  # the paper's own choice of these
 COORDINATE_DRAFTS = 2  # of the coordinate level, after the main token (Sec. 7.4)

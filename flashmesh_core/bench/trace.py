@@ -12,8 +12,8 @@ import numpy as np
 from flashmesh_core.bench.settings import Setting
 from flashmesh_core.decode.candidate import Sequence
 from flashmesh_core.decode.engine import Engine, GenerationResult
-from flashmesh_core.decode.options import Options
 from flashmesh_core.decode.source import Source
+from flashmesh_core.options import Options
 from flashmesh_core.token_choice import gumbel_noise
 from flashmesh_core.tokenizer import bos_prefix
 

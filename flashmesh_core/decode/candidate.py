@@ -10,8 +10,9 @@ import numpy as np
 from flashmesh_core.completion.holes import count_open_vertices, finish
 from flashmesh_core.completion.repair import Repaired, repair
 from flashmesh_core.decode.verification import FACE_LIMIT, settle
+from flashmesh_core.drafters import DRAFT_NOTHING
 from flashmesh_core.drafting.buffers import make_buffers
-from flashmesh_core.drafting.draft import DRAFT_NOTHING, walk
+from flashmesh_core.drafting.draft import walk
 from flashmesh_core.drafting.scorer import Scorer
 from flashmesh_core.jit import refer
 from flashmesh_core.state.arrays import BEGUN

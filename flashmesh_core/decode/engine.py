@@ -17,23 +17,21 @@ from flashmesh_core.config import PRECISIONS, ModelConfig, preset
 from flashmesh_core.decode.candidate import Sequence as Candidate
 from flashmesh_core.decode.head_drafts import HeadDrafting
 from flashmesh_core.decode.inspection import inspect
-from flashmesh_core.decode.options import Drafting, Options
 from flashmesh_core.decode.results import GenerationEvent, GenerationResult
 from flashmesh_core.decode.source import Source, prepare_source
-from flashmesh_core.drafting.draft import DRAFT_HEADS, DRAFT_UNITED, DRAFTERS
+from flashmesh_core.drafters import resolve_drafter
 from flashmesh_core.drafting.scorer import load_scorer
+from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins
 from flashmesh_core.model.hourglass import Hourglass
+from flashmesh_core.options import MAX_SEED, OPTIONS, Drafting, Options
 from flashmesh_core.runtime.cpu.decoder import FastDecoder, FastModel, pick_dtype
 from flashmesh_core.runtime.cuda.decoder import StaticDecoder, StaticModel
 from flashmesh_core.runtime.decoder import Decoder
 from flashmesh_core.runtime.reference import TorchDecoder
-from flashmesh_core.service.protocol import MAX_SEED, OPTIONS
 from flashmesh_core.state.arrays import Surface, make_surface
 from flashmesh_core.state.grammar import Grammar
 from flashmesh_core.state.mesh_state import MeshState
-
-AUTO_DRAFTER = "half_edge"
 
 
 class Engine:
@@ -41,7 +39,7 @@ class Engine:
 
     def __init__(self, model: Hourglass, name: str, precision: str = "auto") -> None:
         if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+            raise InputError(f"precision must be one of {PRECISIONS}, got {precision!r}", field="precision")
         self.model = model.eval().requires_grad_(False)
         self.name = name
         self.config: ModelConfig = model.config
@@ -242,9 +240,9 @@ class Engine:
         with torch.inference_mode():  # not around what yields: entering it takes longer than a pass's own Python
             conditions = self._condition(sources, options)
             decoder = self._decoder(conditions, options[0].width)
-        mode = DRAFTERS[AUTO_DRAFTER if options[0].drafter == "auto" else options[0].drafter]
+        drafter = resolve_drafter(options[0].drafter)
         heads: list[HeadDrafting] = []
-        if mode in (DRAFT_HEADS, DRAFT_UNITED):
+        if drafter.uses_heads:
             narrow = (self.fast and self.fast.dtype != "float32") or (self.static and self.static.precision == "bf16")
             dtype = torch.bfloat16 if narrow else torch.float32
             heads = [HeadDrafting(self.model, condition, drafting, dtype) for condition in conditions]
@@ -258,9 +256,9 @@ class Engine:
                     yield self._event("end", sources[number], number, candidate, reported[number])
                 if candidate.end_reason is None:
                     asked = (
-                        heads[number].ask(candidate, decoder, number, mode, drafting)
+                        heads[number].ask(candidate, decoder, number, drafter.mode, drafting)
                         if heads
-                        else candidate.ask(mode, drafting.min_confidence)
+                        else candidate.ask(drafter.mode, drafting.min_confidence)
                     )
                     chunks[number], rows[number] = asked
             if all(chunk is None for chunk in chunks):
@@ -342,7 +340,7 @@ def resolve_device(device: str) -> torch.device:
         torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError) as error:
         available = ["auto", "cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-        raise ValueError(f"device must be one of {available}, got {device!r}") from error
+        raise InputError(f"device must be one of {available}, got {device!r}", field="device") from error
     return resolved
 
 

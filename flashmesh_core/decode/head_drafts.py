@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from flashmesh_core.decode.candidate import NO_HEADS, Sequence
-from flashmesh_core.decode.options import Drafting
+from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_UNITED
 from flashmesh_core.drafting.correction import correct, stream_labels
-from flashmesh_core.drafting.draft import DRAFT_GIVEN, DRAFT_UNITED
 from flashmesh_core.drafting.heads import HeadDrafter, HeadDrafts
 from flashmesh_core.model.hourglass import Hourglass
+from flashmesh_core.options import Drafting
 from flashmesh_core.runtime.decoder import Decoder
 from flashmesh_core.state import arrays
 

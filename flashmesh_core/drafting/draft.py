@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_HEADS, DRAFT_NOTHING
 from flashmesh_core.drafting.buffers import WalkBuffers
 from flashmesh_core.drafting.features import write_features
 from flashmesh_core.drafting.scorer import Scorer, score
@@ -23,8 +24,6 @@ from flashmesh_core.state.masks import write_allowed
 from flashmesh_core.state.slice_rows import prepare, write_rows
 from flashmesh_core.token_choice import NOISE_RANGE, noise_at, noise_key
 
-DRAFT_NOTHING, DRAFT_GIVEN, DRAFT_HALF_EDGE, DRAFT_HEADS, DRAFT_UNITED = range(5)
-DRAFTERS = {"none": DRAFT_NOTHING, "half_edge": DRAFT_HALF_EDGE, "heads": DRAFT_HEADS, "united": DRAFT_UNITED}
 HEAD_POWER = 0.4  # of the heads' distributions beside the scorer's
 TINY = 1e-6
 LOG_TINY = float(np.log(TINY))

@@ -85,7 +85,7 @@ class EngineClient:
         """Starts a generation and gives its events; see protocol.py for both.
 
         `points` (N, 3) are samples of a surface, with `normals` alike where known; or, with `triangles` (T, 3), the
-        vertices of a mesh. Options: those of protocol.OPTIONS. What is left out is the engine's to choose.
+        vertices of a mesh. Options: `flashmesh_core.options.OPTIONS`. What is left out is the engine's to choose.
         """
         try:
             body = protocol.encode_request(points, normals, options, triangles)

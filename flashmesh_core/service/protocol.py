@@ -19,8 +19,8 @@ frame that holds a surface, in one of two forms:
     a cloud  `points` (N, 3) float32, N from 16 to 500,000: samples of the surface; `normals` (N, 3) float32, if known
 
 A mesh is the better one where there is one: the engine then takes as many samples as it needs, and knows what samples
-cannot tell. The header may hold `options`, an object whose keys are those of `OPTIONS`. An option left out has the
-engine's own default. The answer is a stream of frames, each an event with a `kind`:
+cannot tell. The header may hold `options`, an object whose keys are those of `flashmesh_core.options.OPTIONS`; an
+option left out has the engine's own default. The answer is a stream of frames, each an event with a `kind`:
 
     queued         first, always: `id`, `position` (generations ahead of this one)
     loading        only if a checkpoint has to be loaded: `checkpoint`
@@ -52,6 +52,9 @@ from typing import Any
 
 import numpy as np
 
+from flashmesh_core.errors import InputError
+from flashmesh_core.options import check_options as _check_options
+
 PROTOCOL_VERSION = 1
 CONTENT_TYPE = "application/x-flashmesh"
 GENERATION_HEADER = "x-flashmesh-generation"  # response header of /v1/generate: the id to cancel by
@@ -71,12 +74,12 @@ _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
 _SURFACE = {"points", "normals", "triangles"}  # arrays of a request
 
 
-class RequestError(ValueError):
+class RequestError(InputError):
     """A message that is refused: what is wrong, in which field, and the HTTP status that says so."""
 
     def __init__(self, message: str, field: str | None = None, status: int = 400) -> None:
-        super().__init__(message)
-        self.message, self.field, self.status = message, field, status
+        super().__init__(message, field)
+        self.status = status
 
     def to_json(self) -> dict[str, Any]:
         """The body of the refusal: {"error": {"field", "message"}}."""
@@ -97,74 +100,6 @@ class Frame:
 
     header: dict[str, Any]
     arrays: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class OptionSpec:
-    """What a generation option may be: its JSON type, its range, and whether null is allowed."""
-
-    kind: type
-    low: float = 0
-    high: float = 0
-    nullable: bool = False
-    choices: tuple[str, ...] = ()  # of a text; low and high then say nothing
-
-    def check(self, name: str, value: Any) -> Any:
-        """`value` in its type, or a RequestError that names the option, the range and the value given.
-
-        Scalars of numpy count as what they hold.
-        """
-        if isinstance(value, np.generic):
-            value = value.item()
-        if value is None and self.nullable:
-            return None
-        fits = isinstance(value, (int, float) if self.kind is float else self.kind)
-        if isinstance(value, bool) and self.kind is not bool:
-            fits = False
-        if fits and self.kind in (int, float):
-            fits = self.low <= value <= self.high  # false for NaN
-        if fits and self.kind is str:
-            fits = value in self.choices if self.choices else self.low <= len(value) <= self.high
-        if not fits:
-            raise RequestError(f"{name} must be {self.describe()}, got {value!r:.80}", field=name)
-        return self.kind(value)
-
-    def describe(self) -> str:
-        """The allowed values in words, as for "faces must be ..."."""
-        words = {
-            bool: "true or false",
-            int: f"an integer in [{self.low:,}, {self.high:,}]",
-            float: f"a number in [{self.low:g}, {self.high:g}]",
-            str: " or ".join(self.choices) if self.choices else f"a text of {self.low:g} to {self.high:g} characters",
-        }[self.kind]
-        return words + (" or null" if self.nullable else "")
-
-
-MAX_FACES = 10_000
-MAX_WIDTH = 64
-DEFAULT_WIDTH = 27
-MANIFOLD_CHOICES = {"auto": None, "on": True, "off": False}  # as command lines name the values of the option
-DRAFTER_NAMES = ("auto", "none", "half_edge", "heads", "united")
-DEFAULT_GUIDANCE = 13.0  # nats
-MAX_SEED = 2**32 - 1
-# The one table of options and their ranges: the engine, the service, its clients and the command lines check by it.
-OPTIONS: dict[str, OptionSpec] = {
-    "faces": OptionSpec(int, 1, MAX_FACES, nullable=True),  # wanted face count
-    "seed": OptionSpec(int, 0, MAX_SEED),
-    "temperature": OptionSpec(float, 0.0, 2.0),  # 0 is greedy
-    "surface": OptionSpec(bool),
-    "manifold": OptionSpec(bool, nullable=True),  # null: where the source is manifold
-    "watertight": OptionSpec(bool),
-    "fill_holes": OptionSpec(bool),
-    "keep_vertices": OptionSpec(bool, nullable=True),  # null: where the source has no more faces than are wanted
-    "guidance": OptionSpec(float, 0.0, 20.0),  # nats against faces off the surface that is still bare
-    "candidates": OptionSpec(int, 1, 16),
-    "drafter": OptionSpec(str, choices=DRAFTER_NAMES),  # how tokens are drafted; changes the speed alone
-    "width": OptionSpec(int, 2, MAX_WIDTH),  # tokens a pass verifies, the main one included
-    "max_faces": OptionSpec(int, 1, MAX_FACES, nullable=True),
-    "surface_tolerance": OptionSpec(int, 0, 64, nullable=True),  # bins
-    "checkpoint": OptionSpec(str, 1, 256, nullable=True),  # one of /v1/checkpoints; null: the service's own
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,12 +211,10 @@ def decode_request(data: bytes) -> GenerationRequest:
 
 def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options in their types. Raises RequestError for an unknown name or a value out of its range."""
-    checked = {}
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise RequestError(f"options must be among {', '.join(OPTIONS)}, got {name!r:.80}", field="options")
-        checked[name] = OPTIONS[name].check(name, value)
-    return checked
+    try:
+        return _check_options(options)
+    except InputError as error:
+        raise RequestError(error.message, error.field) from None
 
 
 def check_samples(name: str, array: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:

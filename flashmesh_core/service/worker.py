@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.options import OPTIONS
 from flashmesh_core.service import protocol
 from flashmesh_core.service.protocol import GenerationRequest, RequestError
 
@@ -316,7 +318,7 @@ def _end_unstarted() -> bytes:
 
 # What a ValueError of the engine is about, by the first words of its message: the field to name to the client.
 _CLOUD_FIELDS = {
-    **{name: name for name in protocol.OPTIONS},
+    **{name: name for name in OPTIONS},
     "device": "device", "source": "points", "points": "points", "normals": "normals",
 }  # fmt: skip
 _MESH_FIELDS = {
@@ -331,6 +333,8 @@ def _refusal(error: Exception, is_mesh: bool) -> RequestError:
     if isinstance(error, RequestError):
         return error
     text = str(error) or type(error).__name__
+    if isinstance(error, InputError) and error.field:
+        return RequestError(error.message, error.field)
     if isinstance(error, ValueError):
         words = text.split()
         fields = _MESH_FIELDS if is_mesh else _CLOUD_FIELDS

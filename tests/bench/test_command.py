@@ -25,8 +25,8 @@ from flashmesh_core.bench.trace import Run, TopTwo, decode
 from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.config import preset
 from flashmesh_core.decode.engine import Engine
-from flashmesh_core.decode.options import Options
 from flashmesh_core.mesh.store import MeshStore
+from flashmesh_core.options import Options
 from flashmesh_core.runtime.cpu.decoder import FastModel
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from generated_meshes import shape
 
+from flashmesh_core.completion.holes import closing_reach
 from flashmesh_core.decode.engine import Engine, GenerationEvent, Options
 from flashmesh_core.mesh.canonical import Mesh, quantize, vertex_keys
 from flashmesh_core.mesh.metrics import chamfer_distance
@@ -276,9 +277,9 @@ def test_what_was_to_be_watertight_is(debug_engine: Engine, mesh: Mesh, fill_hol
 
 
 def test_how_far_holes_are_closed() -> None:
-    assert Options().closing_reach(False) == 0.0
-    assert 0.0 < Options().closing_reach(True) < np.inf
-    assert Options(watertight=True).closing_reach(False) == np.inf
+    assert closing_reach(False, False) == 0.0
+    assert 0.0 < closing_reach(False, True) < np.inf
+    assert closing_reach(True, False) == closing_reach(True, True) == np.inf
     assert Options(faces=100, watertight=True).closing_limit == 10_000
     assert Options(faces=100, watertight=True, max_faces=120).closing_limit == 120
     assert Options(faces=100).closing_limit == Options(faces=100).face_limit

@@ -10,10 +10,10 @@ from generated_meshes import shape
 
 from flashmesh_core.decode.engine import Drafting, Engine
 from flashmesh_core.decode.results import GenerationResult
-from flashmesh_core.drafting.draft import DRAFTERS
+from flashmesh_core.drafters import DRAFTERS
 from flashmesh_core.mesh.canonical import Mesh
 
-SPECULATIVE = [name for name in DRAFTERS if name not in ("none", "given")]
+SPECULATIVE = [name for name in DRAFTERS if name != "none"]
 FACES = 14
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from flashmesh_core.__main__ import main
-from flashmesh_core.decode.engine import Options
+from flashmesh_core.decode.engine import OPTIONS, Options
 from flashmesh_core.service import protocol
 from flashmesh_core.service.protocol import RequestError
 
@@ -202,7 +202,7 @@ def test_an_option_out_of_its_range_is_refused_by_name(options: dict, field: str
 
 @pytest.mark.parametrize("name", [option.name for option in fields(Options)])
 def test_the_engine_checks_by_the_same_table(name: str) -> None:
-    spec = protocol.OPTIONS[name]
+    spec = OPTIONS[name]
     ends = (False, True) if spec.kind is bool else (spec.low, spec.high)
     for end in spec.choices or ends:
         for value in (end, np.asarray(end)[()]):
@@ -220,7 +220,7 @@ def test_the_engine_checks_by_the_same_table(name: str) -> None:
 
 
 def test_every_option_but_two_is_the_engines() -> None:
-    assert protocol.OPTIONS.keys() - {option.name for option in fields(Options)} == {"candidates", "checkpoint"}
+    assert OPTIONS.keys() - {option.name for option in fields(Options)} == {"candidates", "checkpoint"}
 
 
 def test_the_command_line_checks_before_it_loads_anything(capsys: pytest.CaptureFixture) -> None:
