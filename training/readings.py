@@ -85,9 +85,12 @@ def make_reading(mesh: Mesh, key: ReadingKey) -> TrainingReading | None:
 
 
 def load_reading(mesh: Mesh, key: ReadingKey, cache: Path | None) -> TrainingReading | None:
-    """The reading from the cache, made and kept where it is not there or damaged; None where there is no surface."""
+    """The reading from the cache, made and kept where it is not there or damaged; None where there is no surface.
+
+    Positions are rounded to float32, kept or not, so that a run does not depend on what was in the cache.
+    """
     if cache is None:
-        return make_reading(mesh, key)
+        return _rounded(make_reading(mesh, key))
     file = key.file(cache)
     try:
         with np.load(file) as packed:
@@ -99,7 +102,14 @@ def load_reading(mesh: Mesh, key: ReadingKey, cache: Path | None) -> TrainingRea
         pass
     reading = make_reading(mesh, key)
     _keep(reading, file)
-    return reading
+    return _rounded(reading)
+
+
+def _rounded(reading: TrainingReading | None) -> TrainingReading | None:
+    if reading is None:
+        return None
+    proxies = tuple(Mesh(p.vertices.astype(np.float32).astype(np.float64), p.faces) for p in reading.proxies)
+    return TrainingReading(proxies, reading.noise)
 
 
 def _keep(reading: TrainingReading | None, file: Path) -> None:

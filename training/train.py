@@ -374,6 +374,10 @@ def validation_batches(
         if not len(store):
             return []
     keys = keys_of(store, args.families, 1, args.max_faces) if store is not None else []
+    if args.cached_only and store is not None:
+        keys = [(number, key) for number, key in keys if key.file(Path(args.readings)).is_file()]
+        if not keys:
+            return []
     batches = MeshBatches(config, fixed, store, keys)
     return [batches[number] for number in range(8)]
 

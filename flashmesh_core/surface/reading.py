@@ -1,6 +1,6 @@
 """The door of this package: any mesh or cloud to one surface without noise, its proxy meshes, and how noisy it was.
 
-The engine and the training read every source through `read_surface`, so that the model learns to live with its mistakes.
+The engine and the training read every source through `read_surface`: the model learns to live with its mistakes.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def read_surface(
     keep_vertices: bool | None = None,
     progress: Progress | None = None,
 ) -> Reading:
-    """The surface that a mesh, or a cloud (N, 3) with unit `normals` (N, 3) or None, shows, for so many wanted `faces`.
+    """The surface that a mesh, or a cloud (N, 3) with unit `normals` (N, 3) or None, shows, for as many wanted `faces`.
 
     `keep_vertices` takes a mesh's own vertices and faces as they are; None: where it has no more faces than are wanted.
     `progress(stage, fraction)` is called several times a second and may raise to cancel.
-    Raises ValueError for wrong shapes, non-finite values, a cloud outside [16, 2,000,000] points, and a source that shows
-    no surface.
+    Raises ValueError for wrong shapes, non-finite values, a cloud outside [16, 2,000,000] points, and a source that
+    shows no surface.
     """
     wanted = max(faces, MIN_FACES)
     if isinstance(source, Mesh):

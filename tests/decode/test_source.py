@@ -9,10 +9,13 @@ import pytest
 import trimesh
 
 from flashmesh_core.config import ModelConfig, preset
+from flashmesh_core.decode.places import assign_bins
 from flashmesh_core.decode.source import prepare_source
-from flashmesh_core.mesh.canonical import Mesh, quantize, vertex_keys
+from flashmesh_core.mesh.canonical import Mesh, dequantize, quantize, vertex_keys
 from flashmesh_core.mesh.sampling import sample_surface
 from tests.mesh.shapes import box
+
+SLICED = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
 
 
 def split(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
@@ -51,57 +54,61 @@ def test_the_larger_the_surface_the_more_samples() -> None:
     assert len(prepare_source(Mesh(sheets, many), None, preset("debug")).points) == 131_072
 
 
-def test_the_vertices_of_a_mesh_are_its_corners() -> None:
-    """Even those within a flat side, which samples do not show; those that no face uses are left out."""
+def test_the_vertices_of_a_mesh_of_few_faces_are_kept() -> None:
+    """Even those within a flat side, which a surface does not show; those that no face uses are left out."""
     shape = trimesh.creation.box().subdivide()
     vertices = np.concatenate([np.asarray(shape.vertices), [[5.0, 5.0, 5.0]]])
-    config = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
-    source = prepare_source(Mesh(vertices, np.asarray(shape.faces)), None, config, faces=100)
-    assert source.context is not None
+    source = prepare_source(Mesh(vertices, np.asarray(shape.faces)), None, SLICED, faces=100)
+    assert source.context is not None and source.kept and source.noise == 0.0
     bins = quantize(source.normalization.apply(np.asarray(shape.vertices)), 128)
     np.testing.assert_array_equal(source.context.corner_keys, np.unique(vertex_keys(bins, 128)))
-    np.testing.assert_array_equal(source.followed, bins[np.asarray(shape.faces)])
-    cloud = prepare_source(source.points, source.normals, config, faces=100)
-    assert cloud.context is not None
-    assert not len(cloud.followed) and len(cloud.context.corner_keys) == 8
+    assert {tuple(sorted(map(tuple, face))) for face in source.followed.tolist()} == {
+        tuple(sorted(map(tuple, face))) for face in bins[np.asarray(shape.faces)].tolist()
+    }
 
 
-def test_the_more_samples_the_nearer_the_mask_is_to_the_meshs_own() -> None:
-    """All of them hold the box's vertices; few samples allow much beside its surface, many less."""
-    vertices, faces = box()
-    wanted = prepare_source(Mesh(vertices, faces), None, preset("debug")).mask_grid.occupied.sum()
-    shares = []
-    for count in (4_096, 131_072):
-        samples = sample_surface(vertices, faces, count, np.random.default_rng(0))
-        source = prepare_source(samples.points, samples.normals, preset("debug"))
-        x, y, z = quantize(source.normalization.apply(vertices), source.mask_grid.num_bins).T
-        assert source.mask_grid.occupied[z, y, x].all()
-        assert len(source.points) == 4_096 if count == 4_096 else 16_384 < len(source.points) < count
-        shares.append(source.mask_grid.occupied.sum() / wanted)
-    assert shares[0] > 2.0 and shares[1] < 1.5
+def test_kept_or_read_as_the_option_says() -> None:
+    sphere = trimesh.creation.icosphere(subdivisions=3)  # 1,280 faces
+    mesh = Mesh(np.asarray(sphere.vertices), np.asarray(sphere.faces))
+    assert prepare_source(mesh, None, SLICED, faces=2_000).kept
+    assert prepare_source(mesh, None, SLICED, faces=200, keep_vertices=True).proxy.faces.shape == (1_280, 3)
+    assert not prepare_source(mesh, None, SLICED, faces=2_000, keep_vertices=False).kept
 
 
 def test_a_dense_mesh_is_simplified_to_the_wanted_faces() -> None:
     sphere = trimesh.creation.icosphere(subdivisions=4)  # 5,120 faces
     mesh = Mesh(np.asarray(sphere.vertices), np.asarray(sphere.faces))
-    config = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
-    source = prepare_source(mesh, None, config, faces=200)
-    assert source.context is not None
-    assert 90 <= len(source.context.corner_keys) <= 110  # V = F / 2 + 2
-    radius = np.linalg.norm(source.measured, axis=1)  # of what was given
-    assert np.ptp(radius) < 0.002
-    assert np.linalg.norm(source.points, axis=1).min() < radius.min() - 0.005  # facets lie within the sphere
-    as_it_is = prepare_source(mesh, None, config, faces=5_000)
-    assert as_it_is.points is not source.points
-    np.testing.assert_array_equal(as_it_is.points, as_it_is.measured)
+    source = prepare_source(mesh, None, SLICED, faces=200)
+    assert source.context is not None and not source.kept and source.is_closed
+    assert len(source.proxy.faces) == len(source.followed) == 200
+    assert len(source.context.corner_keys) == 102  # V = F / 2 + 2: every vertex has a bin of its own
+    np.testing.assert_allclose(np.linalg.norm(source.surface.vertices, axis=1), 0.5 / 1.02, atol=0.002)
+    positions = source.places.positions_of(source.places.bins, 128)
+    np.testing.assert_allclose(source.normalization.invert(positions), source.proxy.vertices, atol=1e-9)
 
 
-def test_a_smooth_cloud_is_made_a_mesh_of_the_wanted_faces() -> None:
+def test_vertices_nearer_than_a_bin_keep_bins_of_their_own() -> None:
+    near = np.array([[0.1, 0.1, 0.1], [0.1005, 0.1, 0.1], [0.1, 0.1005, 0.1], [-0.3, 0.0, 0.0]])
+    places = assign_bins(near, 128)
+    assert len(np.unique(places.bins, axis=0)) == 4 and len(places.keys) == 4
+    assert np.abs(dequantize(places.bins, 128) - near).max() < 2.0 / 128
+    np.testing.assert_array_equal(places.positions_of(places.bins, 128), near)
+    free = np.array([[5, 6, 7]])
+    np.testing.assert_array_equal(places.positions_of(free, 128), dequantize(free, 128))
+
+
+def test_a_cloud_is_made_a_mesh_of_the_wanted_faces() -> None:
     sphere = trimesh.creation.icosphere(subdivisions=5)
     samples = sample_surface(np.asarray(sphere.vertices), np.asarray(sphere.faces), 20_000, np.random.default_rng(0))
-    config = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
     for normals in (samples.normals, None):
-        source = prepare_source(samples.points, normals, config, faces=200)
-        assert source.context is not None
-        assert 90 <= len(source.context.corner_keys) <= 110
-        np.testing.assert_allclose(np.ptp(source.points, axis=0), np.ptp(source.measured, axis=0), atol=0.03)
+        source = prepare_source(samples.points, normals, SLICED, faces=200)
+        assert source.context is not None and source.is_closed
+        assert 190 <= len(source.proxy.faces) <= 200
+        np.testing.assert_allclose(np.linalg.norm(source.surface.vertices, axis=1), 0.5 / 1.02, atol=0.01)
+
+
+def test_far_from_the_origin_the_surface_is_the_same() -> None:
+    vertices, faces = box()
+    near, far = (prepare_source(Mesh(vertices + shift, faces), None, SLICED) for shift in (0.0, 5_000_000.0))
+    np.testing.assert_allclose(near.proxy.vertices, far.proxy.vertices - 5_000_000.0, atol=1e-8)
+    np.testing.assert_array_equal(near.followed, far.followed)

@@ -10,11 +10,14 @@ import pytest
 import torch
 
 from flashmesh_core.config import preset
-from flashmesh_core.mesh.canonical import CanonicalMesh, canonicalize, vertex_keys
+from flashmesh_core.decode.places import assign_bins
+from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize, vertex_keys
 from flashmesh_core.mesh.io import save_mesh
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.tokenizer import encode, face_tokens
-from training.data import IGNORE, NO_VERTEX, DataConfig, MeshBatches, crop, make_mistakes, plain_corners
+from tests.mesh.shapes import box
+from training.data import IGNORE, NO_VERTEX, DataConfig, MeshBatches, crop, make_mistakes, snapped
+from training.readings import ReadingKey, keys_of, load_reading
 from training.losses import draft_targets, label_targets
 from training.shapes import make_shape, random_shape
 
@@ -104,17 +107,50 @@ def test_mistakes_keep_the_order_and_aim_at_the_right_tokens(seed: int) -> None:
 
 def test_batches_depend_on_their_number_alone() -> None:
     data = DataConfig(seed=3, batch_tokens=2304)
-    first, again = (MeshBatches(CONFIG, data, None, None) for _ in range(2))
+    first, again = (MeshBatches(CONFIG, data, None, []) for _ in range(2))
     again[0]
     for name, tensor in first[4].items():
         assert torch.equal(tensor, again[4][name]), name
-    other = MeshBatches(CONFIG, replace(data, seed=4), None, None)[4]
+    other = MeshBatches(CONFIG, replace(data, seed=4), None, [])[4]
     assert other["tokens"].shape != first[4]["tokens"].shape or not torch.equal(other["tokens"], first[4]["tokens"])
 
 
-def test_plain_corners_are_those_of_a_box() -> None:
+def test_the_model_is_to_write_the_artists_faces_over_what_the_reading_shows() -> None:
+    """A reading that is off by half a bin: vertices go to where it has them, and a face that it lacks is left out."""
+    corners, sides = box()
+    mesh = Mesh(0.45 * corners / np.abs(corners).max(), sides)
+    vertices = mesh.vertices
+    proxy = Mesh(vertices + 0.004, mesh.faces)
+    places = assign_bins(proxy.vertices, 128)
+    inside = np.array([[0.0, 0.0, 0.0], [0.02, 0.0, 0.0], [0.0, 0.02, 0.0]])
+    faces = np.concatenate([mesh.faces, [np.arange(3) + len(vertices)]])
+    made = snapped(np.concatenate([vertices, inside]), faces, proxy, places, 128)
+    assert len(made.faces) == len(mesh.faces)
+    assert {tuple(v) for v in made.vertices.tolist()} == {tuple(v) for v in places.bins.tolist()}
+
+
+def test_readings_are_kept_and_the_same_again(tmp_path: Path) -> None:
     mesh = make_shape("box", np.random.default_rng(0))
-    np.testing.assert_array_equal(np.unique(plain_corners(mesh), axis=0), np.unique(mesh.vertices, axis=0))
+    mesh = Mesh(mesh.vertices / np.ptp(mesh.vertices, axis=0).max() * 0.98, mesh.faces)
+    key = ReadingKey("box", "cloud", 0)
+    made = load_reading(mesh, key, tmp_path)
+    assert made is not None and key.file(tmp_path).is_file()
+    kept = load_reading(mesh, key, tmp_path)
+    key.file(tmp_path).write_bytes(b"torn")
+    anew = load_reading(mesh, key, tmp_path)
+    assert kept is not None and anew is not None
+    for one, other in zip(kept.proxies, anew.proxies, strict=True):
+        np.testing.assert_array_equal(one.vertices, other.vertices)
+        np.testing.assert_array_equal(one.faces, other.faces)
+    assert [file.name for file in key.file(tmp_path).parent.iterdir()] == ["box_0.npz"]
+
+
+def test_open_meshes_have_no_readings_of_remeshes() -> None:
+    mesh = make_shape("box", np.random.default_rng(0))
+    store = MeshStore([mesh.vertices, mesh.vertices], [mesh.faces, mesh.faces[1:]], ["closed", "open"])
+    keys = keys_of(store, ("remesh", "cloud"), 2, 1_000)
+    assert sum(key.name == "closed" for _, key in keys) == 4
+    assert {key.family for _, key in keys if key.name == "open"} == {"cloud"}
 
 
 def test_a_folder_of_files_is_a_store_and_unreadable_ones_are_counted(tmp_path: Path) -> None:
@@ -125,7 +161,8 @@ def test_a_folder_of_files_is_a_store_and_unreadable_ones_are_counted(tmp_path: 
     assert len(store) == 3 and store.skipped == 1
     for vertices in store.vertices:
         assert np.ptp(vertices, axis=0).max() == pytest.approx(1.0, abs=1e-6)
-    batch = MeshBatches(CONFIG, DataConfig(batch_tokens=2304, procedural=0.0), store, None)[0]
+    keys = keys_of(store, ("cloud",), 1, 10_000)
+    batch = MeshBatches(CONFIG, DataConfig(batch_tokens=2304, procedural=0.0), store, keys)[0]
     assert (batch["targets"] == CONFIG.eos).any()
 
 
