@@ -15,13 +15,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from flashmesh_core.mesh.canonical import Mesh  # noqa: E402
+from flashmesh_core.mesh.canonical import Mesh, Normalization  # noqa: E402
 from flashmesh_core.mesh.io import PointCloud, save_mesh, save_points  # noqa: E402
 from flashmesh_core.mesh.sampling import sample_surface  # noqa: E402
+from flashmesh_core.sources import voxel_remesh  # noqa: E402
 from training.shapes import make_shape  # noqa: E402
 
 SCAN_FACES = 20_000  # roughly
 CLOUD_POINTS = 4_000
+REMESH_CELLS = 72
 
 
 def shape(kind: str, seed: int, *, size: float = 1.0, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
@@ -68,10 +70,19 @@ def scan(mesh: Mesh, rng: np.random.Generator) -> Mesh:
     return Mesh(noisy.astype(np.float32).astype(np.float64), dense.faces)
 
 
+def voxel_remeshed(mesh: Mesh, cells: int) -> Mesh:
+    """What Blender's voxel remesh makes of `mesh`: marching cubes with `cells` along the longest side."""
+    box = Normalization.of_points(mesh.vertices)
+    dense = voxel_remesh(Mesh(box.apply(mesh.vertices), mesh.faces), cells, closed=True)
+    return Mesh(box.invert(dense.vertices).astype(np.float32).astype(np.float64), dense.faces)
+
+
 def main(folder: Path) -> None:
     """Write every example into `folder`."""
     rng = np.random.default_rng(2026)
-    save_mesh(folder / "chair.obj", shape("chair", 9000, size=0.95))
+    chair = shape("chair", 9000, size=0.95)
+    save_mesh(folder / "chair.obj", chair)
+    save_mesh(folder / "chair_remesh.ply", voxel_remeshed(chair, REMESH_CELLS))
     save_mesh(folder / "house.glb", shape("house", 9006, size=8.5, at=(12.0, -4.0, 0.0)))
     save_mesh(folder / "table.ply", shape("table", 9002, size=1.4))
     save_mesh(folder / "vase.obj", shape("vase", 9006, size=30.0))

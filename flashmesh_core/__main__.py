@@ -48,7 +48,12 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"nats against faces off the bare surface, 0 is off (default: {DEFAULT_GUIDANCE:g})",
     )
     parser.add_argument("--surface-tolerance", type=int, help=tolerance)
+    keep = "take the vertices of the source as they are (default: auto, where it has no more faces than are wanted)"
+    parser.add_argument("--keep-vertices", choices=sorted(KEEP_CHOICES), default="auto", help=keep)
     parser.add_argument("--report", type=Path, help="write a JSON report here")
+
+
+KEEP_CHOICES = {"auto": None, "on": True, "off": False}
 
 
 def allowed(option: str) -> str:
@@ -66,6 +71,7 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "manifold": MANIFOLD_CHOICES[args.manifold],
         "watertight": args.watertight,
         "fill_holes": not args.keep_holes,
+        "keep_vertices": KEEP_CHOICES[args.keep_vertices],
         "guidance": args.guidance,
         "drafter": args.drafter,
         "width": args.width,
