@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numba import njit
@@ -32,7 +33,7 @@ def signed_distances(
 
     `widths` (N,) are the samples' own; `beside_edges` (N,) says which have neighbours with other normals. Returns for
     every node its place in the others, int32, -1 where it is out of reach; the distances (M,); how well each is known
-    (M,): above 1 on a sampled surface, less beyond its border; the nearest sample (M,); and the winding number (M,) that
+    (M,): above 1 on a sampled surface, less beyond its border; the nearest sample (M,); the winding number (M,) that
     the surfaces near the node would give, each spread by a Gaussian of standard deviation `blur`.
 
     A node's first surface is that of the nearest sample; samples whose normals are others make a second and a third.
@@ -50,16 +51,18 @@ def signed_distances(
     winding = 1.0 / (1.0 + np.exp(np.clip(slope * distance, -30.0, 30.0)))
     samples = np.nonzero(beside_edges)[0]
     for number in (1, 2):
-        at = 0.4 + 0.2 * number
-        other, found = _surface(
-            slots, places, normals, reach, samples, surfaces, count, 1, lambda f, at=at: progress(at + 0.2 * f)
-        )
+        report = partial(_report_from, progress, 0.4 + 0.2 * number)
+        other, found = _surface(slots, places, normals, reach, samples, surfaces, count, 1, report)
         _combine(
             distance, winding, slope, first.gradient, first.center,
             other.distance, other.gradient, other.center, found >= 0,
         )  # fmt: skip
         surfaces.append(other)
     return slots, distance * np.float32(grid.step), first.known, owner, winding
+
+
+def _report_from(progress: Progress, start: float, fraction: float) -> None:
+    progress(start + 0.2 * fraction)
 
 
 @dataclass

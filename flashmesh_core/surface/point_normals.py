@@ -3,21 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 Progress = Callable[[float], None]  # called with the share done; may raise to cancel
 
-COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
+COMPILED: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 SPACING_NEIGHBOUR = 6  # the spacing at a point is the distance to this neighbour
+MAX_POINTS = 150_000  # more are averaged in cells
+_COARSE = 1 / 200  # side of the cells that the number of others is told from
 CHUNK = 16_384  # points between two calls of progress
 _FLAT_QUANTILE = 0.3  # most surfaces are flat at this share of their samples; edges and curves lie above
 _FLAT_BIAS = 0.93  # that quantile of the estimated deviation over the true one where all is flat
 
 
+def thin(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """At most about MAX_POINTS different points (M, 3) and their unit normals, averages over cells of the box.
+
+    Normals (N, 3) are made unit; samples without any are left out. Points that face different ways are not averaged.
+    """
+    side = 1e-7
+    if normals is not None:
+        length = np.linalg.norm(normals, axis=1)
+        points, normals = points[length > 1e-9], normals[length > 1e-9] / length[length > 1e-9, None]
+    if len(points) > MAX_POINTS:
+        cells = len(np.unique(_cell_keys(points, None, _COARSE)))
+        # A surface passes as many cells as the square of their fineness.
+        side = _COARSE * np.sqrt(max(cells / MAX_POINTS, 1e-6))
+    _, first, owner, count = np.unique(
+        _cell_keys(points, normals, side), return_index=True, return_inverse=True, return_counts=True
+    )
+    owner = owner.reshape(-1)
+    if len(count) == len(points):
+        return points, normals
+    if side <= 1e-7:
+        return points[first], None if normals is None else normals[first]
+    means = [np.bincount(owner, points[:, axis]) / count for axis in range(3)]
+    if normals is None:
+        return np.stack(means, axis=1), None
+    mean = np.stack([np.bincount(owner, normals[:, axis]) for axis in range(3)], axis=1)
+    return np.stack(means, axis=1), mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+
+
+def _cell_keys(points: np.ndarray, normals: np.ndarray | None, side: float) -> np.ndarray:
+    """A number (N,) of the cell that each point lies in, and of the axis that its normal is nearest to."""
+    cells = np.floor((points - points.min(axis=0)) / side).astype(np.int64) if len(points) else points.astype(np.int64)
+    if side <= 1e-7:
+        return np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
+    size = cells.max() + 1
+    keys = (cells[:, 0] * size + cells[:, 1]) * size + cells[:, 2]
+    if normals is None:
+        return keys
+    axis = np.abs(normals).argmax(axis=1)
+    return keys * 6 + 2 * axis + (np.take_along_axis(normals, axis[:, None], 1)[:, 0] > 0.0)
+
+
+def disagreement(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray) -> float:
+    """The share of neighbours in one plane whose unit `normals` (N, 3) face opposite ways."""
+    same, opposite = _count_sides(points, normals, nearest)
+    return opposite / max(same + opposite, 1)
+
+
 def nearest_neighbours(points: np.ndarray, count: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (N, k) and numbers (N, k) int32 of the `count` nearest other points of `points` (N, 3), nearest first."""
+    """Distances (N, k) and numbers (N, k) int32 of the `count` nearest others of `points` (N, 3), nearest first."""
     from scipy.spatial import cKDTree
 
     count = min(count, len(points) - 1)
@@ -186,3 +236,21 @@ def beside_edges(normals, nearest, least):
                 result[i] = True
                 break
     return result
+
+
+@njit(**COMPILED)
+def _count_sides(points, normals, nearest):
+    same = opposite = 0
+    for i in range(len(points)):
+        for j in range(min(6, nearest.shape[1])):
+            q = nearest[i, j]
+            dot = length = up = 0.0
+            for axis in range(3):
+                along = points[q, axis] - points[i, axis]
+                dot += normals[i, axis] * normals[q, axis]
+                length += along * along
+                up += along * normals[i, axis]
+            if up * up < 0.1 * length:  # else they may be the two sides of a wall
+                same += dot > 0.5
+                opposite += dot < -0.5
+    return same, opposite

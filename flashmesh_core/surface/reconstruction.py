@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.mesh.topology import component_labels
-from flashmesh_core.surface import implicit, point_filter, point_normals
-from flashmesh_core.surface.orientation import orient
-from flashmesh_core.surface.point_normals import SPACING_NEIGHBOUR
+from flashmesh_core.surface import implicit, point_normals
+from flashmesh_core.surface.samples import Progress, Samples, read_samples
 from flashmesh_core.surface.winding import Grid, at_points, winding_number
-
-Progress = Callable[[str, float], None]
 
 MAX_CELLS = 160  # an axis
 MIN_POINTS = 16
-NEIGHBOURS = 32
+MAX_WIDTH = 4.0  # mean spacings, of a sample that lies alone
 SUPPORT = 1.0  # spacings from the nearest sample beyond which a triangle is a guess
 BLUR = 0.6  # of the winding number, in spacings
 REGION = 0.05  # side of the cells, three of which tell whether samples are part of a closed surface
@@ -41,68 +37,51 @@ class Reconstruction:
 def reconstruct(
     points: np.ndarray, normals: np.ndarray | None, *, progress: Progress | None = None
 ) -> Reconstruction | None:
-    """The surface through `points` (N, 3) in the unit box, with unit `normals` (N, 3) or None; None where none shows."""
+    """The surface through `points` (N, 3) in the unit box, with unit `normals` (N, 3) or None; None where none shows.
+
+    Millions of points are averaged in small cells first; normals that contradict each other count without their
+    sides. `progress(stage, share done)` may raise to cancel. Raises ValueError for wrong shapes and values that are
+    not finite.
+    """
     report = progress or (lambda stage, fraction: None)
     points = check_points("points", points, minimum=0)
-    _, first = np.unique(np.round(points, 7), axis=0, return_index=True)
-    points, normals = points[first], None if normals is None else np.asarray(normals, dtype=np.float64)[first]
-    if len(points) < MIN_POINTS:
+    if normals is not None:
+        normals = check_points("normals", normals, minimum=0)
+        if len(normals) != len(points):
+            raise ValueError(f"normals must be as many as points ({len(points)}), got {len(normals)}")
+    report("reading", 0.0)
+    points, normals = point_normals.thin(points, normals)
+    if len(points) < MIN_POINTS or float(np.ptp(points, axis=0).max()) <= 0.0:
         return None
     order = point_normals.morton_order(points)
     points, normals = np.ascontiguousarray(points[order]), None if normals is None else normals[order]
-    distance, nearest = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
-    spacing = distance[:, SPACING_NEIGHBOUR - 1]
-    gap, reach = float(spacing.mean()), 1.3 * spacing
-    planes = point_normals.fit_planes(points, nearest, normals, lambda f: report("planes", f))
-    noise = point_normals.noise_of(planes[2])
-    oriented = normals is not None
-    if normals is None:
-        normals = point_normals.sharpen_normals(points, nearest, planes, noise)
-    normals = point_filter.filter_normals(
-        points, normals, nearest, reach, noise, oriented, lambda f: report("normals", f)
-    )
-    points = point_filter.filter_positions(
-        points, normals, nearest, reach, noise, oriented, lambda f: report("positions", f)
-    )
-    if not oriented:
-        _, near = point_normals.nearest_neighbours(points, 16, lambda f: report("sides", f))
-        areas = np.pi * distance[:, 11] ** 2 / 12.0
-        normals = normals * orient(points, normals, near, areas, gap)[:, None]
-    areas = point_normals.areas_of(normals, nearest[:, :20], distance[:, :20])
-    step = max(1.0 / MAX_CELLS, 0.5 * gap, noise)
-    width = np.maximum(spacing, 1.2 * step)
-    beside = point_normals.beside_edges(normals, nearest, implicit.OTHER)
-    values, grid, middle = _field(points, normals, areas, width, beside, step, gap, report)
+    samples = read_samples(points, normals, report)
+    step = max(1.0 / MAX_CELLS, 0.5 * samples.gap, samples.noise)
+    values, grid, middle = _field(samples, step, report)
     report("triangles", 0.0)
     mesh = _triangles(values, grid)
     if mesh is None:
         return None
-    mesh = _without_guesses(mesh, points, middle, np.maximum(spacing, step) * SUPPORT + 0.5 * step)
-    mesh = _without_fragments(mesh)
-    return Reconstruction(mesh, noise, gap, _is_closed(mesh.faces)) if len(mesh.faces) else None
+    reach = np.maximum(samples.spacing, step) * SUPPORT + 0.5 * step
+    mesh = _without_fragments(_without_guesses(mesh, samples.points, middle, reach))
+    if not len(mesh.faces):
+        return None
+    return Reconstruction(mesh, samples.noise, samples.gap, _is_closed(mesh.faces))
 
 
-def _field(
-    points: np.ndarray,
-    normals: np.ndarray,
-    areas: np.ndarray,
-    width: np.ndarray,
-    beside: np.ndarray,
-    step: float,
-    gap: float,
-    report: Progress,
-) -> tuple[np.ndarray, Grid, np.ndarray]:
+def _field(samples: Samples, step: float, report: Progress) -> tuple[np.ndarray, Grid, np.ndarray]:
     """Signed distances on a grid: moving least squares near the samples, by the winding number elsewhere.
 
     And the winding number half way through the surface at every sample (N,), 0.5 where it is closed.
     """
-    margin = 4.0 * step + implicit.REACH * float(np.quantile(width, 0.9))
-    grid = Grid.around(points, step, margin)
-    blur = max(step, BLUR * gap)
-    field = winding_number(grid, points, normals, areas, blur)
+    points, normals = samples.points, samples.normals
+    width = np.minimum(np.maximum(samples.spacing, 1.2 * step), MAX_WIDTH * max(samples.gap, step))
+    grid = Grid.around(points, step, 4.0 * step + implicit.REACH * float(np.quantile(width, 0.9)))
+    blur = max(step, BLUR * samples.gap)
+    field = winding_number(grid, points, normals, samples.areas, blur)
     middle = _middle(field, grid, points, normals, blur)
     slots, near, known, owner, expected = implicit.signed_distances(
-        grid, points, normals, width, beside, blur, lambda f: report("distances", f)
+        grid, points, normals, width, samples.beside_edges, blur, lambda f: report("distances", f)
     )
     inside = slots >= 0
     share = field[inside] + (0.5 - middle[owner])
@@ -115,7 +94,7 @@ def _field(
 
 
 def _middle(field: np.ndarray, grid: Grid, points: np.ndarray, normals: np.ndarray, blur: float) -> np.ndarray:
-    """The winding number half way through the surface at every sample, (N,): 0.5 where it is closed, 0 on a flat sheet."""
+    """The winding number half way through the surface at every sample, (N,): 0.5 if closed, 0 on a flat sheet."""
     from scipy import ndimage
 
     offset = 2.0 * blur * normals
