@@ -59,7 +59,7 @@ class Collapse(NamedTuple):
     free: np.ndarray  # (C,) int32, slots that hold no entry
     entry: np.ndarray  # (C, 5) int32: two vertices, their versions, the place
     waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
-    count: np.ndarray  # (8,) int64: FACES to MARK
+    numbers: np.ndarray  # (8,) int64: FACES to MARK
     options: np.ndarray  # (3,) POWER, SHAPE, PULL
 
 
@@ -75,7 +75,7 @@ def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray
         np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(8, dtype=np.int64),
         np.array([POWER, SHAPE, PULL]),
     )  # fmt: skip
-    state.count[FACES], state.count[FREE], state.count[RETRY] = m, room, m * 9 // 10
+    state.numbers[FACES], state.numbers[FREE], state.numbers[RETRY] = m, room, m * 9 // 10
     _prepare(state)
     return state
 
@@ -95,14 +95,14 @@ def _prepare(s):
         if twin[h] < h:
             a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
             cost = _cost(s, a, b)[0]
-            i = s.count[QUEUED]
-            slot = s.free[s.count[FREE] - 1]
-            s.count[FREE] -= 1
+            i = s.numbers[QUEUED]
+            slot = s.free[s.numbers[FREE] - 1]
+            s.numbers[FREE] -= 1
             s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4] = a, b, OPTIMAL
             s.entry[slot, 2], s.entry[slot, 3] = 0, 0
             s.cost[i], s.slot[i] = cost, slot
-            s.count[QUEUED] = i + 1
-    for i in range(s.count[QUEUED] // 2 - 1, -1, -1):
+            s.numbers[QUEUED] = i + 1
+    for i in range(s.numbers[QUEUED] // 2 - 1, -1, -1):
         sift_down(s, i)
 
 
@@ -162,8 +162,8 @@ def _onward(s, c):
 @njit(**COMPILED)
 def _is_linked(s, a, b):
     """The link condition: joining a and b keeps a manifold a manifold, and leaves no part without faces."""
-    s.count[MARK] += 1
-    mark = s.count[MARK]
+    s.numbers[MARK] += 1
+    mark = s.numbers[MARK]
     degree_a, shared = 0, 0
     c = _walk(s, a)
     while c >= 0:
@@ -176,7 +176,7 @@ def _is_linked(s, a, b):
         shared += 1 if has else 0
         c = _onward(s, c)
     s.mark[a] = s.mark[b] = 0
-    s.count[MARK] += 1
+    s.numbers[MARK] += 1
     degree_b, common = 0, 0
     c = _walk(s, b)
     while c >= 0:
@@ -198,7 +198,7 @@ def _is_linked(s, a, b):
 @njit(**COMPILED)
 def _keeps_shape(s, a, b, x, y, z):
     """Whether the faces around a that do not hold b stay as the level asks when a moves to (x, y, z)."""
-    level = s.count[LEVEL]
+    level = s.numbers[LEVEL]
     least = 0.2 if level < 2 else 0.0
     c = _walk(s, a)
     while c >= 0:
@@ -242,7 +242,7 @@ def _join(s, a, b, x, y, z):
         f = c // 3
         if s.faces[f, 0] == a or s.faces[f, 1] == a or s.faces[f, 2] == a:
             s.alive[f] = False
-            s.count[FACES] -= 1
+            s.numbers[FACES] -= 1
         else:
             s.faces[f, c % 3] = a
         c = _onward(s, c)
@@ -263,8 +263,8 @@ def _join(s, a, b, x, y, z):
 
 @njit(**COMPILED)
 def _queue_around(s, a):
-    s.count[MARK] += 1
-    mark = s.count[MARK]
+    s.numbers[MARK] += 1
+    mark = s.numbers[MARK]
     s.mark[a] = mark
     c = _walk(s, a)
     while c >= 0:
@@ -280,8 +280,8 @@ def _queue_around(s, a):
 @njit(**COMPILED)
 def _requeue(s):
     """Queue the edges that had to wait; those whose vertices changed since were queued then."""
-    n = s.count[WAITING]
-    s.count[WAITING] = 0
+    n = s.numbers[WAITING]
+    s.numbers[WAITING] = 0
     for i in range(n):
         a, b = s.waiting[i, 0], s.waiting[i, 1]
         if s.waiting[i, 2] == s.version[a] and s.waiting[i, 3] == s.version[b]:
@@ -290,10 +290,10 @@ def _requeue(s):
 
 @njit(**COMPILED)
 def _wait(s, a, b):
-    i = s.count[WAITING]
+    i = s.numbers[WAITING]
     if i < len(s.waiting):
         s.waiting[i, 0], s.waiting[i, 1], s.waiting[i, 2], s.waiting[i, 3] = a, b, s.version[a], s.version[b]
-        s.count[WAITING] = i + 1
+        s.numbers[WAITING] = i + 1
 
 
 @njit(**COMPILED)
@@ -321,24 +321,24 @@ def _try(s, slot):
 @njit(**COMPILED)
 def _go_on(s):
     """Give edges that had to wait another chance; False when nothing can go any more."""
-    if s.count[QUEUED] == 0:
-        if s.count[FACES] == s.count[STALL]:
-            s.count[LEVEL] += 1
-        s.count[STALL] = s.count[FACES]
+    if s.numbers[QUEUED] == 0:
+        if s.numbers[FACES] == s.numbers[STALL]:
+            s.numbers[LEVEL] += 1
+        s.numbers[STALL] = s.numbers[FACES]
     else:
-        s.count[LEVEL] = 0
-    s.count[RETRY] = s.count[FACES] * 9 // 10
+        s.numbers[LEVEL] = 0
+    s.numbers[RETRY] = s.numbers[FACES] * 9 // 10
     _requeue(s)
-    return s.count[QUEUED] > 0 and s.count[LEVEL] <= MAX_LEVEL
+    return s.numbers[QUEUED] > 0 and s.numbers[LEVEL] <= MAX_LEVEL
 
 
 @njit(**COMPILED)
 def collapse(s, target, most):
     """Join vertices until `target` faces are left, `most` entries were looked at, or nothing can go: 0, 1 or 2."""
     for _ in range(most):
-        if s.count[FACES] <= target:
+        if s.numbers[FACES] <= target:
             return 0
-        if (s.count[QUEUED] == 0 or s.count[FACES] < s.count[RETRY]) and not _go_on(s):
+        if (s.numbers[QUEUED] == 0 or s.numbers[FACES] < s.numbers[RETRY]) and not _go_on(s):
             return 2
         slot, _ = pop(s)
         if is_current(s, slot):

@@ -15,7 +15,7 @@ OPTIMAL, AT_FIRST, AT_SECOND, HALF_WAY = range(4)  # where an entry of the queue
 
 @njit(**COMPILED)
 def sift_down(s, i):
-    n = s.count[QUEUED]
+    n = s.numbers[QUEUED]
     cost, slot = s.cost[i], s.slot[i]
     while True:
         j = 2 * i + 1
@@ -32,16 +32,16 @@ def sift_down(s, i):
 
 @njit(**COMPILED)
 def push(s, cost, a, b, where):
-    if s.count[FREE] == 0:
+    if s.numbers[FREE] == 0:
         purge(s)
-        if s.count[FREE] == 0:
+        if s.numbers[FREE] == 0:
             return
-    s.count[FREE] -= 1
-    slot = s.free[s.count[FREE]]
+    s.numbers[FREE] -= 1
+    slot = s.free[s.numbers[FREE]]
     s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4] = a, b, where
     s.entry[slot, 2], s.entry[slot, 3] = s.version[a], s.version[b]
-    i = s.count[QUEUED]
-    s.count[QUEUED] = i + 1
+    i = s.numbers[QUEUED]
+    s.numbers[QUEUED] = i + 1
     while i > 0:
         up = (i - 1) // 2
         if s.cost[up] <= cost:
@@ -61,15 +61,15 @@ def is_current(s, slot):
 def purge(s):
     """Leave out entries that are no longer current: at most one an edge is."""
     kept = 0
-    for i in range(s.count[QUEUED]):
+    for i in range(s.numbers[QUEUED]):
         slot = s.slot[i]
         if is_current(s, slot):
             s.cost[kept], s.slot[kept] = s.cost[i], slot
             kept += 1
         else:
-            s.free[s.count[FREE]] = slot
-            s.count[FREE] += 1
-    s.count[QUEUED] = kept
+            s.free[s.numbers[FREE]] = slot
+            s.numbers[FREE] += 1
+    s.numbers[QUEUED] = kept
     for i in range(kept // 2 - 1, -1, -1):
         sift_down(s, i)
 
@@ -78,11 +78,11 @@ def purge(s):
 def pop(s):
     """The slot of the cheapest entry, which is free from now on but still readable, and its cost."""
     cost, slot = s.cost[0], s.slot[0]
-    s.count[QUEUED] -= 1
-    n = s.count[QUEUED]
+    s.numbers[QUEUED] -= 1
+    n = s.numbers[QUEUED]
     if n:
         s.cost[0], s.slot[0] = s.cost[n], s.slot[n]
         sift_down(s, 0)
-    s.free[s.count[FREE]] = slot
-    s.count[FREE] += 1
+    s.free[s.numbers[FREE]] = slot
+    s.numbers[FREE] += 1
     return slot, cost

@@ -227,7 +227,9 @@ def turn_outwards(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray) -> 
         _reverse(faces, twin, turned[label])
 
 
-def _is_cavity(vertices: np.ndarray, faces: np.ndarray, label: np.ndarray, others: np.ndarray, part: int) -> bool:
+def _is_cavity(
+    vertices: np.ndarray, faces: np.ndarray, label: np.ndarray, others: np.ndarray, part: np.signedinteger
+) -> bool:
     """Whether a vertex of `part` lies inside exactly one more of the closed parts `others` than outside."""
     here = faces[label == part]
     point, low, high = vertices[here[0, 0]], vertices[here].min(axis=(0, 1)), vertices[here].max(axis=(0, 1))

@@ -72,7 +72,7 @@ def _run(state: Collapse, count: int, least: int, progress: Progress | None) -> 
     total = len(state.faces)
     while collapse(state, count, STEP) == 1:
         if progress:
-            progress("simplify", (total - int(state.count[FACES])) / max(total - least, 1))
+            progress("simplify", (total - int(state.numbers[FACES])) / max(total - least, 1))
 
 
 def _snapshot(state: Collapse) -> tuple[np.ndarray, np.ndarray]:

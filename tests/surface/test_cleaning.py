@@ -80,7 +80,8 @@ def test_flat_slivers_go_and_nothing_opens():
     shape = cube()
     middle = len(shape.vertices)
     vertices = np.vstack([shape.vertices, shape.vertices[[0, 1]].mean(axis=0)])
-    faces = np.concatenate([shape.faces[shape.faces.tolist().index([0, 1, 5]) != np.arange(12)], [[0, middle, 5], [middle, 1, 5], [0, 1, middle]]])  # fmt: skip
+    kept = shape.faces[shape.faces.tolist().index([0, 1, 5]) != np.arange(12)]
+    faces = np.concatenate([kept, [[0, middle, 5], [middle, 1, 5], [0, 1, middle]]])
     mesh = clean(vertices, faces)
     sides = np.cross(*(mesh.triangles[:, k] - mesh.triangles[:, 0] for k in (1, 2)))
     assert (
