@@ -133,7 +133,7 @@ def _rounded(source: Mesh | PointCloud) -> Mesh | PointCloud:
 
 
 def _save(path: Path, source: Mesh | PointCloud) -> None:
-    from flashmesh_core.checkpoint import write_atomic
+    from flashmesh_core.files import write_atomic
 
     arrays = {"points": source.vertices if isinstance(source, Mesh) else source.points}
     if isinstance(source, Mesh):
