@@ -36,13 +36,13 @@ from flashmesh_core.mesh.canonical import Mesh
 
 INSIDE = Path(__file__).with_name("blender_simplify.py")
 MARK = "flashmesh-blender "
-PATIENCE = 120.0  # seconds for one mesh; QuadriFlow hangs on some
 
 
 class Blender:
     """A Blender process that simplifies meshes on request; started anew when it crashes or hangs."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 120.0) -> None:
+        self.patience = patience  # seconds for one mesh; QuadriFlow hangs on some
         self.folder = tempfile.TemporaryDirectory(prefix="flashmesh-blender-")
         self.process: subprocess.Popen[str] | None = None
         self.lines: queue.Queue[str | None] = queue.Queue()
@@ -56,7 +56,7 @@ class Blender:
         answer = self._ask({"input": str(read), "output": str(written), "tool": tool, "faces": faces})
         if "error" in answer:
             print(f"{tool}: {answer['error']}", file=sys.stderr)
-            return Made(EMPTY, PATIENCE)
+            return Made(EMPTY, self.patience)
         with np.load(written) as arrays:
             made = Mesh(arrays["vertices"].astype(np.float64), arrays["faces"].astype(np.int64))
         return Made(made, float(answer["seconds"]))
@@ -76,14 +76,14 @@ class Blender:
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
-            line = self.lines.get(timeout=PATIENCE)
+            line = self.lines.get(timeout=self.patience)
         except (queue.Empty, OSError):
             line = None
         if line is None:
             self.process.kill()
             self.process.wait()
             self.process = None
-            return {"error": f"no answer within {PATIENCE:.0f} s, or a crash"}
+            return {"error": f"no answer within {self.patience:.0f} s, or a crash"}
         return json.loads(line)
 
     def _start(self) -> None:
@@ -130,6 +130,8 @@ def main() -> None:
     add_object_arguments(parser)
     add_rows_argument(parser)  # "none" is none
     parser.add_argument("--blender", default="decimate,quadriflow", help="Blender's tools (default: %(default)s)")
+    patience = "seconds in which a tool must be done with one mesh; more on a busy machine (default: %(default)g)"
+    parser.add_argument("--patience", type=float, default=120.0, help=patience)
     add_engine_arguments(parser)
     args = parser.parse_args()
     tools = args.blender.split(",")
@@ -141,7 +143,7 @@ def main() -> None:
     if rows:
         engine = load_engine(args) if {"result", "model"} & set(rows) else None
         methods |= methods_of(engine, rows, **options)
-    blender = Blender()
+    blender = Blender(args.patience)
     try:
         methods |= blender_methods(blender, tools)
         report = run_rows(args, methods) | {"options": options}
