@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -194,7 +198,7 @@ def test_the_requirements_are_the_projects() -> None:
 def test_where_torch_comes_from(build: str, system: str, index: str | None) -> None:
     torch = installer.pip_steps(build, system)[1]
     assert torch[0] == installer.TORCH
-    assert torch[1:] == () if index is None else torch[-1].endswith(index)
+    assert torch[1:] == () if index is None else torch[2].endswith(index)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +216,20 @@ def test_reasons(tail: str, reason: str) -> None:
 
 
 def test_progress_of_pip() -> None:
-    assert installer._raw_progress("Progress 50 of 200") == 0.25
-    assert [installer._raw_progress(line) for line in ("Progress", "Progress a of b", "Collecting x")] == [None] * 3
+    """The lines of a real pip, by a clock of the test's."""
+    times = iter([10.0, 12.0, 14.0, 20.0])
+    progress = load("engine.pip_progress").PipProgress("3 of 5, torch", clock=lambda: next(times))
+    assert not progress.feed("Collecting torch>=2.6") and progress.text == "3 of 5, torch: looking for torch"
+    assert not progress.feed("  Downloading https://a.example/whl/cpu/torch-2.9.0%2Bcpu-cp311-linux.whl (200.0 MB)")
+    assert progress.text == "3 of 5, torch: downloading torch" and progress.share == 0.0
+    assert progress.feed("Progress 0 of 200000000") and progress.text.endswith("torch, 0 of 200 MB")
+    assert progress.feed("Progress 50000000 of 200000000") and progress.share == 0.25
+    assert progress.text == "3 of 5, torch: downloading torch, 50 of 200 MB, about 6 s left"
+    assert progress.feed("Progress 51000000 of 200000000") and "about 12 s left" in progress.text
+    assert not progress.feed("Collecting numba>=0.61") and progress.share == 0.0
+    assert not progress.feed("Installing collected packages: sympy, torch")
+    assert progress.text == "3 of 5, torch: unpacking 2 packages"
+    assert not progress.feed("Progress was made")
 
 
 def test_a_python_with_all_that_the_engine_needs() -> None:
@@ -313,3 +329,72 @@ def test_blenders_own_variables_are_not_handed_on(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PYTHONPATH", "/opt/blender/modules")
     environment = engine_python.clean_environment()
     assert not {"PYTHONHOME", "PYTHONPATH"} & set(environment) and environment["PATH"] == os.environ["PATH"]
+
+
+class Index(ThreadingHTTPServer):
+    """A package index with the wheels of a folder, and a list of what was asked of it."""
+
+    def __init__(self, wheels: Path) -> None:
+        asked = self.asked = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                found = wheels / self.path.rpartition("/")[2]
+                links = "".join(f'<a href="/files/{path.name}">{path.name}</a>' for path in wheels.glob("*.whl"))
+                body = found.read_bytes() if self.path.startswith("/files/") else links.encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html" if body[:2] == b"<a" else "application/zip")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments: object) -> None:
+                """Nothing on the test's output."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+def test_the_ordinary_index_is_asked_where_the_own_one_cannot_be(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/simple"  # closed below: nothing answers there
+    listener = Listener()
+    with Index(wheels) as index:
+        thread = threading.Thread(target=index.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{index.server_address[1]}/simple")
+        monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+        steps = [("tiny", "--index-url", nowhere, "--retries", "0", "--timeout", "5")]
+        try:
+            python = install(tmp_path / "user", wheels, listener, steps=steps)
+        finally:
+            index.shutdown()
+            thread.join()
+    assert subprocess.run([python, "-c", "import tiny"], check=False).returncode == 0
+    assert "/simple/tiny/" in index.asked
+    assert "Its own package index did not give it: trying the ordinary one" in listener.lines
+    assert any(line.startswith("2 of 3, tiny: downloading tiny") for line in listener.lines)
+
+
+def test_what_is_installed_is_known_after_a_restart(wheels: Path, tmp_path: Path) -> None:
+    """Read from the disk alone. What an older add-on left behind says less."""
+    assert installer.installed(tmp_path) is None
+    python = install(tmp_path, wheels)
+    found = installer.installed(tmp_path)
+    assert found.python == python and found.build == "cpu" and found.gigabytes > 0.001
+    assert re.fullmatch(r"Installed: the engine, for the processor, 0\.\d GB, since \d{4}-\d\d-\d\d", found.text)
+    installed_before(tmp_path / "older")
+    assert installer.installed(tmp_path / "older").text == "Installed: the engine"
+    installer.remove_engine(tmp_path)
+    assert installer.installed(tmp_path) is None
+
+
+def test_an_install_is_foretold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, fits = installer.forecast(tmp_path / "not" / "there", "cpu")
+    free = shutil.disk_usage(tmp_path).free
+    assert f"takes 1.3 GB on disk ({free / 1e9:.0f} GB free)" in lines[0] and fits == (free >= 3 << 30)
+    monkeypatch.setitem(installer.SPACE, "cpu", 1 << 60)
+    lines, fits = installer.forecast(tmp_path, "cpu")
+    assert not fits and lines[-1].startswith("Needs 1152921505 GB free")

@@ -101,8 +101,8 @@ class EngineReport:
         device = [f"Device: {self.device}"] if self.device else []
         missing = [name for name, why in self.problems.items() if why.startswith("ModuleNotFoundError")]
         broken = [f"{name} does not load: {why}" for name, why in self.problems.items() if name not in missing]
-        lacks = [f"Missing: {', '.join(missing)}. Press Install Engine, or install them there with pip"] * bool(missing)
-        return [f"Python {self.python}", *shown, *device, *broken, *lacks]
+        lacks = [f"Missing: {', '.join(missing)}. Press Install Engine, which makes a Python of the engine's own"]
+        return [f"Python {self.python}", *shown, *device, *broken, *(lacks if missing else [])]
 
 
 def python_in(path: Path) -> Path | None:

@@ -13,15 +13,19 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from .engine_python import MODULES, InstallError, Reporter, find_base_python, python_in, run_lines
+from .pip_progress import PipProgress
 
 POINTER, LOCK, LOG = "engine.json", "install.lock", "install.log"
 TORCH_INDEX = {"cpu": "https://download.pytorch.org/whl/cpu", "cuda": "https://download.pytorch.org/whl/cu128"}
 SPACE = {"cpu": 3 << 30, "cuda": 12 << 30}  # bytes that an install takes at its peak, pip's temporary files included
+SIZES = {"cpu": (0.4, 1.3), "cuda": (3.0, 6.5)}  # GB to download, GB on disk in the end
 TORCH = "torch>=2.6"
 REQUIREMENTS = (  # of the project's own list, torch aside; flashmesh_core itself comes with the add-on
     "numpy>=1.24",
@@ -59,6 +63,49 @@ def installed_python(folder: Path) -> Path | None:
     return None if name is None else python_in(folder / name)
 
 
+@dataclass(frozen=True)
+class Installed:
+    """What engine.json says of the complete environment."""
+
+    python: Path
+    build: str  # "cpu", "cuda"; "" where an older add-on did not say
+    torch: str
+    gigabytes: float  # 0 where it is not known
+    date: str
+
+    @property
+    def text(self) -> str:
+        """One line for the user."""
+        parts = [f"torch {self.torch}" if self.torch else "the engine"]
+        parts += [{"cpu": "for the processor", "cuda": "for NVIDIA cards"}.get(self.build, "")]
+        parts += [f"{self.gigabytes:.1f} GB" if self.gigabytes else "", f"since {self.date}" if self.date else ""]
+        return "Installed: " + ", ".join(part for part in parts if part)
+
+
+def installed(folder: Path) -> Installed | None:
+    """The complete environment under the user folder `folder`; None if there is none."""
+    facts = _facts(folder)
+    python = python_in(folder / facts["environment"]) if facts else None
+    if python is None:
+        return None
+    named = {name: str(facts.get(name, "")) for name in ("build", "torch", "date")}
+    size = facts.get("bytes")
+    return Installed(python, gigabytes=size / 1e9 if isinstance(size, int) else 0.0, **named)
+
+
+def forecast(folder: Path, build: str) -> tuple[list[str], bool]:
+    """What an install will take, in sentences, and whether there is room for it. `folder` need not be there yet."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    download, disk = SIZES[build]
+    free = shutil.disk_usage(folder).free
+    return [
+        f"Downloads about {download:g} GB and takes {disk:g} GB on disk ({free / 1e9:.0f} GB free)",
+        "Takes 3 to 10 minutes. It goes into Blender's user folder; nothing else is changed",
+        *([] if free >= SPACE[build] else [f"Needs {SPACE[build] / 1e9:.0f} GB free while it runs"]),
+    ], free >= SPACE[build]
+
+
 def install_engine(
     folder: Path,
     task: Reporter,
@@ -86,7 +133,7 @@ def install_engine(
         fresh = _fresh_folder(folder)
         try:
             _fill(fresh, str(program), steps, modules, task, log)
-            _write_pointer(folder, {"environment": fresh.name, "build": build})
+            _write_pointer(folder, {"environment": fresh.name, "build": build, **_measure(fresh)})
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=log)
             shutil.rmtree(fresh, ignore_errors=True)
@@ -115,7 +162,17 @@ def remove_leftovers(folder: Path) -> None:
 def pip_steps(build: str, system: str = sys.platform) -> list[tuple[str, ...]]:
     """The arguments of each `pip install`; torch's own index has the build that is wanted (macOS: there is one)."""
     index = () if system == "darwin" else ("--index-url", TORCH_INDEX[build])
-    return [("--upgrade", "pip"), (TORCH, *index), REQUIREMENTS]
+    quickly = ("--retries", "1", "--timeout", "20") if index else ()  # there is another index
+    return [("--upgrade", "pip"), (TORCH, *index, *quickly), REQUIREMENTS]
+
+
+def ordinary(step: Sequence[str]) -> tuple[str, ...] | None:
+    """A step without its own package index, from the one that pip uses by default; None where it names none."""
+    words = list(step)
+    if "--index-url" not in words:
+        return None
+    at = words.index("--index-url")
+    return tuple(words[:at] + words[at + 2 :])
 
 
 def _fill(
@@ -123,31 +180,45 @@ def _fill(
 ) -> None:
     """The environment itself, then each step of pip, then the proof that it works."""
 
-    def run(command: Sequence[str], what: str, share: float, optional: bool = False) -> None:
-        task.tell(what, share)
+    each = 1.0 / (len(steps) + 2)
+
+    def run(command: Sequence[str], number: int, what: str) -> tuple[int, list[str]]:
+        progress = PipProgress(f"{number + 1} of {len(steps) + 2}, {what}")
+        task.tell(progress.text, number * each)
         tail: list[str] = []
 
         def on_line(line: str) -> None:
-            done = _raw_progress(line)
-            if done is None:
+            before = progress.text
+            if not progress.feed(line):
                 print(line, file=log, flush=True)
                 tail[:] = [*tail[-_TAIL:], line]
-            task.tell("" if done is not None else line.strip(), share + (done or 0.0) * each)
+            task.tell(progress.text if progress.text != before else "", (number + progress.share) * each)
 
         print(f"$ {' '.join(command)}", file=log, flush=True)
-        status = run_lines(command, on_line, task)
-        if status and not optional:
+        return run_lines(command, on_line, task), tail
+
+    def must(command: Sequence[str], number: int, what: str) -> None:
+        status, tail = run(command, number, what)
+        if status:
             raise InstallError(_why_failed(what, status, tail, Path(log.name)))
 
-    each = 1.0 / (len(steps) + 2)
-    run([base, "-I", "-m", "venv", str(fresh)], f"Making an environment with {base}", 0.0)
+    must([base, "-I", "-m", "venv", str(fresh)], 0, "making a place for the engine")
     python = str(python_in(fresh))
     pip = [python, "-I", "-c", _WITH_PARENT, "pip", "install"]
     for number, step in enumerate(steps, 1):
         raw = ("--progress-bar", "raw") if _pip_version(fresh) >= (24, 1) else ("--progress-bar", "off")
-        only_pip = tuple(step) == ("--upgrade", "pip")  # nice to have: an old pip installs as well
-        run([*pip, *raw, *step], f"pip install {' '.join(step)}", number * each, optional=only_pip)
-    run([python, "-I", "-c", f"import {', '.join(modules)}"], "Testing what was installed", 1.0 - each)
+        if tuple(step) == ("--upgrade", "pip"):
+            run([*pip, *raw, *step], number, "updating the installer")  # nice to have: an old pip installs as well
+            continue
+        what = step[0].split(">")[0] if len(step) < len(REQUIREMENTS) else "other libraries"
+        status, tail = run([*pip, *raw, *step], number, what)
+        other = ordinary(step)
+        if status and other is not None and not _is_full(tail):
+            task.tell("Its own package index did not give it: trying the ordinary one", number * each)
+            status, tail = run([*pip, *raw, *other], number, what)
+        if status:
+            raise InstallError(_why_failed(f"pip install {' '.join(step)}", status, tail, Path(log.name)))
+    must([python, "-I", "-c", f"import {', '.join(modules)}"], len(steps) + 1, "Testing what was installed")
 
 
 def _pip_version(environment: Path) -> tuple[int, ...]:
@@ -156,19 +227,25 @@ def _pip_version(environment: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers if number.isdigit())
 
 
-def _raw_progress(line: str) -> float | None:
-    """The share that one of pip's raw progress lines, "Progress 12 of 345", stands for."""
-    words = line.split()
-    if len(words) == 4 and words[0] == "Progress" and words[2] == "of" and words[1].isdigit() and words[3].isdigit():
-        return min(1.0, int(words[1]) / max(1, int(words[3])))
-    return None
+def _is_full(tail: Sequence[str]) -> bool:
+    text = "\n".join(tail)
+    return "No space left" in text or "not enough space" in text
+
+
+def _measure(environment: Path) -> dict[str, Any]:
+    """What is told of an environment once it is there: version of torch, bytes, date."""
+    found = [*environment.glob("lib/python*/site-packages/torch-*.dist-info")]
+    found += environment.glob("Lib/site-packages/torch-*.dist-info")
+    size = sum(path.stat().st_size for path in environment.rglob("*") if path.is_file() and not path.is_symlink())
+    version = found[0].name.removesuffix(".dist-info").partition("-")[2] if found else ""
+    return {"torch": version, "bytes": size, "date": time.strftime("%Y-%m-%d")}
 
 
 def _why_failed(what: str, status: int, tail: Sequence[str], log: Path) -> str:
     text = "\n".join(tail)
     errors = [line.strip() for line in tail if line.lower().lstrip().startswith(("error", "modulenotfounderror"))]
     reason = errors[-1] if errors else (tail[-1].strip() if tail else f"status {status}")
-    if "No space left" in text or "not enough space" in text:
+    if _is_full(tail):
         reason = "the disk is full"
     elif "NewConnectionError" in text or "NameResolutionError" in text or "Max retries" in text:
         reason = "no connection to the package index"
@@ -179,11 +256,18 @@ def _why_failed(what: str, status: int, tail: Sequence[str], log: Path) -> str:
 
 def _complete(folder: Path) -> str | None:
     """The name of the environment that is complete."""
+    facts = _facts(folder)
+    return facts["environment"] if facts else None
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What engine.json says; nothing where it names no environment."""
     try:
-        name = json.loads((folder / POINTER).read_text(encoding="utf-8"))["environment"]
+        facts = json.loads((folder / POINTER).read_text(encoding="utf-8"))
+        name = facts["environment"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return name if isinstance(name, str) and Path(name).name == name else None
+        return {}
+    return facts if isinstance(name, str) and Path(name).name == name else {}
 
 
 def _write_pointer(folder: Path, facts: dict[str, Any]) -> None:

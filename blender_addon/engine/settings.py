@@ -89,9 +89,14 @@ def resolve_engine_python(preferences: Any) -> str:
     if named:
         return _checked_python(named, f"${ENGINE_PYTHON_VARIABLE}")
     raise EnginePythonError(
-        "the engine is not installed: press Install Engine in the add-on's preferences, or name a Python there "
-        "that has torch"
+        "the engine is not installed: press Set Up Engine, or name a Python that has torch in the add-on's preferences"
     )
+
+
+def engine_is_missing(preferences: Any) -> bool:
+    """Whether no engine was ever set up: it must run on this computer, and no Python is named or installed for it."""
+    named = preferences.engine_python.strip() or os.environ.get(ENGINE_PYTHON_VARIABLE, "").strip()
+    return preferences.backend == "LOCAL" and not named and installed_python(user_folder()) is None
 
 
 def _checked_python(path: str, what: str) -> str:

@@ -7,11 +7,11 @@ import textwrap
 
 import bpy
 
-from ..engine import host
+from ..engine import host, settings
 from ..scene import session
 from ..scene.figures import Result
 from ..scene.session import Run
-from . import watch
+from . import preferences_page, setup, watch
 from .operators import (
     FLASHMESH_OT_another,
     FLASHMESH_OT_cancel,
@@ -53,19 +53,21 @@ class FLASHMESH_PT_main(_Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws the panel."""
-        layout, settings, run = self.layout, context.scene.flashmesh, session.active
+        layout, chosen, run = self.layout, context.scene.flashmesh, session.active
         draw_selection(layout, context)
         column = layout.column()
         column.use_property_split, column.use_property_decorate = True, False
         column.enabled = run is None
         for name in ("faces", "preset", "seed", "temperature"):
-            column.prop(settings, name)
+            column.prop(chosen, name)
         column.separator()
         for name in ("watertight", "keep_to_surface", "snap", "quads"):
-            column.prop(settings, name)
+            column.prop(chosen, name)
         layout.separator()
         if run is not None:
             draw_progress(layout, run)
+            return
+        if draw_set_up(layout, context):
             return
         row = layout.row()
         row.scale_y = 1.5
@@ -85,17 +87,17 @@ class FLASHMESH_PT_advanced(_Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws the panel."""
-        layout, settings = self.layout, context.scene.flashmesh
+        layout, chosen = self.layout, context.scene.flashmesh
         layout.use_property_split, layout.use_property_decorate = True, False
         layout.enabled = session.active is None
-        layout.prop(settings, "drafter")
+        layout.prop(chosen, "drafter")
         row = layout.row()
-        row.enabled = settings.drafter != "none"
-        row.prop(settings, "width")
-        layout.prop(settings, "fill_holes")
-        layout.prop(settings, "transfer_uvs")
-        layout.prop(settings, "hide_source")
-        layout.prop(settings, "keep_earlier")
+        row.enabled = chosen.drafter != "none"
+        row.prop(chosen, "width")
+        layout.prop(chosen, "fill_holes")
+        layout.prop(chosen, "transfer_uvs")
+        layout.prop(chosen, "hide_source")
+        layout.prop(chosen, "keep_earlier")
         run = session.last
         for result in run.results if run is not None and run.ended else ():
             if result.tokens_per_pass:
@@ -140,6 +142,9 @@ class FLASHMESH_PT_engine(_Sidebar, bpy.types.Panel):
         state = status["state"]
         if session.active is not None and state in ("running", "idle"):
             state = "busy"  # what was heard of it last is older than the run
+        if state == "stopped" and settings.engine_is_missing(settings.get_preferences(context)):
+            layout.label(text="Not set up yet", icon="RADIOBUT_OFF")
+            return
         layout.label(text=STATES.get(state, state), icon="RADIOBUT_OFF" if state == "stopped" else "RADIOBUT_ON")
         facts = [str(status[name]) for name in ("checkpoint", "device") if status.get(name)]
         if facts:
@@ -154,6 +159,22 @@ class FLASHMESH_PT_engine(_Sidebar, bpy.types.Panel):
             button = row.row(align=True)
             button.enabled = enabled
             button.operator(FLASHMESH_OT_engine.bl_idname, text=text).action = action
+
+
+def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
+    """Where there is no engine yet, the button that installs it, or how far that is; whether there was none."""
+    if not settings.engine_is_missing(settings.get_preferences(context)) and setup.running("INSTALL") is None:
+        return False
+    box = layout.box()
+    if setup.running("INSTALL") is None:
+        draw_text(box, context, "The engine that makes the meshes is not on this computer yet", "INFO")
+        if not bpy.app.online_access:
+            draw_text(box, context, setup.OFFLINE, "ERROR")
+        row = box.row()
+        row.scale_y = 1.5
+        row.operator(setup.FLASHMESH_OT_install_engine.bl_idname, text="Set Up Engine...", icon="IMPORT")
+    preferences_page.draw_task(box, "INSTALL", 44)
+    return True
 
 
 def draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -12,7 +12,7 @@ import bpy
 from ..engine import downloads
 from ..engine.core_path import core_folder
 from ..engine.engine_python import python_in
-from ..engine.installer import installed_python
+from ..engine.installer import installed
 from ..engine.settings import user_folder
 from . import setup
 
@@ -39,20 +39,27 @@ def _draw_engine(box: bpy.types.UILayout, preferences: Any) -> None:
     else:
         if preferences.backend == "LOCAL":
             box.prop(preferences, "engine_python")
-            if not preferences.engine_python and installed_python(user_folder()) is None:
+            found = installed(user_folder())
+            if found is not None:
+                row = box.row()
+                row.label(text=found.text, icon="CHECKMARK")
+                row.operator(setup.FLASHMESH_OT_install_engine.bl_idname, text="Repair...")
+                row.operator(setup.FLASHMESH_OT_remove_engine.bl_idname, text="Remove", icon="TRASH")
+            elif not preferences.engine_python:
                 box.label(text="The engine is not installed yet", icon="INFO")
-            elif preferences.engine_python and python_in(Path(bpy.path.abspath(preferences.engine_python))) is None:
+            if preferences.engine_python and python_in(Path(bpy.path.abspath(preferences.engine_python))) is None:
                 box.label(text="There is no Python program of that name", icon="ERROR")
         box.prop(preferences, "device")
         box.prop(preferences, "idle_minutes")
     row = box.row()
     row.operator(setup.FLASHMESH_OT_test_engine.bl_idname)
     if preferences.backend == "LOCAL":
-        row.operator(setup.FLASHMESH_OT_install_engine.bl_idname, text="Install Engine...")
+        if installed(user_folder()) is None:
+            row.operator(setup.FLASHMESH_OT_install_engine.bl_idname, text="Install Engine...")
         if not bpy.app.online_access:
             box.label(text=setup.OFFLINE, icon="INTERNET_OFFLINE" if _has_icon("INTERNET_OFFLINE") else "INFO")
     for kind in ("TEST", "INSTALL"):
-        _draw_task(box, kind)
+        draw_task(box, kind)
 
 
 def _draw_checkpoints(box: bpy.types.UILayout, preferences: Any) -> None:
@@ -73,23 +80,24 @@ def _draw_checkpoints(box: bpy.types.UILayout, preferences: Any) -> None:
             row.operator(setup.FLASHMESH_OT_remove_checkpoint.bl_idname, text="", icon="TRASH").value = entry.value
     box.prop(preferences, "checkpoint", text="Name or path")
     box.operator(setup.FLASHMESH_OT_download_checkpoint.bl_idname, text="Download Model...")
-    _draw_task(box, "DOWNLOAD")
+    draw_task(box, "DOWNLOAD")
 
 
-def _draw_task(box: bpy.types.UILayout, kind: str) -> None:
+def draw_task(box: bpy.types.UILayout, kind: str, width: int = _WIDTH) -> None:
+    """How far a task is, with its Cancel button, or how it ended."""
     task = setup.running(kind)
     if task is None:
         well, lines = setup.note(kind)
-        _draw_lines(box, lines, "CHECKMARK" if well else "ERROR")
+        _draw_lines(box, lines, "CHECKMARK" if well else "ERROR", width)
         return
     row = box.row()
-    row.progress(factor=task.progress or 0.0, text=task.last_line[-_WIDTH:] or "...")
+    row.progress(factor=task.progress or 0.0, text=task.last_line[-width:] or "...")
     row.operator(setup.FLASHMESH_OT_cancel_install.bl_idname, icon="X").task = kind
 
 
-def _draw_lines(box: bpy.types.UILayout, lines: list[str], icon: str) -> None:
+def _draw_lines(box: bpy.types.UILayout, lines: list[str], icon: str, width: int = _WIDTH) -> None:
     column = box.column(align=True)
-    wrapped = [part for text in lines for line in text.splitlines() for part in textwrap.wrap(line, _WIDTH)]
+    wrapped = [part for text in lines for line in text.splitlines() for part in textwrap.wrap(line, width)]
     for number, line in enumerate(wrapped):
         column.label(text=line, icon="BLANK1" if number else icon)
 

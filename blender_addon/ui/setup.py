@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from ..engine import downloads, engine_python, installer
+from ..engine import downloads, engine_python, host, installer
 from ..engine.background import Task, TaskCancelledError
 from ..engine.core_path import core_folder
 from ..engine.settings import get_preferences, kernel_cache, resolve_engine_python, user_folder
+from . import watch
 
 if TYPE_CHECKING:
     from bpy.types import Context
@@ -82,6 +83,7 @@ def _tick() -> float | None:
         for area in window.screen.areas:
             if area.type == "PREFERENCES":
                 area.tag_redraw()
+    watch.redraw_panels()
     return _TICK if _tasks else None
 
 
@@ -107,7 +109,7 @@ class FLASHMESH_OT_test_engine(bpy.types.Operator):
 
 
 class FLASHMESH_OT_install_engine(bpy.types.Operator):
-    """Install torch and what else the engine needs, into an environment of its own in the extension's user folder"""
+    """Download what the engine needs, into a folder of its own in Blender's user folder"""
 
     bl_idname = "flashmesh.install_engine"
     bl_label = "Install Engine"
@@ -116,7 +118,7 @@ class FLASHMESH_OT_install_engine(bpy.types.Operator):
         name="Build",
         description="Which build of torch",
         items=(
-            ("CPU", "Processor", "Works everywhere; about 1 GB on disk"),
+            ("CPU", "Processor", "Works everywhere; 1.3 GB on disk"),
             ("CUDA", "NVIDIA graphics card", "Faster, and about 6 GB on disk"),
         ),
         default="CPU",
@@ -137,12 +139,45 @@ class FLASHMESH_OT_install_engine(bpy.types.Operator):
         self.base = preferences.engine_python
         return context.window_manager.invoke_props_dialog(self, width=450)
 
+    def draw(self, context: Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "build")
+        layout.prop(self, "base")
+        lines, fits = installer.forecast(user_folder(), self.build.lower())
+        for line in lines:
+            layout.label(text=line, icon="INFO" if fits else "ERROR")
+
     def execute(self, context: Context) -> set[str]:
         base = bpy.path.abspath(self.base.strip()) if self.base.strip() else ""
         folder, build = user_folder(create=True), self.build.lower()
         named = {"base": base, "build": build, "core": core_folder(), "cache": kernel_cache()}
         work = partial(_install_work, folder=folder, **named)
         return _start(self, "INSTALL", Task("the install", work), _when_installed)
+
+
+class FLASHMESH_OT_remove_engine(bpy.types.Operator):
+    """Remove the installed engine from the disk"""
+
+    bl_idname = "flashmesh.remove_engine"
+    bl_label = "Remove Engine"
+
+    @classmethod
+    def poll(cls, context: Context) -> bool:
+        return _poll_free(cls, "INSTALL")
+
+    def invoke(self, context: Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: Context) -> set[str]:
+        host.shutdown()  # its process runs out of the folder
+        try:
+            installer.remove_engine(user_folder())
+        except (installer.InstallError, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        _notes.pop("INSTALL", None)
+        return {"FINISHED"}
 
 
 class FLASHMESH_OT_cancel_install(bpy.types.Operator):
@@ -287,7 +322,7 @@ def _test_in_process(task: Task) -> list[str]:
 
 def _install_work(task: Task, *, folder: Path, base: str, build: str, core: Path, cache: str) -> Path:
     python = installer.install_engine(folder, task, base=base, build=build)
-    task.tell("Compiling the engine, this once (a minute or two)", None)
+    task.tell("Preparing the engine, this once (a minute or two)", None)
     engine_python.warm_up(str(python), core, cache, task)
     return python
 
@@ -297,7 +332,8 @@ def _when_installed(python: Path) -> list[str]:
     if preferences.engine_python:
         preferences.engine_python = ""  # so that the one just installed is used
         bpy.context.preferences.is_dirty = True
-    return [f"Installed: {python}", "Press Test to see its versions"]
+    found = installer.installed(user_folder())
+    return [found.text if found is not None else f"Installed: {python}"]
 
 
 def _download_work(task: Task, *, folder: Path, url: str, name: str, sha256: str) -> Path:
@@ -317,6 +353,7 @@ def _choose_checkpoint(value: str) -> None:
 _CLASSES = (
     FLASHMESH_OT_test_engine,
     FLASHMESH_OT_install_engine,
+    FLASHMESH_OT_remove_engine,
     FLASHMESH_OT_cancel_install,
     FLASHMESH_OT_download_checkpoint,
     FLASHMESH_OT_use_checkpoint,

@@ -47,7 +47,7 @@ def test_from_the_repository(blender: Runner) -> None:
     values = first["values"]
     assert (values["backend"], values["device"], values["checkpoint"]) == ("LOCAL", "AUTO", "nano")
     assert (values["on_cancel"], values["preset"], values["engine_python"]) == ("REMOVE", "STANDARD", "")
-    assert first["python"].startswith("error: the engine is not installed: press Install Engine")
+    assert first["python"].startswith("error: the engine is not installed: press Set Up Engine")
     assert missing["python"].startswith("error: $FLASHMESH_ENGINE_PYTHON must name a Python program")
     assert named["python"] == sys.executable
     assert given["python"].endswith("or its environment's folder, got '/nowhere/python'")
@@ -77,4 +77,5 @@ def test_the_buttons(blender: Runner, checkpoint_url: str) -> None:
     assert not chosen.exists()
     assert next(answers)["checkpoint"] == "/a/checkpoint"
     assert next(answers)["cancel"]["status"] == ["CANCELLED"]
+    assert next(answers) == {"remove": {"status": ["FINISHED"], "error": ""}, "missing": [False, True], "left": False}
     assert next(answers) == {"registered": True, "left": []}

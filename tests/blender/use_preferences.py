@@ -76,6 +76,14 @@ def buttons(url: str, python: str) -> None:
     say(remove=press("remove_checkpoint", value=found.checkpoint), checkpoint=found.checkpoint)
     say(use=press("use_checkpoint", value="/a/checkpoint"), checkpoint=found.checkpoint)
     say(cancel=press("cancel_install"))
+    python = Path(settings.user_folder(create=True)) / "env1" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.argv[-1] if Path(sys.argv[-1]).is_file() else sys.executable)
+    (settings.user_folder() / "engine.json").write_text('{"environment": "env1"}')
+    found.backend, found.engine_python = "LOCAL", ""
+    missing = [settings.engine_is_missing(found)]
+    removed = press("remove_engine")
+    say(remove=removed, missing=[*missing, settings.engine_is_missing(found)], left=python.exists())
 
 
 if case == "not_installed":
