@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-from math import radians
-
 import bmesh
 import bpy
 import numpy as np
 from mathutils.bvhtree import BVHTree
 from mathutils.kdtree import KDTree
 
-from ..engine.request import RunSettings
-from .mesh_bridge import Surface
+from flashmesh_core.mesh.quads import pair_triangles
 
-QUAD_ANGLE = radians(40.0)  # Blender's own default of Triangles to Quads, for faces and for shapes
+from ..engine.request import RunSettings
+from .mesh_bridge import Surface, mesh_arrays, transform_triangles
+from .uv_maps import give_uvs
 
 
 class SourceSearch:
@@ -64,11 +63,14 @@ class SourceSearch:
         return tree
 
 
-def finish_mesh(obj: bpy.types.Object, world: np.ndarray, surface: Surface, settings: RunSettings) -> None:
-    """Gives the mesh of `obj` what its source has. It holds triangles, unfinished or not.
+def finish_mesh(
+    context: bpy.types.Context, obj: bpy.types.Object, world: np.ndarray, surface: Surface, settings: RunSettings
+) -> str:
+    """Gives the mesh of `obj` what its source has; what the artist should know of that, or ''.
 
-    `world` (4, 4) is the transform that the mesh is seen through.
+    It holds triangles, unfinished or not. `world` (4, 4) is the transform that the mesh is seen through.
     """
+    said = ""
     mesh = obj.data
     search = SourceSearch(surface)
     if settings.snap:
@@ -76,46 +78,38 @@ def finish_mesh(obj: bpy.types.Object, world: np.ndarray, surface: Surface, sett
     mesh.validate()
     if len(mesh.polygons):
         _copy_look(mesh, world, surface, search)
+        if settings.transfer_uvs and context.mode == "OBJECT" and context.view_layer.objects.get(obj.name) == obj:
+            said = give_uvs(context, obj, world, surface).text
         if settings.quads:
-            make_quads(mesh)
+            make_quads(mesh, world)
     mesh.update()
+    return said
 
 
-def make_quads(mesh: bpy.types.Mesh) -> None:
-    """Joins pairs of triangles into quads, as Blender's Triangles to Quads does by default."""
+def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None) -> None:
+    """Joins pairs of triangles into quads, flat and right-angled ones first, as they are seen through `world` (4, 4).
+
+    Not over a border between materials, nor over an edge that is marked sharp or as a seam.
+    """
+    local, faces = mesh_arrays(mesh)
+    if not len(faces) or len(faces) != len(mesh.polygons):
+        return
+    vertices, turned = transform_triangles(local, faces, np.eye(4) if world is None else world)
+    materials = np.empty(len(faces), dtype=np.int32)
+    mesh.polygons.foreach_get("material_index", materials)
     work = bmesh.new()
     try:
         work.from_mesh(mesh)
-        bmesh.ops.join_triangles(
-            work,
-            faces=work.faces[:],
-            cmp_materials=True,
-            angle_face_threshold=QUAD_ANGLE,
-            angle_shape_threshold=QUAD_ANGLE,
-        )
+        work.verts.ensure_lookup_table()
+        gone = []
+        for a, b in pair_triangles(vertices, turned, materials).tolist():
+            edge = work.edges.get((work.verts[a], work.verts[b]))
+            if edge is not None and edge.smooth and not edge.seam:
+                gone.append(edge)
+        bmesh.ops.dissolve_edges(work, edges=gone, use_verts=False, use_face_split=False)
         work.to_mesh(mesh)
     finally:
         work.free()
-
-
-def transfer_uvs(context: bpy.types.Context, source: bpy.types.Object, result: bpy.types.Object) -> str:
-    """Copies all UV maps by Blender's data transfer; why that was not possible, or ''."""
-    if source.type != "MESH" or not source.data.uv_layers:
-        return f"{source.name!r} has no UV map to transfer"
-    with context.temp_override(
-        object=source, active_object=source, selected_objects=[source, result], selected_editable_objects=[result]
-    ):
-        try:
-            bpy.ops.object.data_transfer(
-                data_type="UV",
-                use_create=True,
-                loop_mapping="POLYINTERP_NEAREST",
-                layers_select_src="ALL",
-                layers_select_dst="NAME",
-            )
-        except RuntimeError as error:
-            return f"the UV maps of {source.name!r} were not transferred: {error}"
-    return "" if result.data.uv_layers else f"the UV maps of {source.name!r} were not transferred"
 
 
 def _world_positions(mesh: bpy.types.Mesh, world: np.ndarray) -> np.ndarray:

@@ -109,15 +109,21 @@ class Surface:
     materials: tuple[str, ...]  # by slot; "" for an empty one
     material_index: np.ndarray  # (F,) int32
     smooth: np.ndarray  # (F,) bool
+    uvs: np.ndarray | None = None  # (F, 3, 2) float32: the active UV map at the corners of `faces`
+    uv_name: str = ""
 
 
-def read_surface(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_faces: int = MAX_SOURCE_FACES) -> Surface:
+def read_surface(
+    obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_faces: int = MAX_SOURCE_FACES, *, uvs: bool = False
+) -> Surface:
     """The evaluated surface of `obj`, with all that it instances; a mesh of vertices alone is a point cloud.
+
+    Its active UV map is read only if `uvs` says so, and where it instances nothing.
 
     Raises TooManyFacesError above `max_faces` triangles, ValueError where there is neither surface nor cloud.
     """
     parts: list[_Part] = []
-    edges = 0
+    edges, found = 0, ()
     matrix = np.array(obj.evaluated_get(depsgraph).matrix_world, dtype=np.float64)
     if obj.type in MESH_LIKE:
         with evaluated_mesh(obj, depsgraph, max_faces) as (mesh, matrix):
@@ -125,6 +131,7 @@ def read_surface(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_face
                 edges = 0 if len(mesh.polygons) else len(mesh.edges)
                 slots = [slot.material for slot in obj.evaluated_get(depsgraph).material_slots]
                 parts.append(_read_part(obj.name, mesh, matrix, slots))
+                found = _read_uvs(mesh, matrix) if uvs else ()
     parts += _instances(obj, depsgraph, sum(len(part.faces) for part in parts), max_faces)
     if len(parts) > 1:
         parts = [part for part in parts if len(part.faces)] or parts[:1]
@@ -133,7 +140,7 @@ def read_surface(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_face
     if edges and not any(len(part.faces) for part in parts):
         advice = "fill it" if obj.type == "MESH" else "give it a bevel, an extrusion or a fill"
         raise ValueError(f"object {obj.name!r} must have faces, got {edges} edges alone; {advice}")
-    return Surface(obj.name, matrix, *_joined(parts))
+    return Surface(obj.name, matrix, *_joined(parts), *(found if len(parts) == 1 else ()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +170,23 @@ def _read_part(name: str, mesh: bpy.types.Mesh, matrix: np.ndarray, slots: Seque
         material_index, smooth = material_index[polygon], smooth[polygon]
     names = tuple("" if material is None else material.name for material in slots)
     return _Part(vertices, faces, names, material_index, smooth)
+
+
+def _read_uvs(mesh: bpy.types.Mesh, matrix: np.ndarray) -> tuple[np.ndarray, str] | tuple[()]:
+    """The active UV map at the corners of the triangles (F, 3, 2) as `transform_triangles` turns them, and its name."""
+    layer = mesh.uv_layers.active
+    if layer is None or not len(mesh.polygons):
+        return ()
+    flat = np.empty(2 * len(mesh.loops), dtype=np.float32)
+    layer.uv.foreach_get("vector", flat)
+    corners = np.arange(len(mesh.loops), dtype=np.int32)
+    if len(mesh.loops) != 3 * len(mesh.polygons):
+        mesh.calc_loop_triangles()
+        corners = np.empty(3 * len(mesh.loop_triangles), dtype=np.int32)
+        mesh.loop_triangles.foreach_get("loops", corners)
+    values = flat.reshape(-1, 2)[corners].reshape(-1, 3, 2)
+    mirrors = np.linalg.det(matrix[:3, :3]) < 0.0
+    return (values[:, ::-1] if mirrors else values), layer.name
 
 
 def _instances(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, count: int, max_faces: int) -> list[_Part]:

@@ -104,25 +104,23 @@ class Placement:
             obj.data.clear_geometry()
 
     def complete(self, context: bpy.types.Context, settings: RunSettings) -> str:
-        """Gives the result what its source has, and its place among the results; what could not be done, or ''."""
-        obj, problem = self.result(), ""
+        """Gives the result what its source has, and its place among the results; what the artist should know, or ''."""
+        obj = self.result()
         if obj is not None:
             obj.show_wire = False
             self._take_place(obj, settings)
         if obj is None or obj.mode != "OBJECT":
-            return problem  # in edit mode its mesh is not ours to change
-        finishing.finish_mesh(obj, self.matrix, self.surface, settings)
+            return ""  # in edit mode its mesh is not ours to change
+        said = finishing.finish_mesh(context, obj, self.matrix, self.surface, settings)
         source = find(self.source)
         obj.show_in_front = source is not None and len(self.surface.faces) > 0 and source.visible_get()
         if source is None or context.mode != "OBJECT" or context.view_layer.objects.get(source.name) != source:
-            return problem
-        if settings.transfer_uvs:
-            problem = finishing.transfer_uvs(context, source, obj)
+            return said
         if settings.hide_source:
             source.hide_set(True)
             source.hide_render = True
             obj.show_in_front = False
-        return problem
+        return said
 
     def remove(self) -> None:
         """Takes the object away, with its mesh, and shows what was there before."""

@@ -135,7 +135,9 @@ class Run:
             return
         try:
             with mesh_bridge.shown(obj, context):
-                surface = mesh_bridge.read_surface(obj, context.evaluated_depsgraph_get())
+                surface = mesh_bridge.read_surface(
+                    obj, context.evaluated_depsgraph_get(), uvs=self.settings.transfer_uvs
+                )
         except ValueError as error:
             self.messages.append(("ERROR", str(error)))
             return
@@ -232,9 +234,9 @@ class Run:
         self._placement = None
 
     def _complete(self, context: bpy.types.Context, placement: Placement, event: Event) -> None:
-        problem = placement.complete(context, self.settings)
-        if problem:
-            self.messages.append(("WARNING", problem))
+        said = placement.complete(context, self.settings)
+        if said:
+            self.messages.append(("INFO", said))
         result = placement.result()
         self._made.append(key_of(result))
         self.results.append(figures_of(result, placement, self.settings, event))

@@ -56,7 +56,8 @@ def option_properties(**common: Any) -> dict[str, Any]:
             name="Fill Holes", description="At the end, cover what the new mesh left bare, and close its holes",
             default=d.fill_holes, **common),
         "transfer_uvs": BoolProperty(
-            name="Transfer UVs", description="Copy the source's UV maps by Blender's data transfer at the end",
+            name="UV Map",
+            description="Take the UV map of the source, cut at its islands; unwrap anew where it has none",
             default=d.transfer_uvs, **common),
         "hide_source": BoolProperty(
             name="Hide Source", description="Hide the source in viewport and renders once its new mesh is there",
