@@ -8,7 +8,10 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-_PARTS = ("scene.variants", "ui.preferences", "ui.setup", "ui.properties", "ui.watch", "ui.operators", "ui.panels")
+_PARTS = (
+    "scene.variants", "ui.preferences", "ui.setup", "ui.properties", "ui.watch", "ui.operators", "ui.panels",
+    "ui.variants",
+)  # fmt: skip
 _registered: list[ModuleType] = []
 
 

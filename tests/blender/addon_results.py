@@ -144,11 +144,10 @@ def gaps():
     )  # fmt: skip
     here, moved = np.array(cube.matrix_world), np.array(cube.matrix_world)
     moved[2, 3] += 0.2
-    told = {
-        "same": vars(measure.measure_gap(fine, here, surface)),
-        "moved": vars(measure.measure_gap(fine, moved, surface)),
-    }
-    cloud = bridge.Surface("", here, surface.vertices * [1, 1, 0.5], np.zeros((0, 3), dtype=np.int64), (), None, None)
+    told = {"same": vars(measure.measure_gap(fine, here, surface))}
+    told["moved"] = vars(measure.measure_gap(fine, moved, surface))
+    inside = (surface.vertices - [100, 0, 0]) * 0.5 + [100, 0, 0]
+    cloud = bridge.Surface("", here, inside, np.zeros((0, 3), dtype=np.int64), (), None, None)
     told["cloud"] = vars(measure.measure_gap(fine, here, cloud))
     return told
 

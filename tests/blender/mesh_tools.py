@@ -1,0 +1,171 @@
+"""Run by Blender: what is done to meshes beside the engine, which is not started here."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import addon_stage as stage
+import bpy
+import numpy as np
+
+EXAMPLES = stage.ROOT / "examples"
+
+
+def imported(name):
+    path = str(EXAMPLES / name)
+    if name.endswith(".glb"):
+        bpy.ops.import_scene.gltf(filepath=path)
+    else:
+        bpy.ops.wm.ply_import(filepath=path)
+    items = [item for item in bpy.context.scene.objects if item.type == "MESH"]
+    stage.select(*items)
+    if len(items) > 1:
+        bpy.ops.object.join()
+    item = bpy.context.view_layer.objects.active
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.mesh.remove_doubles(threshold=1e-5)
+    bpy.ops.mesh.quads_convert_to_tris()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    return item
+
+
+def area(mesh):
+    return sum(face.area for face in mesh.polygons)
+
+
+def quads():
+    told = {}
+    for name in ("house.glb", "table.ply"):
+        mesh = imported(name).data
+        before, triangles = area(mesh), len(mesh.polygons)
+        materials = {face.material_index for face in mesh.polygons}
+        stage.finishing.make_quads(mesh)
+        corners = [len(face.vertices) for face in mesh.polygons]
+        told[name] = {
+            "share": corners.count(4) / len(corners), "corners": sorted(set(corners)), "triangles": triangles,
+            "as_triangles": sum(corners) - 2 * len(corners), "area": area(mesh) / before,
+            "materials": materials == {face.material_index for face in mesh.polygons}, "valid": not mesh.validate(),
+        }  # fmt: skip
+        stage.empty_scene()
+    return told
+
+
+def stretched(mesh):
+    """The share of faces of which an edge is more than half of the UV square long, and the ratio of areas."""
+    layer = mesh.uv_layers.active.data
+    long, total = 0, 0.0
+    for face in mesh.polygons:
+        places = np.array([layer[loop].uv for loop in face.loop_indices])
+        long += np.linalg.norm(places - np.roll(places, 1, axis=0), axis=1).max() > 0.5
+        x, y = places.T
+        total += 0.5 * abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
+    return [long / len(mesh.polygons), total]
+
+
+def uv_maps():
+    """A ball and a cube over other triangles: the same maps, in one piece each, whatever was transferred before."""
+    told = {}
+    for name in ("ball", "cube"):
+        if name == "ball":
+            bpy.ops.mesh.primitive_uv_sphere_add(segments=32, ring_count=16)
+        else:
+            bpy.ops.mesh.primitive_cube_add()
+        source = bpy.context.object
+        source.scale = (-1, 1, 1)
+        bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=4)
+        result = bpy.context.object
+        result.scale = (-1, 1, 1)
+        for layer in list(result.data.uv_layers):
+            result.data.uv_layers.remove(layer)
+        if name == "cube":
+            for vertex in result.data.vertices:
+                vertex.co /= max(abs(part) for part in vertex.co)
+        bpy.context.view_layer.update()
+        surface = stage.mesh_bridge.read_surface(source, bpy.context.evaluated_depsgraph_get(), uvs=True)
+        stage.select(source)
+        made = stage.uv_maps.give_uvs(bpy.context, result, np.array(result.matrix_world), surface)
+        told[name] = {
+            "text": made.text, "seams": made.seams, "marked": sum(edge.use_seam for edge in result.data.edges),
+            "source": stretched(source.data), "result": stretched(result.data), "layers": result.data.uv_layers.keys(),
+        }  # fmt: skip
+    return told
+
+
+def unwrapped():
+    """A source without a map: Smart UV, and the selection stays as it was."""
+    bpy.ops.mesh.primitive_cube_add()
+    source = bpy.context.object
+    source.data.uv_layers.remove(source.data.uv_layers[0])
+    source.data.update_tag()
+    bpy.ops.mesh.primitive_cube_add()
+    result = bpy.context.object
+    result.data.uv_layers.remove(result.data.uv_layers[0])
+    stage.select(source)
+    surface = stage.mesh_bridge.read_surface(source, bpy.context.evaluated_depsgraph_get(), uvs=True)
+    made = stage.uv_maps.give_uvs(bpy.context, result, np.array(result.matrix_world), surface)
+    return {
+        "text": made.text, "seams": made.seams, "result": stretched(result.data), "mode": bpy.context.mode,
+        "selected": [bpy.context.selected_objects == [source], bpy.context.view_layer.objects.active == source],
+    }  # fmt: skip
+
+
+def a_result(source, number, faces):
+    """As a run leaves it: a mesh with what results remember."""
+    mesh = bpy.data.meshes.new(f"{source.name}_flashmesh")
+    mesh.from_pydata([(0, 0, 0), (1, 0, 0), (0, 1, 0)], [], [(0, 1, 2)])
+    item = bpy.data.objects.new(mesh.name, mesh)
+    bpy.context.scene.collection.objects.link(item)
+    note = item.flashmesh
+    note.source, note.number, note.seed, note.distance = source, number, 10 + number, 0.004
+    return item
+
+
+def variants():
+    source = stage.cube("Cube")
+    items = [a_result(source, number, 1) for number in (1, 2, 3)]
+    stage.select(items[0])
+    panel = bpy.types.FLASHMESH_PT_variants
+    told = {"poll": panel.poll(bpy.context), "line": stage.ui_variants.line_of(items[1])}
+    bpy.ops.flashmesh.show_result(result=items[1].name)
+    told["shown"] = [item.name for item in items if item.visible_get()]
+    told["selected"] = [item.name for item in bpy.context.selected_objects]
+    bpy.ops.flashmesh.keep_result(result=items[1].name)
+    told["kept"] = stage.made()
+    try:
+        bpy.ops.flashmesh.show_result(result="Cube")
+        told["refused"] = ""
+    except RuntimeError as error:
+        told["refused"] = str(error)
+    stage.select(stage.cube("Other"))
+    return {"other": panel.poll(bpy.context), "meshes": len(bpy.data.meshes), **told}
+
+
+def decimated():
+    """A ball of 960 triangles under a moved parent, and a result of 96 triangles."""
+    parent = stage.cube("Parent", location=(5, 0, 0))
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=32, ring_count=16, radius=1.0)
+    source = bpy.context.object
+    source.name, source.parent = "Ball", parent
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=12, ring_count=5)
+    result = bpy.context.object
+    note = result.flashmesh
+    note.source, note.number = source, 1
+    wanted = len(result.data.loops) - 2 * len(result.data.polygons)
+    made = []
+    for _ in range(2):
+        bpy.ops.flashmesh.decimate(result=result.name)
+        made.append(sorted(item.name for item in bpy.data.objects if "_decimate" in item.name))
+    other = bpy.data.objects["Ball_decimate"]
+    bpy.context.view_layer.update()
+    return {
+        "made": made, "wanted": wanted, "got": len(other.data.polygons), "modifiers": len(other.modifiers),
+        "boxes": stage.boxes(source, other), "meshes": len(bpy.data.meshes),
+    }  # fmt: skip
+
+
+SCENARIOS = (quads, uv_maps, unwrapped, variants, decimated)
+
+if __name__ == "__main__":
+    stage.play(SCENARIOS)
+    stage.blender_addon.unregister()

@@ -1,0 +1,63 @@
+"""Quads, UV maps and Decimate beside a result, in the real Blender. No engine is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .conftest import HERE, Runner
+
+pytestmark = pytest.mark.blender
+
+
+@pytest.fixture(scope="module")
+def told(blender: Runner) -> dict[str, Any]:
+    """What each scenario of mesh_tools.py told, by its name."""
+    (answers,) = blender.ask("TOLD", HERE / "mesh_tools.py")
+    for name, answer in answers.items():
+        assert "failed" not in answer, f"{name}: {answer['failed']}"
+    return answers
+
+
+@pytest.mark.parametrize("name", ["house.glb", "table.ply"])
+def test_most_faces_become_quads_and_the_surface_stays(told: dict[str, Any], name: str) -> None:
+    quads = told["quads"][name]
+    assert quads["share"] >= 0.8 and set(quads["corners"]) <= {3, 4}
+    assert quads["as_triangles"] == quads["triangles"] and quads["area"] == pytest.approx(1.0, abs=0.02)
+    assert quads["materials"] and quads["valid"]
+
+
+@pytest.mark.parametrize("name", ["ball", "cube"])
+def test_a_uv_map_comes_over_in_whole_pieces(told: dict[str, Any], name: str) -> None:
+    """No face is stretched over the map, and all of them cover as much of it as the source's do."""
+    made = told["uv_maps"][name]
+    assert made["result"][0] == made["source"][0] == 0.0
+    assert made["result"][1] == pytest.approx(made["source"][1], rel=0.05)
+    assert made["layers"] == ["UVMap"]
+    assert 8 < made["seams"] == made["marked"] < 200, "cut where the source is, and nowhere else"
+    assert made["text"] == f"UVs taken from the source; {made['seams']} seams cut"
+
+
+def test_without_a_map_the_result_is_unwrapped_anew(told: dict[str, Any]) -> None:
+    made = told["unwrapped"]
+    assert made["text"] == f"UVs unwrapped anew, since the source has no UV map; {made['seams']} seams cut"
+    assert made["seams"] == 12 and made["result"][0] == 0.0 and made["result"][1] > 0.2
+    assert made["mode"] == "OBJECT" and made["selected"] == [True, True]
+
+
+def test_the_results_of_a_source_are_compared_and_one_is_kept(told: dict[str, Any]) -> None:
+    variants = told["variants"]
+    assert variants["poll"] and not variants["other"] and variants["line"] == "Seed 12: 1 faces, 0.40 % off"
+    assert variants["shown"] == variants["selected"] == variants["kept"] == ["Cube_flashmesh.001"]
+    assert "must be the name of a result in this scene, got 'Cube'" in variants["refused"]
+    assert variants["meshes"] == 3, "the others' meshes went with them"
+
+
+def test_decimate_stands_beside_the_result(told: dict[str, Any]) -> None:
+    made = told["decimated"]
+    assert made["made"] == [["Ball_decimate"], ["Ball_decimate"]] and made["modifiers"] == 0 and made["meshes"] == 4
+    assert 0.8 * made["wanted"] <= made["got"] <= made["wanted"]
+    box, other = np.array(made["boxes"])
+    np.testing.assert_allclose(other - box, [[2.4, 0, 0]] * 2, atol=0.25)
