@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flashmesh_core.decode.engine import Drafting, Engine, Options
+from flashmesh_core.decode.engine import Engine, Options
 from flashmesh_core.mesh.canonical import Mesh
 
 
@@ -51,6 +51,13 @@ class Endless:
         return answers
 
 
+class EndlessEngine(Engine):
+    """An engine whose meshes end at the face limit alone."""
+
+    def make_decoder(self, conditions, width):  # type: ignore[no-untyped-def]
+        return Endless(super().make_decoder(conditions, width), self.config.num_bins)
+
+
 def memory_mb() -> float:
     """Resident memory now, or the most so far where the system does not tell."""
     status = Path("/proc/self/statm")
@@ -62,12 +69,10 @@ def memory_mb() -> float:
 def run(engine: Engine, source: Mesh, drafter: str, marks: list[int]) -> list[dict[str, float]]:
     options = Options(faces=marks[-1], max_faces=marks[-1], drafter=drafter, guidance=0.0)
     prepared = engine.prepare(source, None, options)
-    candidates = engine._candidates(prepared, options, 1)
-    make = engine._decoder
-    engine._decoder = lambda conditions, width: Endless(make(conditions, width), engine.config.num_bins)  # type: ignore[method-assign]
+    running = engine.run([prepared], options)
     stretches = []
-    tally, start, spent, passes, left = candidates[0].tally, 0, time.thread_time(), 0, list(marks)
-    for event in engine._decode([prepared], [options], candidates, Drafting(), None):
+    tally, start, spent, passes, left = running.candidates[0].tally, 0, time.thread_time(), 0, list(marks)
+    for event in running:
         if left and event.n_faces >= left[0]:
             now = time.thread_time()
             tokens = 9 * (event.n_faces - start)
@@ -77,7 +82,6 @@ def run(engine: Engine, source: Mesh, drafter: str, marks: list[int]) -> list[di
             })  # fmt: skip
             start, spent, passes = event.n_faces, now, tally.passes
             left.pop(0)
-    engine._decoder = make  # type: ignore[method-assign]
     return stretches
 
 
@@ -87,7 +91,8 @@ def main() -> None:
     parser.add_argument("--faces", type=int, nargs="+", default=[100, 200, 400, 1000, 2000, 4000, 6000, 8000, 10_000])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    engine = Engine.load(arguments.checkpoint, device="cpu", precision="bf16")
+    loaded = Engine.load(arguments.checkpoint, device="cpu", precision="bf16")
+    engine = EndlessEngine(loaded.model, loaded.name, "bf16")
     engine.warm_up()
     source = ball(51)
     found = {}

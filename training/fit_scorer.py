@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from flashmesh_core.decode.engine import Drafting, Engine, Options
+from flashmesh_core.decode.engine import Engine, Options
 from flashmesh_core.decode.source import Source
 from flashmesh_core.drafting.features import FEATURES, MAX_CANDIDATES, write_features
 from flashmesh_core.drafting.scorer import SCORER_FILE, Scorer
@@ -92,17 +92,14 @@ def samples(engine: Engine, meshes: list[Mesh], own_share: float, temperature: f
                 engine.config.num_bins,
             )  # fmt: skip
             faces = canonical.vertices[canonical.faces]
-        state = engine._candidates(source, options, 1)[0].state
+        state = engine.empty_state(source, options)
         collect(state, faces[: state.max_faces], slots)
     return slots
 
 
 def _generated(engine: Engine, source: Source, options: Options) -> np.ndarray:
     """The bins (F, 3, 3) of what the engine writes over a surface."""
-    running = engine._candidates(source, options, 1)
-    for _ in engine._decode([source], [options], running, Drafting(), None):
-        pass
-    return running[0].state.faces()
+    return engine.run([source], options).run().candidates[0].state.faces()
 
 
 class Net(nn.Module):

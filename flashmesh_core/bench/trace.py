@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.bench.settings import Setting
-from flashmesh_core.decode.candidate import Sequence
+from flashmesh_core.decode import decoding
+from flashmesh_core.decode.candidate import Candidate
 from flashmesh_core.decode.engine import Engine, GenerationResult
 from flashmesh_core.decode.source import Source
 from flashmesh_core.options import Options
@@ -19,7 +20,7 @@ from flashmesh_core.tokenizer import bos_prefix
 
 
 class Pass(NamedTuple):
-    """A sequence's share in one forward pass."""
+    """A candidate's share in one forward pass."""
 
     number: int  # of the forward pass; candidates share them
     length: int  # tokens that the backbone had seen, BOS included
@@ -43,7 +44,7 @@ class Run:
     end_reasons: list[str | None]
     result: GenerationResult  # of the best candidate
     passes: list[Pass]
-    n_passes: int  # sequences' passes; more than forward passes where candidates share these
+    n_passes: int  # candidates' passes; more than forward passes where candidates share these
     seconds: float  # from the encoding to the last token
     first_face: float | None  # seconds from before the candidates were made
     seen: TopTwo | None = None
@@ -75,42 +76,26 @@ class Run:
 
 @dataclass(eq=False)
 class _Recorder:
-    """Stands between the engine and its sequences' `settle`."""
+    """Notes every pass, and the scores of the watched token once it is chosen."""
 
-    candidates: list[Sequence]
     watch: tuple[int, int] | None  # candidate and token to look at
     found: threading.Event = field(default_factory=threading.Event)
     passes: list[Pass] = field(default_factory=list)
     seen: TopTwo | None = None
-    number: int = 0
-    latest: int = -1
 
-    def __post_init__(self) -> None:
-        for index, candidate in enumerate(self.candidates):
-            self._wrap(index, candidate)
-
-    def _wrap(self, index: int, candidate: Sequence) -> None:
-        original = candidate.settle
-
-        def settle(logits: np.ndarray) -> int:
-            length, count, asked = candidate.length, len(logits), candidate.first_asked
-            kept = original(logits)
-            if index <= self.latest:
-                self.number += 1
-            self.latest = index
-            accepted = kept - length - (1 if length else count - candidate.filled + 1)
-            self.passes.append(Pass(self.number, length, count, accepted, time.perf_counter()))
-            if self.watch is not None and self.watch[0] == index:
-                row = self.watch[1] + len(bos_prefix(candidate.num_bins)) - asked
-                if 0 <= row <= accepted:
-                    self.seen = top_two(candidate, logits[count - candidate.filled + row], row, asked + row)
-                    self.found.set()
-            return kept
-
-        candidate.settle = settle  # type: ignore[method-assign]
+    def __call__(self, told: decoding.Pass) -> None:
+        candidate, count = told.candidate, len(told.logits)
+        self.passes.append(Pass(told.number, told.length, count, told.accepted, time.perf_counter()))
+        if self.watch is None or self.watch[0] != told.index:
+            return
+        row = self.watch[1] + len(bos_prefix(candidate.num_bins)) - told.position
+        if 0 <= row <= told.accepted:
+            logits = told.logits[count - candidate.filled + row]
+            self.seen = top_two(candidate, logits, row, told.position + row)
+            self.found.set()
 
 
-def top_two(candidate: Sequence, logits: np.ndarray, row: int, position: int) -> TopTwo:
+def top_two(candidate: Candidate, logits: np.ndarray, row: int, position: int) -> TopTwo:
     """The best two of row `row` of the last pass, at an absolute position; (C,) logits, as verification saw them."""
     score = logits.astype(np.float64)
     if candidate.state.guidance > 0:
@@ -133,28 +118,29 @@ def decode(
 ) -> Run:
     """Decode `source`; with `watch` (candidate, token) only until that token is chosen; then its scores are `seen`."""
     began = time.perf_counter()
-    running = engine._candidates(source, options, candidates)
-    recorder = _Recorder(running, watch)
+    recorder = _Recorder(watch)
+    running = engine.run(
+        [source], options, candidates=candidates, drafting=setting.drafting,
+        cancel=recorder.found if watch else None, on_pass=recorder,
+    )  # fmt: skip
     first_face = None
-    asked = [source] * candidates, [options] * candidates
-    for event in engine._decode(*asked, running, setting.drafting, recorder.found if watch else None):
+    for event in running:
         if first_face is None and event.kind == "faces":
             first_face = time.perf_counter() - began
-    results = [engine._result(source, number, candidate) for number, candidate in enumerate(running)]
     return Run(
-        tokens=[written(candidate) for candidate in running],
-        end_reasons=[candidate.end_reason for candidate in running],
-        result=min(results, key=lambda result: result.chamfer),
+        tokens=[written(candidate) for candidate in running.candidates],
+        end_reasons=[candidate.end_reason for candidate in running.candidates],
+        result=min(running.results(), key=lambda result: result.distance),
         passes=recorder.passes,
-        n_passes=sum(candidate.tally.passes for candidate in running),
-        seconds=max(candidate.seconds for candidate in running),
+        n_passes=sum(candidate.tally.passes for candidate in running.candidates),
+        seconds=max(candidate.seconds for candidate in running.candidates),
         first_face=first_face,
         seen=recorder.seen,
     )
 
 
-def written(candidate: Sequence) -> np.ndarray:
-    """All coordinates that a sequence has written, (N,) int64."""
+def written(candidate: Candidate) -> np.ndarray:
+    """All coordinates that a candidate has written, (N,) int64."""
     faces = candidate.state.faces()[:, :, ::-1].reshape(-1).astype(np.int64)
     begun = candidate.state.table.begun[: candidate.state.n_tokens % 9].astype(np.int64)
     return np.concatenate([faces, begun])

@@ -1,4 +1,4 @@
-"""One growing sequence: what it asks the backbone in a pass, and what it takes of the answer."""
+"""One growing mesh: what it asks the backbone in a pass, and what it takes of the answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOTHING_GIVEN = np.zeros(0, dtype=np.int64)
 
 @dataclass(eq=False)
 class Tally:
-    """Counts of a sequence; `accepted_at[i]` passes accepted their draft i, `drafted_at[i]` made one."""
+    """Counts of a candidate; `accepted_at[i]` passes accepted their draft i, `drafted_at[i]` made one."""
 
     tokens: int = 0
     passes: int = 0
@@ -35,7 +35,7 @@ class Tally:
     accepted_at: np.ndarray = field(default_factory=lambda: np.zeros(64, dtype=np.int64))
 
 
-class Sequence:
+class Candidate:
     """The state of one candidate between passes. `pending` is the main token, which the backbone has not seen yet."""
 
     def __init__(
@@ -132,7 +132,10 @@ class Sequence:
         return tokens, rows
 
     def settle(self, logits: np.ndarray) -> int:
-        """Take the backbone's answer (N, C) to the last chunk; the length to which the backbone must roll back."""
+        """Take the backbone's answer (N, C) to the last chunk, and return how many drafts stand.
+
+        The backbone must then roll back to `length`.
+        """
         count, tally = self.filled, self.tally
         accepted, token, dropped = settle(
             *self.state.references, self._buffers, logits[-count:], count, self.temperature, self.seed,
@@ -151,4 +154,4 @@ class Sequence:
             tally.tokens += 1
             if self.state.n_faces >= self.state.max_faces:
                 self.end_reason = "face_limit"
-        return self.length
+        return accepted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -14,15 +14,15 @@ import torch
 from flashmesh_core.checkpoint import load_model
 from flashmesh_core.completion.holes import finish
 from flashmesh_core.config import PRECISIONS, ModelConfig, preset
-from flashmesh_core.decode.candidate import Sequence as Candidate
+from flashmesh_core.decode.candidate import Candidate
+from flashmesh_core.decode.decoding import Chunk, Decoding, Pass
 from flashmesh_core.decode.head_drafts import HeadDrafting
-from flashmesh_core.decode.inspection import inspect
 from flashmesh_core.decode.results import GenerationEvent, GenerationResult
 from flashmesh_core.decode.source import Source, prepare_source
 from flashmesh_core.drafters import resolve_drafter
 from flashmesh_core.drafting.scorer import load_scorer
 from flashmesh_core.errors import InputError
-from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.options import MAX_SEED, OPTIONS, Drafting, Options
 from flashmesh_core.runtime.cpu.decoder import FastDecoder, FastModel, pick_dtype
@@ -73,10 +73,8 @@ class Engine:
         for drafter in ("half_edge", "none"):
             options = Options(max_faces=4, drafter=drafter)
             source = self.prepare(cube, None, options)
-            running = self._candidates(source, options, 1)
-            for _ in self._decode([source], [options], running, Drafting(), None):
-                pass
-        finish(running[0].state, source.followed)  # a mesh cut off has holes, but they are left
+            decoding = self.run([source], options).run()
+        finish(decoding.candidates[0].state, source.followed)  # a mesh cut off has holes, but they are left
 
     @staticmethod
     def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
@@ -108,10 +106,7 @@ class Engine:
         of `Options`. Raises ValueError for bad input before the first event. Setting `cancel` ends it within a pass.
         """
         checked = Options(**options)  # type: ignore[arg-type]
-        prepared = self.prepare(source, normals, checked)
-        yield from self._decode(
-            [prepared], [checked], self._candidates(prepared, checked, 1), drafting or Drafting(), cancel
-        )
+        yield from self.run([self.prepare(source, normals, checked)], checked, drafting=drafting, cancel=cancel)
 
     def generate(
         self,
@@ -147,12 +142,11 @@ class Engine:
         checked = Options(**options)  # type: ignore[arg-type]
         count = OPTIONS["candidates"].check("candidates", candidates)
         prepared = self.prepare(source, normals, checked)
-        running = self._candidates(prepared, checked, count)
-        for event in self._decode([prepared] * count, [checked] * count, running, drafting or Drafting(), cancel):
+        decoding = self.run([prepared], checked, candidates=count, drafting=drafting, cancel=cancel)
+        for event in decoding:
             if on_event is not None:
                 on_event(event)
-        results = [self._result(prepared, number, candidate) for number, candidate in enumerate(running)]
-        return sorted(results, key=lambda result: result.distance)
+        return sorted(decoding.results(), key=lambda result: result.distance)
 
     def generate_batch(
         self,
@@ -167,10 +161,31 @@ class Engine:
             return []
         checked = Options(**options)  # type: ignore[arg-type]
         prepared = [self.prepare(source, None, checked) for source in sources]
-        running = [self._candidates(source, checked, 1)[0] for source in prepared]
-        for _ in self._decode(prepared, [checked] * len(running), running, drafting or Drafting(), cancel):
-            pass
-        return [self._result(source, 0, candidate) for source, candidate in zip(prepared, running, strict=True)]
+        results = self.run(prepared, checked, drafting=drafting, cancel=cancel).run().results()
+        return [replace(result, candidate=0) for result in results]
+
+    def run(
+        self,
+        sources: Sequence[Source],
+        options: Options,
+        *,
+        candidates: int = 1,
+        drafting: Drafting | None = None,
+        cancel: threading.Event | None = None,
+        on_pass: Callable[[Pass], None] | None = None,
+    ) -> Decoding:
+        """A decoding of prepared sources, `candidates` of each, all in the same passes; it begins once iterated.
+
+        Candidate i of a source has the seed `seed` + i. `on_pass` is told of every pass of every candidate.
+        """
+        switches = drafting or Drafting()
+        of = [source for source in sources for _ in range(candidates)]
+        running = [candidate for source in sources for candidate in self._candidates(source, options, candidates)]
+        return Decoding(of, options, running, lambda: self._begin(of, options, switches), cancel, on_pass)
+
+    def empty_state(self, source: Source, options: Options) -> MeshState:
+        """The unfinished mesh of a prepared source before its first token."""
+        return self._candidates(source, options, 1)[0].state
 
     def prepare(self, source: Mesh | np.ndarray, normals: np.ndarray | None, options: Options) -> Source:
         """Sample and normalise the source; see `prepare_source`."""
@@ -217,113 +232,38 @@ class Engine:
             source.followed,
         )
 
-    def _condition(self, sources: Sequence[Source], options: Sequence[Options]) -> torch.Tensor:
+    def _condition(self, sources: Sequence[Source], faces: int | None) -> torch.Tensor:
         """The condition tokens of every candidate, (B, S, D); candidates of one source share one encoding."""
         made: dict[int, torch.Tensor] = {}
-        for source, option in zip(sources, options, strict=True):
+        for source in sources:
             if id(source) not in made:
                 points = torch.from_numpy(source.channels).to(self.device)[None]
-                count = torch.tensor([float(option.faces or 0)], device=self.device)
+                count = torch.tensor([float(faces or 0)], device=self.device)
                 made[id(source)] = self.model.encode(points, count)[0]
         return torch.stack([made[id(source)] for source in sources])
 
-    def _decode(
-        self,
-        sources: Sequence[Source],
-        options: Sequence[Options],
-        candidates: Sequence[Candidate],
-        drafting: Drafting,
-        cancel: threading.Event | None,
-    ) -> Iterator[GenerationEvent]:
-        """Draft, verify and settle pass after pass; with the drafter "none" a pass is one token a candidate."""
-        began = time.perf_counter()
+    def _begin(
+        self, sources: Sequence[Source], options: Options, drafting: Drafting
+    ) -> tuple[Decoder, Callable[[int, Candidate], Chunk]]:
+        """The backbone's decoder over the encoded sources, and what proposes the next chunk of a candidate."""
         with torch.inference_mode():  # not around what yields: entering it takes longer than a pass's own Python
-            conditions = self._condition(sources, options)
-            decoder = self._decoder(conditions, options[0].width)
-        drafter = resolve_drafter(options[0].drafter)
-        heads: list[HeadDrafting] = []
-        if drafter.uses_heads:
-            narrow = (self.fast and self.fast.dtype != "float32") or (self.static and self.static.precision == "bf16")
-            dtype = torch.bfloat16 if narrow else torch.float32
-            heads = [HeadDrafting(self.model, condition, drafting, dtype) for condition in conditions]
-        reported = [0] * len(candidates)
-        while any(candidate.end_reason is None for candidate in candidates):
-            chunks: list[np.ndarray | None] = [None] * len(candidates)
-            rows: list[np.ndarray | None] = [None] * len(candidates)
-            for number, candidate in enumerate(candidates):
-                if candidate.end_reason is None and cancel is not None and cancel.is_set():
-                    candidate.end_reason = "cancelled"
-                    yield self._event("end", sources[number], number, candidate, reported[number])
-                if candidate.end_reason is None:
-                    asked = (
-                        heads[number].ask(candidate, decoder, number, drafter.mode, drafting)
-                        if heads
-                        else candidate.ask(drafter.mode, drafting.min_confidence)
-                    )
-                    chunks[number], rows[number] = asked
-            if all(chunk is None for chunk in chunks):
-                break  # cancelled
-            answers = decoder.extend(chunks, rows if self.config.slice_rows else None)
-            for number, candidate in enumerate(candidates):
-                if chunks[number] is None:
-                    continue
-                decoder.truncate(number, candidate.settle(answers[number]))
-                if candidate.end_reason is not None:
-                    self._complete(sources[number], options[number], candidate)
-                candidate.seconds = time.perf_counter() - began
-                if candidate.n_faces > reported[number]:
-                    yield self._event("faces", sources[number], number, candidate, reported[number])
-                    reported[number] = candidate.n_faces
-                if candidate.end_reason is not None:
-                    yield self._event("end", sources[number], number, candidate, reported[number])
+            conditions = self._condition(sources, options.faces)
+            decoder = self.make_decoder(conditions, options.width)
+        drafter = resolve_drafter(options.drafter)
+        if not drafter.uses_heads:
+            return decoder, lambda index, candidate: candidate.ask(drafter.mode, drafting.min_confidence)
+        narrow = (self.fast and self.fast.dtype != "float32") or (self.static and self.static.precision == "bf16")
+        dtype = torch.bfloat16 if narrow else torch.float32
+        heads = [HeadDrafting(self.model, condition, drafting, dtype) for condition in conditions]
+        return decoder, lambda index, candidate: heads[index].ask(candidate, decoder, index, drafter.mode, drafting)
 
-    def _decoder(self, conditions: torch.Tensor, width: int) -> Decoder:
+    def make_decoder(self, conditions_BSD: torch.Tensor, width: int) -> Decoder:
+        """The decoder of this engine's runtime over B sequences, for passes of at most `width` tokens."""
         if self.fast is not None:
-            return FastDecoder(self.fast, conditions)
+            return FastDecoder(self.fast, conditions_BSD)
         if self.static is not None:
-            return StaticDecoder(self.static, conditions, width)
-        return TorchDecoder(self.model, conditions)
-
-    def _complete(self, source: Source, options: Options, candidate: Candidate) -> None:
-        """What happens after the last token: repair from the proxy, or closing where the source itself is open."""
-        if options.watertight and not source.is_closed:
-            candidate.close(options.closing_limit)
-        elif options.fill_holes or options.watertight:
-            candidate.repair(source.places.by_key(self.config.num_bins))
-
-    def _event(self, kind: str, source: Source, number: int, candidate: Candidate, reported: int) -> GenerationEvent:
-        ended = kind == "end"
-        return GenerationEvent(
-            kind=kind, faces=self._corners(source, candidate, reported),
-            n_faces=len(candidate.final_faces()[0]) if ended else candidate.n_faces,
-            n_tokens=candidate.tally.tokens, seconds=candidate.seconds, candidate=number,
-            end_reason=candidate.end_reason if ended else None,
-            mesh=self._mesh(source, candidate) if ended else None,
-        )  # fmt: skip
-
-    def _corners(self, source: Source, candidate: Candidate, begin: int) -> np.ndarray:
-        """The corners (k, 3, 3) of faces `begin` on, in source scale and place."""
-        corners = source.places.positions_of(candidate.faces(begin), self.config.num_bins)
-        return source.normalization.invert(corners).astype(np.float32)
-
-    def _mesh(self, source: Source, candidate: Candidate) -> Mesh:
-        """The finished mesh in source scale and place."""
-        size = self.config.num_bins
-        bins = candidate.final_faces()[0].reshape(-1, 3).astype(np.int64)
-        canonical = canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), size)
-        unit = source.places.positions_of(canonical.vertices, size)
-        return Mesh(source.normalization.invert(unit), canonical.faces)
-
-    def _result(self, source: Source, number: int, candidate: Candidate) -> GenerationResult:
-        mesh = self._mesh(source, candidate)
-        decoded = candidate.final_faces()[1]
-        quality = inspect(source, mesh)
-        return GenerationResult(
-            mesh=mesh, end_reason=candidate.end_reason or "cancelled",
-            n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
-            seed=candidate.seed, candidate=number, chamfer=quality.chamfer, hausdorff=quality.hausdorff,
-            filled=int((~decoded).sum()), quality=quality, tally=candidate.tally,
-        )  # fmt: skip
+            return StaticDecoder(self.static, conditions_BSD, width)
+        return TorchDecoder(self.model, conditions_BSD)
 
 
 def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:

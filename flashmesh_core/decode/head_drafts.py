@@ -1,4 +1,4 @@
-"""The learned heads as drafters of one sequence: their distributions, and their corrected tokens."""
+"""The learned heads as drafters of one candidate: their distributions, and their corrected tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flashmesh_core.decode.candidate import NO_HEADS, Sequence
+from flashmesh_core.decode.candidate import NO_HEADS, Candidate
 from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_UNITED
 from flashmesh_core.drafting.correction import correct, stream_labels
 from flashmesh_core.drafting.heads import HeadDrafter, HeadDrafts
@@ -19,7 +19,7 @@ BOS_VERTICES = 3
 
 
 class HeadDrafting:
-    """Drafts of one sequence from the heads; `correction` turns distributions into tokens where it is not "off"."""
+    """Drafts of one candidate from the heads; `correction` turns distributions into tokens where it is not "off"."""
 
     def __init__(self, model: Hourglass, condition_SD: Tensor, drafting: Drafting, dtype: torch.dtype) -> None:
         self.correction = drafting.correction
@@ -32,14 +32,14 @@ class HeadDrafting:
         self.drafts: HeadDrafts | None = None
 
     def ask(
-        self, sequence: Sequence, decoder: Decoder, number: int, mode: int, drafting: Drafting
+        self, candidate: Candidate, decoder: Decoder, number: int, mode: int, drafting: Drafting
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The chunk of the next pass, as `Sequence.ask`, with what the heads say."""
-        probabilities = self.look(decoder, number, sequence.length)
+        """The chunk of the next pass, as `Candidate.ask`, with what the heads say."""
+        probabilities = self.look(decoder, number, candidate.length)
         if mode == DRAFT_UNITED or self.correction == "off":
-            return sequence.ask(mode, drafting.min_confidence, probabilities)
-        given = self.tokens(sequence, probabilities, sequence.noise(sequence.width), sequence.width)
-        return sequence.ask(DRAFT_GIVEN, 0.0, given=given)
+            return candidate.ask(mode, drafting.min_confidence, probabilities)
+        given = self.tokens(candidate, probabilities, candidate.noise(candidate.width), candidate.width)
+        return candidate.ask(DRAFT_GIVEN, 0.0, given=given)
 
     def look(self, decoder: Decoder, number: int, length: int) -> np.ndarray:
         """The distributions (P, C) of the tokens after the main one; `length` tokens stand in the backbone."""
@@ -49,23 +49,23 @@ class HeadDrafting:
         self.drafts = self.heads.draft()
         return self.drafts.probabilities[self.drafts.levels.any(axis=1)]
 
-    def tokens(self, sequence: Sequence, probabilities: np.ndarray, noise: np.ndarray, width: int) -> np.ndarray:
+    def tokens(self, candidate: Candidate, probabilities: np.ndarray, noise: np.ndarray, width: int) -> np.ndarray:
         """The drafts (P,): each level's likeliest tokens under the temperature and its noise, corrected."""
         count = min(len(probabilities), width - 1)
         if not count or self.drafts is None:
             return np.zeros(0, dtype=np.int64)
         score = np.log(probabilities[:count, : self.num_bins] + drafting_floor(self.num_bins))
-        if sequence.temperature > 0:
-            score = score / sequence.temperature + noise[:count, : self.num_bins]
+        if candidate.temperature > 0:
+            score = score / candidate.temperature + noise[:count, : self.num_bins]
         tokens = score.argmax(axis=1).astype(np.int64)
         if self.correction == "off":
             return tokens
-        begun = sequence.begun_with_main()
+        begun = candidate.begun_with_main()
         stand = len(begun)
-        first = BOS_VERTICES + 3 * (sequence.state.n_faces - (1 if stand == 9 else 0))
+        first = BOS_VERTICES + 3 * (candidate.state.n_faces - (1 if stand == 9 else 0))
         labels = stream_labels(self.drafts.labels, first, (stand + count) // 3)
         return correct(
-            self.correction, begun, tokens, labels, probabilities[:count], lambda stream: known_vertices(sequence),
+            self.correction, begun, tokens, labels, probabilities[:count], lambda stream: known_vertices(candidate),
             self.num_bins,
         )  # fmt: skip
 
@@ -75,8 +75,8 @@ def drafting_floor(num_bins: int) -> float:
     return 1e-3 / num_bins
 
 
-def known_vertices(sequence: Sequence) -> np.ndarray:
+def known_vertices(candidate: Candidate) -> np.ndarray:
     """The vertices (M, 3), z y x, with an open edge: what a repeated vertex may be."""
-    table = sequence.state.table
+    table = candidate.state.table
     vertices = table.open_list[: table.n[arrays.OPEN]]
     return table.bins[vertices][:, ::-1].astype(np.int64)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flashmesh_core.decode.candidate import Tally
-from flashmesh_core.decode.inspection import Quality
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.decode.candidate import Candidate, Tally
+from flashmesh_core.decode.inspection import Quality, inspect
+from flashmesh_core.decode.source import Source
+from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,3 +62,30 @@ class GenerationResult:
     def tokens_per_pass(self) -> float:
         """Tokens over forward passes; 1 for plain decoding."""
         return self.n_tokens / self.n_passes if self.n_passes else 0.0
+
+
+def corners_of(source: Source, candidate: Candidate, begin: int) -> np.ndarray:
+    """The corners (k, 3, 3) float32 of a candidate's faces from number `begin` on, in source scale and place."""
+    corners = source.places.positions_of(candidate.faces(begin), candidate.num_bins)
+    return source.normalization.invert(corners).astype(np.float32)
+
+
+def mesh_of(source: Source, candidate: Candidate) -> Mesh:
+    """The finished, welded mesh of a candidate in source scale and place."""
+    bins = candidate.final_faces()[0].reshape(-1, 3).astype(np.int64)
+    canonical = canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), candidate.num_bins)
+    unit = source.places.positions_of(canonical.vertices, candidate.num_bins)
+    return Mesh(source.normalization.invert(unit), canonical.faces)
+
+
+def make_result(source: Source, index: int, candidate: Candidate) -> GenerationResult:
+    """The mesh of candidate number `index`, and how good it is."""
+    mesh = mesh_of(source, candidate)
+    decoded = candidate.final_faces()[1]
+    quality = inspect(source, mesh)
+    return GenerationResult(
+        mesh=mesh, end_reason=candidate.end_reason or "cancelled",
+        n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
+        seed=candidate.seed, candidate=index, chamfer=quality.chamfer, hausdorff=quality.hausdorff,
+        filled=int((~decoded).sum()), quality=quality, tally=candidate.tally,
+    )  # fmt: skip
