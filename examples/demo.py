@@ -29,7 +29,7 @@ from flashmesh_core.picture import fit_frame, picture_grid, render_mesh, render_
 
 SIZE = (480, 480)  # pixels of each picture
 KEPT_FACES = 300  # a mesh of at most this many faces is made again with as many
-FEWER_FACES = 150  # asked for instead of anything denser
+FEWER_FACES = 200  # asked for instead of anything denser
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

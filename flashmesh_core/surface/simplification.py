@@ -15,6 +15,7 @@ from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
+FINE = 1 / 90  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
@@ -32,6 +33,7 @@ def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | N
         return [denoised.mesh for _ in counts]
     denoised = _without_crumbs(denoised)
     planes = planes_of(denoised)
+    fine = typical_edge(denoised.mesh) < FINE
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
@@ -40,7 +42,7 @@ def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | N
             continue
         _run(state, count, min(counts), progress)
         vertices, faces = _snapshot(state)
-        found[count] = Mesh(place_on(vertices, faces, planes), faces.astype(np.int64))
+        found[count] = Mesh(place_on(vertices, faces, planes) if fine else vertices, faces.astype(np.int64))
     return [found[count] for count in counts]
 
 
