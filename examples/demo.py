@@ -35,7 +35,8 @@ FEWER_FACES = 200  # asked for instead of anything denser
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--input", type=Path, default=ROOT / "examples" / "chair_remesh.ply", help="mesh or point cloud")
+    chair = ROOT / "examples" / "chair_remesh.ply"
+    parser.add_argument("--input", type=Path, default=chair, help="mesh or point cloud")
     parser.add_argument("--out", type=Path, default=ROOT / "demo_out", help="folder for result.glb and result.png")
     parser.add_argument("--checkpoint", default="nano", help="bundled name, folder or .safetensors")
     parser.add_argument("--candidates", type=int, default=1, help="meshes to make; the best is kept")

@@ -40,7 +40,8 @@ def test_it_writes_a_mesh_and_a_picture_and_tells_the_figures(checkpoint: Path, 
     result = load_mesh(out / "result.glb")
     figures = done.stdout.splitlines()[-1]
     assert figures.startswith(f"{name}: {len(result.faces)} faces (4 wanted), best of 2 in ")
-    assert re.search(r", Chamfer \d\.\d{4}, Hausdorff \d\.\d{4}, \d+ faces repaired, .+, ended by (eos|face_limit)$", figures), figures
+    told = r", Chamfer \d\.\d{4}, Hausdorff \d\.\d{4}, \d+ faces repaired, .+, ended by (eos|face_limit)$"
+    assert re.search(told, figures), figures
     with Image.open(out / "result.png") as image:
         assert image.width > 2 * 480 and image.height > 480
         left, right = (np.asarray(image)[60:-20, at : at + 440] for at in (20, image.width - 460))

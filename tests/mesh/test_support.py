@@ -6,14 +6,14 @@ import pytest
 from flashmesh_core.mesh.canonical import canonicalize, quantize
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
-from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance
+from flashmesh_core.mesh.surface import SurfaceGrid
 
 from . import shapes
 
 
 def grids(vertices, faces, num_bins=128):
     samples = sample_surface(vertices, faces, 16384, np.random.default_rng(0))
-    grid = SurfaceGrid(samples.points, num_bins, default_tolerance(samples.points, num_bins))
+    grid = SurfaceGrid.of_mesh(vertices, faces, num_bins, tolerance=max(1, num_bins // 64))
     return grid, DirectionGrid(samples.points, samples.normals, num_bins)
 
 

@@ -1,4 +1,4 @@
-"""Corners found from samples alone, and the occupancy grid of the surface."""
+"""The occupancy grid of the surface."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flashmesh_core.mesh.canonical import Normalization, canonicalize, quantize
-from flashmesh_core.mesh.sampling import estimate_normals
-from flashmesh_core.mesh.surface import SurfaceGrid, default_tolerance, detect_corners
+from flashmesh_core.mesh.canonical import quantize
+from flashmesh_core.mesh.surface import SurfaceGrid
 
 DATA = Path(os.environ.get("FLASHMESH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "meshes.npz"
 BOX_FACES = np.array(
@@ -47,93 +46,6 @@ def turned(points, seed=0):
     """`points` under a random rotation, so that no plane is aligned with an axis."""
     q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     return points @ q.T
-
-
-def found(corners, vertices, radius):
-    gap = np.linalg.norm(corners.positions[None] - vertices[:, None], axis=2)
-    return gap.min(axis=1) < radius
-
-
-@pytest.mark.parametrize("size", [(0.5, 0.5, 0.5), (0.55, 0.4, 0.2), (0.5, 0.5, 0.01)])
-def test_box_corners_are_found_exactly(size):
-    vertices = turned(box(size), seed=3)
-    corners = detect_corners(*sample(vertices, BOX_FACES))
-    assert found(corners, vertices, 2e-5).all()
-    assert len(corners) == 8
-    assert (corners.strength > 0.5).all() and (corners.strength <= 1.0).all()
-    assert (np.diff(corners.strength) <= 0).all()
-
-
-def test_corner_of_a_symmetric_object_stays_in_its_bin():
-    vertices = box((0.5, 0.5, 0.5)) + 0.25  # corners on the edges of bins
-    corners = detect_corners(*sample(vertices, BOX_FACES))
-    assert {tuple(q) for q in quantize(corners.positions, 128)} == {tuple(q) for q in quantize(vertices, 128)}
-
-
-def test_smooth_surface_has_no_crowd_of_corners():
-    assert len(detect_corners(*sphere(16384))) < 600
-
-
-def test_estimated_normals_of_a_clean_cloud_give_the_same_corners():
-    vertices = turned(box((0.55, 0.4, 0.2)), seed=3)
-    points, _ = sample(vertices, BOX_FACES)
-    corners = detect_corners(points, estimate_normals(points))
-    assert found(corners, vertices, 1e-3).sum() >= 6
-    assert len(corners) < 12
-
-
-def test_normals_need_not_be_of_unit_length_or_full_precision():
-    vertices = box((0.55, 0.4, 0.2))
-    points, normals = sample(vertices, BOX_FACES)
-    corners = detect_corners(points, 3.0 * normals.astype(np.float16))
-    assert found(corners, vertices, 1e-3).all() and len(corners) == 8
-
-
-def test_noise_gives_no_crowd_of_corners_and_no_crash():
-    points, normals = sample(box((0.5, 0.5, 0.5)), BOX_FACES)
-    rng = np.random.default_rng(0)
-    points = points + rng.normal(scale=0.003, size=points.shape)
-    normals = normals + rng.normal(scale=0.1, size=points.shape)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    assert len(detect_corners(points, normals)) < 200
-
-
-@pytest.mark.parametrize("count", [1, 3, 14, 15, 40])
-def test_few_or_repeated_samples_do_not_crash(count):
-    points, normals = sample(box((0.5, 0.5, 0.5)), BOX_FACES, count)
-    corners = detect_corners(points, normals)
-    assert corners.positions.shape == (len(corners), 3)
-    same = detect_corners(np.zeros((count, 3)), np.zeros((count, 3)))
-    assert len(same) == 0
-
-
-def test_detect_corners_names_what_is_wrong():
-    points, normals = sphere(20)
-    with pytest.raises(ValueError, match=r"points must have shape \(N, 3\)"):
-        detect_corners(points[:, :2], normals)
-    with pytest.raises(ValueError, match="normals must be finite"):
-        detect_corners(points, normals * np.nan)
-    with pytest.raises(ValueError, match="normals must have the shape of points"):
-        detect_corners(points, normals[:-1])
-
-
-@pytest.mark.data
-@pytest.mark.skipif(not DATA.exists(), reason="the shared meshes are not here")
-def test_vertices_of_artist_meshes_are_found():
-    with np.load(DATA) as data:
-        hits = total = right = claimed = 0
-        sizes = np.diff(data["face_offsets"])
-        for index in np.flatnonzero((sizes >= 40) & (sizes < 200))[::170][:8]:
-            vertices = data["vertices"][slice(*data["vert_offsets"][index : index + 2])].astype(float)
-            faces = data["faces"][slice(*data["face_offsets"][index : index + 2])].astype(np.int64)
-            vertices = Normalization.of_points(vertices).apply(vertices)
-            corners = detect_corners(*sample(vertices, faces))
-            truth = {tuple(v) for v in canonicalize(vertices, faces, 128).vertices}
-            guess = {tuple(q) for q in quantize(corners.positions, 128)}
-            hits, total = hits + len(truth & guess), total + len(truth)
-            right, claimed = right + len(truth & guess), claimed + len(guess)
-    assert hits / total > 0.6
-    assert right / claimed > 0.6
 
 
 @settings(max_examples=30, deadline=None)
@@ -201,10 +113,3 @@ def test_grid_names_what_is_wrong():
         SurfaceGrid(np.zeros((0, 3)), 128)
     with pytest.raises(ValueError, match=r"faces must hold indices in \[0, 7\]"):
         SurfaceGrid.of_mesh(box((1, 1, 1)), BOX_FACES + 1, 128)
-
-
-def test_default_tolerance_follows_spacing_and_bins():
-    sparse, dense = sphere(1000)[0], sphere(16000)[0]
-    assert default_tolerance(sparse, 128) > default_tolerance(dense, 128) >= 1
-    assert default_tolerance(dense, 1024) > default_tolerance(dense, 128)
-    assert default_tolerance(np.zeros((1, 3)), 128) == default_tolerance(np.zeros((9, 3)), 128) == 1

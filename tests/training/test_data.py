@@ -17,8 +17,8 @@ from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.tokenizer import encode, face_tokens
 from tests.mesh.shapes import box
 from training.data import IGNORE, NO_VERTEX, DataConfig, MeshBatches, crop, make_mistakes, snapped
-from training.readings import ReadingKey, keys_of, load_reading
 from training.losses import draft_targets, label_targets
+from training.readings import ReadingKey, keys_of, load_reading
 from training.shapes import make_shape, random_shape
 
 CONFIG = preset("debug")
