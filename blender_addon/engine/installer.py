@@ -33,7 +33,6 @@ REQUIREMENTS = (  # of the project's own list, torch aside; flashmesh_core itsel
     "numba>=0.61",
     "safetensors>=0.4",
     "trimesh>=4.0",
-    "fast-simplification>=0.1.9",
     "scikit-image>=0.22",
     "pillow>=9.0",
     "tqdm>=4.60",
