@@ -17,7 +17,7 @@ from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.distance import TriangleTree
 
 MAX_DEVIATION = 0.6  # bins from the proxy at which the model's faces of a region may lie
-MAX_AREA = 1.05  # times the area of the proxy's faces of a region; more means folds
+MIN_AREA, MAX_AREA = 0.8, 1.05  # times the area of the proxy's faces of a region; more means folds
 _PLACES = (
     np.array([[1, 1, 1], [1.5, 1.5, 0], [0, 1.5, 1.5], [1.5, 0, 1.5], [2, 0.5, 0.5], [0.5, 2, 0.5], [0.5, 0.5, 2]])
     / 3.0
@@ -135,11 +135,12 @@ def _mesh(faces: list[Face], positions: dict[int, np.ndarray]) -> tuple[np.ndarr
 
 def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTree | None) -> bool:
     """Whether the model's faces may stand for the proxy's."""
-    if not region.theirs or tree is None or _border(region.ours) != _border(region.theirs):
+    if not region.ours or not region.theirs or tree is None or _border(region.ours) != _border(region.theirs):
         return False
     vertices, faces = _mesh(region.ours, positions)
     triangles = vertices[faces]
-    if _area(triangles) > MAX_AREA * _area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)):
+    share = _area(triangles) / max(_area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)), 1e-12)
+    if not MIN_AREA <= share <= MAX_AREA:
         return False
     places = np.einsum("pc,fcx->fpx", _PLACES, triangles).reshape(-1, 3)
     return bool((tree.distance(places) <= MAX_DEVIATION).all())

@@ -70,18 +70,29 @@ class Candidate:
         return np.concatenate([self.state.faces(min(begin, written)), self.closing[max(0, begin - written) :]])
 
     def close(self, limit: int) -> None:
-        """Close all that is open, up to `limit` faces, if the mesh came to its own end; what is left is given up."""
+        """Close all that is open, up to `limit` faces, if the mesh came to its own end."""
         if self.end_reason == "eos":
             self.closing = finish(self.state, self.followed, math.inf, limit)
-        if self.n_faces:
-            self.tally.gave_up_closure += count_open_vertices(self.faces())
 
-    def repair(self, positions: dict[int, np.ndarray]) -> None:
-        """Hold what was written against the proxy mesh and repair it from there; see `completion.repair`."""
-        if self.end_reason == "cancelled":
+    def repair(self, positions: dict[int, np.ndarray], limit: int | None) -> None:
+        """Hold what was written against the proxy mesh and repair it from there; see `completion.repair`.
+
+        A mesh without faces stays as it is, and so does one that was cancelled, that the user's `limit` of faces cut
+        off, or whose repair would have more faces than that.
+        """
+        cut = self.end_reason == "cancelled" or (self.end_reason == "face_limit" and limit is not None)
+        if cut or not self.state.n_faces:
             return
-        self.repaired = repair(self.state.faces(), self.followed.astype(np.int32), positions, self.num_bins)
-        self.closing = self.repaired.bins[~self.repaired.decoded]
+        repaired = repair(self.state.faces(), self.followed.astype(np.int32), positions, self.num_bins)
+        if limit is None or len(repaired.bins) <= limit:
+            self.repaired = repaired
+            self.closing = repaired.bins[~repaired.decoded]
+
+    def count_open(self) -> None:
+        """Count the vertices on open edges of the finished mesh as given up."""
+        faces = self.final_faces()[0]
+        if len(faces):
+            self.tally.gave_up_closure += count_open_vertices(faces)
 
     def final_faces(self) -> tuple[np.ndarray, np.ndarray]:
         """Bins (F, 3, 3) of the finished mesh and which of its faces the model wrote, (F,) bool."""

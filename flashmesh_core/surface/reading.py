@@ -18,6 +18,7 @@ from flashmesh_core.surface.simplification import proxies
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
+GRID = 2.0**28
 MIN_FACES = 4  # of a proxy; a closed surface has no fewer
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
 
@@ -61,7 +62,7 @@ def read_surface(
 
 def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress | None) -> Reading:
     box = Normalization.of_points(source.vertices)
-    unit = box.apply(source.vertices)
+    unit = _on_grid(box.apply(source.vertices))
     manifold, closed = is_manifold_and_closed(unit, source.faces)
     if progress:
         progress("clean", 0.0)
@@ -79,7 +80,7 @@ def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, pro
         raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
     _check_reach("points", points)
     box = Normalization.of_points(points)
-    made = reconstruct(box.apply(points), _checked_normals(normals, points), progress=progress)
+    made = reconstruct(_on_grid(box.apply(points)), _checked_normals(normals, points), progress=progress)
     mesh = clean(made.mesh.vertices, made.mesh.faces) if made is not None else None
     if mesh is None or not len(mesh.faces):
         raise ValueError(f"points must lie on a surface, got {len(points)} of which none can be made")
@@ -95,6 +96,11 @@ def _with_proxies(
     denoised = denoise(mesh, noise=noise, progress=progress)
     counts = [times * wanted for times in RICHER]
     return denoised, tuple(proxies(denoised, counts, progress=progress))
+
+
+def _on_grid(points: np.ndarray) -> np.ndarray:
+    """Unit-box positions rounded to 1 / GRID: what rounding a far or large source leaves must not decide anything."""
+    return np.round(points * GRID) / GRID
 
 
 def _checked_mesh(mesh: Mesh) -> Mesh:
