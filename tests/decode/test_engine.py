@@ -345,7 +345,7 @@ BAD_SOURCES: dict[str, tuple[tuple[Any, ...], str]] = {
         (POINTS + 1e39, NORMALS),
         r"points must be within 1e\+38 of the origin, got a coordinate of size 1e\+39",
     ),
-    "no area": (
+    "no area": ((Mesh(CHAIR.vertices * 0.0, CHAIR.faces),), r"source must have a face with area, got \d+ faces"),
         (Mesh(CHAIR.vertices * 0.0, CHAIR.faces),),
         r"source must have a face with area, got \d+ faces without",
     ),
