@@ -48,8 +48,8 @@ def products(fast: FastModel, rows: Rows) -> list[tuple[int, int, int, int]]:
 
 
 def head_columns(config: ModelConfig) -> int:
-    """Rows of the output head's matrix: the classes, and a copy gate a slice row."""
-    return config.num_classes + len(config.slice_rows)
+    """Rows of the output head's matrix: the classes, and two copy gates a slice row."""
+    return config.num_classes + 2 * len(config.slice_rows)
 
 
 def shapes(config: ModelConfig, rows: Rows) -> list[tuple[int, int, int]]:

@@ -279,7 +279,8 @@ def test_the_floor_has_the_matrices_of_the_pass(engine: Engine, rows: tuple[int,
     ours = sorted((k, n, m) for _, k, n, m in products(fast, rows))
     *layers, head = shapes(engine.config, rows)
     assert sorted(layers) == ours
-    assert head == (48, engine.config.num_classes + len(engine.config.slice_rows), rows[0])
+    columns = len(engine.model.head.weight) + len(engine.model.copy_gates.weight)
+    assert head == (48, columns, rows[0])
     assert {m for *_, m in ours} == {count for count in rows if count}
     if all(rows):
         blocks = [block for name in ("coordinate_down", "coordinate_up", "vertex_down", "vertex_up", "face")

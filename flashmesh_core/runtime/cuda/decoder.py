@@ -32,7 +32,7 @@ IDLE_WORKSPACES = 2  # kept for later decoders; a larger collection would hold m
 class StaticModel:
     """A model made ready for static passes on the device where it is.
 
-    `precision` is "bf16", "float16" or "float32", or "auto": bf16 on CUDA, else float32. `attention` is "flash", "sdpa"
+    `precision` is "bf16" or "float32", or "auto": bf16 on CUDA, else float32. `attention` is "flash", "sdpa"
     or "auto", see `pick_attention`. ValueErrors name the option, what it may be and the value.
     """
 
