@@ -22,6 +22,21 @@ settings.register_profile("busy", deadline=None)  # a neighbour on the same core
 settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parents[1]
+# `make test ARGS="-m quick"`: what neither loads an engine nor compiles kernels nor starts a process.
+QUICK = (
+    "bench/test_figures.py", "drafting/test_correction.py", "mesh/test_canonical.py", "mesh/test_half_edge.py",
+    "mesh/test_io.py", "mesh/test_metrics.py", "mesh/test_open_half_edges.py", "mesh/test_sampling.py",
+    "mesh/test_topology.py", "model/test_hourglass.py", "model/test_layers.py", "oracles/test_grammar.py",
+    "oracles/test_prefix.py", "service/test_protocol.py", "test_build_addon.py", "test_config.py", "test_files.py",
+    "test_imports.py", "test_jit.py", "test_picture.py", "test_tokenizer.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the quick tests."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").as_posix() in QUICK:
+            item.add_marker(pytest.mark.quick)
 
 
 @pytest.fixture(scope="session")
