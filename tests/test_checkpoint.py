@@ -20,13 +20,13 @@ from flashmesh_core.checkpoint import (
     load_model,
     save_checkpoint,
 )
-from flashmesh_core.config import ModelConfig
+from flashmesh_core.config import SLICE_ROWS, ModelConfig
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.model.hourglass import Hourglass
 
 CONFIG = ModelConfig(
     name="tiny", num_bins=8, dim=16, heads=2, coordinate_layers=(0, 1), vertex_layers=(0, 1), face_layers=1,
-    num_points=16, num_latents=2, encoder_layers=0, slice_rows=("surface", "seen"),
+    num_points=16, num_latents=2, encoder_layers=0, slice_rows=SLICE_ROWS,
     coordinate_drafts=1, vertex_drafts=1, face_drafts=1,
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_save_and_load_is_the_identity(model: Hourglass, folder: Path) -> None:
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in state)
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
-    tokens, rows = torch.tensor([[9] * 9 + [1, 2, 3]]), torch.zeros(1, 12, 2, 8)
+    tokens, rows = torch.tensor([[9] * 9 + [1, 2, 3]]), torch.zeros(1, 12, len(SLICE_ROWS), 8)
     condition = torch.zeros(1, 3, 16)
     torch.testing.assert_close(loaded(tokens, condition, rows), model(tokens, condition, rows))
 

@@ -28,7 +28,7 @@ class WalkBuffers(NamedTuple):
 def make_buffers(width: int, num_bins: int, num_rows: int) -> WalkBuffers:
     """Buffers for a walk of `width` positions."""
     return WalkBuffers(
-        tokens=np.zeros(width, dtype=np.int64), rows=np.zeros((width, max(num_rows, 1), num_bins), dtype=np.uint8),
+        tokens=np.zeros(width, dtype=np.int64), rows=np.zeros((width, num_rows, num_bins), dtype=np.uint8),
         allowed=np.zeros((width, num_bins + 1), dtype=np.bool_),
         bias=np.zeros((width, num_bins + 1), dtype=np.float32), dropped=np.zeros(width, dtype=np.int64),
         chosen=np.zeros(MAX_CANDIDATES + 1, dtype=np.int32),

@@ -14,7 +14,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 from flashmesh_core.mesh.support import BACKING_BITS, DIRECTION_CELLS, own_bits
-from flashmesh_core.mesh.surface import SurfaceGrid
+from flashmesh_core.mesh.surface import MAX_CELLS, SurfaceGrid
 from flashmesh_core.slices import SurfaceContext
 from flashmesh_core.state.facets import index_facets
 
@@ -35,7 +35,6 @@ BANNED_BIT = 1 << 14  # no row names it: its edge is used
 NEXT_BIT = 1 << 15  # guidance: as good, but a lower vertex comes first
 
 NO_FACETS = np.zeros((0, 3, 3))
-NOTHING = np.zeros((1, 1, 1), dtype=np.bool_)
 
 
 class Surface(NamedTuple):
@@ -92,10 +91,9 @@ def _patches(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return patch.astype(np.int32), np.rint(total / count[:, None]).astype(np.int32)
 
 
-def _views(grid: SurfaceGrid | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if grid is None:
-        return NOTHING, NOTHING[0], NOTHING[0, 0]
-    occupied = np.ascontiguousarray(grid.occupied)
+def _views(occupied: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A grid (Z, Y, X) bool, and which of its rows (Z, Y) and planes (Z,) hold anything."""
+    occupied = np.ascontiguousarray(occupied)
     return occupied, occupied.any(axis=2), occupied.any(axis=(1, 2))
 
 
@@ -113,13 +111,16 @@ def make_surface(
 
     Without `mask_grid` the surface mask can't be used, without `context` neither rows nor guidance.
     """
-    mask, mask_zy, mask_z = _views(mask_grid)
-    shown, shown_zy, shown_z = _views(context.grid if context else None)
-    crease, crease_zy, crease_z = _views(context.crease if context else None)
+    grid = mask_grid or (context and context.grid) or None
+    grid_factor = grid.factor if grid else -(-num_bins // MAX_CELLS)
+    nothing = np.zeros((-(-num_bins // grid_factor),) * 3, dtype=np.bool_)  # no surface anywhere
+    mask, mask_zy, mask_z = _views(mask_grid.occupied if mask_grid else nothing)
+    shown, shown_zy, shown_z = _views(context.grid.occupied if context else nothing)
+    crease, crease_zy, crease_z = _views(context.crease.occupied if context else nothing)
     factor = -(-num_bins // DIRECTION_CELLS)
     cells = -(-num_bins // factor)
     if context is None:
-        points, normals, cells = np.zeros((0, 3)), np.zeros((0, 3)), 1
+        points, normals = np.zeros((0, 3)), np.zeros((0, 3))
     places = (points + 0.5) * num_bins - 0.5  # bin centres are whole numbers
     bins = np.clip(np.floor(places + 0.5), 0, num_bins - 1).astype(np.int64)
     loose = key_bins(np.unique(vertex_keys(bins, num_bins)), num_bins)
@@ -134,12 +135,12 @@ def make_surface(
     facets, facet_normals, facet_start, facet_listed = index_facets(followed, num_bins)
     loose_start, loose_number = _index_by_cell(cell_of(loose), cells**3)
     return Surface(
-        size=num_bins, factor=(mask_grid or (context and context.grid) or _NO_GRID).factor,
-        shown=shown, crease=crease, support=context.support_grid.occupied if context else NOTHING, mask=mask,
+        size=num_bins, factor=grid_factor,
+        shown=shown, crease=crease, support=context.support_grid.occupied if context else nothing, mask=mask,
         shown_zy=shown_zy, crease_zy=crease_zy, mask_zy=mask_zy,
         shown_z=shown_z, crease_z=crease_z, mask_z=mask_z,
         top=np.array(top_keys, dtype=np.int64),
-        mark_factor=factor, marks=context.directions.marks if context else np.zeros((1, 1, 1), dtype=np.uint32),
+        mark_factor=factor, marks=context.directions.marks if context else np.zeros((cells,) * 3, dtype=np.uint32),
         backing=BACKING_BITS, places=np.ascontiguousarray(places),
         normals=np.ascontiguousarray(normals, dtype=np.float64), own=own_bits(normals),
         home=cell_of(bins).astype(np.int32), cell_start=cell_start,
@@ -148,13 +149,6 @@ def make_surface(
         corners=context.corner_keys.astype(np.int64) if context else np.zeros(0, dtype=np.int64),
         facets=facets, facet_normals=facet_normals, facet_start=facet_start, facet_listed=facet_listed,
     )  # fmt: skip
-
-
-class _NoGrid:
-    factor = 1
-
-
-_NO_GRID = _NoGrid()
 
 
 class Table(NamedTuple):

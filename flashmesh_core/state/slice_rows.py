@@ -71,7 +71,9 @@ def _spread(row: np.ndarray, cells: np.ndarray, factor: int) -> None:
 
 @leaf
 def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
-    """The rows (R, Q) uint8 of the next coordinate; `prepare` first."""
+    """The rows (R, Q) uint8 of the next coordinate; `prepare` first. Nothing for a model that reads none (R = 0)."""
+    if not len(rows):
+        return
     rows[:] = 0
     begun = table.n[_N_BEGUN]
     axis = 2 - begun % 3

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import trimesh
 
-from flashmesh_core.config import ModelConfig, preset
+from flashmesh_core.config import SLICE_ROWS, ModelConfig, preset
 from flashmesh_core.decode.places import assign_bins
 from flashmesh_core.decode.source import prepare_source
 from flashmesh_core.mesh.canonical import Mesh, dequantize, quantize, vertex_keys
 from flashmesh_core.mesh.sampling import sample_surface
 from tests.mesh.shapes import box
 
-SLICED = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
+SLICED = ModelConfig(name="with slices", num_bins=128, slice_rows=SLICE_ROWS)
 
 
 def split(vertices: np.ndarray, faces: np.ndarray) -> Mesh:

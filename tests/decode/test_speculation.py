@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from generated_meshes import shape
 
-from flashmesh_core.decode.engine import Drafting, Engine
+from flashmesh_core.config import preset
+from flashmesh_core.decode.engine import Drafting, Engine, Options
 from flashmesh_core.decode.results import GenerationResult
 from flashmesh_core.drafters import DRAFTERS
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.sampling import sample_cloud
+from flashmesh_core.model.hourglass import Hourglass
 
 SPECULATIVE = [name for name in DRAFTERS if name != "none"]
 FACES = 14
@@ -113,3 +119,37 @@ def test_an_unknown_drafter_and_a_width_out_of_range_are_named() -> None:
         engine().generate(mesh, drafter="ngram")
     with pytest.raises(ValueError, match=r"width must be an integer in \[2, 64\], got 65"):
         engine().generate(mesh, width=65)
+
+
+@cache
+def without_rows() -> Engine:
+    """A model that reads no slice rows, as the paper's presets are."""
+    torch.manual_seed(3)
+    return Engine(Hourglass(replace(preset("debug"), slice_rows=())), "no rows", "float32")
+
+
+@pytest.mark.parametrize("kind", ["mesh", "cloud"])
+@pytest.mark.parametrize("drafter", DRAFTERS)
+def test_a_model_without_slice_rows(drafter: str, kind: str) -> None:
+    mesh = shape(4, 120)
+    given = (mesh, None) if kind == "mesh" else (sample_cloud(mesh, 4096).points, None)
+    options = {"max_faces": FACES, "seed": 4, "watertight": True}
+    reference = without_rows().generate(*given, drafter="none", **options)
+    result = without_rows().generate(*given, drafter=drafter, **options)
+    assert_same(result, reference)
+    assert len(result.mesh.faces) >= 1 and result.chamfer < 1.0
+
+
+def test_a_mesh_is_closed_without_slice_rows() -> None:
+    """Nothing is known of the surface then; `watertight` closes what is open whatever it looks like."""
+    options = Options(max_faces=40, fill_holes=False)
+    source = without_rows().prepare(shape(4, 120), None, options)
+    enough = threading.Event()
+    decoding = without_rows().run([source], options, cancel=enough)
+    for event in decoding:
+        if event.n_faces >= 6:
+            enough.set()
+    (candidate,) = decoding.candidates
+    candidate.end_reason = "eos"
+    candidate.close(limit=40)
+    assert len(candidate.closing)

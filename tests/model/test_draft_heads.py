@@ -20,7 +20,7 @@ WIDTHS = {"coordinate_BSPD": 9, "vertex_BSPD": 3, "face_BSPD": 1, "vertex_labels
 
 @cache
 def case(window: int = 1152) -> tuple[Hourglass, Tensor, Tensor, Tensor | None]:
-    model = small_model(window=window, slice_rows=SLICE_ROWS[:2], coordinate_drafts=2, vertex_drafts=3, face_drafts=2)
+    model = small_model(window=window, slice_rows=SLICE_ROWS, coordinate_drafts=2, vertex_drafts=3, face_drafts=2)
     return model, *random_inputs(model, 9 * GROUPS)
 
 

@@ -12,7 +12,7 @@ from flashmesh_core.model.hourglass import Hourglass, serve
 
 from .builders import random_inputs, small_config, small_model
 
-ROWS = {"slice_rows": SLICE_ROWS[:3]}
+ROWS = {"slice_rows": SLICE_ROWS}
 VARIANTS: list[dict[str, Any]] = [
     {},
     ROWS,
@@ -91,7 +91,7 @@ def test_the_copy_gates_add_to_the_bins_of_their_row() -> None:
     """A gate a row for all its bins, and another for the lowest of them."""
     model = small_model(**ROWS)
     state, bins = torch.randn(1, 1, 16, generator=torch.Generator().manual_seed(1)), model.config.num_bins
-    rows = torch.zeros(1, 1, 3, bins)
+    rows = torch.zeros(1, 1, len(SLICE_ROWS), bins)
     plain = model.logits(state, rows)
     rows[0, 0, 1, 2:5] = 1.0
     rows[0, 0, 2, 0] = 1.0
@@ -99,8 +99,8 @@ def test_the_copy_gates_add_to_the_bins_of_their_row() -> None:
     gates = model.copy_gates(model.out_norm(state))[0, 0]
     expected = torch.zeros(bins + 1)
     expected[2:5] += gates[1]
-    expected[2] += gates[4]
-    expected[0] += gates[2] + gates[5]
+    expected[2] += gates[len(SLICE_ROWS) + 1]
+    expected[0] += gates[2] + gates[len(SLICE_ROWS) + 2]
     torch.testing.assert_close(difference, expected, atol=1e-5, rtol=1e-4)
 
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from flashmesh_core.config import ModelConfig
+from flashmesh_core.config import SLICE_ROWS, ModelConfig
 from flashmesh_core.decode.source import Source, prepare_source
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize
 from flashmesh_core.state.arrays import Surface, make_surface
@@ -15,7 +15,7 @@ from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.tokenizer import face_tokens
 from training.shapes import make_shape
 
-CONFIG = ModelConfig(name="with slices", num_bins=128, slice_rows=("surface",))
+CONFIG = ModelConfig(name="with slices", num_bins=128, slice_rows=SLICE_ROWS)
 
 
 @cache

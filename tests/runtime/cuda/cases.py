@@ -19,9 +19,9 @@ SLACK = 21
 WIDTH = 18
 CHANGES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "rows": {"slice_rows": SLICE_ROWS[:3]},
-    "narrow": {"window": 45, "slice_rows": SLICE_ROWS[:2]},
-    "by level": {"window": 63, "level_windows": (18, 36, 63), "slice_rows": SLICE_ROWS[:2]},
+    "rows": {"slice_rows": SLICE_ROWS},
+    "narrow": {"window": 45, "slice_rows": SLICE_ROWS},
+    "by level": {"window": 63, "level_windows": (18, 36, 63), "slice_rows": SLICE_ROWS},
     "no cross below": {"cross_attention": (False, True, False), "coordinate_layers": (0, 1), "vertex_layers": (0, 2)},
 }
 
