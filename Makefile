@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := setup
-.PHONY: setup demo test lint
+.PHONY: setup demo test lint fresh
 
 setup: $(STAMP)
 
@@ -33,3 +33,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# numba does not see a change to a function that another file calls.
+fresh:
+	find flashmesh_core -name '*.nb[ic]' -delete
