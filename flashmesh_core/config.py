@@ -1,4 +1,4 @@
-"""Model configurations and the presets (paper Tab. 8; DESIGN section 3). The checkpoint's JSON is this dataclass."""
+"""Model configurations and the presets (paper Tab. 8). The checkpoint's JSON is this dataclass."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-# Rows of `num_bins` bits over the next coordinate that the decoder may be shown (DESIGN section 3b); see slices.py.
+# Rows of `num_bins` bits over the next coordinate that the decoder may be shown; see slices.py.
 SLICE_ROWS = (
     "surface",  # the input surface
     "crease",  # where the input surface bends sharply

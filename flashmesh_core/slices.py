@@ -1,4 +1,4 @@
-"""What the decoder is shown of the surface and of the unfinished mesh (DESIGN section 3b).
+"""What the decoder is shown of the surface and of the unfinished mesh.
 
 For every token that is about to be written, each row of `SLICE_ROWS` is a set of places, cut down to those that agree
 with the coordinates of the vertex already written, as `num_bins` bits over the next coordinate. The places come from a
@@ -201,7 +201,7 @@ def _flag_candidates(
 
 
 def _lowest(slot_I: np.ndarray, v0_I: np.ndarray, v1_I: np.ndarray, before_I3: np.ndarray) -> np.ndarray:
-    """The lowest vertex that the order allows: faces increase, v1 and v2 lie above v0 (DESIGN section 9)."""
+    """The lowest vertex that the order allows: faces increase, v1 and v2 lie above v0."""
     p0, p1, p2 = before_I3.T
     same = v0_I == p0
     second = np.maximum(v0_I + 1, np.where(same, p1, 0))

@@ -1,4 +1,4 @@
-"""Choosing tokens: greedy, or by the Gumbel maximum (DESIGN section 7).
+"""Choosing tokens: greedy, or by the Gumbel maximum.
 
 The noise depends on (seed, position) alone. Compiled functions make it token by token, for those that can still win.
 """

@@ -1,4 +1,4 @@
-"""Mesh <-> tokens, and the arithmetic of slots and levels (DESIGN section 2).
+"""Mesh <-> tokens, and the arithmetic of slots and levels.
 
 A sequence is 9 BOS, 9 tokens a face (z, y, x of its three vertices), 9 EOS. Position n holds token t_n; the
 feature at n predicts t_(n+1). Vertex v is complete at n = 3v + 2, face f at n = 9f + 8, where the BOS group is

@@ -1,4 +1,4 @@
-"""Fit the half-edge scorer: which candidate of the half-edge table the backbone writes next (DESIGN section 6).
+"""Fit the half-edge scorer: which candidate of the half-edge table the backbone writes next.
 
     python training/fit_scorer.py --data folder --meshes 200
 

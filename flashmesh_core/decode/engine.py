@@ -1,4 +1,4 @@
-"""The only door into the core: load a checkpoint, stream or generate meshes (DESIGN section 10)."""
+"""The only door into the core: load a checkpoint, stream or generate meshes."""
 
 from __future__ import annotations
 

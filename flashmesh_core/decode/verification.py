@@ -1,4 +1,4 @@
-"""Verification: which drafts are what the backbone itself picks (paper Sec. 3.3; DESIGN section 7)."""
+"""Verification: which drafts are what the backbone itself picks (paper Sec. 3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Correction of drafted tokens before the backbone verifies them (paper Sec. 3.2; DESIGN section 5).
+"""Correction of drafted tokens before the backbone verifies them (paper Sec. 3.2).
 
 Every function looks at a stream of coordinates that begins at a face: first `begun`, the coordinates that stand (those
 accepted of the face begun, and the main token), then the drafted `tokens`. Vertex k of the stream is its coordinates

@@ -1,7 +1,7 @@
 """The walk of one pass: from the main token over the drafts, with everything that verification needs at each position.
 
 Drafts come from the half-edge table (candidates, weighed by a small scorer), from the learned heads' distributions, or
-from both: candidates from the table, chosen by scorer and heads together, new vertices from the heads (DESIGN 6).
+from both: candidates from the table, chosen by scorer and heads together, new vertices from the heads.
 A draft is the arg max of its log probability over the temperature plus the very noise that the backbone's choice will
 meet, so drafts match samples nearly as often as they match greedy choices. Whatever is drafted, verification is exact.
 """

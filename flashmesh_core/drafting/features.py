@@ -1,4 +1,4 @@
-"""What a drafter can know of a candidate vertex from the half-edge table and the surface (DESIGN section 6).
+"""What a drafter can know of a candidate vertex from the half-edge table and the surface.
 
 A row of features for every candidate of the vertex begun, and a last row for "a vertex that is no candidate".
 """

@@ -1,4 +1,4 @@
-"""The canonical form of a mesh: normalised, quantised, welded, ordered z-y-x (paper Sec. 3; DESIGN section 2)."""
+"""The canonical form of a mesh: normalised, quantised, welded, ordered z-y-x (paper Sec. 3)."""
 
 from __future__ import annotations
 

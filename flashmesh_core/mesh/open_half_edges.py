@@ -1,4 +1,4 @@
-"""The open half-edges of an unfinished mesh, kept face by face with roll-back (DESIGN section 6).
+"""The open half-edges of an unfinished mesh, kept face by face with roll-back.
 
 A directed edge is open when a face uses it and no face uses its twin yet. Vertices are any hashable integers whose
 order is the canonical one; the table knows neither coordinates nor a model.

@@ -1,4 +1,4 @@
-"""How well the sampled surface backs a candidate edge or triangle (DESIGN section 9)."""
+"""How well the sampled surface backs a candidate edge or triangle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding with caches: any chunk of tokens in, their logits out, and roll-back by length (DESIGN section 8).
+"""Decoding with caches: any chunk of tokens in, their logits out, and roll-back by length.
 
 Keys and values stand in static buffers per level; a length says how much of them is valid, so rejecting is not
 advancing. The inputs of each shortening and the upsampled states stand in buffers too, addressed by absolute

@@ -1,4 +1,4 @@
-"""`python -m flashmesh_core serve`: the engine as a local process (DESIGN section 11).
+"""`python -m flashmesh_core serve`: the engine as a local process.
 
 Prints one JSON line to stdout as soon as it listens, and nothing else there; text for people goes to stderr:
 

@@ -1,4 +1,4 @@
-"""Which grammar masks are on (DESIGN section 9); `masks` holds what they allow."""
+"""Which grammar masks are on; `masks` holds what they allow."""
 
 from __future__ import annotations
 

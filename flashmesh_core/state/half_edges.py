@@ -1,4 +1,4 @@
-"""The half-edge table of the unfinished mesh: push and pop of coordinates, vertices and faces (DESIGN section 6).
+"""The half-edge table of the unfinished mesh: push and pop of coordinates, vertices and faces.
 
 A directed edge is open when a face uses it and no face uses its twin yet. `mesh/open_half_edges.py` is the reference.
 """

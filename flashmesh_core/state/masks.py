@@ -1,4 +1,4 @@
-"""What the next token may be (DESIGN section 9), compiled. The reference is `tests/oracles/grammar.py`."""
+"""What the next token may be, compiled. The reference is `tests/oracles/grammar.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slice rows of the next coordinate (DESIGN section 3b).
+"""The slice rows of the next coordinate.
 
 At the start of a vertex `prepare` lists every vertex that a row or guidance names, once; each of its coordinates then
 reads the rows from that list. `slices.mesh_rows`, the reference, makes the same rows of a known mesh, for training.

@@ -1,4 +1,4 @@
-"""What the next token may be, as a function of the prefix and the surface alone (DESIGN section 9).
+"""What the next token may be, as a function of the prefix and the surface alone.
 
 Order: faces strictly increase, v1 and v2 lie above v0, v1 differs from v2, EOS only at a face start. Surface: a
 vertex lies within a tolerance of the input surface. Manifold: a directed edge is used once. Closure: v0 may not pass

@@ -1,4 +1,4 @@
-"""Choosing one token: greedy, or by the Gumbel maximum (DESIGN section 7)."""
+"""Choosing one token: greedy, or by the Gumbel maximum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buffers of a fixed shape for decoding on a device, addressed by absolute position (DESIGN section 8).
+"""Buffers of a fixed shape for decoding on a device, addressed by absolute position.
 
 Lengths and starts are whole numbers on the host, handed to the device with each pass, so a pass reads no number back.
 Writing past a length does not advance it: what a pass writes for padding is written anew before it is ever read.
