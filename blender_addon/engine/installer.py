@@ -100,7 +100,7 @@ def forecast(folder: Path, build: str) -> tuple[list[str], bool]:
     free = shutil.disk_usage(folder).free
     return [
         f"Downloads about {download:g} GB and takes {disk:g} GB on disk ({free / 1e9:.0f} GB free)",
-        "Takes 3 to 10 minutes. It goes into Blender's user folder; nothing else is changed",
+        "Takes 3 to 10 minutes; goes into Blender's user folder",
         *([] if free >= SPACE[build] else [f"Needs {SPACE[build] / 1e9:.0f} GB free while it runs"]),
     ], free >= SPACE[build]
 

@@ -39,6 +39,7 @@ class RunSettings:
     temperature: float = 0.5
     watertight: bool = False
     keep_to_surface: bool = True
+    symmetry: str = "NONE"  # or X, Y, Z: the engine is given one half, and asked for half of the faces
     snap: bool = False
     quads: bool = False
     fill_holes: bool = True
@@ -49,6 +50,11 @@ class RunSettings:
     width: int = DEFAULT_WIDTH
     keep_unfinished: bool = False
 
+    @property
+    def engine_faces(self) -> int:
+        """How many faces the engine is asked for."""
+        return self.faces if self.symmetry == "NONE" else max(1, (self.faces + 1) // 2)
+
     def engine_options(self) -> dict[str, Any]:
         """Options of flashmesh_core.options.OPTIONS.
 
@@ -56,7 +62,7 @@ class RunSettings:
         """
         preset = PRESETS[self.preset]
         options: dict[str, Any] = {
-            "faces": self.faces,
+            "faces": self.engine_faces,
             "seed": self.seed,
             "temperature": round(self.temperature, 6),  # a float32 in Blender
             "watertight": self.watertight,
@@ -64,7 +70,7 @@ class RunSettings:
             "candidates": preset.candidates,
         }
         if preset.cut_off:
-            options["max_faces"] = self.faces
+            options["max_faces"] = self.engine_faces
         if not self.fill_holes:
             options["fill_holes"] = False
         if self.drafter != "auto":

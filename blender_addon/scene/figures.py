@@ -90,7 +90,7 @@ def figures_of(obj: bpy.types.Object, placement: Placement, settings: RunSetting
     return Result(
         name=obj.name,
         source=placement.source.name,
-        wanted=event.get("wanted") or settings.faces,
+        wanted=settings.faces,
         faces=len(mesh.polygons),
         triangles=len(mesh.loops) - 2 * len(mesh.polygons),
         quads=sum(len(face.vertices) == 4 for face in mesh.polygons),

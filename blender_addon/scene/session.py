@@ -23,6 +23,7 @@ from ..engine.request import RunSettings, make_request
 from . import mesh_bridge
 from .figures import STAGES, Progress, Result, figures_of
 from .growing import GrowingMesh
+from .halves import Half, half_of
 from .outline import Outline
 from .results import Key, Placement, find, key_of, select_results, selected_ids
 
@@ -46,10 +47,11 @@ class Run:
     at_end: list[Callable[[], None]] = field(default_factory=list)  # timers and the like to take away
 
     def __post_init__(self) -> None:
-        self.progress.of, self.progress.wanted = len(self.sources), self.settings.faces
+        self.progress.of, self.progress.wanted = len(self.sources), self.settings.engine_faces
         self._next = 0
         self._job: Job | None = None
         self._placement: Placement | None = None
+        self._half: Half | None = None  # what the engine is given where the result shall be symmetric
         self._made: list[Key] = []
         self._selected: frozenset[int] = frozenset()  # session ids of what was selected at the beginning
         self._growing = GrowingMesh()
@@ -138,6 +140,7 @@ class Run:
                 surface = mesh_bridge.read_surface(
                     obj, context.evaluated_depsgraph_get(), uvs=self.settings.transfer_uvs
                 )
+            self._half = None if self.settings.symmetry == "NONE" else half_of(surface, self.settings.symmetry)
         except ValueError as error:
             self.messages.append(("ERROR", str(error)))
             return
@@ -147,7 +150,8 @@ class Run:
             self._center = known.center
             self._finish_object(context, known.event)
             return
-        self._job = Job(self.engine, partial(make_request, surface.vertices, surface.faces, self.settings))
+        part = self._half or surface
+        self._job = Job(self.engine, partial(make_request, part.vertices, part.faces, self.settings))
 
     def _answer_before(self, key: Key) -> Answer | None:
         """What the engine said the last time, where the same is asked of it again."""
@@ -228,6 +232,8 @@ class Run:
             placement.remove()
         else:
             vertices = np.asarray(event["vertices"], dtype=np.float64) + self._center
+            if self._half is not None:
+                vertices, faces = self._half.whole(vertices, faces)
             placement.put(context, *separate_sheets(vertices, faces))
             _answers[placement.source.uid] = Answer(self.settings.engine_options(), self._center, event)
             self._complete(context, placement, event)

@@ -18,6 +18,7 @@ from . import watch
 from .properties import MAX_SEED, option_properties, run_settings
 
 TICK_SECONDS = 1 / 15
+SHAPING = ("faces", "preset", "seed", "temperature", "symmetry", "watertight", "keep_to_surface", "fill_holes")
 FINISHING = ("quads", "snap", "transfer_uvs", "hide_source")  # what is done once the engine is done
 _WAIT_SECONDS = 0.1  # for the next event, where the operator has the main thread for itself
 
@@ -143,7 +144,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
             layout.prop(self, name)
         column = layout.column()
         column.enabled = False
-        for name in ("faces", "preset", "seed", "temperature", "watertight", "keep_to_surface", "fill_holes"):
+        for name in SHAPING:
             column.prop(self, name)
         layout.label(text="For another shape press Another Try in the sidebar", icon="INFO")
 

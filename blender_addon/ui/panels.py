@@ -60,6 +60,7 @@ class FLASHMESH_PT_main(_Sidebar, bpy.types.Panel):
         column.enabled = run is None
         for name in ("faces", "preset", "seed", "temperature"):
             column.prop(chosen, name)
+        column.row().prop(chosen, "symmetry", expand=True)
         column.separator()
         for name in ("watertight", "keep_to_surface", "snap", "quads"):
             column.prop(chosen, name)

@@ -19,6 +19,10 @@ DRAFTER_ITEMS = (
     ("auto", "Automatic", "What is fastest with the checkpoint"),
     *((name, drafter.label, drafter.summary) for name, drafter in DRAFTERS.items()),
 )
+SYMMETRY_ITEMS = (
+    ("NONE", "None", "The whole object is made"),
+    *((axis, axis, f"The half at positive {axis} is made, and mirrored") for axis in ("X", "Y", "Z")),
+)
 MAX_SEED = 2**31 - 1  # of an IntProperty; the engine takes more
 _DEFAULTS = RunSettings()
 
@@ -45,6 +49,9 @@ def option_properties(**common: Any) -> dict[str, Any]:
         "keep_to_surface": BoolProperty(
             name="Keep to Surface", description="Put no vertex away from the surface of the source",
             default=d.keep_to_surface, **common),
+        "symmetry": EnumProperty(
+            name="Symmetry", description="Make one half and mirror it at the object's own axis",
+            items=SYMMETRY_ITEMS, default=d.symmetry, **common),
         "snap": BoolProperty(
             name="Snap to Source", description="At the end, move every vertex exactly onto the surface of the source",
             default=d.snap, **common),

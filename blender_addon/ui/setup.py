@@ -115,8 +115,8 @@ class FLASHMESH_OT_install_engine(bpy.types.Operator):
     bl_label = "Install Engine"
 
     build: EnumProperty(
-        name="Build",
-        description="Which build of torch",
+        name="For",
+        description="What the engine shall compute on",
         items=(
             ("CPU", "Processor", "Works everywhere; 1.3 GB on disk"),
             ("CUDA", "NVIDIA graphics card", "Faster, and about 6 GB on disk"),

@@ -169,6 +169,31 @@ def too_large():
     return {"reason": stage.operators.why_not(bpy.context), "poll": bpy.ops.flashmesh.generate.poll()}
 
 
+def symmetric():
+    """A turned and stretched cone of vertices, cut along its own X; and one that lies on one side."""
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=16, ring_count=8, location=(3, 2, 1), rotation=(0.4, 0.5, 0.6))
+    source = bpy.context.object
+    source.scale = (1, 2, -1.5)
+    told = generate(source, faces=40, symmetry="X")
+    result = bpy.data.objects[told["results"][0]["name"]]
+    local = np.array([vertex.co for vertex in result.data.vertices])
+    mirrored = local * [-1, 1, 1]
+    off = [float(np.linalg.norm(local - place, axis=1).min()) for place in mirrored]
+    source.name = "Half"
+    for vertex in source.data.vertices:
+        vertex.co.x += 1.0
+    source.data.update()
+    stage.select(source)
+    try:
+        bpy.ops.flashmesh.generate(faces=8, symmetry="X")
+        refused = ""
+    except RuntimeError as error:
+        refused = str(error)
+    spread = np.ptp(local, axis=0).tolist()
+    return {"off": max(off), "spread": spread, "sides": [float(local[:, 0].min()), float(local[:, 0].max())],
+            "refused": refused, **told}  # fmt: skip
+
+
 def finished_anew():
     """The same mesh with other finishing touches, without a question to the engine."""
     source = stage.cube("Cube")
@@ -185,7 +210,7 @@ def finished_anew():
 
 SCENARIOS = (
     second_click, variants_kept, renamed_and_hidden, source_gone, parent_moves, constrained, collection_excluded,
-    collection_instanced, geometry_nodes, gaps, said, too_large, finished_anew,
+    collection_instanced, geometry_nodes, gaps, said, too_large, symmetric, finished_anew,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from .conftest import HERE, Runner
 
 pytestmark = pytest.mark.blender
 Told = dict[str, Any]
-OTHERS = {"fill_holes", "transfer_uvs", "hide_source", "keep_earlier", "drafter", "width"}
+OTHERS = {"symmetry", "fill_holes", "transfer_uvs", "hide_source", "keep_earlier", "drafter", "width"}
 
 
 @pytest.fixture(scope="module")

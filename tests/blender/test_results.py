@@ -99,3 +99,10 @@ def test_finishing_touches_need_no_engine(told: Told) -> None:
     anew = told["finished_anew"]
     assert anew["outcome"] == "finished" and anew["made"] == ["Cube_flashmesh"]
     assert anew["triangles"][0] == anew["triangles"][1] and anew["quads"] > 0
+
+
+def test_a_symmetric_result_is_the_same_on_both_sides(told: Told) -> None:
+    made = told["symmetric"]
+    assert made["off"] < 1e-5 and made["sides"][0] == pytest.approx(-made["sides"][1], abs=1e-5)
+    assert made["results"][0]["wanted"] == 40 and made["sides"][1] > 0.5
+    assert "must reach to both sides of its origin for symmetry along X, got " in made["refused"]

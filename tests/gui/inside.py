@@ -201,6 +201,44 @@ class HeldJob(session.Job):
 session.Job = HeldJob
 
 
+def go_online():
+    """Lets Blender use the network, which nothing here does."""
+    bpy.context.preferences.system.use_online_access = True
+
+
+def panel_state():
+    """Whether the panel says that there is no engine, and why the button cannot be pressed."""
+    found = settings.get_preferences()
+    return {"missing": settings.engine_is_missing(found), "reason": host.problem(bpy.context)}
+
+
+def installing():
+    """Whether an engine is being installed."""
+    return import_module(f"{MODULE}.ui.setup").running("INSTALL") is not None
+
+
+def seed():
+    """The seed that the panel shows."""
+    return bpy.context.scene.flashmesh.seed
+
+
+def keep_earlier():
+    """Earlier results stay from now on."""
+    bpy.context.scene.flashmesh.keep_earlier = True
+
+
+def decimate(result):
+    """Presses Compare with Decimate."""
+    with in_viewport():
+        bpy.ops.flashmesh.decimate("INVOKE_DEFAULT", True, result=result)
+
+
+def mark_boxes(color):
+    """Gives the boxes of all options a colour."""
+    bpy.context.preferences.themes[0].user_interface.wcol_option.inner = color
+    redraw()
+
+
 def set_preferences(**wanted):
     """Preferences of the add-on."""
     for name, value in wanted.items():
