@@ -61,6 +61,7 @@ class FLASHMESH_PT_main(_Sidebar, bpy.types.Panel):
         for name in ("faces", "preset", "seed", "temperature"):
             column.prop(chosen, name)
         column.row().prop(chosen, "symmetry", expand=True)
+        column.label(text=expectation(context))
         column.separator()
         for name in ("watertight", "keep_to_surface", "snap", "quads"):
             column.prop(chosen, name)
@@ -176,6 +177,23 @@ def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
         row.operator(setup.FLASHMESH_OT_install_engine.bl_idname, text="Set Up Engine...", icon="IMPORT")
     preferences_page.draw_task(box, "INSTALL", 44)
     return True
+
+
+def expectation(context: bpy.types.Context) -> str:
+    """What share of the selected objects' faces is asked for, and how long the last mesh says that will take."""
+    chosen, parts = context.scene.flashmesh, []
+    objects = usable_objects(context)
+    depsgraph = context.view_layer.depsgraph
+    seen = [item.evaluated_get(depsgraph).data for item in objects if item.type == "MESH" and depsgraph is not None]
+    have = sum(len(mesh.loops) - 2 * len(mesh.polygons) for mesh in seen)
+    if have:
+        parts.append(f"{100.0 * chosen.faces * len(seen) / have:.3g} % of the source's triangles")
+    run = session.last
+    known = [result for result in (run.results if run is not None else ()) if result.seconds and result.triangles]
+    if known and objects:
+        each = sum(result.seconds / result.triangles for result in known) / len(known)
+        parts.append(f"about {duration(max(1.0, each * chosen.faces * len(objects)))}")
+    return ", ".join(parts)
 
 
 def draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -150,6 +150,7 @@ def uvs():
     spread = np.ptp([list(corner.uv) for corner in layers[0].data], axis=0).tolist() if layers else []
     bare = stage.cube("Bare")
     bare.data.uv_layers.remove(bare.data.uv_layers[0])
+    bare.data.update_tag()
     return {
         "layers": [layer.name for layer in layers],
         "spread": spread,
@@ -178,13 +179,12 @@ def quads():
 
 
 def closing():
-    """A mesh that is cut off stays open, whatever is asked."""
-    source, texts = stage.cube(), []
-    for wanted in (True, False):
-        generate(source, watertight=wanted, faces=9, preset="DRAFT")
-        (result,) = stage.session.last.results
-        texts.append([result.gave_up_closure, stage.operators.open_text(result)])
-    return {"texts": texts, "whole": stage.operators.open_text(replace(result, watertight=True))}
+    """What the line of a result says where its mesh is open, whether it was to be closed or not."""
+    generate(stage.cube(), watertight=True, faces=9, preset="DRAFT")
+    (result,) = stage.session.last.results
+    opened = replace(result, watertight=False, open_edges=3)
+    texts = [stage.operators.open_text(replace(opened, gave_up_closure=gave_up)) for gave_up in (True, False)]
+    return {"texts": texts, "whole": stage.operators.open_text(replace(result, watertight=True, open_edges=0))}
 
 
 def sheets():

@@ -164,7 +164,17 @@ def decimated():
     }  # fmt: skip
 
 
-SCENARIOS = (quads, uv_maps, unwrapped, variants, decimated)
+def expected():
+    """A share of the triangles that the scene shows; the time once a mesh was made."""
+    bpy.context.scene.flashmesh.faces = 96
+    source = stage.cube("Cube")
+    source.modifiers.new("Subdivision", "SUBSURF").levels = 3
+    bpy.context.view_layer.update()
+    stage.select(source)
+    return {"text": stage.panels.expectation(bpy.context)}
+
+
+SCENARIOS = (expected, quads, uv_maps, unwrapped, variants, decimated)
 
 if __name__ == "__main__":
     stage.play(SCENARIOS)

@@ -61,3 +61,7 @@ def test_decimate_stands_beside_the_result(told: dict[str, Any]) -> None:
     assert 0.8 * made["wanted"] <= made["got"] <= made["wanted"]
     box, other = np.array(made["boxes"])
     np.testing.assert_allclose(other - box, [[2.4, 0, 0]] * 2, atol=0.25)
+
+
+def test_what_is_asked_for_is_told_as_a_share_of_the_source(told: dict[str, Any]) -> None:
+    assert told["expected"]["text"] == "12.5 % of the source's triangles", "of 768, modifiers applied"
