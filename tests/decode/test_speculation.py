@@ -125,7 +125,10 @@ def test_an_unknown_drafter_and_a_width_out_of_range_are_named() -> None:
 def without_rows() -> Engine:
     """A model that reads no slice rows, as the paper's presets are."""
     torch.manual_seed(3)
-    return Engine(Hourglass(replace(preset("debug"), slice_rows=())), "no rows", "float32")
+    model = Hourglass(replace(preset("debug"), slice_rows=()))
+    with torch.no_grad():
+        model.head.weight[model.config.eos] = 0.0  # the end is never likely
+    return Engine(model, "no rows", "float32")
 
 
 @pytest.mark.parametrize("kind", ["mesh", "cloud"])
@@ -133,11 +136,11 @@ def without_rows() -> Engine:
 def test_a_model_without_slice_rows(drafter: str, kind: str) -> None:
     mesh = shape(4, 120)
     given = (mesh, None) if kind == "mesh" else (sample_cloud(mesh, 4096).points, None)
-    options = {"max_faces": FACES, "seed": 4, "watertight": True}
+    options = {"max_faces": FACES, "seed": 5, "watertight": True}
     reference = without_rows().generate(*given, drafter="none", **options)
     result = without_rows().generate(*given, drafter=drafter, **options)
     assert_same(result, reference)
-    assert len(result.mesh.faces) >= 1 and result.chamfer < 1.0
+    assert result.n_tokens >= 9 * 4
 
 
 def test_a_mesh_is_closed_without_slice_rows() -> None:
