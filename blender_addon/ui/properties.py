@@ -20,7 +20,7 @@ DRAFTER_ITEMS = (
     *((name, drafter.label, drafter.summary) for name, drafter in DRAFTERS.items()),
 )
 SYMMETRY_ITEMS = (
-    ("NONE", "None", "The whole object is made"),
+    ("NONE", "Off", "The whole object is made"),
     *((axis, axis, f"The half at positive {axis} is made, and mirrored") for axis in ("X", "Y", "Z")),
 )
 MAX_SEED = 2**31 - 1  # of an IntProperty; the engine takes more
