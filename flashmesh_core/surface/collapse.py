@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from flashmesh_core.surface.adjacency import COMPILED, manifold_twins
+from flashmesh_core.jit import Reference
+from flashmesh_core.surface.adjacency import manifold_twins
 from flashmesh_core.surface.edge_queue import (
     AT_FIRST,
     AT_SECOND,
@@ -25,13 +26,14 @@ from flashmesh_core.surface.edge_queue import (
     QUEUED,
     RETRY,
     STALL,
+    UNCOUNTED,
     WAITING,
     is_current,
     pop,
     push,
     sift_down,
 )  # fmt: skip
-from flashmesh_core.surface.quadrics import error_at, lowest
+from flashmesh_core.surface.quadrics import WIDTH, error_at, lowest
 
 MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees; 3: further if it is thin
 POWER = (
@@ -60,6 +62,7 @@ class Collapse(NamedTuple):
     entry: np.ndarray  # (C, 5) int32: two vertices, their versions, the place
     waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
     numbers: np.ndarray  # (8,) int64: FACES to MARK
+    sum: np.ndarray  # (11,) the quadric of the edge looked at
     options: np.ndarray  # (3,) POWER, SHAPE, PULL
 
 
@@ -73,17 +76,16 @@ def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray
         np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
         np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
         np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(8, dtype=np.int64),
-        np.array([POWER, SHAPE, PULL]),
+        np.empty(WIDTH), np.array([POWER, SHAPE, PULL]),
     )  # fmt: skip
     state.numbers[FACES], state.numbers[FREE], state.numbers[RETRY] = m, room, m * 9 // 10
-    _prepare(state)
+    _prepare(Reference(state), manifold_twins(state.faces, n))
     return state
 
 
-@njit(**COMPILED)
-def _prepare(s):
-    twin = manifold_twins(s.faces, len(s.positions))
-    flat = s.faces.ravel()
+@njit(**UNCOUNTED)
+def _prepare(s, twin):
+    flat = s.faces.reshape(s.faces.size)
     for h in range(len(flat) - 1, -1, -1):
         v = flat[h]
         s.following[h] = s.head[v]
@@ -109,10 +111,12 @@ def _prepare(s):
 # ---------------------------------------------------------------- one edge
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _cost(s, a, b):
     """What joining a and b costs, and where: cost, x, y, z."""
-    row = s.quadrics[a] + s.quadrics[b]
+    row = s.sum
+    for i in range(WIDTH):
+        row[i] = s.quadrics[a, i] + s.quadrics[b, i]
     ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
     bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
     x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), s.options[2])
@@ -120,26 +124,25 @@ def _cost(s, a, b):
     return _weighed(s, row, error_at(row, x, y, z), length), x, y, z
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _weighed(s, row, error, length):
     return (error + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0]
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _place(s, a, b, where):
     """Where an entry of the queue puts the vertex: cost, x, y, z."""
     cost, x, y, z = _cost(s, a, b)
     if where == OPTIMAL:
         return cost, x, y, z
     t = 0.0 if where == AT_FIRST else 1.0 if where == AT_SECOND else 0.5
-    p, q = s.positions[a], s.positions[b]
-    x, y, z = p[0] + t * (q[0] - p[0]), p[1] + t * (q[1] - p[1]), p[2] + t * (q[2] - p[2])
-    row = s.quadrics[a] + s.quadrics[b]
-    length = (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 + (p[2] - q[2]) ** 2
-    return _weighed(s, row, error_at(row, x, y, z), length), x, y, z
+    x, y, z = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
+    u, v, w = s.positions[b, 0] - x, s.positions[b, 1] - y, s.positions[b, 2] - z
+    x, y, z = x + t * u, y + t * v, z + t * w
+    return _weighed(s, s.sum, error_at(s.sum, x, y, z), u * u + v * v + w * w), x, y, z
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _walk(s, v):
     """The first living corner of v; the list is shortened by what is dead before it."""
     c = s.head[v]
@@ -149,7 +152,7 @@ def _walk(s, v):
     return c
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _onward(s, c):
     """The next living corner of the same vertex after c, the dead ones between them left out for good."""
     d = s.following[c]
@@ -159,7 +162,7 @@ def _onward(s, c):
     return d
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _is_linked(s, a, b):
     """The link condition: joining a and b keeps a manifold a manifold, and leaves no part without faces."""
     s.numbers[MARK] += 1
@@ -195,7 +198,7 @@ def _is_linked(s, a, b):
     return degree_a > 3 or degree_b > 3
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _keeps_shape(s, a, b, x, y, z):
     """Whether the faces around a that do not hold b stay as the level asks when a moves to (x, y, z)."""
     level = s.numbers[LEVEL]
@@ -214,7 +217,7 @@ def _keeps_shape(s, a, b, x, y, z):
     return True
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _turn(p, a, u, v, x, y, z):
     """Squares of the old and the new normal's length, their product, and both shapes (1: even, 0: flat)."""
     ux, uy, uz = p[u, 0], p[u, 1], p[u, 2]
@@ -234,7 +237,7 @@ def _turn(p, a, u, v, x, y, z):
     )  # fmt: skip
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _join(s, a, b, x, y, z):
     """Join b with a, which moves to (x, y, z); faces that held both die."""
     c = _walk(s, b)
@@ -257,11 +260,12 @@ def _join(s, a, b, x, y, z):
     s.border[a] = s.border[a] or s.border[b]
     s.version[a] += 1
     s.version[b] += 1
-    s.quadrics[a] += s.quadrics[b]
+    for i in range(WIDTH):
+        s.quadrics[a, i] += s.quadrics[b, i]
     s.positions[a, 0], s.positions[a, 1], s.positions[a, 2] = x, y, z
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _queue_around(s, a):
     s.numbers[MARK] += 1
     mark = s.numbers[MARK]
@@ -277,7 +281,7 @@ def _queue_around(s, a):
         c = _onward(s, c)
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _requeue(s):
     """Queue the edges that had to wait; those whose vertices changed since were queued then."""
     n = s.numbers[WAITING]
@@ -288,7 +292,7 @@ def _requeue(s):
             push(s, _cost(s, a, b)[0], a, b, OPTIMAL)
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _wait(s, a, b):
     i = s.numbers[WAITING]
     if i < len(s.waiting):
@@ -296,7 +300,7 @@ def _wait(s, a, b):
         s.numbers[WAITING] = i + 1
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _try(s, slot):
     """Join the vertices of an entry if that is allowed; else queue other places for them and let the edge wait."""
     a, b, where = s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4]
@@ -318,7 +322,7 @@ def _try(s, slot):
     return False
 
 
-@njit(**COMPILED)
+@njit(**UNCOUNTED)
 def _go_on(s):
     """Give edges that had to wait another chance; False when nothing can go any more."""
     if s.numbers[QUEUED] == 0:
@@ -332,9 +336,13 @@ def _go_on(s):
     return s.numbers[QUEUED] > 0 and s.numbers[LEVEL] <= MAX_LEVEL
 
 
-@njit(**COMPILED)
-def collapse(s, target, most):
+def collapse(state: Collapse, target: int, most: int) -> int:
     """Join vertices until `target` faces are left, `most` entries were looked at, or nothing can go: 0, 1 or 2."""
+    return _collapse(Reference(state), target, most)
+
+
+@njit(**UNCOUNTED)
+def _collapse(s, target, most):
     for _ in range(most):
         if s.numbers[FACES] <= target:
             return 0
