@@ -20,6 +20,7 @@ BLUR = 0.6  # of the winding number, in spacings
 REGION = 0.05  # side of the cells, three of which tell whether samples are part of a closed surface
 CLOSED = 0.38  # mean winding number half way through a surface above which it is
 DOUBT = (0.25, 0.45)  # share of the expected winding number at which a distance is not believed, and is
+ROUGH = 0.2  # noise in cells above which distances are smoothed
 HOLE = 0.2  # largest side of the box around a hole that is closed
 FRAGMENT = 0.02  # share of the triangles below which a piece is dropped
 
@@ -59,6 +60,8 @@ def reconstruct(
     step = max(1.0 / MAX_CELLS, 0.5 * samples.gap, samples.noise)
     values, grid, middle = _field(samples, step, report)
     report("triangles", 0.0)
+    if samples.noise > ROUGH * step:
+        values = _smoothed(values, step)
     mesh = _triangles(values, grid)
     if mesh is None:
         return None
@@ -106,6 +109,13 @@ def _middle(field: np.ndarray, grid: Grid, points: np.ndarray, normals: np.ndarr
     total, count = ndimage.uniform_filter(total, 3), ndimage.uniform_filter(count, 3)
     middle = (total / np.maximum(count, 1e-12))[cells]
     return np.where(middle > CLOSED, 0.5, middle)
+
+
+def _smoothed(values: np.ndarray, step: float) -> np.ndarray:
+    """The distances, averaged over less than a cell: single nodes on the wrong side would become handles and pits."""
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(np.clip(values, -step, step), 0.7, truncate=2.5)
 
 
 def _triangles(values: np.ndarray, grid: Grid) -> Mesh | None:
