@@ -10,6 +10,7 @@ from numba import njit
 from flashmesh_core.surface.point_normals import COMPILED
 
 FREE_SPACE = 0.3  # of the box on top of its sides, so that its periodic copies are out of reach
+SPREAD = 0.25  # variance of a quadratic B-spline, in squared steps
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,24 @@ class Grid:
 def winding_number(grid: Grid, points: np.ndarray, normals: np.ndarray, areas: np.ndarray, blur: float) -> np.ndarray:
     """The winding number at the nodes of `grid`, float32, of `points` with outward `normals` that stand for `areas`.
 
-    The double layer potential by Fourier transform: its Laplacian is minus the divergence of the normals spread on
-    the grid. `blur` is the standard deviation of the Gaussian (unit-box lengths) that every sample is spread with.
+    The double layer potential by Fourier transform: its Laplacian is minus the divergence of the normals, spread on
+    the grid by quadratic B-splines. `blur` is the standard deviation of the Gaussian (unit-box lengths) that every
+    sample is spread with.
     """
     from scipy import fft
 
     shape = tuple(fft.next_fast_len(int(n * (1.0 + FREE_SPACE)) + 8, real=True) for n in grid.shape)
-    scale = grid.step**-3
     waves = [2.0 * np.pi * fft.fftfreq(n, grid.step).astype(np.float32) for n in shape]
     waves[2] = 2.0 * np.pi * fft.rfftfreq(shape[2], grid.step).astype(np.float32)
     mesh = np.meshgrid(*waves, indexing="ij", sparse=True)
     square = mesh[0] ** 2 + mesh[1] ** 2 + mesh[2] ** 2
-    total = np.zeros(square.shape, dtype=np.complex64)
-    for axis in range(3):
-        spread = np.zeros(shape, dtype=np.float32)
-        _spread(spread, (points - grid.corner) / grid.step, normals[:, axis] * areas * scale)
-        total += (1j * mesh[axis]) * fft.rfftn(spread)
+    flux = np.zeros(shape, dtype=np.float32)
+    _spread_divergence(flux, (points - grid.corner) / grid.step, normals * (areas * grid.step**-4)[:, None])
+    total = fft.rfftn(flux, overwrite_x=True)
     square[0, 0, 0] = 1.0
-    total *= np.exp(-0.5 * blur**2 * square) / square
+    total *= np.exp(-0.5 * max(blur**2 - SPREAD * grid.step**2, 0.0) * square) / square
     total[0, 0, 0] = 0.0
-    field = fft.irfftn(total, shape)
+    field = fft.irfftn(total, shape, overwrite_x=True)
     field = field - _far_value(field, grid.shape)
     return np.ascontiguousarray(field[: grid.shape[0], : grid.shape[1], : grid.shape[2]])
 
@@ -67,16 +66,24 @@ def _far_value(field: np.ndarray, used: tuple[int, int, int]) -> float:
 
 
 @njit(**COMPILED)
-def _spread(field, places, values):
-    """Adds every value to the eight nodes around its place (in nodes), by linear weights."""
+def _spread_divergence(field, places, vectors):
+    """Adds the divergence of `vectors`, each spread over the 27 nodes around its place (in nodes), to the field."""
+    weight, slope = np.empty((3, 3)), np.empty((3, 3))  # axis, node
+    first = np.empty(3, dtype=np.int64)
     for i in range(len(places)):
-        x, y, z = int(places[i, 0]), int(places[i, 1]), int(places[i, 2])
-        u, v, w = places[i, 0] - x, places[i, 1] - y, places[i, 2] - z
-        for a in range(2):
-            for b in range(2):
-                part = values[i] * (u if a else 1.0 - u) * (v if b else 1.0 - v)
-                field[x + a, y + b, z] += part * (1.0 - w)
-                field[x + a, y + b, z + 1] += part * w
+        for axis in range(3):
+            nearest = int(np.floor(places[i, axis] + 0.5))
+            t = places[i, axis] - nearest
+            first[axis] = nearest - 1
+            weight[axis, 0], weight[axis, 1], weight[axis, 2] = 0.5 * (0.5 - t) ** 2, 0.75 - t * t, 0.5 * (0.5 + t) ** 2
+            slope[axis, 0], slope[axis, 1], slope[axis, 2] = 0.5 - t, 2.0 * t, -0.5 - t
+        for a in range(3):
+            for b in range(3):
+                across = vectors[i, 0] * slope[0, a] * weight[1, b] + vectors[i, 1] * weight[0, a] * slope[1, b]
+                along = vectors[i, 2] * weight[0, a] * weight[1, b]
+                for c in range(3):
+                    value = across * weight[2, c] + along * slope[2, c]
+                    field[first[0] + a, first[1] + b, first[2] + c] += value
 
 
 @njit(**COMPILED)
