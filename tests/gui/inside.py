@@ -217,28 +217,6 @@ def installing():
     return import_module(f"{MODULE}.ui.setup").running("INSTALL") is not None
 
 
-def seed():
-    """The seed that the panel shows."""
-    return bpy.context.scene.flashmesh.seed
-
-
-def keep_earlier():
-    """Earlier results stay from now on."""
-    bpy.context.scene.flashmesh.keep_earlier = True
-
-
-def decimate(result):
-    """Presses Compare with Decimate."""
-    with in_viewport():
-        bpy.ops.flashmesh.decimate("INVOKE_DEFAULT", True, result=result)
-
-
-def mark_boxes(color):
-    """Gives the boxes of all options a colour."""
-    bpy.context.preferences.themes[0].user_interface.wcol_option.inner = color
-    redraw()
-
-
 def set_preferences(**wanted):
     """Preferences of the add-on."""
     for name, value in wanted.items():
