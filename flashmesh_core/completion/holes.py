@@ -32,7 +32,6 @@ from flashmesh_core.state.mesh_state import MeshState
 MAX_LOOP = 24  # edges around a hole
 MAX_ANY_LOOP = 128  # the same where every hole is to be closed
 MOST_LEFT = 1 / 3  # of a hole's triangles that may stay open for the others to be made
-CLOSED_REACH = 2.0  # bins; of a source without openings every hole is closed by faces that keep so near to it
 MOSTLY = 0.6  # of a face's samples that are bare where it is added: others would lie over faces that are there
 _LEFT_OPEN = 1e9  # weighs more than any area
 

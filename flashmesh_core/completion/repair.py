@@ -42,14 +42,22 @@ class _Region:
     theirs: list[Face]
 
 
-def repair(written: np.ndarray, proxy: np.ndarray, positions: dict[int, np.ndarray], size: int) -> Repaired:
+def repair(
+    written: np.ndarray,
+    proxy: np.ndarray,
+    positions: dict[int, np.ndarray],
+    size: int,
+    closing: np.ndarray | None = None,
+) -> Repaired:
     """The faces that stand in the end, the model's first.
 
     `written` (F, 3, 3) and `proxy` (P, 3, 3) are bins of `size` an axis, columns x, y, z; `positions` tells where the
-    vertex of a key is, in bins; without one it is at the center of its bin.
+    vertex of a key is, in bins; without one it is at the center of its bin. `closing` (C, 3, 3) are faces that close
+    gaps in what was written: with them more regions have the proxy's border.
     """
     bins_of: dict[int, np.ndarray] = {}
-    ours = _faces_of(written, size, bins_of)
+    model = _faces_of(written, size, bins_of)
+    ours = model | (_faces_of(closing, size, bins_of) if closing is not None else {})
     theirs = _faces_of(proxy, size, bins_of)
     positions = {key: bins.astype(np.float64) for key, bins in bins_of.items()} | positions
     common = [face for face in ours if face in theirs]
@@ -58,14 +66,11 @@ def repair(written: np.ndarray, proxy: np.ndarray, positions: dict[int, np.ndarr
     kept = [region for region in regions if _is_good(region, positions, tree)]
     swapped = [region for region in regions if region not in kept]
     _give_up_crowded(kept, swapped, common)
-    decoded = common + [face for region in kept for face in region.ours]
-    added = [face for region in swapped for face in region.theirs]
-    faces = [[bins_of[key] for key in face] for face in decoded + added]
-    return Repaired(
-        np.array(faces, dtype=written.dtype).reshape(-1, 3, 3),
-        np.arange(len(faces)) < len(decoded),
-        len(written) - len(decoded),
-    )
+    stand = [*common, *(f for region in kept for f in region.ours), *(f for region in swapped for f in region.theirs)]
+    stand.sort(key=lambda face: face not in model)  # stable: the model's first, in their order
+    decoded = np.array([face in model for face in stand], dtype=bool)
+    faces = [[bins_of[key] for key in face] for face in stand]
+    return Repaired(np.array(faces, dtype=written.dtype).reshape(-1, 3, 3), decoded, len(written) - int(decoded.sum()))
 
 
 def _faces_of(bins: np.ndarray, size: int, bins_of: dict[int, np.ndarray]) -> dict[Face, None]:

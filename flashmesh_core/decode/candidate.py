@@ -20,6 +20,7 @@ from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.token_choice import gumbel_noise
 from flashmesh_core.tokenizer import bos_prefix
 
+CLOSING_REACH = 2.0  # bins from the surface within which gaps are closed before the proxy's faces are taken
 NO_HEADS = np.zeros((0, 0), dtype=np.float32)
 NOTHING_GIVEN = np.zeros(0, dtype=np.int64)
 
@@ -83,7 +84,8 @@ class Candidate:
         cut = self.end_reason == "cancelled" or (self.end_reason == "face_limit" and limit is not None)
         if cut or not self.state.n_faces:
             return
-        repaired = repair(self.state.faces(), self.followed.astype(np.int32), positions, self.num_bins)
+        closing = finish(self.state, self.followed, CLOSING_REACH)
+        repaired = repair(self.state.faces(), self.followed.astype(np.int32), positions, self.num_bins, closing)
         if limit is None or len(repaired.bins) <= limit:
             self.repaired = repaired
             self.closing = repaired.bins[~repaired.decoded]

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from flashmesh_core.completion.holes import cover_bare, finish
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.canonical import Mesh, dequantize
+from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.slices import SurfaceContext
+from flashmesh_core.state.arrays import make_surface
 from flashmesh_core.state.mesh_state import MeshState
 from tests.state.builders import empty, prepare
 
@@ -19,14 +22,19 @@ WALLED = Mesh(CORNERS, np.array([(0, 1, 2), (0, 2, 3), (0, 1, 5), (0, 5, 4)]))
 
 def started(mesh: Mesh, written: tuple[tuple[int, int, int], ...], max_faces: int = 100) -> tuple[MeshState, ...]:
     """A mesh over the surface of `mesh` of which faces over its vertices are written, and the bins of its own faces."""
-    source, _, surface = prepare(mesh)
+    unit = prepare(mesh)[0].normalization.apply(mesh.vertices)
+    bins = np.floor((unit + 0.5) * 128).clip(0, 127).astype(np.int64)
+    followed = bins[mesh.faces]  # reading would cut edges of more than two faces and turn walls
+    samples = sample_surface(unit, mesh.faces, 16_384, np.random.default_rng(0))
+    points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
+    context = SurfaceContext.of_samples(points, normals, dequantize(bins, 128), 128)
+    surface = make_surface(128, None, (0, 0, 0), context, points, normals, followed)
     state = empty(surface, max_faces)
-    bins = np.floor((source.normalization.apply(mesh.vertices) + 0.5) * 128).clip(0, 127).astype(np.int64)
     for face in written:
         for corner in bins[list(face)]:
             for token in corner[::-1]:
                 state.push(int(token))
-    return state, bins, source.followed
+    return state, bins, followed
 
 
 def corner_sets(state: MeshState) -> list[set[tuple[int, ...]]]:

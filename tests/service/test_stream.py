@@ -46,7 +46,7 @@ def test_events_come_in_order_and_carry_what_the_engine_makes(
     assert 0 < end["chamfer"] == result.chamfer and 0 < end["hausdorff"] == result.hausdorff
     assert end["n_vertices"] == len(end["vertices"]) and end["tokens_per_second"] > 0
     assert end["vertices"].dtype == np.float32 and end["face_indices"].dtype == np.int32
-    np.testing.assert_array_equal(end["vertices"], result.mesh.vertices)
+    np.testing.assert_array_equal(end["vertices"], result.mesh.vertices.astype(np.float32))
     np.testing.assert_array_equal(end["face_indices"], result.mesh.faces)
     with client.generate(points) as again:  # loaded now
         assert kinds(list(again))[:2] == ["queued", "encoding"]
@@ -85,7 +85,7 @@ def test_a_mesh_is_the_engines_own_to_sample(
     with make_service("debug").client.generate(vertices, triangles=triangles, **options) as stream:
         end = list(stream)[-1]
     result = debug_engine.generate(Mesh(vertices, np.array(triangles)), **options)
-    np.testing.assert_array_equal(end["vertices"], result.mesh.vertices)
+    np.testing.assert_array_equal(end["vertices"], result.mesh.vertices.astype(np.float32))
     np.testing.assert_array_equal(end["face_indices"], result.mesh.faces)
     assert end["n_faces"] >= 1 and end["end_reason"] == result.end_reason
 
