@@ -238,7 +238,7 @@ def test_wrong_input_is_named() -> None:
         fast.extend([tokens], [np.zeros((3, 1, 6), np.uint8)])
     with pytest.raises(ValueError, match=r"rows must have the shape \(3, 9, 6\), got None"):
         with_rows.extend([tokens])
-    with pytest.raises(ValueError, match=r"rows must have the shape \(3, 3, 6\), got \(2, 3, 6\)"):
+    with pytest.raises(ValueError, match=r"rows must have the shape \(3, 9, 6\), got \(2, 3, 6\)"):
         with_rows.extend([tokens], [np.zeros((2, 3, 6), np.uint8)])
     with pytest.raises(ValueError, match=r"sequence must be in \[0, 0\], got 1"):
         fast.truncate(1, 0)
