@@ -266,7 +266,7 @@ def test_every_engine_is_given_the_mesh(service: EngineProcess, debug_engine: En
         engine.stop()
     request = cube_request(faces=8, preset="DRAFT")
     made = debug_engine.generate(Mesh(request.points, request.triangles), **request.options).mesh
-    np.testing.assert_array_equal(end["vertices"], made.vertices)
+    np.testing.assert_array_equal(end["vertices"], made.vertices.astype(np.float32))
     np.testing.assert_array_equal(end["face_indices"], made.faces)
 
 
