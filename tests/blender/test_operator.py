@@ -152,7 +152,7 @@ def test_odd_names(told: Told) -> None:
         ("Empty", "must have a surface, got nothing"),
         ("Heavy", "must have at most 20,000 faces with its modifiers, got 24,576"),
         ("Few", "at least 16 vertices, got 3"),
-        ("Line", "a total area above 0"),
+        ("Line", "a face with area"),
     ],
 )
 def test_what_cannot_be_a_source_is_told(told: Told, name: str, words: str) -> None:
@@ -174,7 +174,7 @@ def test_what_the_engine_refuses_leaves_the_others(told: Told) -> None:
     """The line is the active object, and so the first; what the engine says of its faces is not of the option."""
     first = told["refused"]["first"]
     assert first["outcome"] == "finished" and [result["source"] for result in first["results"]] == ["Good"]
-    assert [text for text in first["messages"] if "a total area above 0" in text]
+    assert [text for text in first["messages"] if "a face with area" in text]
 
 
 @pytest.mark.parametrize(
