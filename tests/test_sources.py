@@ -22,6 +22,12 @@ def volume(mesh: Mesh) -> float:
     return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
 
 
+def turned(degrees: float) -> np.ndarray:
+    """The rotation about z, (3, 3)."""
+    angle = np.radians(degrees)
+    return np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+
+
 def farthest(mesh: Mesh, source: Mesh) -> float:
     """The largest distance from a vertex of the source to the mesh."""
     return float(TriangleTree.of_mesh(mesh.vertices, mesh.faces).distance(source.vertices).max())
@@ -35,6 +41,19 @@ def test_a_remesh_is_closed_outward_and_on_the_surface(mesh: Mesh) -> None:
     assert volume(source) == pytest.approx(volume(mesh), rel=0.01)
     assert farthest(mesh, source) < 0.75 / 48  # corners and edges are cut within a cell
     assert len(source.faces) > 20 * len(mesh.faces)
+
+
+def test_sides_on_the_lattice_keep_the_folds_that_rounding_makes() -> None:
+    side = Mesh(BOX.vertices @ turned(30.0), BOX.faces)  # two sides lie on nodes, over which the triangles run aslant
+    side = Mesh((side.vertices - side.vertices.min(axis=0)) / np.ptp(side.vertices, axis=0).max() - 0.5, side.faces)
+    assert np.ptp(side.vertices[:, 0]) == 1.0
+    thin = Mesh(side.vertices * [1, 1, 0.25 / np.ptp(side.vertices[:, 2])], side.faces)
+    thin = Mesh(thin.vertices - [0, 0, thin.vertices[:, 2].min() + 0.25], thin.faces)
+    source = voxel_remesh(thin, 32, closed=True)
+    smooth = voxel_remesh(Mesh(thin.vertices + np.array([0, 0, 1e-4]), thin.faces), 32, closed=True)
+    assert len(source.faces) > 1.02 * len(smooth.faces)  # folds of no thickness on the two sides
+    assert farthest(thin, source) < 0.75 / 32
+    assert volume(source) == pytest.approx(volume(thin), rel=0.02)
 
 
 def test_parts_that_overlap_become_one() -> None:

@@ -16,7 +16,7 @@ from flashmesh_core.mesh.figures import welded
 from flashmesh_core.mesh.io import PointCloud
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.topology import is_manifold_and_closed
-from flashmesh_core.sources import DEFAULTS, FAMILIES, make_source
+from flashmesh_core.sources import DEFAULTS, FAMILIES, VERSION, make_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +106,11 @@ def check_families(names: Sequence[str]) -> tuple[str, ...]:
 def given(artist: ArtistObject, family: str, *, seed: int = 0, cache: Path | None = None) -> Given:
     """The source of an object in a family; read from the folder `cache` if it was made before, else made and kept.
 
-    The file's name holds a digest of the mesh, the family's settings and the seed, so nothing stale is read.
+    The file's name holds a digest of the mesh, the version, the family's settings and the seed: nothing stale is read.
     """
     if cache is None:
         return Given(artist, family, _rounded(make_source(artist.mesh, family, seed=seed, closed=artist.closed)))
-    digest = hashlib.sha256(repr((DEFAULTS[family], seed, artist.closed)).encode())
+    digest = hashlib.sha256(repr((VERSION, DEFAULTS[family], seed, artist.closed)).encode())
     digest.update(np.ascontiguousarray(artist.mesh.vertices).tobytes())
     digest.update(np.ascontiguousarray(artist.mesh.faces).tobytes())
     path = cache / f"{family}_{digest.hexdigest()[:20]}.npz"

@@ -5,13 +5,15 @@ Both are written triangle by triangle into the lattice, so the cost follows the 
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numba import njit
 
 from .distance import triangle_distance
 
 # Rays run beside the lattice lines by this share of a cell, so that none meets a vertex or an edge that lies on them.
-_BESIDE = (np.sqrt(2.0) * 1e-6, np.sqrt(3.0) * 1e-6)
+_BESIDE = np.array([np.sqrt(2.0), np.sqrt(3.0), 1.0]) * 1e-6
 
 
 def narrow_band(vertices: np.ndarray, faces: np.ndarray, shape: tuple[int, int, int], reach: float) -> np.ndarray:
@@ -24,15 +26,32 @@ def narrow_band(vertices: np.ndarray, faces: np.ndarray, shape: tuple[int, int, 
     return np.sqrt(squares)
 
 
-def winding_numbers(vertices: np.ndarray, faces: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def winding_numbers(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    shape: tuple[int, int, int],
+    beside: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> np.ndarray:
     """How often a closed, consistently wound mesh encloses each node of a lattice, int32 of `shape`; units as above.
 
-    The signed crossings of the ray upwards from each node, which is the winding number of a closed mesh. Nodes on the
-    surface may count as either side.
+    The signed crossings of the ray upwards from each node, which is the winding number of a closed mesh. It is that of
+    a place a millionth of a cell beside the node, in the octant of the three signs `beside`: nodes on the surface count
+    as what lies there.
     """
     crossings = np.zeros(shape, dtype=np.int32)
-    _cross(np.ascontiguousarray(vertices[faces], dtype=np.float64), crossings, *_BESIDE)
+    _cross(np.ascontiguousarray(vertices[faces], dtype=np.float64), crossings, _BESIDE * beside)
     return np.cumsum(crossings[:, :, ::-1], axis=2, dtype=np.int32)[:, :, ::-1]
+
+
+def inside_share(vertices: np.ndarray, faces: np.ndarray, shape: tuple[int, int, int], nodes: np.ndarray) -> np.ndarray:
+    """How much (N,) of the eight octants around each of `nodes` (N, 3) lies inside a closed mesh; units as above.
+
+    For nodes on the surface: a half on a side, 1 where two parts touch.
+    """
+    share = np.zeros(len(nodes))
+    for octant in product((-1.0, 1.0), repeat=3):
+        share += winding_numbers(vertices, faces, shape, octant)[tuple(nodes.T)] > 0
+    return share / 8.0
 
 
 @njit(cache=True)
@@ -78,7 +97,7 @@ def _left_of(x: float, y: float, a: np.ndarray, b: np.ndarray) -> bool:
 
 
 @njit(cache=True)
-def _cross(triangles: np.ndarray, crossings: np.ndarray, beside_x: float, beside_y: float) -> None:
+def _cross(triangles: np.ndarray, crossings: np.ndarray, beside: np.ndarray) -> None:
     """Add 1 below each place where a lattice line along z meets a triangle that faces up, -1 if it faces down."""
     for triangle in triangles:
         a, b, c = triangle[0], triangle[1], triangle[2]
@@ -89,14 +108,14 @@ def _cross(triangles: np.ndarray, crossings: np.ndarray, beside_x: float, beside
         low_x, high_x = int(np.ceil(triangle[:, 0].min() - 1.0)), int(np.floor(triangle[:, 0].max() + 1.0))
         low_y, high_y = int(np.ceil(triangle[:, 1].min() - 1.0)), int(np.floor(triangle[:, 1].max() + 1.0))
         for i in range(max(low_x, 0), min(high_x, crossings.shape[0] - 1) + 1):
-            x = i + beside_x
+            x = i + beside[0]
             for j in range(max(low_y, 0), min(high_y, crossings.shape[1] - 1) + 1):
-                y = j + beside_y
+                y = j + beside[1]
                 side = _left_of(x, y, a, b)
                 if _left_of(x, y, b, c) != side or _left_of(x, y, c, a) != side:
                     continue
                 z = a[2] - ((x - a[0]) * normal[0] + (y - a[1]) * normal[1]) / normal[2]
                 z = min(max(z, triangle[:, 2].min()), triangle[:, 2].max())
-                below = min(int(np.ceil(z)) - 1, crossings.shape[2] - 1)
+                below = min(int(np.ceil(z - beside[2])) - 1, crossings.shape[2] - 1)
                 if below >= 0:
                     crossings[i, j, below] += 1 if side else -1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.mesh.voxels import narrow_band, winding_numbers
+from flashmesh_core.mesh.voxels import inside_share, narrow_band, winding_numbers
 
 from .shapes import box, join, sheet, torus
 
@@ -58,3 +58,15 @@ def test_overlapping_and_reversed_parts_add_up() -> None:
     index = tuple(middle.astype(int))
     assert winding_numbers(vertices + middle, faces, SHAPE)[index] == 2
     assert winding_numbers(vertices + middle, faces[:, ::-1], SHAPE)[index] == -2
+
+
+def test_octants_of_nodes_on_the_surface() -> None:
+    # Two boxes that touch on the plane x = 10: on it is inside, on their other sides half, on edges and corners less.
+    left, right = (box((4.0, 4.0, 4.0))[0] + np.array([x, 10.0, 10.0]) for x in (8.0, 12.0))
+    faces = box()[1]
+    vertices, faces = np.concatenate([left, right]), np.concatenate([faces, faces + 8])
+    nodes = np.array(
+        [[10, 10, 10], [6, 10, 10], [8, 10, 12], [8, 12, 10], [10, 12, 10], [6, 12, 10], [6, 8, 12], [3, 3, 3]]
+    )
+    expected = [1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.125, 0.0]
+    assert inside_share(vertices, faces, SHAPE, nodes).tolist() == expected
