@@ -49,8 +49,8 @@ def inside_share(vertices: np.ndarray, faces: np.ndarray, shape: tuple[int, int,
     For nodes on the surface: a half on a side, 1 where two parts touch.
     """
     share = np.zeros(len(nodes))
-    for octant in product((-1.0, 1.0), repeat=3):
-        share += winding_numbers(vertices, faces, shape, octant)[tuple(nodes.T)] > 0
+    for x, y, z in product((-1.0, 1.0), repeat=3):
+        share += winding_numbers(vertices, faces, shape, (x, y, z))[tuple(nodes.T)] > 0
     return share / 8.0
 
 
