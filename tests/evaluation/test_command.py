@@ -20,7 +20,7 @@ def artists(tmp_path: Path) -> Path:
     """A folder with a closed and an open mesh."""
     folder = tmp_path / "artists"
     folder.mkdir()
-    save_mesh(folder / "box.obj", Mesh(*box((1.0, 0.6, 0.5))))
+    save_mesh(folder / "box.obj", Mesh(*box((1.0, 0.61, 0.43))))
     save_mesh(folder / "sheet.obj", Mesh(*sheet(2, 2)))
     return folder
 

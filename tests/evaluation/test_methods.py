@@ -16,7 +16,7 @@ from flashmesh_core.mesh.io import PointCloud
 from flashmesh_core.mesh.topology import topology_report
 from tests.mesh.shapes import box
 
-BOX = ArtistObject("box", Mesh(*box((1.0, 0.6, 0.5))), True)
+BOX = ArtistObject("box", Mesh(*box((1.0, 0.61, 0.43))), True)
 HAS_MESHOPTIMIZER = importlib.util.find_spec("meshoptimizer") is not None
 needs_meshoptimizer = pytest.mark.skipif(not HAS_MESHOPTIMIZER, reason="meshoptimizer is not installed")
 
