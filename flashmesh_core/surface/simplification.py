@@ -11,11 +11,14 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_components, manifold_twins
 from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, typical_edge
+from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FINE = 1 / 90  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
+HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
+HANDLE_FACES = 4_000  # that handles are first looked for at
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
@@ -33,14 +36,15 @@ def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | N
         return [denoised.mesh for _ in counts]
     denoised = _without_crumbs(denoised)
     planes = planes_of(denoised)
-    fine = typical_edge(denoised.mesh) < FINE
+    edge = typical_edge(denoised.mesh)
+    fine, longest = edge < FINE, 0.0 if edge > COARSE else max(HANDLE_EDGES * edge, HANDLE_NOISE * denoised.noise)
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
         if len(planes.faces) <= count:
             found[count] = denoised.mesh
             continue
-        _run(state, count, min(counts), progress)
+        state = _run_cutting(state, count, min(counts), longest, progress)
         vertices, faces = _snapshot(state)
         found[count] = Mesh(place_on(vertices, faces, planes) if fine else vertices, faces.astype(np.int64))
     return [found[count] for count in counts]
@@ -75,6 +79,42 @@ def _run(state: Collapse, count: int, least: int, progress: Progress | None) -> 
     while collapse(state, count, STEP) == 1:
         if progress:
             progress("simplify", (total - int(state.numbers[FACES])) / max(total - least, 1))
+
+
+def _run_cutting(state: Collapse, count: int, least: int, longest: float, progress: Progress | None) -> Collapse:
+    """Collapse down to `count` faces by halves; of what is left after each, loops below `longest` are cut."""
+    while longest > 0.0 and state.numbers[FACES] > count:
+        stage = max(count, min(int(state.numbers[FACES]) // 2, HANDLE_FACES))
+        before = int(state.numbers[FACES])
+        _run(state, stage, least, progress)
+        state = _without_handles(state, longest)
+        if state.numbers[FACES] >= before:
+            break
+    _run(state, count, least, progress)
+    return state
+
+
+def _without_handles(state: Collapse, longest: float) -> Collapse:
+    """The collapse started anew on the mesh as it is now, its small handles cut, what was cut off left out."""
+    faces = state.faces[state.alive]
+    used = np.zeros(len(state.positions), dtype=bool)
+    used[faces.ravel()] = True
+    faces = (np.cumsum(used) - 1).astype(np.int32)[faces]
+    positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest)
+    if len(cut) == len(faces):
+        return state
+    label, count = face_components(cut, manifold_twins(cut, len(positions)))
+    low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
+    for corner in positions[cut].transpose(1, 0, 2):
+        np.minimum.at(low, label, corner)
+        np.maximum.at(high, label, corner)
+    large = (high - low).max(axis=1) >= 0.5 * longest
+    if large.any():
+        cut = cut[large[label]]
+    used = np.zeros(len(positions), dtype=bool)
+    used[cut.ravel()] = True
+    renumbered = (np.cumsum(used) - 1).astype(np.int32)[cut]
+    return start_collapse(positions[used], renumbered, np.ascontiguousarray(quadrics[used]))
 
 
 def _snapshot(state: Collapse) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,70 @@
+"""Handles too small to be meant go, those that are meant stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh, Normalization
+from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.sources import make_source
+from flashmesh_core.surface.cleaning import clean
+from flashmesh_core.surface.denoising import denoise
+from flashmesh_core.surface.handles import cut_handles
+from flashmesh_core.surface.simplification import proxies
+from tests.mesh.shapes import box
+from tests.surface.shapes import volume, voxels
+
+
+def euler_number(mesh: Mesh) -> int:
+    ends = np.stack([mesh.faces, np.roll(mesh.faces, -1, axis=1)], axis=2).reshape(-1, 2)
+    edges = np.unique(np.sort(ends, axis=1), axis=0)
+    return len(np.unique(mesh.faces)) - len(edges) + len(mesh.faces)
+
+
+def prism_between_tetrahedra(width: float) -> tuple[np.ndarray, np.ndarray]:
+    """A three-sided tube so wide, with a long point at either end."""
+    ring = width * np.array([[np.cos(t), np.sin(t), 0.0] for t in (0.0, 2 * np.pi / 3, 4 * np.pi / 3)])
+    vertices = np.concatenate([ring + np.array([0, 0, 0.1]), ring - np.array([0, 0, 0.1]), [(0, 0, 0.5), (0, 0, -0.5)]])
+    sides = [(k, k + 3, (k + 1) % 3) for k in range(3)] + [((k + 1) % 3, k + 3, (k + 1) % 3 + 3) for k in range(3)]
+    ends = [(k, (k + 1) % 3, 6) for k in range(3)] + [((k + 1) % 3 + 3, k + 3, 7) for k in range(3)]
+    return vertices, np.array(sides + ends, dtype=np.int32)
+
+
+def test_a_tube_that_is_narrow_is_cut_on_either_side_and_closed() -> None:
+    vertices, faces = prism_between_tetrahedra(0.01)
+    assert is_manifold_and_closed(vertices, faces) == (True, True)
+    quadrics = np.arange(len(vertices), dtype=np.float64)[:, None]
+    positions, rows, cut = cut_handles(vertices, quadrics, faces, 0.1)
+    assert len(cut) == len(faces) + 4 and len(positions) == len(vertices) + 6
+    used = Mesh(positions + 1e-3 * np.arange(len(positions))[:, None], cut.astype(np.int64))  # copies told apart
+    assert is_manifold_and_closed(used.vertices, used.faces)[1] and euler_number(used) == 6  # three pieces
+    np.testing.assert_array_equal(rows[8:, 0], [vertices.tolist().index(place) for place in positions[8:].tolist()])
+
+
+def test_a_tube_that_is_wide_stays() -> None:
+    vertices, faces = prism_between_tetrahedra(0.2)
+    positions, _, cut = cut_handles(vertices, np.zeros((8, 1)), faces, 0.1)
+    assert positions is vertices and cut is faces
+
+
+@pytest.mark.parametrize("size", [(1.0, 0.6, 0.5), (0.5, 1.0, 0.3)])
+def test_folds_of_a_remesh_do_not_keep_faces(size: tuple[float, float, float]) -> None:
+    """The sides lie on the lattice, so rounding makes handles and bubbles of no width there."""
+    source = make_source(Mesh(*box(size)), "remesh", seed=0, closed=True)
+    assert isinstance(source, Mesh)
+    unit = Normalization.of_points(source.vertices).apply(source.vertices)
+    cleaned = clean(unit, source.faces)
+    assert euler_number(cleaned) != 2
+    proxy = proxies(denoise(cleaned), [12])[0]
+    assert len(proxy.faces) == 12 and euler_number(proxy) == 2
+    assert volume(proxy) == pytest.approx(float(np.prod(size)), rel=0.02)
+
+
+def test_a_handle_that_is_meant_stays() -> None:
+    def torus(points: np.ndarray) -> np.ndarray:
+        return np.hypot(np.linalg.norm(points[..., :2], axis=-1) - 0.4, points[..., 2]) - 0.08
+
+    for count in (60, 400):
+        proxy = proxies(denoise(voxels(torus, 64)), [count])[0]
+        assert euler_number(proxy) == 0 and len(proxy.faces) == count
