@@ -13,6 +13,7 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, chec
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import Denoised, Progress, denoise
+from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.simplification import proxies
 
@@ -35,7 +36,7 @@ class Reading:
     noise: float  # standard deviation of what was noise
     proxies: tuple[Mesh, ...]
     is_manifold: bool  # of the source; True for a cloud, which cannot tell
-    is_closed: bool  # no open edges: of the source's mesh, or of the one made of a cloud
+    is_closed: bool  # no open edges, pinholes aside: of the source's mesh, or of the one made of a cloud
     kept: bool = False
 
 
@@ -66,7 +67,8 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
     manifold, closed = is_manifold_and_closed(unit, source.faces)
     if progress:
         progress("clean", 0.0)
-    mesh = clean(unit, source.faces)
+    mesh = close_pinholes(clean(unit, source.faces))
+    closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     if not len(mesh.faces):
         raise ValueError(f"source must have a face with area, got {len(source.faces)} faces without")
     if len(mesh.faces) <= wanted if keep is None else keep:
@@ -81,7 +83,7 @@ def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, pro
     _check_reach("points", points)
     box = Normalization.of_points(points)
     made = reconstruct(_on_grid(box.apply(points)), _checked_normals(normals, points), progress=progress)
-    mesh = clean(made.mesh.vertices, made.mesh.faces) if made is not None else None
+    mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces)) if made is not None else None
     if mesh is None or not len(mesh.faces):
         raise ValueError(f"points must lie on a surface, got {len(points)} of which none can be made")
     denoised, made_proxies = _with_proxies(mesh, wanted, None, progress)

@@ -1,0 +1,46 @@
+"""Small holes of dense meshes are closed, larger ones and those of coarse meshes stay."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.sheets import open_edge_count
+from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.surface.pinholes import close_pinholes
+from flashmesh_core.surface.reading import read_surface
+from tests.surface.shapes import cube, sphere
+
+
+def punched(mesh: Mesh, radius: float) -> Mesh:
+    """The mesh without the faces near the vertex that is highest."""
+    top = mesh.vertices[mesh.vertices[:, 2].argmax()]
+    near = np.linalg.norm(mesh.triangles.mean(axis=1) - top, axis=1) < radius
+    assert near.any()
+    return Mesh(mesh.vertices, mesh.faces[~near])
+
+
+def test_a_hole_of_few_edges_is_closed_and_wound_as_its_surroundings() -> None:
+    dense = sphere(100, 61)
+    twin = dense.faces[3_000]
+    beside = np.flatnonzero(np.isin(dense.faces, twin).sum(axis=1) == 2)[0]  # two faces at an edge: a hole of four
+    holed = Mesh(dense.vertices, np.delete(dense.faces, [3_000, beside, 6_000], axis=0))
+    assert open_edge_count(holed.faces) == 7
+    closed = close_pinholes(holed)
+    assert is_manifold_and_closed(closed.vertices, closed.faces) == (True, True)
+
+
+def test_a_larger_hole_stays() -> None:
+    holed = punched(sphere(100, 61), 0.2)
+    assert close_pinholes(holed) is holed
+
+
+def test_a_hole_of_a_coarse_mesh_is_meant() -> None:
+    holed = Mesh(cube().vertices, cube().faces[1:])
+    assert close_pinholes(holed) is holed
+
+
+def test_a_remesh_with_pinholes_is_read_as_closed() -> None:
+    dense = sphere(100, 61)
+    reading = read_surface(Mesh(dense.vertices, np.delete(dense.faces, [2_000, 5_000], axis=0)), faces=200)
+    assert reading.is_closed and open_edge_count(reading.proxies[0].faces) == 0
