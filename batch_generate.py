@@ -164,9 +164,9 @@ def generate_object(engine: Engine, source: SourceObject, options: argparse.Name
         raise ValueError("the engine gave no faces; try another seed or more candidates")
     row: dict[str, Any] = {"faces": len(faces), "open_edges": open_edge_count(faces)}
     row |= {"vertices": vertices + center, "face_indices": faces}
-    for name in ("seconds", "tokens_per_second", "chamfer"):
+    for name in ("seconds", "tokens_per_second", "chamfer", "gap"):
         row[name] = None if result[name] is None or not np.isfinite(result[name]) else float(result[name])
-    return {**row, "end_reason": result["end_reason"]}
+    return row | {name: result[name] for name in ("end_reason", "verdict", "repaired", "wanted")}
 
 
 def process_file(
@@ -193,7 +193,7 @@ def process_file(
         speed = f"{row['seconds'] or 0:.1f} s, {row['tokens_per_second'] or 0:.0f} tokens/s"
         say(
             f"{source.name}{of}: {row['faces']} faces in {speed}, Chamfer {chamfer}, "
-            f"{row['open_edges']} open edges ({row['end_reason']})"
+            f"{row['repaired']} repaired, {row['open_edges']} open edges, {row['verdict']} ({row['end_reason']})"
         )
     if results:
         write = partial(files.write_objects, file_format=options.format, results=results)

@@ -139,7 +139,7 @@ def run_generate(args: argparse.Namespace) -> int:
         "faces": len(result.mesh.faces), "vertices": len(result.mesh.vertices), "end_reason": result.end_reason,
         "tokens": result.n_tokens, "seconds": result.seconds, "tokens_per_second": result.tokens_per_second,
         "passes": result.n_passes, "tokens_per_pass": result.tokens_per_pass,
-        "vertices_without_closure": result.tally.gave_up_closure, "filled": result.filled,
+        "vertices_without_closure": result.tally.gave_up_closure, **result.told(),
         "chamfer": result.chamfer, "hausdorff": result.hausdorff, "seed": result.seed,
         "topology": topology.as_dict(),
     }  # fmt: skip
@@ -148,7 +148,7 @@ def run_generate(args: argparse.Namespace) -> int:
         f"{args.output}: {len(result.mesh.faces)} faces, {len(result.mesh.vertices)} vertices, "
         f"{result.seconds:.1f} s, {result.tokens_per_second:.0f} tokens/s, Chamfer {result.chamfer:.4f}, "
         f"Hausdorff {result.hausdorff:.4f}, {'watertight' if topology.is_watertight else 'open'}, ended by "
-        f"{result.end_reason}"
+        f"{result.end_reason}; {result.filled} faces repaired; {result.verdict}"
     )
     if args.watertight and result.tally.gave_up_closure:
         print(f"watertight had to give up at {result.tally.gave_up_closure} vertices: open edges are left there")

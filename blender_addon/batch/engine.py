@@ -56,6 +56,7 @@ class LocalEngine:
         names = ("end_reason", "seconds", "tokens_per_second", "chamfer")
         return {
             **{name: getattr(result, name) for name in names},
+            **result.told(),
             "vertices": result.mesh.vertices,
             "face_indices": result.mesh.faces,
         }

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 ENTRY = ("file", "output", "input", "settings", "error", "objects")  # of the JSON, one a file
-FIGURES = ("faces", "open_edges", "seconds", "tokens_per_second", "chamfer", "end_reason")
+FIGURES = (
+    "faces", "wanted", "repaired", "open_edges", "gap", "verdict",
+    "seconds", "tokens_per_second", "chamfer", "end_reason",
+)  # fmt: skip
 COLUMNS = ("file", "object", *FIGURES, "error", "output")  # of the CSV, a row an object
 UNFINISHED = "not finished: the program ended while it did this file"
 

@@ -88,8 +88,9 @@ class Decoding:
 
     def results(self) -> list[GenerationResult]:
         """The meshes of all candidates in their order, measured against their sources."""
+        wanted = self.options.faces
         pairs = zip(self.sources, self.candidates, strict=True)
-        return [make_result(source, index, candidate) for index, (source, candidate) in enumerate(pairs)]
+        return [make_result(source, index, candidate, wanted) for index, (source, candidate) in enumerate(pairs)]
 
     def _verify(self, number: int, index: int, logits: np.ndarray) -> None:
         """Take the backbone's answer, tell `on_pass`, and complete a mesh that ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from flashmesh_core.decode.candidate import Candidate, Tally
 from flashmesh_core.decode.inspection import Quality, inspect
 from flashmesh_core.decode.source import Source
 from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins
+
+COUNT_TOLERANCE = 0.1  # share of the wanted faces by which a result may be off
+COMPLETE = "complete"  # the verdict on a result without faults
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +48,37 @@ class GenerationResult:
     chamfer: float
     hausdorff: float
     quality: Quality
+    wanted: int | None = None  # faces that were asked for
     filled: int = 0  # faces that are not the model's: repaired from the proxy, or closing holes
     tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is worse than it should be, in plain sentences; empty where nothing is."""
+        count = len(self.mesh.faces)
+        if not count:
+            return ("it has no faces",)
+        found = ["it was cut off before its end: cancelled"] if self.end_reason == "cancelled" else []
+        found += self.quality.faults
+        if self.wanted is not None and abs(count - self.wanted) > COUNT_TOLERANCE * self.wanted:
+            found.append(f"it has {count:,} faces, not within {COUNT_TOLERANCE:.0%} of the {self.wanted:,} wanted")
+        return tuple(found)
+
+    @property
+    def verdict(self) -> str:
+        """The gate at the end in words: "complete", or what is worse than it should be."""
+        return "; ".join(self.faults) or COMPLETE
+
+    def told(self) -> dict[str, Any]:
+        """The figures that every report gives, by the same names: service, command lines, batches.
+
+        `repaired` counts the faces that the model did not write; `gap` (from the source to the result) and `excess`
+        (the other way) are largest distances over the source's longest side.
+        """
+        return {
+            "verdict": self.verdict, "repaired": self.filled, "wanted": self.wanted,
+            "open_edges": self.quality.open_edges, "gap": self.quality.gap, "excess": self.quality.excess,
+        }  # fmt: skip
 
     @property
     def distance(self) -> float:
@@ -78,8 +111,8 @@ def mesh_of(source: Source, candidate: Candidate) -> Mesh:
     return Mesh(source.normalization.invert(unit), canonical.faces)
 
 
-def make_result(source: Source, index: int, candidate: Candidate) -> GenerationResult:
-    """The mesh of candidate number `index`, and how good it is."""
+def make_result(source: Source, index: int, candidate: Candidate, wanted: int | None = None) -> GenerationResult:
+    """The mesh of candidate number `index`, and how good it is; `wanted`: the faces that were asked for."""
     mesh = mesh_of(source, candidate)
     decoded = candidate.final_faces()[1]
     quality = inspect(source, mesh)
@@ -87,5 +120,5 @@ def make_result(source: Source, index: int, candidate: Candidate) -> GenerationR
         mesh=mesh, end_reason=candidate.end_reason or "cancelled",
         n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
         seed=candidate.seed, candidate=index, chamfer=quality.chamfer, hausdorff=quality.hausdorff,
-        filled=int((~decoded).sum()), quality=quality, tally=candidate.tally,
+        wanted=wanted, filled=int((~decoded).sum()), quality=quality, tally=candidate.tally,
     )  # fmt: skip

@@ -34,7 +34,10 @@ option left out has the engine's own default. The answer is a stream of frames, 
     end            last: the best `candidate`, its `end_reason` (eos, face_limit, cancelled), `n_faces`,
                    `n_vertices`, `n_tokens`, `seconds`, `tokens_per_second`, `tokens_per_pass`, `seed`,
                    `chamfer`, `hausdorff`, `gave_up_closure` (vertices that `watertight` left on an open
-                   edge, or for which its mask left no place), and the welded mesh: arrays `vertices` (V, 3) float32 and
+                   edge, or for which its mask left no place), `verdict` ("complete", or plain sentences on what is
+                   worse than it should be), `repaired` (faces that the model did not write), `wanted` (faces, or
+                   null), `open_edges`, `gap` and `excess` (largest distance from the source to the result and back,
+                   over the source's longest side), and the welded mesh: arrays `vertices` (V, 3) float32 and
                    `face_indices` (F, 3) int32
     error          last, instead of `end`: `error` {`field`, `message`}, `status` (as it would be in HTTP)
 

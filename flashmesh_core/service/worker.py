@@ -300,7 +300,7 @@ def _end(result: Any) -> bytes:
     """The last event, from a GenerationResult."""
     names = ("end_reason", "candidate", "n_tokens", "seconds", "tokens_per_second", "tokens_per_pass", "seed")
     figures = {name: getattr(result, name) for name in (*names, "chamfer", "hausdorff")}
-    figures["gave_up_closure"] = result.tally.gave_up_closure
+    figures |= {"gave_up_closure": result.tally.gave_up_closure, **result.told()}
     vertices = np.asarray(result.mesh.vertices, dtype=np.float32).reshape(-1, 3)
     faces = np.asarray(result.mesh.faces, dtype=np.int32).reshape(-1, 3)
     arrays = {"vertices": vertices, "face_indices": faces}
@@ -310,10 +310,11 @@ def _end(result: Any) -> bytes:
 def _end_unstarted() -> bytes:
     """The last event of a generation that was cancelled before its first token."""
     arrays = {"vertices": np.zeros((0, 3), np.float32), "face_indices": np.zeros((0, 3), np.int32)}
-    counts = dict.fromkeys(("candidate", "n_faces", "n_vertices", "n_tokens", "gave_up_closure"), 0)
+    names = ("candidate", "n_faces", "n_vertices", "n_tokens", "gave_up_closure", "repaired", "open_edges")
     rates = dict.fromkeys(("seconds", "tokens_per_second", "tokens_per_pass"), 0.0)
-    unknown = dict.fromkeys(("seed", "chamfer", "hausdorff"), None)
-    return _event("end", arrays, end_reason="cancelled", **counts, **rates, **unknown)
+    unknown = dict.fromkeys(("seed", "chamfer", "hausdorff", "wanted", "gap", "excess"), None)
+    figures = {**dict.fromkeys(names, 0), **rates, **unknown, "verdict": "cancelled before its first face"}
+    return _event("end", arrays, end_reason="cancelled", **figures)
 
 
 # What a ValueError of the engine is about, by the first words of its message: the field to name to the client.

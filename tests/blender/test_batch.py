@@ -37,7 +37,7 @@ OUTPUTS = {  # by input; two inputs of one stem keep their suffix
 }
 LINE = re.compile(
     r"^\[\d+/\d+\] \S+: .+: (\d+) faces in [\d.]+ s, \d+ tokens/s, "
-    r"Chamfer [\d.]+, (\d+) open edges \((eos|face_limit)\)$"
+    r"Chamfer [\d.]+, \d+ repaired, (\d+) open edges, .+ \((eos|face_limit)\)$"
 )
 
 

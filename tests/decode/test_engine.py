@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -288,6 +289,22 @@ def test_a_repair_keeps_to_the_face_limit(debug_engine: Engine) -> None:
     cut = debug_engine.generate(CHAIR, faces=100, seed=3, max_faces=12)
     assert (len(cut.mesh.faces), cut.filled) == (12, 0)
     assert cut.quality.open_edges > 0 and len(cut.quality.faults) == 2
+    assert whole.verdict == "complete" or "not within 10%" in whole.verdict
+    told = cut.told()
+    assert told["verdict"] == "; ".join([*cut.quality.faults, "it has 12 faces, not within 10% of the 100 wanted"])
+    assert (told["repaired"], told["wanted"]) == (0, 100)
+    assert (told["open_edges"], told["gap"]) == (cut.quality.open_edges, cut.quality.gap)
+
+
+def test_the_verdict_says_what_is_worse(debug_engine: Engine) -> None:
+    whole = debug_engine.generate(CHAIR, faces=100, seed=3)
+    count = len(whole.mesh.faces)
+    assert replace(whole, wanted=count).verdict == "complete" == replace(whole, wanted=None).verdict
+    assert "not within 10%" not in replace(whole, wanted=round(count / 1.08)).verdict
+    assert replace(whole, wanted=2 * count).verdict == f"it has {count} faces, not within 10% of the {2 * count} wanted"
+    assert replace(whole, wanted=None, end_reason="cancelled").verdict == "it was cut off before its end: cancelled"
+    nothing = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
+    assert replace(whole, mesh=nothing).verdict == "it has no faces"
 
 
 def test_how_many_faces_closing_may_make() -> None:

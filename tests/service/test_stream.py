@@ -43,6 +43,7 @@ def test_events_come_in_order_and_carry_what_the_engine_makes(
     assert stream.result is end
     assert (end["end_reason"], end["seed"], end["n_faces"], end["candidate"]) == ("face_limit", 3, 12, 0)
     assert end["gave_up_closure"] == result.tally.gave_up_closure
+    assert {name: end[name] for name in result.told()} == result.told() and end["verdict"]
     assert 0 < end["chamfer"] == result.chamfer and 0 < end["hausdorff"] == result.hausdorff
     assert end["n_vertices"] == len(end["vertices"]) and end["tokens_per_second"] > 0
     assert end["vertices"].dtype == np.float32 and end["face_indices"].dtype == np.int32
