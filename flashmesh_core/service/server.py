@@ -48,6 +48,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         "machine can see command lines, not environments")  # fmt: skip
     add("--allow-remote", action="store_true", help="allow a --host other than loopback; needs a token of at "
         f"least {MIN_REMOTE_TOKEN} characters, and the traffic is not encrypted")  # fmt: skip
+    add("--get-ready", action="store_true", help="load the engine at once, not when the first generation needs it")
     add("--idle-unload", type=float, metavar="SECONDS", help="drop the engine after SECONDS without work")
     add(
         "--queue",
@@ -77,6 +78,7 @@ def run_serve(args: argparse.Namespace, factory: EngineFactory | None = None) ->
             device=args.device,
             queue_limit=args.queue,
             idle_unload=args.idle_unload,
+            get_ready=args.get_ready,
         )
         listener = listen(args.host, args.port)
     except ValueError as error:

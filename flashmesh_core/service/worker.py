@@ -70,7 +70,8 @@ class EngineWorker:
     """The queue and the thread behind it. All methods may be called from any thread and return at once.
 
     `factory(checkpoint, device)` makes the engine when the first generation needs it, in the worker's thread.
-    `idle_unload` is the number of seconds without work after which the engine is dropped; None for never.
+    `idle_unload` is the number of seconds without work after which the engine is dropped; None for never. With
+    `get_ready` the engine is loaded and compiled at once, not when the first generation comes.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class EngineWorker:
         device: str = "auto",
         queue_limit: int = QUEUE_LIMIT,
         idle_unload: float | None = None,
+        get_ready: bool = False,
     ) -> None:
         if idle_unload is not None and not idle_unload > 0:
             raise ValueError(f"idle_unload must be a number of seconds > 0, got {idle_unload}")
@@ -90,6 +92,7 @@ class EngineWorker:
         self._factory, self._idle_unload = factory, idle_unload
         self._engine: Any = None
         self._loaded: str | None = None  # the checkpoint that `_engine` was made from
+        self._getting_ready = get_ready
         self._is_warm = False  # whether `_engine` has compiled what it runs
         self._state = "idle"  # idle, loading, compiling, busy
         self._current: Generation | None = None
@@ -118,6 +121,8 @@ class EngineWorker:
                 )
             generation.send("queued", id=generation.id, position=self._ahead(len(self._waiting)))
             self._waiting.append(generation)
+            if self._getting_ready and self._state != "idle":
+                generation.enter(self._state, checkpoint=self.checkpoint)
             self._changed.notify_all()
         return generation
 
@@ -199,6 +204,8 @@ class EngineWorker:
         generation.sink(None)
 
     def _run(self) -> None:
+        if self._getting_ready:
+            self._get_ready()
         while True:
             generation, unloading = self._next()
             if generation is not None:
@@ -249,9 +256,9 @@ class EngineWorker:
         options = dict(request.options)
         checkpoint = options.pop("checkpoint", None) or self.checkpoint
         if self._engine is None or self._loaded != checkpoint:
-            self._load(generation, checkpoint)
+            self._load(checkpoint, generation.enter)
         if not self._is_warm and not generation.cancelled.is_set():
-            self._warm_up(generation)
+            self._warm_up(generation.enter)
         if generation.cancelled.is_set():
             return _end_unstarted()
         self._state = "busy"
@@ -266,17 +273,35 @@ class EngineWorker:
         )
         return _end(result)
 
-    def _load(self, generation: Generation, checkpoint: str) -> None:
+    def _get_ready(self) -> None:
+        """Loads and compiles before anything is asked for; where that fails the first generation tries it again."""
+
+        def tell(stage: str, **header: Any) -> None:
+            with self._changed:
+                for generation in self._waiting:
+                    generation.enter(stage, **header)
+
+        try:
+            self._load(self.checkpoint, tell)
+            if not self._closing:
+                self._warm_up(tell)
+        except Exception:
+            logger.exception("the engine could not be loaded ahead of its first use")
+        with self._changed:
+            self._state, self._getting_ready = "idle", False
+            self._idle_since = time.monotonic()
+
+    def _load(self, checkpoint: str, tell: Callable[..., None]) -> None:
         self._state = "loading"
-        generation.enter("loading", checkpoint=checkpoint)
+        tell("loading", checkpoint=checkpoint)
         self._drop_engine()
         engine = self._factory(checkpoint, self.device)
         with self._changed:
             self._engine, self._loaded, self._is_warm = engine, checkpoint, False
 
-    def _warm_up(self, generation: Generation) -> None:
+    def _warm_up(self, tell: Callable[..., None]) -> None:
         self._state = "compiling"
-        generation.enter("compiling")
+        tell("compiling")
         self._engine.warm_up()
         self._is_warm = True
 
