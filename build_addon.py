@@ -32,7 +32,7 @@ sys.path.append(str(ADDON / "build_tools"))
 from addon_check import CHECKPOINT_FILES, MANIFEST, REQUIRED, check, parse_toml  # noqa: E402
 from addon_wheels import PYTHONS, TARGETS, WheelError, download_wheels  # noqa: E402
 
-PARTS = ("ui", "scene", "engine")  # batch/ is of batch_generate.py, which is not in the zip
+PARTS = ("ui", "scene", "engine", "translations")  # batch/ is of batch_generate.py, which is not in the zip
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 
 

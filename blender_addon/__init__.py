@@ -9,8 +9,8 @@ from importlib import import_module
 from types import ModuleType
 
 _PARTS = (
-    "scene.variants", "ui.preferences", "ui.setup", "ui.properties", "ui.watch", "ui.operators", "ui.panels",
-    "ui.variants",
+    "translations", "scene.variants", "ui.preferences", "ui.setup", "ui.properties", "ui.watch", "ui.operators",
+    "ui.panels", "ui.results",
 )  # fmt: skip
 _registered: list[ModuleType] = []
 

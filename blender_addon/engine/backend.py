@@ -137,7 +137,7 @@ class ProcessEngine(_ServiceEngine):
             yield {"kind": "restarting", "reason": reason}
 
     def start(self) -> None:
-        self._ensure(threading.Event())
+        self._ensure(threading.Event(), "--get-ready")
 
     def stop(self, timeout: float = 5.0) -> None:
         self._stopped.set()
@@ -173,8 +173,8 @@ class ProcessEngine(_ServiceEngine):
             return None
         return EngineClient(process.address, process.token, timeout=timeout)
 
-    def _ensure(self, cancel: threading.Event) -> EngineProcess:
-        """The process, started if it does not run."""
+    def _ensure(self, cancel: threading.Event, *more: str) -> EngineProcess:
+        """The process, started if it does not run, with `more` arguments."""
         while not self._lock.acquire(timeout=0.05):
             if cancel.is_set():
                 raise EngineError("starting the engine was cancelled")
@@ -185,9 +185,10 @@ class ProcessEngine(_ServiceEngine):
             self._starting = cancel
             self._stopped.clear()
             idle = ("--idle-unload", str(60 * self.choice.idle_minutes)) if self.choice.idle_minutes > 0 else ()
-            named = {"checkpoint": self.choice.checkpoint, "device": self.choice.device}
+            named: dict[str, Any] = {"checkpoint": self.choice.checkpoint, "device": self.choice.device}
             cache = {CACHE_VARIABLE: self.choice.cache} if self.choice.cache else {}
-            self._process = EngineProcess.start(self.choice.python, env=cache, arguments=idle, cancel=cancel, **named)
+            named["arguments"] = (*idle, *more)
+            self._process = EngineProcess.start(self.choice.python, env=cache, cancel=cancel, **named)
             return self._process
         except EngineError as error:
             if not cancel.is_set():

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from flashmesh_core.options import DEFAULT_WIDTH
+from flashmesh_core.options import DEFAULT_WIDTH, MAX_FACES
 from flashmesh_core.service import protocol
 
+LEAST_FACES = 4  # of a share of a source's triangles: a closed mesh has no fewer
 SAMPLES = 131_072  # of a cloud, at most: the places where the engine lets vertices be are then 8 % more than a mesh's
 
 
@@ -33,15 +34,19 @@ PRESETS = {
 class RunSettings:
     """The options of one run: those of the operator, and what the preferences add."""
 
+    target: str = "COUNT"  # or SHARE: of the source's triangles
     faces: int = 300
+    share: float = 10.0  # %
     preset: str = "STANDARD"
     seed: int = 0
     temperature: float = 0.5
     watertight: bool = False
     keep_to_surface: bool = True
     symmetry: str = "NONE"  # or X, Y, Z: the engine is given one half, and asked for half of the faces
+    density: str = ""  # the vertex group of the source that draws more faces to where it is painted
     snap: bool = False
     quads: bool = False
+    hard_edges: bool = False
     fill_holes: bool = True
     transfer_uvs: bool = False
     hide_source: bool = False
@@ -49,6 +54,23 @@ class RunSettings:
     drafter: str = "auto"
     width: int = DEFAULT_WIDTH
     keep_unfinished: bool = False
+
+    def for_source(self, name: str, triangles: int) -> RunSettings:
+        """With the number of faces that the share comes to for the source `name` of so many `triangles`.
+
+        Raises ValueError where it has none, or the share asks for more faces than a mesh may have.
+        """
+        if self.target == "COUNT":
+            return self
+        if not triangles:
+            raise ValueError(f"object {name!r} must have faces for a share of them, got points alone; give a number")
+        faces = max(LEAST_FACES, round(triangles * self.share / 100.0))
+        if faces > MAX_FACES:
+            raise ValueError(
+                f"share of the triangles of {name!r} must come to at most {MAX_FACES:,} faces, "
+                f"got {self.share:g} % of {triangles:,}, which is {faces:,}"
+            )
+        return replace(self, target="COUNT", faces=faces)
 
     @property
     def engine_faces(self) -> int:
@@ -71,6 +93,8 @@ class RunSettings:
         }
         if preset.cut_off:
             options["max_faces"] = self.engine_faces
+        if self.density:
+            options["keep_vertices"] = True  # those that were chosen by the density
         if not self.fill_holes:
             options["fill_holes"] = False
         if self.drafter != "auto":

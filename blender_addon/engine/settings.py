@@ -35,10 +35,12 @@ class PlainPreferences:
     device: str = "AUTO"
     checkpoint: str = "nano"
     idle_minutes: int = 10
+    keep_ready: bool = True
     on_cancel: str = "REMOVE"
     faces: int = 300
     preset: str = "STANDARD"
     hide_source: bool = False
+    seconds_per_face: float = 0.0  # of the last mesh, for the estimate; 0: not known
 
 
 DEFAULTS = PlainPreferences()

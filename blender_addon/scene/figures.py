@@ -79,9 +79,12 @@ class Result:
     repaired: int  # faces that were not the model's: they cover what it left bare
     verdict: str  # what the engine says of its mesh, in words; '' where it says nothing
     gave_up_closure: bool  # watertight was asked for, and open edges are left
+    took: float | None = None  # seconds from the first look at the surface to the end, as it was seen here
 
 
-def figures_of(obj: bpy.types.Object, placement: Placement, settings: RunSettings, event: Event) -> Result:
+def figures_of(
+    obj: bpy.types.Object, placement: Placement, settings: RunSettings, event: Event, took: float | None = None
+) -> Result:
     """The figures of the result `obj` as it is in the scene, and what the engine said of it in its `end`."""
     mesh = obj.data
     gap = measure_gap(mesh, placement.matrix, placement.surface) or Gap(None, None)
@@ -100,7 +103,14 @@ def figures_of(obj: bpy.types.Object, placement: Placement, settings: RunSetting
         watertight=mesh_bridge.is_watertight(mesh),
         open_edges=mesh_bridge.open_edges(mesh),
         repaired=int(event.get("repaired") or 0),
-        verdict=str(event.get("verdict") or ""),
+        verdict=_in_words(event.get("verdict")),
+        took=took,
         gave_up_closure=settings.watertight and bool(event.get("gave_up_closure")),
         **{name: event.get(name) for name in said},
     )
+
+
+def _in_words(verdict: object) -> str:
+    """What the engine says of its mesh: a sentence, or several; '' where it says nothing."""
+    parts = verdict if isinstance(verdict, (list, tuple)) else [verdict] if verdict else []
+    return ", ".join(str(part) for part in parts)

@@ -12,6 +12,8 @@ from mathutils.kdtree import KDTree
 from flashmesh_core.mesh.quads import pair_triangles
 
 from ..engine.request import RunSettings
+from ..translations import tr
+from .hard_edges import HardEdges, mark_hard_edges
 from .mesh_bridge import Surface, mesh_arrays, transform_triangles
 from .uv_maps import give_uvs
 
@@ -64,13 +66,19 @@ class SourceSearch:
 
 
 def finish_mesh(
-    context: bpy.types.Context, obj: bpy.types.Object, world: np.ndarray, surface: Surface, settings: RunSettings
+    context: bpy.types.Context,
+    obj: bpy.types.Object,
+    world: np.ndarray,
+    surface: Surface,
+    settings: RunSettings,
+    hard: HardEdges | None = None,
 ) -> str:
     """Gives the mesh of `obj` what its source has; what the artist should know of that, or ''.
 
-    It holds triangles, unfinished or not. `world` (4, 4) is the transform that the mesh is seen through.
+    It holds triangles, unfinished or not. `world` (4, 4) is the transform that the mesh is seen through, `hard` what
+    Keep Hard Edges asks for.
     """
-    said = ""
+    said: list[str] = []
     mesh = obj.data
     search = SourceSearch(surface)
     if settings.snap:
@@ -79,11 +87,14 @@ def finish_mesh(
     if len(mesh.polygons):
         _copy_look(mesh, world, surface, search)
         if settings.transfer_uvs and context.mode == "OBJECT" and context.view_layer.objects.get(obj.name) == obj:
-            said = give_uvs(context, obj, world, surface).text
+            said.append(give_uvs(context, obj, world, surface).text)
+        if hard is not None:
+            sharp, seams = mark_hard_edges(mesh, world, hard, surface.size)
+            said.append(tr("{sharp} edges marked sharp, {seams} as seams", sharp=sharp, seams=seams))
         if settings.quads:
             make_quads(mesh, world)
     mesh.update()
-    return said
+    return "; ".join(said)
 
 
 def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None) -> None:

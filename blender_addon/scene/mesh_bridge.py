@@ -112,6 +112,11 @@ class Surface:
     uvs: np.ndarray | None = None  # (F, 3, 2) float32: the active UV map at the corners of `faces`
     uv_name: str = ""
 
+    @property
+    def size(self) -> float:
+        """The longest side of its box."""
+        return float(np.ptp(self.vertices, axis=0).max())
+
 
 def read_surface(
     obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph, max_faces: int = MAX_SOURCE_FACES, *, uvs: bool = False

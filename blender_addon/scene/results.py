@@ -12,6 +12,7 @@ from mathutils import Matrix
 
 from ..engine.request import RunSettings
 from . import finishing, mesh_bridge, variants
+from .hard_edges import HardEdges
 from .mesh_bridge import Surface
 
 COLLECTION = "FlashMesh"
@@ -72,8 +73,8 @@ class Earlier:
 class Placement:
     """Where the result of one source goes, and the object once there is one."""
 
-    def __init__(self, source: Key, surface: Surface) -> None:
-        self.source, self.surface = source, surface
+    def __init__(self, source: Key, surface: Surface, hard: HardEdges | None = None) -> None:
+        self.source, self.surface, self.hard = source, surface, hard
         self._key: Key | None = None
         self._earlier: list[Earlier] = []  # hidden while the new one grows
         self.matrix, self._inverse = np.eye(4), np.eye(4)  # of the object, once there is one
@@ -111,7 +112,7 @@ class Placement:
             self._take_place(obj, settings)
         if obj is None or obj.mode != "OBJECT":
             return ""  # in edit mode its mesh is not ours to change
-        said = finishing.finish_mesh(context, obj, self.matrix, self.surface, settings)
+        said = finishing.finish_mesh(context, obj, self.matrix, self.surface, settings, self.hard)
         source = find(self.source)
         obj.show_in_front = source is not None and len(self.surface.faces) > 0 and source.visible_get()
         if source is None or context.mode != "OBJECT" or context.view_layer.objects.get(source.name) != source:

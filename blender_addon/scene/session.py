@@ -21,9 +21,12 @@ from flashmesh_core.mesh.sheets import separate_sheets
 from ..engine.generation import Engine, Event, Job
 from ..engine.request import RunSettings, make_request
 from . import mesh_bridge
+from .density import denser_where_painted
 from .figures import STAGES, Progress, Result, figures_of
 from .growing import GrowingMesh
 from .halves import Half, half_of
+from .hard_edges import read_hard_edges
+from .mesh_bridge import Surface
 from .outline import Outline
 from .results import Key, Placement, find, key_of, select_results, selected_ids
 
@@ -48,6 +51,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.progress.of, self.progress.wanted = len(self.sources), self.settings.engine_faces
+        self._wanted = self.settings  # of the object at hand: a share of its faces is a number then
         self._next = 0
         self._job: Job | None = None
         self._placement: Placement | None = None
@@ -57,6 +61,7 @@ class Run:
         self._growing = GrowingMesh()
         self._center = np.zeros(3)  # add it to what the engine says
         self._cancelled_at: float | None = None
+        self._looked_at: float | None = None  # when the engine began with the surface
         self._outline = Outline()
         self.at_end.append(self._outline.remove)
 
@@ -129,6 +134,7 @@ class Run:
         self._next += 1
         self.progress.source, self.progress.number = key.name, self._next
         self._enter("sampling")
+        self._looked_at = None
         self.progress.faces, self.progress.faces_per_second = 0, 0.0
         self._growing.clear()
         obj = find(key)
@@ -136,27 +142,37 @@ class Run:
             self.messages.append(("WARNING", f"{key.name!r} is gone"))
             return
         try:
-            with mesh_bridge.shown(obj, context):
-                surface = mesh_bridge.read_surface(
-                    obj, context.evaluated_depsgraph_get(), uvs=self.settings.transfer_uvs
-                )
-            self._half = None if self.settings.symmetry == "NONE" else half_of(surface, self.settings.symmetry)
+            given = self._read(context, obj, key)
         except ValueError as error:
             self.messages.append(("ERROR", str(error)))
             return
-        self._placement = Placement(key, surface)
         known = self._answer_before(key)
         if known is not None:
             self._center = known.center
             self._finish_object(context, known.event)
             return
-        part = self._half or surface
-        self._job = Job(self.engine, partial(make_request, part.vertices, part.faces, self.settings))
+        self._job = Job(self.engine, partial(make_request, given.vertices, given.faces, self._wanted))
+
+    def _read(self, context: bpy.types.Context, obj: bpy.types.Object, key: Key) -> Surface | Half:
+        """Reads an object and makes its placement; what the engine is given of it. Raises ValueError."""
+        hard = None
+        with mesh_bridge.shown(obj, context):
+            depsgraph = context.evaluated_depsgraph_get()
+            surface = given = mesh_bridge.read_surface(obj, depsgraph, uvs=self.settings.transfer_uvs)
+            self._wanted = self.settings.for_source(obj.name, len(surface.faces))
+            if self._wanted.hard_edges:
+                hard = read_hard_edges(obj, depsgraph)
+            if self._wanted.density:
+                given = denser_where_painted(context, obj, surface, self._wanted.density, self._wanted.faces)
+        self._half = None if self._wanted.symmetry == "NONE" else half_of(given, self._wanted.symmetry)
+        self.progress.wanted = self._wanted.engine_faces
+        self._placement = Placement(key, surface, hard)
+        return self._half or given
 
     def _answer_before(self, key: Key) -> Answer | None:
         """What the engine said the last time, where the same is asked of it again."""
         known = _answers.get(key.uid) if self.again else None
-        return known if known is not None and known.options == self.settings.engine_options() else None
+        return known if known is not None and known.options == self._wanted.engine_options() else None
 
     def _outcome_at_end(self) -> str:
         if self._cancelled_at is not None:
@@ -192,6 +208,8 @@ class Run:
     def _enter(self, stage: str) -> None:
         if stage != self.progress.stage:
             self.progress.stage, self.progress.entered = stage, time.monotonic()
+            if stage == "encoding":
+                self._looked_at = self.progress.entered
 
     def _grow(self, context: bpy.types.Context, newest: list[np.ndarray]) -> None:
         """Puts new faces, each (k, 3, 3), into the mesh; the first ones make the object."""
@@ -235,17 +253,20 @@ class Run:
             if self._half is not None:
                 vertices, faces = self._half.whole(vertices, faces)
             placement.put(context, *separate_sheets(vertices, faces))
-            _answers[placement.source.uid] = Answer(self.settings.engine_options(), self._center, event)
+            _answers[placement.source.uid] = Answer(self._wanted.engine_options(), self._center, event)
             self._complete(context, placement, event)
         self._placement = None
 
     def _complete(self, context: bpy.types.Context, placement: Placement, event: Event) -> None:
-        said = placement.complete(context, self.settings)
+        said = placement.complete(context, self._wanted)
         if said:
             self.messages.append(("INFO", said))
         result = placement.result()
         self._made.append(key_of(result))
-        self.results.append(figures_of(result, placement, self.settings, event))
+        took = (
+            None if self._looked_at is None or not event.get("tokens_per_pass") else time.monotonic() - self._looked_at
+        )
+        self.results.append(figures_of(result, placement, self._wanted, event, took))
 
     def _fail_object(self, context: bpy.types.Context, event: Event) -> None:
         placement, self._placement = self._placement, None

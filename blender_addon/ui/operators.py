@@ -8,18 +8,20 @@ from dataclasses import replace
 import bpy
 from bpy.props import EnumProperty
 
-from ..engine import host
+from ..engine import host, settings
+from ..engine.request import PRESETS
 from ..scene import session, variants
-from ..scene.figures import Result
 from ..scene.mesh_bridge import MAX_SOURCE_FACES, can_be_source, expected_faces
 from ..scene.results import key_of
 from ..scene.session import Run
+from ..translations import tr
 from . import watch
+from .drawing import summary
 from .properties import MAX_SEED, option_properties, run_settings
 
 TICK_SECONDS = 1 / 15
-SHAPING = ("faces", "preset", "seed", "temperature", "symmetry", "watertight", "keep_to_surface", "fill_holes")
-FINISHING = ("quads", "snap", "transfer_uvs", "hide_source")  # what is done once the engine is done
+SHAPING = ("faces", "preset", "seed", "symmetry", "watertight")
+FINISHING = ("snap", "quads", "hard_edges", "transfer_uvs", "hide_source")  # what is done once the engine is done
 _WAIT_SECONDS = 0.1  # for the next event, where the operator has the main thread for itself
 
 
@@ -32,12 +34,12 @@ def usable_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
 def why_not(context: bpy.types.Context) -> str:
     """Why nothing can be generated now, as a sentence for the artist, or ''."""
     if session.active is not None:
-        return "A mesh is being generated"
+        return tr("A mesh is being generated")
     if context.mode != "OBJECT":
-        return "Switch to Object Mode"
+        return tr("Switch to Object Mode")
     objects = usable_objects(context)
     if not objects:
-        return "Select a mesh, curve, surface, text, metaball or collection instance"
+        return tr("Select a mesh, curve, surface, text, metaball or collection instance")
     return next((reason for item in objects if (reason := too_large(item, context))), "") or host.problem(context)
 
 
@@ -48,26 +50,8 @@ def too_large(obj: bpy.types.Object, context: bpy.types.Context) -> str:
     count = max(expected_faces(obj), len(seen.polygons) if seen is not None else 0)
     if count <= MAX_SOURCE_FACES:
         return ""
-    return (
-        f"{obj.name} has {count:,} faces, and at most {MAX_SOURCE_FACES:,} can be read: lower its subdivision "
-        "levels or add a Decimate modifier"
-    )
-
-
-def summary(result: Result) -> str:
-    """One line about a result."""
-    line = f"{result.name}: {result.faces:,} faces of {result.wanted:,} wanted"
-    if result.seconds is not None:
-        line += f" in {result.seconds:.1f} s"
-    return f"{line}, {open_text(result)}"
-
-
-def open_text(result: Result) -> str:
-    """Whether a result is closed, in words."""
-    if result.watertight:
-        return "watertight"
-    open_edges = f"{result.open_edges:,} open edge{'' if result.open_edges == 1 else 's'}"
-    return f"{open_edges} that could not be closed" if result.gave_up_closure else open_edges
+    text = "{name} has {count} faces, and at most {most} can be read: lower its subdivision levels or decimate it"
+    return tr(text, name=obj.name, count=f"{count:,}", most=f"{MAX_SOURCE_FACES:,}")
 
 
 class FLASHMESH_OT_generate(bpy.types.Operator):
@@ -139,7 +123,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         layout = self.layout
         layout.use_property_split = True
         for result in session.last.results if session.last is not None else ():
-            layout.label(text=summary(result))
+            layout.label(text=summary(result), translate=False)
         for name in FINISHING:
             layout.prop(self, name)
         column = layout.column()
@@ -157,12 +141,12 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
 
     def _begin(self, context: bpy.types.Context, *, again: bool = False) -> Run | None:
         try:
-            settings = run_settings(self, context)
-            settings.engine_options()
+            chosen = run_settings(self, context)
+            chosen.engine_options()
             for name in option_properties():  # so that Adjust Last Operation shows what was used
-                setattr(self.properties, name, getattr(settings, name))
+                setattr(self.properties, name, getattr(chosen, name))
             sources = [key_of(item) for item in usable_objects(context)]
-            return session.begin(sources, settings, host.engine(context), context.scene, again=again)
+            return session.begin(sources, chosen, host.engine(context), context.scene, again=again)
         except (ValueError, RuntimeError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return None
@@ -172,9 +156,19 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         for level, text in run.messages:
             # An error would raise an exception in a script, whatever was done.
             self.report({"WARNING" if level == "ERROR" and run.results else level}, text)
+        _note_speed(run)
         if run.outcome == "finished":
             self.report({"INFO"}, "; ".join(summary(result) for result in run.results))
         return {"FINISHED"} if run.results else {"CANCELLED"}
+
+
+def _note_speed(run: Run) -> None:
+    """Keeps how long a face took, for the next estimate."""
+    known = [result for result in run.results if result.took and result.triangles]
+    if known:
+        candidates = PRESETS[run.settings.preset].candidates
+        each = sum(result.took for result in known) / sum(result.triangles for result in known) / candidates
+        settings.get_preferences().seconds_per_face = each
 
 
 class FLASHMESH_OT_another(bpy.types.Operator):
@@ -191,8 +185,8 @@ class FLASHMESH_OT_another(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Counts the seed on and presses Generate."""
-        settings = context.scene.flashmesh
-        settings.seed = settings.seed + 1 if settings.seed < MAX_SEED else 0
+        chosen = context.scene.flashmesh
+        chosen.seed = chosen.seed + 1 if chosen.seed < MAX_SEED else 0
         answer = bpy.ops.flashmesh.generate("INVOKE_DEFAULT")
         return {"CANCELLED"} if answer == {"CANCELLED"} else {"FINISHED"}
 

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sidebar of the 3D viewport, category FlashMesh."""
+"""The sidebar of the 3D viewport, category FlashMesh: what is selected, what is wanted, the button, the engine."""
 
 from __future__ import annotations
-
-import textwrap
 
 import bpy
 
 from ..engine import host, settings
+from ..engine.request import LEAST_FACES, PRESETS
 from ..scene import session
-from ..scene.figures import Result
 from ..scene.session import Run
+from ..translations import tr
 from . import preferences_page, setup, watch
+from .drawing import draw_text, duration
 from .operators import (
     FLASHMESH_OT_another,
     FLASHMESH_OT_cancel,
     FLASHMESH_OT_engine,
     FLASHMESH_OT_generate,
-    open_text,
     usable_objects,
     why_not,
 )
@@ -27,25 +26,22 @@ STATES = {
     "starting": "Starting",
     "running": "Ready",
     "idle": "Ready",
-    "loading": "Loading the model",
+    "loading": "Loading what it has learned",
     "compiling": "Preparing itself (first time only)",
     "busy": "Working",
     "unknown": "Not asked yet",
 }
-END_REASONS = {
-    "eos": "Complete",
-    "face_limit": "Cut off at the face limit",
-    "cancelled": "Unfinished: cancelled",
-}
 
 
-class _Sidebar:
+class Sidebar:
+    """Where all panels of the add-on are."""
+
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "FlashMesh"
 
 
-class FLASHMESH_PT_main(_Sidebar, bpy.types.Panel):
+class FLASHMESH_PT_main(Sidebar, bpy.types.Panel):
     """What is selected, what is wanted, the button; while it works, how far it is."""
 
     bl_idname = "FLASHMESH_PT_main"
@@ -53,18 +49,12 @@ class FLASHMESH_PT_main(_Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws the panel."""
-        layout, chosen, run = self.layout, context.scene.flashmesh, session.active
+        layout, run = self.layout, session.active
         draw_selection(layout, context)
         column = layout.column()
         column.use_property_split, column.use_property_decorate = True, False
         column.enabled = run is None
-        for name in ("faces", "preset", "seed", "temperature"):
-            column.prop(chosen, name)
-        column.row().prop(chosen, "symmetry", expand=True)
-        column.label(text=expectation(context))
-        column.separator()
-        for name in ("watertight", "keep_to_surface", "snap", "quads"):
-            column.prop(chosen, name)
+        draw_wishes(column, context)
         layout.separator()
         if run is not None:
             draw_progress(layout, run)
@@ -77,81 +67,78 @@ class FLASHMESH_PT_main(_Sidebar, bpy.types.Panel):
         if session.last is not None and session.last.results:
             row.operator(FLASHMESH_OT_another.bl_idname, text="", icon="FILE_REFRESH")
         draw_text(layout, context, why_not(context), "INFO")
+        draw_text(layout, context, host.trouble(), "ERROR")
+        watch.keep_ready(context)
 
 
-class FLASHMESH_PT_advanced(_Sidebar, bpy.types.Panel):
+class FLASHMESH_PT_finish(Sidebar, bpy.types.Panel):
+    """What is done to a mesh once its triangles are there."""
+
+    bl_idname = "FLASHMESH_PT_finish"
+    bl_parent_id = "FLASHMESH_PT_main"
+    bl_label = "At the End"
+    bl_order = 1
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draws the panel."""
+        column, chosen = self.layout.column(), context.scene.flashmesh
+        column.use_property_split, column.use_property_decorate = True, False
+        column.enabled = session.active is None
+        for name in ("snap", "quads", "hard_edges", "transfer_uvs", "hide_source", "keep_earlier"):
+            column.prop(chosen, name)
+
+
+class FLASHMESH_PT_advanced(Sidebar, bpy.types.Panel):
     """What is seldom changed."""
 
     bl_idname = "FLASHMESH_PT_advanced"
     bl_parent_id = "FLASHMESH_PT_main"
     bl_label = "Advanced"
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+    bl_order = 4
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws the panel."""
         layout, chosen = self.layout, context.scene.flashmesh
         layout.use_property_split, layout.use_property_decorate = True, False
         layout.enabled = session.active is None
-        layout.prop(chosen, "drafter")
+        for name in ("temperature", "keep_to_surface", "fill_holes", "drafter"):
+            layout.prop(chosen, name)
         row = layout.row()
         row.enabled = chosen.drafter != "none"
         row.prop(chosen, "width")
-        layout.prop(chosen, "fill_holes")
-        layout.prop(chosen, "transfer_uvs")
-        layout.prop(chosen, "hide_source")
-        layout.prop(chosen, "keep_earlier")
         run = session.last
         for result in run.results if run is not None and run.ended else ():
             if result.tokens_per_pass:
-                layout.label(text=f"{result.name}: {result.tokens_per_pass:.1f} tokens per pass")
+                text = tr("{name}: {count} tokens per pass", name=result.name, count=f"{result.tokens_per_pass:.1f}")
+                layout.label(text=text, translate=False)
 
 
-class FLASHMESH_PT_result(_Sidebar, bpy.types.Panel):
-    """The figures of the last run."""
-
-    bl_idname = "FLASHMESH_PT_result"
-    bl_parent_id = "FLASHMESH_PT_main"
-    bl_label = "Last Result"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Whether there is one."""
-        return session.last is not None and session.last.ended
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draws the panel."""
-        run = session.last
-        if run is None:
-            return
-        for level, text in run.messages:
-            draw_text(self.layout, context, text, "ERROR" if level != "INFO" else "INFO")
-        for result in run.results:
-            draw_result(self.layout, result)
-
-
-class FLASHMESH_PT_engine(_Sidebar, bpy.types.Panel):
+class FLASHMESH_PT_engine(Sidebar, bpy.types.Panel):
     """The engine's state."""
 
     bl_idname = "FLASHMESH_PT_engine"
     bl_parent_id = "FLASHMESH_PT_main"
     bl_label = "Engine"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+    bl_order = 5
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        """How the engine is, to be seen while the panel is closed."""
+        if not (_engine_state() == "stopped" and settings.engine_is_missing(settings.get_preferences(context))):
+            self.layout.label(text=tr(STATES.get(_engine_state(), _engine_state())).partition(";")[0], translate=False)
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws the panel."""
-        layout, status = self.layout, host.status()
-        if host.changing():
-            watch.follow()
-        state = status["state"]
-        if session.active is not None and state in ("running", "idle"):
-            state = "busy"  # what was heard of it last is older than the run
+        layout, state = self.layout, _engine_state()
         if state == "stopped" and settings.engine_is_missing(settings.get_preferences(context)):
             layout.label(text="Not set up yet", icon="RADIOBUT_OFF")
             return
         layout.label(text=STATES.get(state, state), icon="RADIOBUT_OFF" if state == "stopped" else "RADIOBUT_ON")
+        status = host.status()
         facts = [str(status[name]) for name in ("checkpoint", "device") if status.get(name)]
         if facts:
-            layout.label(text="Model: " + " on ".join(facts) if status.get("checkpoint") else f"On {facts[0]}")
-        draw_text(layout, context, host.trouble(), "ERROR")
+            layout.label(text=tr("Model: {facts}", facts=", ".join(facts)), translate=False)
         row = layout.row(align=True)
         for action, text, enabled in (
             ("START", "Start", state in ("stopped", "unknown")),
@@ -163,15 +150,40 @@ class FLASHMESH_PT_engine(_Sidebar, bpy.types.Panel):
             button.operator(FLASHMESH_OT_engine.bl_idname, text=text).action = action
 
 
+def _engine_state() -> str:
+    """How the engine is, as STATES names it; looks again soon where that is about to change."""
+    state = host.status()["state"]
+    if host.changing():
+        watch.follow()
+    # What was heard of it last is older than a run that goes on.
+    return "busy" if session.active is not None and state in ("running", "idle") else state
+
+
+def draw_wishes(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What shall be made."""
+    chosen = context.scene.flashmesh
+    column.row().prop(chosen, "target", expand=True)
+    column.prop(chosen, "faces" if chosen.target == "COUNT" else "share")
+    for name in ("preset", "seed"):
+        column.prop(chosen, name)
+    column.row().prop(chosen, "symmetry", expand=True)
+    column.prop(chosen, "watertight")
+    active = context.active_object
+    groups = getattr(active, "vertex_groups", None)
+    if chosen.density or groups:
+        column.prop_search(chosen, "density", active, "vertex_groups") if groups else column.prop(chosen, "density")
+    draw_text(column, context, expectation(context), "TIME")
+
+
 def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
     """Where there is no engine yet, the button that installs it, or how far that is; whether there was none."""
     if not settings.engine_is_missing(settings.get_preferences(context)) and setup.running("INSTALL") is None:
         return False
     box = layout.box()
     if setup.running("INSTALL") is None:
-        draw_text(box, context, "The engine that makes the meshes is not on this computer yet", "INFO")
+        draw_text(box, context, tr("The engine that makes the meshes is not on this computer yet"), "INFO")
         if not bpy.app.online_access:
-            draw_text(box, context, setup.OFFLINE, "ERROR")
+            draw_text(box, context, tr(setup.OFFLINE), "ERROR")
         row = box.row()
         row.scale_y = 1.5
         row.operator(setup.FLASHMESH_OT_install_engine.bl_idname, text="Set Up Engine...", icon="IMPORT")
@@ -180,20 +192,31 @@ def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
 
 
 def expectation(context: bpy.types.Context) -> str:
-    """What share of the selected objects' faces is asked for, and how long the last mesh says that will take."""
+    """How many faces are asked for, as a share or a number, and how long the last mesh says that will take."""
     chosen, parts = context.scene.flashmesh, []
-    objects = usable_objects(context)
-    depsgraph = context.view_layer.depsgraph
-    seen = [item.evaluated_get(depsgraph).data for item in objects if item.type == "MESH" and depsgraph is not None]
-    have = sum(len(mesh.loops) - 2 * len(mesh.polygons) for mesh in seen)
-    if have:
-        parts.append(f"{100.0 * chosen.faces * len(seen) / have:.3g} % of the source's triangles")
-    run = session.last
-    known = [result for result in (run.results if run is not None else ()) if result.seconds and result.triangles]
-    if known and objects:
-        each = sum(result.seconds / result.triangles for result in known) / len(known)
-        parts.append(f"about {duration(max(1.0, each * chosen.faces * len(objects)))}")
+    counts = [count for item in usable_objects(context) if (count := _triangles(item, context))]
+    wanted = [chosen.faces] * len(counts)
+    if chosen.target == "SHARE":
+        wanted = [max(LEAST_FACES, round(count * chosen.share / 100.0)) for count in counts]
+        if counts:
+            parts.append(tr("{faces} faces", faces=f"{sum(wanted):,}"))
+    elif counts:
+        share = 100.0 * sum(wanted) / sum(counts)
+        parts.append(tr("{share} % of the source's triangles", share=f"{share:.3g}"))
+    each = settings.get_preferences(context).seconds_per_face
+    if each and wanted:
+        seconds = each * sum(wanted) * PRESETS[chosen.preset].candidates
+        parts.append(tr("about {time}", time=duration(max(1.0, seconds))))
     return ", ".join(parts)
+
+
+def _triangles(obj: bpy.types.Object, context: bpy.types.Context) -> int:
+    """How many triangles a mesh has as the scene shows it; 0 of anything else."""
+    depsgraph = context.view_layer.depsgraph
+    if obj.type != "MESH" or depsgraph is None:
+        return 0
+    shown = obj.evaluated_get(depsgraph).data
+    return len(shown.loops) - 2 * len(shown.polygons)
 
 
 def draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -202,9 +225,9 @@ def draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
     if not objects:
         layout.label(text="Nothing selected", icon="OBJECT_DATA")
     for item in objects[:3]:
-        layout.label(text=describe(item, context), icon=f"OUTLINER_OB_{item.type}")
+        layout.label(text=describe(item, context), icon=f"OUTLINER_OB_{item.type}", translate=False)
     if len(objects) > 3:
-        layout.label(text=f"and {len(objects) - 3} more", icon="BLANK1")
+        layout.label(text=tr("and {count} more", count=len(objects) - 3), icon="BLANK1", translate=False)
 
 
 def describe(obj: bpy.types.Object, context: bpy.types.Context) -> str:
@@ -213,68 +236,31 @@ def describe(obj: bpy.types.Object, context: bpy.types.Context) -> str:
         return obj.name
     depsgraph = context.view_layer.depsgraph
     shown = obj.evaluated_get(depsgraph).data if depsgraph is not None else obj.data
-    faces = len(shown.polygons)
-    return f"{obj.name}: {faces:,} faces" if faces else f"{obj.name}: {len(shown.vertices):,} points"
+    if len(shown.polygons):
+        return f"{obj.name}: " + tr("{faces} faces", faces=f"{len(shown.polygons):,}")
+    return f"{obj.name}: " + tr("{points} points", points=f"{len(shown.vertices):,}")
 
 
 def draw_progress(layout: bpy.types.UILayout, run: Run) -> None:
     """How far a run is, and its Cancel button."""
     progress = run.progress
-    of = f" ({progress.number} of {progress.of})" if progress.of > 1 else ""
+    of = " " + tr("({number} of {of})", number=progress.number, of=progress.of) if progress.of > 1 else ""
     column = layout.column()
-    column.label(text=f"{progress.source}{of}", icon="MESH_ICOSPHERE")
+    column.label(text=f"{progress.source}{of}", icon="MESH_ICOSPHERE", translate=False)
     generating = progress.stage == "decoding"
-    text = f"{progress.faces:,} of {progress.wanted:,} faces" if generating else progress.text
-    column.progress(factor=progress.factor if generating else 0.0, text="Cancelling" if run.cancelling else text)
-    if generating and progress.faces_per_second > 0.0:
-        left = progress.seconds_left
-        rest = "" if left is None else f", about {duration(left)} left"
-        column.label(text=f"{progress.faces_per_second:.1f} faces/s{rest}")
+    text = tr(progress.text)
+    if generating:
+        text = tr("{faces} of {wanted} faces", faces=f"{progress.faces:,}", wanted=f"{progress.wanted:,}")
+    text = tr("Cancelling") if run.cancelling else text
+    column.progress(factor=progress.factor if generating else 0.0, text=text, translate=False)
+    if generating and progress.seconds_left is not None:
+        column.label(text=tr("about {time} left", time=duration(progress.seconds_left)), translate=False)
     if progress.reason:
-        column.label(text=progress.reason, icon="ERROR")
+        draw_text(column, bpy.context, progress.reason, "ERROR")
     column.operator(FLASHMESH_OT_cancel.bl_idname, icon="X")
 
 
-def draw_result(layout: bpy.types.UILayout, result: Result) -> None:
-    """The figures of one result; what is not known is left out."""
-    box = layout.box().column(align=True)
-    box.label(text=result.name, icon="MESH_DATA")
-    seconds = "" if result.seconds is None else f" in {result.seconds:.1f} s"
-    triangles = f" of {result.triangles:,} triangles" if result.triangles != result.faces else ""
-    box.label(text=f"{result.faces:,} faces of {result.wanted:,} wanted{seconds}")
-    if triangles:
-        box.label(text=f"{result.quads:,} quads{triangles}")
-    box.label(text=result.verdict or END_REASONS.get(result.end_reason, result.end_reason))
-    text = open_text(result)
-    box.label(text=text[:1].upper() + text[1:], icon="CHECKMARK" if result.watertight else "NONE")
-    if result.repaired:
-        box.label(text=f"{result.repaired:,} faces cover what was left bare")
-    if result.distance is not None and result.farthest is not None:
-        box.label(text=f"Off the source: {share(result.distance)}, at most {share(result.farthest)}")
-
-
-def share(part: float) -> str:
-    """A distance in shares of the object's size, in words."""
-    return f"{100.0 * part:.{1 if part >= 0.01 else 2}f} %"
-
-
-def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:
-    """Text over as many lines as the region's width asks for; nothing where it is empty."""
-    scale = context.preferences.system.ui_scale
-    width = context.region.width if context.region is not None else 240
-    lines = textwrap.wrap(text[:1].upper() + text[1:], max(20, int((width / scale - 60) / 6.5)))
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    for number, line in enumerate(lines):
-        column.label(text=line, icon="BLANK1" if number else icon)
-
-
-def duration(seconds: float) -> str:
-    """A time in words, as "40 s" or "3 min"."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-_CLASSES = (FLASHMESH_PT_main, FLASHMESH_PT_advanced, FLASHMESH_PT_result, FLASHMESH_PT_engine)
+_CLASSES = (FLASHMESH_PT_main, FLASHMESH_PT_finish, FLASHMESH_PT_advanced, FLASHMESH_PT_engine)
 
 
 def register() -> None:

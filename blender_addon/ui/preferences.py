@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from flashmesh_core.options import MAX_FACES
 
@@ -62,7 +62,7 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
     )
     checkpoint: StringProperty(
         name="Model",
-        description="What the engine has learned: the name of a bundled model, a folder, or a .safetensors file",
+        description="What the engine has learned: the name of a bundled one, a folder, or a .safetensors file",
         default=DEFAULTS.checkpoint,
     )
     idle_minutes: IntProperty(
@@ -71,6 +71,11 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
         min=0,
         max=24 * 60,
         default=DEFAULTS.idle_minutes,
+    )
+    keep_ready: BoolProperty(
+        name="Get ready with the panel",
+        description="Start the engine as soon as its panel is seen, so that the first mesh need not wait for it",
+        default=DEFAULTS.keep_ready,
     )
     on_cancel: EnumProperty(
         name="On cancel",
@@ -99,6 +104,8 @@ class FlashMeshPreferences(bpy.types.AddonPreferences):
         description="Hide the object that a mesh was made from",
         default=DEFAULTS.hide_source,
     )
+
+    seconds_per_face: FloatProperty(default=DEFAULTS.seconds_per_face, options={"HIDDEN"})
 
     def draw(self, context: bpy.types.Context) -> None:
         """The page in Blender's preferences."""

@@ -50,6 +50,8 @@ def _draw_engine(box: bpy.types.UILayout, preferences: Any) -> None:
             if preferences.engine_python and python_in(Path(bpy.path.abspath(preferences.engine_python))) is None:
                 box.label(text="There is no Python program of that name", icon="ERROR")
         box.prop(preferences, "device")
+        if preferences.backend == "LOCAL":
+            box.prop(preferences, "keep_ready")
         box.prop(preferences, "idle_minutes")
     row = box.row()
     row.operator(setup.FLASHMESH_OT_test_engine.bl_idname)

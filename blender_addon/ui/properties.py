@@ -23,6 +23,10 @@ SYMMETRY_ITEMS = (
     ("NONE", "Off", "The whole object is made"),
     *((axis, axis, f"The half at positive {axis} is made, and mirrored") for axis in ("X", "Y", "Z")),
 )
+TARGET_ITEMS = (
+    ("COUNT", "Number", "A number of faces"),
+    ("SHARE", "Share", "A share of the faces of the source, counted as triangles"),
+)
 MAX_SEED = 2**31 - 1  # of an IntProperty; the engine takes more
 _DEFAULTS = RunSettings()
 
@@ -32,9 +36,15 @@ def option_properties(**common: Any) -> dict[str, Any]:
     d = _DEFAULTS
     # fmt: off
     return {
+        "target": EnumProperty(
+            name="Target", description="How the size of the new mesh is given", items=TARGET_ITEMS, default=d.target,
+            **common),
         "faces": IntProperty(
             name="Faces", description="About how many faces the new mesh shall have",
             min=1, max=MAX_FACES, default=d.faces, **common),
+        "share": FloatProperty(
+            name="Share", description="How many faces the new mesh shall have for each 100 triangles of the source",
+            min=0.01, max=100.0, soft_min=1.0, default=d.share, step=100, precision=1, subtype="PERCENTAGE", **common),
         "preset": EnumProperty(
             name="Detail", description="How much effort goes into a mesh", items=PRESET_ITEMS, default=1, **common),
         "seed": IntProperty(
@@ -52,6 +62,9 @@ def option_properties(**common: Any) -> dict[str, Any]:
         "symmetry": EnumProperty(
             name="Symmetry", description="Make one half and mirror it at the object's own axis",
             items=SYMMETRY_ITEMS, default=d.symmetry, **common),
+        "density": StringProperty(
+            name="Denser Where", description="A vertex group of the source: where it is painted, more faces are made",
+            default=d.density, **common),
         "snap": BoolProperty(
             name="Snap to Source", description="At the end, move every vertex exactly onto the surface of the source",
             default=d.snap, **common),
@@ -59,6 +72,10 @@ def option_properties(**common: Any) -> dict[str, Any]:
             name="Triangles to Quads",
             description="At the end, join triangles that lie beside each other to faces of four corners",
             default=d.quads, **common),
+        "hard_edges": BoolProperty(
+            name="Keep Hard Edges",
+            description="Mark edges sharp where the source has sharp edges or creases, and seams where it has seams",
+            default=d.hard_edges, **common),
         "fill_holes": BoolProperty(
             name="Fill Holes", description="At the end, cover what the new mesh left bare, and close its holes",
             default=d.fill_holes, **common),
@@ -139,6 +156,8 @@ def run_settings(operator: bpy.types.Operator, context: bpy.types.Context) -> Ru
     panel, given = context.scene.flashmesh, operator.properties
     names = option_properties()
     values = {name: getattr(given if given.is_property_set(name) else panel, name) for name in names}
+    if given.is_property_set("faces") and not given.is_property_set("target"):
+        values["target"] = "COUNT"  # who gives a number means it
     return RunSettings(**values, keep_unfinished=settings.get_preferences(context).on_cancel == "KEEP")
 
 

@@ -4,23 +4,43 @@
 from __future__ import annotations
 
 import atexit
+from contextlib import suppress
 from typing import Any
 
 import bpy
 from bpy.app.handlers import persistent
 
-from ..engine import host
+from ..engine import host, settings
 from ..scene import session
 from ..scene.outline import viewports
 
 _SECONDS = 0.4  # between two looks
 _EXIT_SECONDS = 1.0  # that a run has to end
 
+_ready_asked = False  # whether the engine was started ahead of its first use in this Blender
+
 
 def follow() -> None:
     """Redraws the panel for as long as the engine is being started, stopped, freed, or asked how it is."""
     if not bpy.app.background and not bpy.app.timers.is_registered(_look):
         bpy.app.timers.register(_look, first_interval=_SECONDS)
+
+
+def keep_ready(context: bpy.types.Context) -> None:
+    """Starts the engine, once, when its panel is seen and the preferences allow it. To be called while drawing."""
+    global _ready_asked
+    wanted = settings.get_preferences(context)
+    if _ready_asked or bpy.app.background or not wanted.keep_ready or wanted.backend != "LOCAL":
+        return
+    if not host.problem(context):
+        _ready_asked = True
+        bpy.app.timers.register(_start, first_interval=0.0)  # nothing is to be changed while Blender draws
+
+
+def _start() -> None:
+    with suppress(ValueError, OSError):  # the button says why there is no engine
+        host.act(bpy.context, "START")
+        follow()
 
 
 def look_again() -> None:

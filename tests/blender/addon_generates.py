@@ -183,8 +183,8 @@ def closing():
     generate(stage.cube(), watertight=True, faces=9, preset="DRAFT")
     (result,) = stage.session.last.results
     opened = replace(result, watertight=False, open_edges=3)
-    texts = [stage.operators.open_text(replace(opened, gave_up_closure=gave_up)) for gave_up in (True, False)]
-    return {"texts": texts, "whole": stage.operators.open_text(replace(result, watertight=True, open_edges=0))}
+    texts = [stage.drawing.open_text(replace(opened, gave_up_closure=gave_up)) for gave_up in (True, False)]
+    return {"texts": texts, "whole": stage.drawing.open_text(replace(result, watertight=True, open_edges=0))}
 
 
 def sheets():

@@ -24,8 +24,8 @@ from blender_addon.engine import host, settings  # noqa: E402
 from blender_addon.engine.generation import Cancellation  # noqa: E402, F401
 from blender_addon.engine.request import RunSettings, make_request  # noqa: E402, F401
 from blender_addon.scene import finishing, measure, mesh_bridge, results, session, uv_maps  # noqa: E402, F401
-from blender_addon.ui import operators, panels  # noqa: E402, F401
-from blender_addon.ui import variants as ui_variants  # noqa: E402, F401
+from blender_addon.ui import drawing, operators, panels  # noqa: E402, F401
+from blender_addon.ui import results as ui_results  # noqa: E402, F401
 
 DEADLINE = 60  # seconds after which a scenario that waits for something fails
 plain = settings.get_preferences()

@@ -126,7 +126,7 @@ def variants():
     items = [a_result(source, number, 1) for number in (1, 2, 3)]
     stage.select(items[0])
     panel = bpy.types.FLASHMESH_PT_variants
-    told = {"poll": panel.poll(bpy.context), "line": stage.ui_variants.line_of(items[1])}
+    told = {"poll": panel.poll(bpy.context), "line": stage.ui_results.line_of(items[1])}
     bpy.ops.flashmesh.show_result(result=items[1].name)
     told["shown"] = [item.name for item in items if item.visible_get()]
     told["selected"] = [item.name for item in bpy.context.selected_objects]

@@ -88,6 +88,9 @@ def test_what_is_said_of_a_result(told: Told) -> None:
     assert result["faces"] == 12 == result["wanted"] and result["distance"] < 1 / 256, "half a bin"
     assert told["said"]["line"].startswith("Cube_flashmesh: 12 faces of 12 wanted in ")
     assert told["said"]["line"].endswith(" s, watertight")
+    assert told["said"]["faulty"].endswith(
+        " s, joined to 5 quads and 2 triangles, 1 open edge, 7 faces repaired, 2 % are missing somewhere"
+    )
 
 
 def test_a_source_that_is_too_large_says_so_before_the_click(told: Told) -> None:

@@ -1,0 +1,188 @@
+"""Run by Blender: a share of the source's faces, density, hard edges, quads. Real engine; the shipped weights."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import addon_stage as stage
+import bpy
+import numpy as np
+
+
+def generate(source, **options):
+    stage.select(source)
+    bpy.ops.flashmesh.generate(**{"preset": "STANDARD", "seed": 0, **options})
+    return bpy.data.objects[stage.session.last.results[-1].name]
+
+
+def joined(name, parts):
+    """One object of several."""
+    stage.select(*parts)
+    bpy.ops.object.join()
+    obj = bpy.context.view_layer.objects.active
+    obj.name = name
+    bpy.ops.object.transform_apply(location=True, rotation=True, scale=True)
+    return obj
+
+
+def box(size, place):
+    bpy.ops.mesh.primitive_cube_add(size=1, location=place, scale=size)
+    return bpy.context.object
+
+
+def table():
+    legs = [box((0.1, 0.1, 0.9), (x, y, 0.45)) for x in (-0.9, 0.9) for y in (-0.5, 0.5)]
+    return joined("Table", [box((2.0, 1.2, 0.1), (0, 0, 0.95)), *legs])
+
+
+def house():
+    bpy.ops.mesh.primitive_cylinder_add(vertices=3, radius=1.0, depth=2.2, rotation=(0, np.pi / 2, 0))
+    roof = bpy.context.object
+    roof.location, roof.scale = (0, 0, 1.25), (0.6, 1.0, 1.0)
+    return joined("House", [box((2.0, 1.4, 1.2), (0, 0, 0.6)), roof, box((0.25, 0.25, 0.8), (0.5, 0.3, 1.6))])
+
+
+def cog(teeth=8):
+    """A cog wheel with a hole, of four sides."""
+    ring = []
+    for k in range(4 * teeth):
+        radius = 1.0 if k % 4 in (1, 2) else 0.75
+        angle = 2 * np.pi * (k + 0.15 * (1 if k % 4 in (0, 2) else -1)) / (4 * teeth)
+        ring.append((radius * np.cos(angle), radius * np.sin(angle)))
+    count = len(ring)
+    hole = [(0.3 * np.cos(2 * np.pi * k / count), 0.3 * np.sin(2 * np.pi * k / count)) for k in range(count)]
+    vertices = [(*place, z) for z in (-0.15, 0.15) for loop in (ring, hole) for place in loop]
+    faces = []
+    for k in range(count):
+        n = (k + 1) % count
+        out, out_n, inn, inn_n = k, n, count + k, count + n
+        up = 2 * count
+        faces += [(out, out_n, up + out_n, up + out), (inn_n, inn, up + inn, up + inn_n)]
+        faces += [(out_n, out, inn, inn_n), (up + out, up + out_n, up + inn_n, up + inn)]
+    mesh = bpy.data.meshes.new("Cog")
+    mesh.from_pydata(vertices, [], faces)
+    obj = bpy.data.objects.new("Cog", mesh)
+    bpy.context.scene.collection.objects.link(obj)
+    return obj
+
+
+def triangles(obj):
+    shown = obj.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
+    return len(shown.loops) - 2 * len(shown.polygons)
+
+
+def quads():
+    """Of the objects as they are, with as many faces as they have; and voxel-remeshed, with twice as many."""
+    told = {}
+    for make in (table, house, cog):
+        for remeshed in (False, True):
+            stage.empty_scene()
+            source = make()
+            wanted = triangles(source)
+            if remeshed:
+                modifier = source.modifiers.new("Remesh", "REMESH")
+                modifier.mode, modifier.voxel_size = "VOXEL", 0.03
+                bpy.context.view_layer.update()
+            made = generate(source, faces=wanted, quads=True)
+            corners = [len(face.vertices) for face in made.data.polygons]
+            told[f"{make.__name__}{' remeshed' if remeshed else ''}"] = {
+                "share": corners.count(4) / len(corners), "corners": sorted(set(corners)), "wanted": wanted,
+                "triangles": sum(corners) - 2 * len(corners), "valid": not made.data.validate(),
+            }  # fmt: skip
+            if len(sys.argv) > 1 and sys.argv[-1].endswith("/"):
+                bpy.ops.wm.save_as_mainfile(filepath=f"{sys.argv[-1]}{make.__name__}{int(remeshed)}.blend", copy=True)
+    return told
+
+
+def share():
+    """A tenth of the triangles that the scene shows; numbers given to the operator go before the panel's share."""
+    source = stage.cube("Cube")
+    source.modifiers.new("Subdivision", "SUBSURF").levels = 4
+    bpy.context.view_layer.update()
+    chosen = bpy.context.scene.flashmesh
+    chosen.target, chosen.share = "SHARE", 2.0
+    stage.select(source)
+    told = {"triangles": triangles(source), "before": stage.panels.expectation(bpy.context)}
+    generate(source)
+    told["share"] = stage.session.last.results[0].wanted
+    told["after"] = stage.panels.expectation(bpy.context)
+    generate(source, faces=20)
+    told["number"] = stage.session.last.results[0].wanted
+    told["refused"] = []
+    cloud = bpy.data.meshes.new("Cloud")
+    cloud.from_pydata(np.random.default_rng(0).normal(size=(50, 3)).tolist(), [], [])
+    points = bpy.data.objects.new("Cloud", cloud)
+    bpy.context.scene.collection.objects.link(points)
+    source.modifiers[0].levels = 6
+    bpy.context.view_layer.update()
+    for item in (source, points):
+        stage.select(item)
+        try:
+            bpy.ops.flashmesh.generate(target="SHARE", share=80.0)
+        except RuntimeError as error:
+            told["refused"].append(str(error))
+    return told
+
+
+def density():
+    """A ball of which the half at positive X is painted."""
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=64, ring_count=32)
+    source = bpy.context.object
+    group = source.vertex_groups.new(name="Dense")
+    plain = generate(source, faces=200)
+    told = {"refused": []}
+    for name in ("Dense", "None"):
+        try:
+            generate(source, faces=200, density=name)
+        except RuntimeError as error:
+            told["refused"].append(str(error))
+    halves = lambda obj: [sum((face.center.x > 0) == side for face in obj.data.polygons) for side in (True, False)]  # noqa: E731
+    told["plain"] = halves(plain)
+    group.add([vertex.index for vertex in source.data.vertices if vertex.co.x > 0], 1.0, "REPLACE")
+    made = generate(source, faces=200, density="Dense")
+    told["dense"], told["objects"] = halves(made), sorted(bpy.data.objects.keys())
+    told["meshes"] = len(bpy.data.meshes)
+    told["result"] = vars(stage.session.last.results[0])
+    return told
+
+
+def hard_edges():
+    """A box of many faces whose twelve edges are creases, with a seam along one of them; and a smooth ball."""
+    bpy.ops.mesh.primitive_cube_add(size=2)
+    source = bpy.context.object
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.subdivide(number_cuts=9)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    mesh = source.data
+    for edge in mesh.edges:
+        ends = [mesh.vertices[number].co for number in edge.vertices]
+        edge.use_seam = all(end.x > 0.999 and end.y > 0.999 for end in ends)
+    made = generate(source, faces=300, hard_edges=True).data
+
+    def marked(name):
+        """The lengths of the marked edges that lie on two sides of the box, or on the seam, and of the others."""
+        right = wrong = 0.0
+        for edge in made.edges:
+            ends = [made.vertices[number].co for number in edge.vertices]
+            if getattr(edge, name):
+                on_edge = sum(all(abs(abs(end[axis]) - 1) < 0.05 for end in ends) for axis in range(3)) >= 2
+                on_seam = all(end.x > 0.95 and end.y > 0.95 for end in ends)
+                if on_seam if name == "use_seam" else on_edge:
+                    right += (ends[0] - ends[1]).length
+                else:
+                    wrong += (ends[0] - ends[1]).length
+        return [right, wrong]
+
+    told = {"sharp": marked("use_edge_sharp"), "seams": marked("use_seam")}
+    told["messages"] = [text for _, text in stage.session.last.messages]
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=32, ring_count=16, location=(5, 0, 0))
+    ball = generate(bpy.context.object, faces=300, hard_edges=True).data
+    told["ball"] = sum(edge.use_edge_sharp or edge.use_seam for edge in ball.edges)
+    return told
+
+
+SCENARIOS = (share, density, hard_edges, quads)
+
+if __name__ == "__main__":
+    stage.play(SCENARIOS)
+    stage.blender_addon.unregister()

@@ -1,0 +1,53 @@
+"""A share of the source as the target, density, hard edges, quads: in the real Blender, with the shipped weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .conftest import HERE, Runner
+
+pytestmark = pytest.mark.blender
+
+
+@pytest.fixture(scope="module")
+def told(blender: Runner) -> dict[str, Any]:
+    """What each scenario of addon_wishes.py told, by its name."""
+    (answers,) = blender.ask("TOLD", HERE / "addon_wishes.py")
+    for name, answer in answers.items():
+        assert "failed" not in answer, f"{name}: {answer['failed']}"
+    return answers
+
+
+def test_a_share_of_the_triangles_can_be_the_target(told: dict[str, Any]) -> None:
+    """2 % of 3,072; the panel says the number, and the time once a mesh was made; a number given goes before it."""
+    share = told["share"]
+    assert share["triangles"] == 3072 and share["before"] == "61 faces" and share["share"] == 61
+    assert share["after"].startswith("61 faces, about ") and share["number"] == 20
+    assert "must come to at most 10,000 faces, got 80 % of 49,152, which is 39,322" in share["refused"][0]
+    assert "'Cloud' must have faces for a share of them, got points alone" in share["refused"][1]
+
+
+def test_painted_places_get_more_faces(told: dict[str, Any]) -> None:
+    made = told["density"]
+    assert sum(made["dense"]) == made["result"]["wanted"] == 200 and made["result"]["watertight"]
+    assert made["dense"][0] > 2 * made["dense"][1] and made["plain"][0] < 1.2 * made["plain"][1]
+    assert made["objects"] == ["Sphere", "Sphere_flashmesh"] and made["meshes"] == 2, "the copy is gone"
+    assert "'Dense' of 'Sphere' must be painted somewhere, got no weight above 0" in made["refused"][0]
+    assert "density must be a vertex group of 'Sphere', which has Dense, got 'None'" in made["refused"][1]
+
+
+def test_hard_edges_and_seams_come_from_the_source(told: dict[str, Any]) -> None:
+    """All twelve edges of a box, of length 2 each, and nothing else; of a ball none."""
+    made = told["hard_edges"]
+    assert made["sharp"][0] == pytest.approx(24.0, abs=0.1) and made["sharp"][1] == 0.0
+    assert made["seams"][0] == pytest.approx(2.0, abs=0.1) and made["seams"][1] == 0.0
+    assert made["ball"] == 0 and "edges marked sharp" in made["messages"][0]
+
+
+@pytest.mark.parametrize("name", ["table", "house", "cog"])
+def test_objects_of_primitives_become_quads(told: dict[str, Any], name: str) -> None:
+    made = told["quads"][name]
+    assert made["share"] >= 0.8 and set(made["corners"]) <= {3, 4} and made["valid"]
+    assert made["triangles"] == made["wanted"]
