@@ -47,12 +47,12 @@ def _forgiving(load: Callable) -> Callable:
 
 IndexDataCacheFile._load_index = _forgiving(IndexDataCacheFile._load_index)  # type: ignore[method-assign]
 
-_LEAF: Any = {"cache": True, "_nrt": False}
+NO_REFCOUNT: Any = {"cache": True, "_nrt": False}
 
 
-def leaf(function: Callable) -> Any:
+def njit_no_refcount(function: Callable) -> Any:
     """Compile a function that makes no arrays; it does not count who holds those that it is given either."""
-    return njit(**_LEAF)(function)
+    return njit(**NO_REFCOUNT)(function)
 
 
 class _ReferenceType(types.Type):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.candidates import distance
@@ -15,7 +15,7 @@ from flashmesh_core.state.half_edges import find_edge, pop, push
 _LENGTH_TOLL = 0.002  # bins of misfit that a bin of length counts: of two faces that fit alike the smaller is taken
 
 
-@leaf
+@njit_no_refcount
 def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarray, crowded: bool) -> int:
     """The one of the `known` vertices (K,) with which a, b make the face that fits best; -1 where none fits."""
     bins, cells, part = table.bins, len(surface.support), 1.0 / (6 * surface.factor)
@@ -41,7 +41,7 @@ def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarra
     return best
 
 
-@leaf
+@njit_no_refcount
 def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int, crowded: bool) -> None:
     """Push faces that fit beside open edges, as far as there is room.
 
@@ -63,7 +63,7 @@ def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int, cr
         edge += 1
 
 
-@leaf
+@njit_no_refcount
 def add_if_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, least: float) -> None:
     """Push the face of three corners, bins (3,) each, and take it back if it covers less than `least` bare samples."""
     before = table.n[arrays.COVERED]
@@ -75,7 +75,7 @@ def add_if_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c:
             pop(surface, table)
 
 
-@leaf
+@njit_no_refcount
 def push_corner(surface: Surface, table: Table, bins: np.ndarray) -> None:
     """Push the coordinates of a vertex, bins (3,)."""
     for axis in range(2, -1, -1):

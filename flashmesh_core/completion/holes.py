@@ -12,7 +12,7 @@ from numba import njit
 
 from flashmesh_core.completion.growing import add_if_bare, grow_faces, push_corner
 from flashmesh_core.completion.loops import Within, excess_loops, open_loops, seal
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.half_edge import build_half_edges
 from flashmesh_core.mesh.sampling import triangle_areas
@@ -139,14 +139,14 @@ def _push(state: MeshState, faces: np.ndarray) -> None:
     _push_faces(*state.references, faces[: max(0, state.max_faces - state.n_faces)])
 
 
-@leaf
+@njit_no_refcount
 def _push_faces(surface: Surface, table: Table, faces: np.ndarray) -> None:
     for number in range(faces.shape[0]):
         for corner in range(3):
             push_corner(surface, table, faces[number, corner])
 
 
-@leaf
+@njit_no_refcount
 def _pop(surface: Surface, table: Table, count: int) -> None:
     for _ in range(count):
         pop(surface, table)
@@ -166,7 +166,7 @@ def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) ->
         grow_faces(*state.references, needed, state.max_faces, crowded)
 
 
-@leaf
+@njit_no_refcount
 def _cover_bare(
     surface: Surface, table: Table, followed: np.ndarray, keys: np.ndarray, least: np.ndarray, max_faces: int,
     crowded: bool,
@@ -182,12 +182,12 @@ def _cover_bare(
             add_if_bare(surface, table, a, b, c, least[number])
 
 
-@leaf
+@njit_no_refcount
 def _is_triangle(keys: np.ndarray) -> bool:
     return keys[0] != keys[1] and keys[1] != keys[2] and keys[2] != keys[0]
 
 
-@leaf
+@njit_no_refcount
 def _uses_edges(table: Table, keys: np.ndarray) -> bool:
     """Whether a face with these vertices would use an edge that another face uses."""
     for corner in range(3):

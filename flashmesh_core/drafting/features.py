@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import BANNED_BIT, FAIR_BIT, GOOD_BIT, NEXT_BIT, Surface, Table
@@ -24,7 +24,7 @@ _SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
 _LISTED = 1 << STRONG | 1 << WEAK | GOOD_BIT | NEXT_BIT
 
 
-@leaf
+@njit_no_refcount
 def _normal(bins: np.ndarray, a: int, b: int, c: int) -> tuple[float, float, float, float]:
     """The unit normal of a triangle, and twice its area in bins."""
     ux, uy, uz = float(bins[b, 0] - bins[a, 0]), float(bins[b, 1] - bins[a, 1]), float(bins[b, 2] - bins[a, 2])
@@ -35,7 +35,7 @@ def _normal(bins: np.ndarray, a: int, b: int, c: int) -> tuple[float, float, flo
     return x / size, y / size, z / size, area
 
 
-@leaf
+@njit_no_refcount
 def _length(bins: np.ndarray, a: int, b: int) -> float:
     total = 0.0
     for axis in range(3):
@@ -44,7 +44,7 @@ def _length(bins: np.ndarray, a: int, b: int) -> float:
     return np.sqrt(total)
 
 
-@leaf
+@njit_no_refcount
 def _bend(table: Table, a: int, b: int, x: float, y: float, z: float, out: np.ndarray, at: int) -> None:
     """Whether the edge a -> b would close an open twin, and the cosine to the face beyond it, into out[at : at + 2]."""
     twin = find_edge(table, b, a)
@@ -56,7 +56,7 @@ def _bend(table: Table, a: int, b: int, x: float, y: float, z: float, out: np.nd
     out[at + 1] = x * p + y * q + z * r
 
 
-@leaf
+@njit_no_refcount
 def _triangle(table: Table, v0: int, v1: int, v2: int, out: np.ndarray, at: int) -> None:
     """The shape of a triangle and its bends, 9 numbers."""
     x, y, z, area = _normal(table.bins, v0, v1, v2)
@@ -70,7 +70,7 @@ def _triangle(table: Table, v0: int, v1: int, v2: int, out: np.ndarray, at: int)
     _bend(table, v2, v0, x, y, z, out, at + 7)
 
 
-@leaf
+@njit_no_refcount
 def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: int) -> float:
     """The share of three points of an edge that lie where the surface bends; `part` is 1 / (16 * factor)."""
     found = 0.0
@@ -84,7 +84,7 @@ def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: 
     return found
 
 
-@leaf
+@njit_no_refcount
 def _reach(table: Table, v0: int, useful: int) -> float:
     """The distance from v0 that holds MAX_CANDIDATES candidates with a useful bit, about."""
     if table.n[_N_CANDIDATES] <= MAX_CANDIDATES:
@@ -102,7 +102,7 @@ def _reach(table: Table, v0: int, useful: int) -> float:
     return 1e9
 
 
-@leaf
+@njit_no_refcount
 def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.ndarray) -> int:
     """Features of the candidates into `out` (MAX_CANDIDATES + 1, FEATURES) and their vertices into `chosen`; how many.
 
@@ -174,7 +174,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     return count
 
 
-@leaf
+@njit_no_refcount
 def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) -> None:
     """How many candidates of the same kind come before each in the order: good, strong and supported ones."""
     order = table.order
@@ -197,13 +197,13 @@ def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) 
         every += np.float32(1.0)
 
 
-@leaf
+@njit_no_refcount
 def _write_rank(row: np.ndarray, at: int, before: np.float32) -> None:
     row[at] = np.minimum(before, np.float32(6.0)) / np.float32(6.0)
     row[at + 4] = 1.0 if before == 0.0 else 0.0
 
 
-@leaf
+@njit_no_refcount
 def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
     """The row of "no candidate": how many there are of each kind, and how many places beside them."""
     row = out[count, :FEATURES]

@@ -90,7 +90,7 @@ class DirectionGrid:
 def _share_on_surface(grid: SurfaceGrid, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share (M,) of the points `weights` (K, C) @ bin centres `corners` (M, C, 3) that lie on the surface.
 
-    Weights are whole numbers, each row of one sum: whole-number arithmetic puts a point on a cell's edge into the
+    Weights are integers, each row of one sum: whole-number arithmetic puts a point on a cell's edge into the
     same cell wherever this is computed.
     """
     whole = 2 * int(weights[0].sum()) * grid.factor

@@ -97,7 +97,7 @@ class SurfaceGrid:
     def _start(self, num_bins: int, tolerance: int) -> None:
         self.num_bins = check_num_bins(num_bins)
         if int(tolerance) != tolerance or not 0 <= tolerance <= self.num_bins:
-            raise ValueError(f"tolerance must be a whole number in [0, {self.num_bins}], got {tolerance}")
+            raise ValueError(f"tolerance must be an integer in [0, {self.num_bins}], got {tolerance}")
         self.tolerance = int(tolerance)
         self.factor = -(-self.num_bins // MAX_CELLS)  # bins a cell
         self.cells = -(-self.num_bins // self.factor)  # cells an axis

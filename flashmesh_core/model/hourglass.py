@@ -31,8 +31,8 @@ class LevelStates:
     logits_BNC: Tensor
 
 
-def serve(upsampled_BTD: Tensor, length: int) -> Tensor:
-    """Shift upsampled states so that group g's three serve positions 3g + 2 to 3g + 4; cut to `length`."""
+def causal_shift(upsampled_BTD: Tensor, length: int) -> Tensor:
+    """Shift upsampled states so that group g's three states meet positions 3g + 2 to 3g + 4; cut to `length`."""
     return F.pad(upsampled_BTD, (0, 0, 2, 0))[:, :length]
 
 
@@ -168,14 +168,14 @@ class Hourglass(nn.Module):
         x_BFD = self.face[-1](x_BFD, condition_BSD, tables[2])
 
         up_BVD = self.face_out(x_BFD).unflatten(2, (3, -1)).flatten(1, 2)
-        x_BVD = x_BVD + serve(up_BVD, vertices)
+        x_BVD = x_BVD + causal_shift(up_BVD, vertices)
         for block in self.vertex_up[:-1]:
             x_BVD = block(x_BVD, condition_BSD, tables[1])
         vertex_BVD = x_BVD
         x_BVD = self.vertex_up[-1](x_BVD, condition_BSD, tables[1])
 
         up_BND = self.vertex_out(x_BVD).unflatten(2, (3, -1)).flatten(1, 2)
-        x_BND = x_BND + serve(up_BND, length)
+        x_BND = x_BND + causal_shift(up_BND, length)
         if rows_BNRQ is not None:
             x_BND = x_BND + self.slice_states(rows_BNRQ.to(x_BND.dtype), positions % TOKENS_PER_FACE)
         for block in self.coordinate_up[:-1]:

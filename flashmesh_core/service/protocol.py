@@ -229,17 +229,17 @@ def check_samples(name: str, array: np.ndarray, like: np.ndarray | None = None) 
 
 
 def check_triangles(array: np.ndarray, n_points: int) -> np.ndarray:
-    """`array` as int32 (T, 3), T in [1, 4000000], of whole numbers in [0, n_points - 1]; else a RequestError."""
+    """`array` as int32 (T, 3), T in [1, 4000000], of integers in [0, n_points - 1]; else a RequestError."""
     name = "triangles"
     try:
         values = np.asarray(array)
     except ValueError:  # rows of different lengths
-        raise RequestError(f"{name} must be whole numbers of shape (T, 3), got {array!r:.80}", field=name) from None
+        raise RequestError(f"{name} must be integers of shape (T, 3), got {array!r:.80}", field=name) from None
     if values.ndim != 2 or values.shape[1] != 3 or not 1 <= values.shape[0] <= MAX_TRIANGLES:
         allowed = f"(T, 3) with T in [1, {MAX_TRIANGLES:,}]"
         raise RequestError(f"{name} must have shape {allowed}, got {values.shape}", field=name)
     if not np.issubdtype(values.dtype, np.integer):  # float32 cannot tell 16,777,216 from the number after it
-        raise RequestError(f"{name} must be whole numbers, as int32, got {values.dtype}", field=name)
+        raise RequestError(f"{name} must be integers, as int32, got {values.dtype}", field=name)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= n_points:
         wrong = low if low < 0 else high

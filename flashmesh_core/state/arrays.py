@@ -121,7 +121,7 @@ def make_surface(
     cells = -(-num_bins // factor)
     if context is None:
         points, normals = np.zeros((0, 3)), np.zeros((0, 3))
-    places = (points + 0.5) * num_bins - 0.5  # bin centres are whole numbers
+    places = (points + 0.5) * num_bins - 0.5  # bin centres are integers
     bins = np.clip(np.floor(places + 0.5), 0, num_bins - 1).astype(np.int64)
     loose = key_bins(np.unique(vertex_keys(bins, num_bins)), num_bins)
 

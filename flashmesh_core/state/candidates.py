@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import (
     CORNER,
     MAX_SUPPORT_CANDIDATES,
@@ -34,7 +34,7 @@ _IS_STRONG, _IS_WEAK, _IS_BANNED = 1, 2, 4
 _FAR = 1 << 20
 
 
-@leaf
+@njit_no_refcount
 def lowest_key(table: Table) -> int:
     """The lowest key that the order allows for the vertex begun: faces increase, v1 and v2 lie above v0."""
     p0 = p1 = p2 = np.int64(-1)
@@ -50,7 +50,7 @@ def lowest_key(table: Table) -> int:
     return max(v0 + 1, p2 + 1) if v0 == p0 and table.key[table.begun_vertex[1]] == p1 else v0 + 1
 
 
-@leaf
+@njit_no_refcount
 def distance(bins: np.ndarray, a: int, b: int) -> int:
     """Chebyshev distance of two vertices in bins."""
     far = np.int64(0)
@@ -59,7 +59,7 @@ def distance(bins: np.ndarray, a: int, b: int) -> int:
     return far
 
 
-@leaf
+@njit_no_refcount
 def written(table: Table) -> tuple[int, int]:
     """The z and y written of the vertex begun, -1 where it has none yet."""
     begun = table.n[_N_BEGUN]
@@ -68,13 +68,13 @@ def written(table: Table) -> tuple[int, int]:
     return z, table.begun[begun - 1] if count > 1 else np.int64(-1)
 
 
-@leaf
+@njit_no_refcount
 def agrees(z: int, y: int, bins: np.ndarray) -> bool:
     """Whether bins x, y, z begin with the coordinates `written`."""
     return (z < 0 or bins[2] == z) and (y < 0 or bins[1] == y)
 
 
-@leaf
+@njit_no_refcount
 def _mark_open_edges(table: Table, vertex: int, lowest: int, beside: int) -> None:
     """Mark as weak what open edges join to `vertex`, above `lowest` and without a used edge from `beside`."""
     edge = table.out_head[vertex]
@@ -91,7 +91,7 @@ def _mark_open_edges(table: Table, vertex: int, lowest: int, beside: int) -> Non
         edge = table.in_next[edge]
 
 
-@leaf
+@njit_no_refcount
 def mark_first(table: Table) -> None:
     """v0: the lowest open vertex that the order allows is strong, the three after it are weak."""
     previous = np.int64(-1)
@@ -115,7 +115,7 @@ def mark_first(table: Table) -> None:
         table.mark[found[at]] |= _IS_STRONG if at == 0 else _IS_WEAK
 
 
-@leaf
+@njit_no_refcount
 def mark_second(table: Table, v0: int) -> None:
     """v1: x of the open x -> v0 are strong, open vertices one edge further on are weak."""
     key0 = table.key[v0]
@@ -134,7 +134,7 @@ def mark_second(table: Table, v0: int) -> None:
         edge = table.out_next[edge]
 
 
-@leaf
+@njit_no_refcount
 def mark_third(table: Table, v0: int, v1: int) -> None:
     """v2: w of the open v0 -> w and w' of the open w' -> v1 are weak, those in both are strong."""
     key0 = table.key[v0]
@@ -160,7 +160,7 @@ def mark_third(table: Table, v0: int, v1: int) -> None:
         edge = table.out_next[edge]
 
 
-@leaf
+@njit_no_refcount
 def list_candidates(table: Table, slot: int, lowest: int, v1: int) -> None:
     """Every legal vertex that a row names, with its rows as bits; marks are taken off on the way."""
     count = 0
@@ -193,7 +193,7 @@ def list_candidates(table: Table, slot: int, lowest: int, v1: int) -> None:
     table.n[_N_CANDIDATES] = count
 
 
-@leaf
+@njit_no_refcount
 def _support_reach(table: Table, v0: int) -> int:
     """The distance from v0 within which candidates are tested for support; bounds the work on dense meshes."""
     if table.n[_N_CANDIDATES] <= MAX_SUPPORT_CANDIDATES:
@@ -210,12 +210,12 @@ def _support_reach(table: Table, v0: int) -> int:
     return _FAR
 
 
-@leaf
+@njit_no_refcount
 def _may_be_supported(bits: int) -> bool:
     return bits & ((1 << CORNER) | (1 << SEEN)) != 0 and bits & (BANNED_BIT) == 0
 
 
-@leaf
+@njit_no_refcount
 def mark_supported(surface: Surface, table: Table, slot: int, v0: int, v1: int) -> None:
     """Set the supported bits, and guidance's good bit of a v2 whose triangle lies on bare surface."""
     reach = _support_reach(table, v0) if slot else _FAR

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.mesh.support import INTERIOR, MAP_CELLS, THIN
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
@@ -22,12 +22,12 @@ _COVERED = arrays.COVERED
 _INTERIOR = INTERIOR.astype(np.int64)
 
 
-@leaf
+@njit_no_refcount
 def _cell_of(place: float, factor: int, cells: int) -> int:
     return min(max(int(np.floor(place + 0.5)) // factor, 0), cells - 1)
 
 
-@leaf
+@njit_no_refcount
 def count_bare(place: np.ndarray, factor: int, cells: int, bare_count: np.ndarray, change: int) -> None:
     """Count a bare sample at `place` in its cell and the 26 around it."""
     x, y, z = _cell_of(place[0], factor, cells), _cell_of(place[1], factor, cells), _cell_of(place[2], factor, cells)
@@ -38,7 +38,7 @@ def count_bare(place: np.ndarray, factor: int, cells: int, bare_count: np.ndarra
                 bare_count[at] = bare_count[at] + change
 
 
-@leaf
+@njit_no_refcount
 def _gather_ways(surface: Surface, table: Table, first: int, last: int) -> None:
     """Gather the directions of the cells of newly covered samples anew, from the samples there that are still bare."""
     for number in range(first, last):
@@ -52,7 +52,7 @@ def _gather_ways(surface: Surface, table: Table, first: int, last: int) -> None:
         table.bare_ways[cell] = ways
 
 
-@leaf
+@njit_no_refcount
 def take_places(surface: Surface, table: Table, vertex: int, change: int) -> None:
     """Leave the places around a known vertex to it, or give them back."""
     if len(surface.loose) == 0:
@@ -73,7 +73,7 @@ def take_places(surface: Surface, table: Table, vertex: int, change: int) -> Non
                         table.taken[place] += change
 
 
-@leaf
+@njit_no_refcount
 def _row_of_cells(low: float, high: float, middle: float, slope: float, reach: float) -> tuple[float, float]:
     """Where low..high meets the values at which |middle + slope * (value)| is at most `reach`."""
     if abs(slope) < 1e-6:
@@ -82,7 +82,7 @@ def _row_of_cells(low: float, high: float, middle: float, slope: float, reach: f
     return max(low, min(first, second)), min(high, max(first, second))
 
 
-@leaf
+@njit_no_refcount
 def cover(surface: Surface, table: Table, face: int) -> None:
     """Mark the samples that lie on a face and face its way."""
     places, normals = surface.places, surface.normals
@@ -134,7 +134,7 @@ def cover(surface: Surface, table: Table, face: int) -> None:
     table.cover_end[face + 1] = count
 
 
-@leaf
+@njit_no_refcount
 def uncover(surface: Surface, table: Table, face: int) -> None:
     """Take back what `cover` marked for the last face."""
     before = table.cover_end[face]
@@ -146,13 +146,13 @@ def uncover(surface: Surface, table: Table, face: int) -> None:
     table.n[_COVERED] = before
 
 
-@leaf
+@njit_no_refcount
 def quotient(number: int, part: float) -> int:
     """`number` // n for a small natural number and part = 1 / n; exact, as half a unit is far above a rounding."""
     return np.intp((number + 0.5) * part)
 
 
-@leaf
+@njit_no_refcount
 def centre_is_bare(bare_count: np.ndarray, cells: int, part: float, x: int, y: int, z: int) -> bool:
     """Whether the centre of a triangle lies by bare samples: the first test of `triangle_is_bare`, fast for many.
 
@@ -162,21 +162,21 @@ def centre_is_bare(bare_count: np.ndarray, cells: int, part: float, x: int, y: i
     return bare_count[(c * cells + b) * cells + a] > 0
 
 
-@leaf
+@njit_no_refcount
 def middle_on_surface(support: np.ndarray, factor: int, x: int, y: int, z: int) -> bool:
     """Whether an edge's middle lies on the surface: the first test of `edge_on_surface`; x, y, z are sums of bins."""
     double = 2 * factor
     return support[(z + 1) // double, (y + 1) // double, (x + 1) // double]
 
 
-@leaf
+@njit_no_refcount
 def edge_on_surface(surface: Surface, a: np.ndarray, b: np.ndarray) -> bool:
     """Whether seven points between bins a and b (3,) all lie on the ground."""
     part = 1.0 / (2 * EDGE_STEPS * surface.factor)
     return line_on_surface(surface.support, part, a[0], a[1], a[2], b[0], b[1], b[2])
 
 
-@leaf
+@njit_no_refcount
 def line_on_surface(
     support: np.ndarray, part: float, ax: int, ay: int, az: int, bx: int, by: int, bz: int
 ) -> bool:  # fmt: skip
@@ -191,7 +191,7 @@ def line_on_surface(
     return True
 
 
-@leaf
+@njit_no_refcount
 def inner_on_surface(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     """Whether seven inner points of a triangle all lie on the ground."""
     part = 1.0 / (24 * surface.factor)
@@ -205,7 +205,7 @@ def inner_on_surface(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarr
     return True
 
 
-@leaf
+@njit_no_refcount
 def backing_of(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> int:
     """The directions that back a triangle's normal, as bits; all for a triangle too thin to ask."""
     ux, uy, uz = np.float32(b[0] - a[0]), np.float32(b[1] - a[1]), np.float32(b[2] - a[2])
@@ -224,13 +224,13 @@ def backing_of(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray) ->
     return surface.backing[(k * MAP_CELLS + j) * MAP_CELLS + i]
 
 
-@leaf
+@njit_no_refcount
 def centre_cell(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int) -> int:
     """The cell of `marks` that a triangle's centre is in, along one axis."""
     return quotient(2 * (a[axis] + b[axis] + c[axis]) + 3, 1.0 / (6 * surface.mark_factor))
 
 
-@leaf
+@njit_no_refcount
 def faces_like_surface(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
     """Whether some sample near the triangle's centre faces its way."""
     if backing == np.uint32(0xFFFFFFFF):
@@ -239,7 +239,7 @@ def faces_like_surface(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.nda
     return (surface.marks[z, y, x] & backing) != 0
 
 
-@leaf
+@njit_no_refcount
 def faces_like_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
     """Whether some bare sample near the triangle's centre faces its way."""
     if backing == np.uint32(0xFFFFFFFF):
@@ -254,7 +254,7 @@ def faces_like_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray
     return False
 
 
-@leaf
+@njit_no_refcount
 def inner_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     """Whether the centre and at least half of seven inner points of a triangle lie by bare samples."""
     part = 1.0 / (24 * surface.factor)
@@ -274,7 +274,7 @@ def inner_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, 
     return False
 
 
-@leaf
+@njit_no_refcount
 def triangle_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     """Whether a triangle lies on surface that is bare and faces its way."""
     if not inner_is_bare(surface, table, a, b, c):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 
 FACET_CELLS = 32  # cells an axis of the index
 REACH = 1.5  # bins within which a facet is found
 OFF = 3.0  # bins: what counts for a place without one
 
 
-@leaf
+@njit_no_refcount
 def _to_segment(px: float, py: float, pz: float, a: np.ndarray, b: np.ndarray) -> float:
     """The squared distance of a point from a segment between bins a and b (3,)."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
@@ -23,7 +23,7 @@ def _to_segment(px: float, py: float, pz: float, a: np.ndarray, b: np.ndarray) -
     return dx * dx + dy * dy + dz * dz
 
 
-@leaf
+@njit_no_refcount
 def _to_facet(px: float, py: float, pz: float, facet: np.ndarray, normal: np.ndarray, nearest: float) -> float:
     """The squared distance of a point from a triangle (3, 3), or something not below `nearest`."""
     a, b, c = facet[0], facet[1], facet[2]
@@ -41,7 +41,7 @@ def _to_facet(px: float, py: float, pz: float, facet: np.ndarray, normal: np.nda
     return min(_to_segment(px, py, pz, a, b), _to_segment(px, py, pz, b, c), _to_segment(px, py, pz, c, a))
 
 
-@leaf
+@njit_no_refcount
 def distance_to_facets(
     facets: np.ndarray, normals: np.ndarray, start: np.ndarray, listed: np.ndarray, factor: float,
     place: tuple[float, float, float], facing: tuple[float, float, float], least: float,

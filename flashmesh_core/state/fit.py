@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.mesh.support import INTERIOR
 from flashmesh_core.state.arrays import KEPT_FITS, Surface, Table
 from flashmesh_core.state.candidates import distance
@@ -54,12 +54,12 @@ class Frame(NamedTuple):
     past_w: float
 
 
-@leaf
+@njit_no_refcount
 def _apart(bins: np.ndarray, a: int, b: int) -> bool:
     return distance(bins, a, b) > APART
 
 
-@leaf
+@njit_no_refcount
 def frame_of(bins: np.ndarray, a: int, b: int, c: int) -> Frame:
     """The frame of a triangle; all of it but the area is nothing where there is none."""
     ux, uy, uz = float(bins[b, 0] - bins[a, 0]), float(bins[b, 1] - bins[a, 1]), float(bins[b, 2] - bins[a, 2])
@@ -78,7 +78,7 @@ def frame_of(bins: np.ndarray, a: int, b: int, c: int) -> Frame:
     )  # fmt: skip
 
 
-@leaf
+@njit_no_refcount
 def _is_over(frame: Frame, x: float, y: float, z: float, height: float, beyond: float) -> bool:
     """Whether a point lies within `height` bins of a triangle's plane and `beyond` its edges (negative: inside)."""
     dx, dy, dz = x - frame.x, y - frame.y, z - frame.z
@@ -91,7 +91,7 @@ def _is_over(frame: Frame, x: float, y: float, z: float, height: float, beyond: 
     return s >= -beyond * frame.past_v and t >= -beyond * frame.past_u and s + t <= 1.0 + beyond * frame.past_w
 
 
-@leaf
+@njit_no_refcount
 def is_empty(bins: np.ndarray, v0: int, v1: int, v2: int, known: np.ndarray) -> bool:
     """Whether none of the `known` vertices (K,) lies on the triangle or its edges, away from its corners."""
     frame = frame_of(bins, v0, v1, v2)
@@ -105,7 +105,7 @@ def is_empty(bins: np.ndarray, v0: int, v1: int, v2: int, known: np.ndarray) -> 
     return True
 
 
-@leaf
+@njit_no_refcount
 def _inner_point(bins: np.ndarray, a: int, b: int, c: int, k: int) -> tuple[float, float, float]:
     """Inner point k of seven of the triangle a, b, c."""
     p, q, r = _INNER[k, 0], _INNER[k, 1], _INNER[k, 2]
@@ -116,7 +116,7 @@ def _inner_point(bins: np.ndarray, a: int, b: int, c: int, k: int) -> tuple[floa
     )
 
 
-@leaf
+@njit_no_refcount
 def _inner_over(bins: np.ndarray, a: int, b: int, c: int, frame: Frame) -> int:
     """How many of seven inner points of the triangle a, b, c lie over the one of `frame`."""
     found = 0
@@ -126,7 +126,7 @@ def _inner_over(bins: np.ndarray, a: int, b: int, c: int, frame: Frame) -> int:
     return found
 
 
-@leaf
+@njit_no_refcount
 def _is_between(v: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> bool:
     """Whether the middle or a side of the corner at v of triangle v, c, d lies within that of v, a, b, seen from v."""
     ux, uy, uz = float(a[0] - v[0]), float(a[1] - v[1]), float(a[2] - v[2])
@@ -162,7 +162,7 @@ def _is_between(v: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: n
     return False
 
 
-@leaf
+@njit_no_refcount
 def _corners_overlap(bins: np.ndarray, v: int, a: int, b: int, c: int, d: int) -> bool:
     """Whether the corners at v of the triangles v, a, b and v, c, d overlap, seen from v."""
     return _is_between(bins[v], bins[a], bins[b], bins[c], bins[d]) or _is_between(
@@ -170,7 +170,7 @@ def _corners_overlap(bins: np.ndarray, v: int, a: int, b: int, c: int, d: int) -
     )
 
 
-@leaf
+@njit_no_refcount
 def is_free(table: Table, v0: int, v1: int, v2: int) -> bool:
     """Whether the triangle lies over no face at its corners that faces its way, and none over it."""
     bins = table.bins
@@ -201,7 +201,7 @@ def is_free(table: Table, v0: int, v1: int, v2: int) -> bool:
     return True
 
 
-@leaf
+@njit_no_refcount
 def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float, nz: float) -> float:
     """The distance of a point from the plane of the sample nearest to it that faces the same way; -1 without one."""
     factor, cells = surface.mark_factor, len(surface.marks)
@@ -224,7 +224,7 @@ def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float
     return height
 
 
-@leaf
+@njit_no_refcount
 def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
     """The mean distance in bins of seven inner points of a triangle from the surface; large where it has none.
 
@@ -242,7 +242,7 @@ def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
     return table.fit[at]
 
 
-@leaf
+@njit_no_refcount
 def _measure(surface: Surface, bins: np.ndarray, v0: int, v1: int, v2: int) -> float:
     frame = frame_of(bins, v0, v1, v2)
     if frame.area == 0.0:
@@ -263,7 +263,7 @@ def _measure(surface: Surface, bins: np.ndarray, v0: int, v1: int, v2: int) -> f
     return OFF if aside else total / 7.0
 
 
-@leaf
+@njit_no_refcount
 def _is_aside(surface: Surface, bins: np.ndarray, a: int, b: int) -> bool:
     """Whether an edge leaves the mesh that is followed at one of seven places along it."""
     for step in (4, 2, 6, 1, 3, 5, 7):
@@ -274,7 +274,7 @@ def _is_aside(surface: Surface, bins: np.ndarray, a: int, b: int) -> bool:
     return False
 
 
-@leaf
+@njit_no_refcount
 def _off(
     surface: Surface, place: tuple[float, float, float], facing: tuple[float, float, float], least: float
 ) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import MAX_NEAR, Surface, Table
 from flashmesh_core.state.candidates import distance
@@ -18,7 +18,7 @@ _N_VERTICES, _N_FACES, _N_OPEN, _N_STUCK = arrays.VERTICES, arrays.FACES, arrays
 _NONE = 1 << 62
 
 
-@leaf
+@njit_no_refcount
 def near_known(surface: Surface, table: Table, v0: int, near: np.ndarray) -> int:
     """The nearest known vertices above v0 to which an edge lies along the surface, in key order; how many."""
     key0, bins = table.key[v0], table.bins
@@ -55,7 +55,7 @@ def near_known(surface: Surface, table: Table, v0: int, near: np.ndarray) -> int
     return count
 
 
-@leaf
+@njit_no_refcount
 def _lowest_third(table: Table, v0: int, v1: int) -> int:
     """The lowest key of a v2 with which v0, v1 may be the next face, -1 for any; a key above all where none may.
 
@@ -72,7 +72,7 @@ def _lowest_third(table: Table, v0: int, v1: int) -> int:
     return lowest if find_edge(table, v0, v1) < 0 else _NONE
 
 
-@leaf
+@njit_no_refcount
 def _may_be_third(
     surface: Surface, table: Table, v0: int, v1: int, v2: int, near: np.ndarray, lowest: int, strict: bool
 ) -> bool:
@@ -91,7 +91,7 @@ def _may_be_third(
     return not strict or (is_empty(bins, v0, v1, v2, near) and is_free(table, v0, v1, v2))
 
 
-@leaf
+@njit_no_refcount
 def _find_third(
     surface: Surface, table: Table, v0: int, v1: int, near: np.ndarray, lowest: int, since: int,
     strict: bool,
@@ -105,7 +105,7 @@ def _find_third(
     return False
 
 
-@leaf
+@njit_no_refcount
 def find_second(surface: Surface, table: Table, v0: int, near: np.ndarray, since: int, strict: bool) -> int:
     """The lowest of the `near` v1 that may follow v0 in a face over them, one numbered from `since` on; -1 for none."""
     for v1 in near:
@@ -118,7 +118,7 @@ def find_second(surface: Surface, table: Table, v0: int, near: np.ndarray, since
     return -1
 
 
-@leaf
+@njit_no_refcount
 def noted_second(table: Table, v0: int) -> int:
     """What was found to follow v0 when it was asked whether v0 is live, if no face has come or gone since; else -1."""
     n = table.n
@@ -126,7 +126,7 @@ def noted_second(table: Table, v0: int) -> int:
     return n[arrays.SECOND] if same and n[arrays.SECOND_UNDONE] == n[arrays.UNDONE] else -1
 
 
-@leaf
+@njit_no_refcount
 def _is_live(surface: Surface, table: Table, v0: int, near: np.ndarray, strict: bool) -> bool:
     """Whether a face over known vertices may still grow from v0 onto bare surface; its v1 is noted.
 
@@ -151,7 +151,7 @@ def _is_live(surface: Surface, table: Table, v0: int, near: np.ndarray, strict: 
     return True
 
 
-@leaf
+@njit_no_refcount
 def _note_stuck(table: Table, vertex: int) -> None:
     at = table.stuck_at[vertex]
     count = table.n[_N_STUCK]
@@ -165,7 +165,7 @@ def _note_stuck(table: Table, vertex: int) -> None:
     table.n[_N_STUCK] = count + 1
 
 
-@leaf
+@njit_no_refcount
 def _ask(surface: Surface, table: Table, vertex: int, near: np.ndarray, strict: bool) -> bool:
     if _is_live(surface, table, vertex, near, strict):
         return True
@@ -174,7 +174,7 @@ def _ask(surface: Surface, table: Table, vertex: int, near: np.ndarray, strict: 
     return False
 
 
-@leaf
+@njit_no_refcount
 def find_live(surface: Surface, table: Table, near: np.ndarray, strict: bool) -> int:
     """The lowest open vertex that is live, or -1."""
     floor = np.int64(-1)
@@ -194,7 +194,7 @@ def find_live(surface: Surface, table: Table, near: np.ndarray, strict: bool) ->
     return -1
 
 
-@leaf
+@njit_no_refcount
 def find_start(surface: Surface, table: Table, lowest: int, highest: int, near: np.ndarray, strict: bool) -> int:
     """The lowest of the corners of the surface, in key order, that no face uses yet and that is live, or -1.
 

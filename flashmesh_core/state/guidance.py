@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import FAIR_BIT, GOOD_BIT, KEPT_FANS, NEXT_BIT, PATCH, Surface, Table
 from flashmesh_core.state.candidates import agrees, written
@@ -32,7 +32,7 @@ _N_CANDIDATES, _N_LOOSE, _N_FANS, _N_LIVE, _N_DEAD = (
 )  # fmt: skip
 
 
-@leaf
+@njit_no_refcount
 def _first_place(surface: Surface, z: int) -> int:
     low, high = 0, len(surface.loose)
     while low < high:
@@ -44,7 +44,7 @@ def _first_place(surface: Surface, z: int) -> int:
     return low
 
 
-@leaf
+@njit_no_refcount
 def guide_first(surface: Surface, table: Table, lowest: int) -> None:
     """v0: good is the lowest vertex that can go on, open or a corner not used yet; what lies below it is fair."""
     near = table.near
@@ -76,7 +76,7 @@ def guide_first(surface: Surface, table: Table, lowest: int) -> None:
     table.n[_N_LOOSE] = count
 
 
-@leaf
+@njit_no_refcount
 def _find_fan(surface: Surface, table: Table, v0: int) -> int:
     """The number in `table.fan` of the list of places, in key order, in patches that an edge from v0 reaches along the
     surface; none far below it."""
@@ -106,7 +106,7 @@ def _find_fan(surface: Surface, table: Table, v0: int) -> int:
     return kept
 
 
-@leaf
+@njit_no_refcount
 def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
     """v1: good is the lowest that starts a face that fits, next are known vertices above it; fair is any edge.
 
@@ -136,7 +136,7 @@ def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
     table.n[_N_LOOSE] = kept
 
 
-@leaf
+@njit_no_refcount
 def _keep_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool:
     """Leave good only the v2 whose triangles fit best in between what is known, if any do; whether any v2 is good."""
     near = table.near
@@ -167,7 +167,7 @@ def _keep_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool:
     return True
 
 
-@leaf
+@njit_no_refcount
 def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -> None:
     """v2: good known vertices are marked already; where there are none, places that make a triangle on bare surface."""
     table.n[_N_LOOSE] = 0
@@ -190,7 +190,7 @@ def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -
     table.n[_N_LOOSE] = kept
 
 
-@leaf
+@njit_no_refcount
 def _is_finished(surface: Surface, table: Table) -> bool:
     """Whether guidance thinks that the mesh may end: nearly all is covered, or nothing can go on."""
     faces = table.n[_N_FACES]
@@ -204,7 +204,7 @@ def _is_finished(surface: Surface, table: Table) -> bool:
     return dead and faces >= LOST_FACES and table.cover_end[faces] == table.cover_end[faces - LOST_FACES]
 
 
-@leaf
+@njit_no_refcount
 def _first_listed(places: np.ndarray, listed: np.ndarray, axis: int, value: int, low: int, high: int) -> int:
     """The first of the listed places low..high - 1, which agree in the axes above, whose bin is at least `value`."""
     while low < high:
@@ -216,7 +216,7 @@ def _first_listed(places: np.ndarray, listed: np.ndarray, axis: int, value: int,
     return low
 
 
-@leaf
+@njit_no_refcount
 def count_places(surface: Surface, table: Table, counts: np.ndarray) -> None:
     """How many listed places agree with what is written and have each next coordinate, into `counts` (Q,).
 
@@ -236,7 +236,7 @@ def count_places(surface: Surface, table: Table, counts: np.ndarray) -> None:
         low = after
 
 
-@leaf
+@njit_no_refcount
 def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray) -> None:
     """What guidance adds to the logits of the next token, (Q + 1,) float32 in [-strength, 0]; `prepare` first."""
     full, half = np.float32(-strength), np.float32(-strength * LOOSE_SHARE)

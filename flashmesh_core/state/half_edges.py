@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage import count_bare, cover, take_places, uncover
@@ -18,7 +18,7 @@ _VERTICES, _EDGES, _FACES, _BEGUN, _OPEN, _SLOT = (
 _STUCK, _NO_SLOT = arrays.STUCK, arrays.NO_SLOT
 
 
-@leaf
+@njit_no_refcount
 def find_vertex(table: Table, key: int) -> int:
     """The number of the vertex with this key, or -1."""
     slots = table.slots
@@ -32,7 +32,7 @@ def find_vertex(table: Table, key: int) -> int:
     return -1
 
 
-@leaf
+@njit_no_refcount
 def add_vertex(size: int, table: Table, key: int) -> int:
     """Make a vertex known."""
     slots = table.slots
@@ -56,7 +56,7 @@ def add_vertex(size: int, table: Table, key: int) -> int:
     return vertex
 
 
-@leaf
+@njit_no_refcount
 def remove_last_vertex(table: Table) -> None:
     """Take back the newest vertex: nothing was put into the hash table after it, so its place is simply emptied."""
     vertex = table.n[_VERTICES] - 1
@@ -69,7 +69,7 @@ def remove_last_vertex(table: Table) -> None:
     table.n[_VERTICES] = vertex
 
 
-@leaf
+@njit_no_refcount
 def find_edge(table: Table, a: int, b: int) -> int:
     """The number of the directed edge a -> b, or -1 where no face uses it."""
     edge = table.out_head[a]
@@ -80,7 +80,7 @@ def find_edge(table: Table, a: int, b: int) -> int:
     return -1
 
 
-@leaf
+@njit_no_refcount
 def _open(table: Table, edge: int) -> None:
     table.is_open[edge] = True
     for side in range(2):
@@ -92,7 +92,7 @@ def _open(table: Table, edge: int) -> None:
         table.n_open[vertex] += 1
 
 
-@leaf
+@njit_no_refcount
 def _close(table: Table, edge: int) -> None:
     table.is_open[edge] = False
     for side in range(2):
@@ -106,7 +106,7 @@ def _close(table: Table, edge: int) -> None:
             table.n[_OPEN] -= 1
 
 
-@leaf
+@njit_no_refcount
 def _use(table: Table, a: int, b: int) -> int:
     """A face uses the edge a -> b; the edge's number."""
     edge = find_edge(table, a, b)
@@ -132,7 +132,7 @@ def _use(table: Table, a: int, b: int) -> int:
     return edge
 
 
-@leaf
+@njit_no_refcount
 def _release(table: Table, edge: int) -> None:
     """Take back one use of an edge; the newest edges are released first."""
     table.uses[edge] -= 1
@@ -148,7 +148,7 @@ def _release(table: Table, edge: int) -> None:
     table.n[_EDGES] -= 1
 
 
-@leaf
+@njit_no_refcount
 def _push_face(surface: Surface, table: Table) -> None:
     face = table.n[_FACES]
     for slot in range(3):
@@ -163,7 +163,7 @@ def _push_face(surface: Surface, table: Table) -> None:
     table.n[_FACES] = face + 1
 
 
-@leaf
+@njit_no_refcount
 def _pop_face(surface: Surface, table: Table) -> None:
     """Take the last face back and leave its nine coordinates begun."""
     face = table.n[_FACES] - 1
@@ -185,7 +185,7 @@ def _pop_face(surface: Surface, table: Table) -> None:
             table.begun[3 * slot + axis] = table.bins[vertex, 2 - axis]
 
 
-@leaf
+@njit_no_refcount
 def push(surface: Surface, table: Table, token: int) -> bool:
     """Append a coordinate; True where it completes a face."""
     n = table.n
@@ -210,7 +210,7 @@ def push(surface: Surface, table: Table, token: int) -> bool:
     return True
 
 
-@leaf
+@njit_no_refcount
 def pop(surface: Surface, table: Table) -> None:
     """Take the last coordinate back."""
     n = table.n
@@ -225,7 +225,7 @@ def pop(surface: Surface, table: Table) -> None:
     n[_SLOT] = _NO_SLOT
 
 
-@leaf
+@njit_no_refcount
 def start(surface: Surface, table: Table) -> None:
     """Fill an empty table: the corners of the surface are its first vertices, every sample is bare."""
     table.n[_SLOT] = _NO_SLOT
@@ -239,7 +239,7 @@ def start(surface: Surface, table: Table) -> None:
         table.bare_ways[surface.home[sample]] |= surface.own[sample]
 
 
-@leaf
+@njit_no_refcount
 def lowest_closable(table: Table) -> int:
     """The key of the lowest vertex of an open edge that a later face can still close, or -1.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.candidates import lowest_key
@@ -15,7 +15,7 @@ MASK_SURFACE, MASK_MANIFOLD, MASK_CLOSURE = 1, 2, 4
 _N_FACES, _N_BEGUN = arrays.FACES, arrays.BEGUN
 
 
-@leaf
+@njit_no_refcount
 def _bounds(surface: Surface, table: Table, closure: bool) -> tuple[int, int]:
     """The lowest and the highest key of the vertex begun with which order and surface let the face be finished."""
     first, second, third = surface.top[0], surface.top[1], surface.top[2]
@@ -40,7 +40,7 @@ def _bounds(surface: Surface, table: Table, closure: bool) -> tuple[int, int]:
     return lowest, first
 
 
-@leaf
+@njit_no_refcount
 def _list_banned(table: Table, manifold: bool, lowest: int, highest: int, banned: np.ndarray) -> int:
     """Single vertices within the bounds that the vertex begun may not be; how many."""
     slot = table.n[_N_BEGUN] // 3
@@ -66,7 +66,7 @@ def _list_banned(table: Table, manifold: bool, lowest: int, highest: int, banned
     return count
 
 
-@leaf
+@njit_no_refcount
 def _add(table: Table, vertex: int, lowest: int, highest: int, banned: np.ndarray, count: int) -> int:
     key = table.key[vertex]
     if key < lowest or key > highest or count == len(banned):
@@ -75,7 +75,7 @@ def _add(table: Table, vertex: int, lowest: int, highest: int, banned: np.ndarra
     return count + 1
 
 
-@leaf
+@njit_no_refcount
 def _allow_x(
     surface: Surface, on_surface: bool, z: int, y: int, lowest: int, highest: int, banned: np.ndarray, row: np.ndarray
 ) -> bool:
@@ -95,7 +95,7 @@ def _allow_x(
     return found
 
 
-@leaf
+@njit_no_refcount
 def _any_x(surface: Surface, on_surface: bool, z: int, y: int, lowest: int, highest: int, banned: np.ndarray) -> bool:
     """Whether any x is allowed at this z and y."""
     size, factor = surface.size, surface.factor
@@ -111,7 +111,7 @@ def _any_x(surface: Surface, on_surface: bool, z: int, y: int, lowest: int, high
     return False
 
 
-@leaf
+@njit_no_refcount
 def _is_special(size: int, line: int, lowest: int, highest: int, banned: np.ndarray) -> bool:
     """Whether the bounds cut a line of constant z and y, or it holds a banned vertex: only then it is looked at."""
     special = lowest // size == line or highest // size == line
@@ -120,7 +120,7 @@ def _is_special(size: int, line: int, lowest: int, highest: int, banned: np.ndar
     return special
 
 
-@leaf
+@njit_no_refcount
 def _allow_y(
     surface: Surface, on_surface: bool, z: int, lowest: int, highest: int, banned: np.ndarray, row: np.ndarray
 ) -> bool:
@@ -141,7 +141,7 @@ def _allow_y(
     return found
 
 
-@leaf
+@njit_no_refcount
 def _any_y(surface: Surface, on_surface: bool, z: int, lowest: int, highest: int, banned: np.ndarray) -> bool:
     """Whether any y can be finished at this z."""
     size, factor = surface.size, surface.factor
@@ -155,7 +155,7 @@ def _any_y(surface: Surface, on_surface: bool, z: int, lowest: int, highest: int
     return False
 
 
-@leaf
+@njit_no_refcount
 def _allow_z(
     surface: Surface, on_surface: bool, lowest: int, highest: int, banned: np.ndarray, row: np.ndarray
 ) -> bool:
@@ -178,7 +178,7 @@ def _allow_z(
     return found
 
 
-@leaf
+@njit_no_refcount
 def _attempt(surface: Surface, table: Table, masks: int, allowed: np.ndarray, banned: np.ndarray) -> bool:
     size = surface.size
     begun = table.n[_N_BEGUN]
@@ -195,7 +195,7 @@ def _attempt(surface: Surface, table: Table, masks: int, allowed: np.ndarray, ba
     return _allow_x(surface, on_surface, z, y, lowest, highest, banned[:count], row)
 
 
-@leaf
+@njit_no_refcount
 def write_allowed(surface: Surface, table: Table, masks: int, allowed: np.ndarray) -> int:
     """The tokens that may follow, (Q + 1,) bool, the last one EOS; which masks were dropped for this vertex.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.jit import leaf, refer
+from flashmesh_core.jit import njit_no_refcount, refer
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table, make_table
 from flashmesh_core.state.guidance import write_bias
@@ -90,7 +90,7 @@ class MeshState:
         return out
 
 
-@leaf
+@njit_no_refcount
 def _write_corners(
     surface: Surface, table: Table, begin: int, scale: float, center: np.ndarray, out: np.ndarray
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.jit import leaf
+from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CREASE, SURFACE
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
@@ -31,7 +31,7 @@ _N_FACES, _N_BEGUN, _N_SLOT, _N_CANDIDATES, _N_LOOSE, _N_COVERED = (
 )  # fmt: skip
 
 
-@leaf
+@njit_no_refcount
 def prepare(surface: Surface, table: Table, guided: bool) -> None:
     """List what rows and guidance name for the vertex begun, if that was not done yet."""
     slot = table.n[_N_BEGUN] // 3
@@ -59,7 +59,7 @@ def prepare(surface: Surface, table: Table, guided: bool) -> None:
     table.n[_N_SLOT] = 3 * table.n[_N_FACES] + slot
 
 
-@leaf
+@njit_no_refcount
 def _spread(row: np.ndarray, cells: np.ndarray, factor: int) -> None:
     if factor == 1:
         for at in range(len(row)):
@@ -69,7 +69,7 @@ def _spread(row: np.ndarray, cells: np.ndarray, factor: int) -> None:
         row[at] = cells[at // factor]
 
 
-@leaf
+@njit_no_refcount
 def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
     """The rows (R, Q) uint8 of the next coordinate; `prepare` first. Nothing for a model that reads none (R = 0)."""
     if not len(rows):

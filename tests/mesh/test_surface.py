@@ -105,7 +105,7 @@ def test_grid_of_a_mesh_holds_its_vertices_and_its_surface(n_faces, num_bins, se
 
 
 def test_grid_names_what_is_wrong():
-    with pytest.raises(ValueError, match=r"tolerance must be a whole number in \[0, 128\], got -1"):
+    with pytest.raises(ValueError, match=r"tolerance must be an integer in \[0, 128\], got -1"):
         SurfaceGrid(np.zeros((1, 3)), 128, -1)
     with pytest.raises(ValueError, match=r"num_bins must be in \[2, 4096\], got 1"):
         SurfaceGrid(np.zeros((1, 3)), 1)

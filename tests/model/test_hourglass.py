@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.model.hourglass import Hourglass, serve
+from flashmesh_core.model.hourglass import Hourglass, causal_shift
 
 from .builders import random_inputs, small_config, small_model
 
@@ -60,8 +60,8 @@ def test_slice_rows_change_nothing_before_them() -> None:
 def test_upsampled_states_serve_the_positions_after_their_group() -> None:
     """V_v serves n = 3v + 2 to 3v + 4; positions 0 and 1 are served by nothing."""
     up = torch.arange(1.0, 10.0)[None, :, None]  # the three states of each of three groups
-    assert serve(up, 9)[0, :, 0].tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 7]
-    assert serve(up, 11)[0, :, 0].tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert causal_shift(up, 9)[0, :, 0].tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 7]
+    assert causal_shift(up, 11)[0, :, 0].tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_rows_are_given_exactly_when_the_configuration_names_some() -> None:

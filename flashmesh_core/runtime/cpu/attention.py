@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from flashmesh_core.runtime.cpu.cpu_features import HAS_TILES, LANES, PANEL
-from flashmesh_core.runtime.cpu.llvm_intrinsics import UNCOUNTED, apart, bits, narrow
+from flashmesh_core.runtime.cpu.llvm_intrinsics import NO_REFCOUNT, noinline, bits, to_bf16
 from flashmesh_core.runtime.cpu.matmul import clear, exp32, product, sum_of
 
 QUERIES = 30  # rows that attention holds scores of at once; its sums have one row more, for their scales
@@ -19,19 +19,19 @@ PAIRED = (types.int32, types.uint32)  # dtypes of caches that hold two bfloat16 
 _ZERO, _UNIT, _SMALLEST = np.float32(0.0), np.float32(1.0), np.float32(-3.0e38)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _lower(part):
     for lane in range(part.shape[0]):
         part[lane] = _SMALLEST
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _largest(row, begin, end, lanes):
     """The largest of a row's scores begin..end - 1; the others of their tiles become the smallest number.
 
     `lanes` (PANEL,) is scratch.
     """
-    apart()
+    noinline()
     first, last = begin // PANEL, (end + PANEL - 1) // PANEL
     _lower(row[first * PANEL : begin])
     _lower(row[end : last * PANEL])
@@ -49,13 +49,13 @@ def _largest(row, begin, end, lanes):
     return lanes[0]
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _exponentials(row, begin, end, largest, lanes):
     """Turn a row's scores begin..end - 1 into weights of at most 1, the others of their tiles into zeros; the sum.
 
     The sum's order follows from the row's own keys. `lanes` (PANEL,) is scratch.
     """
-    apart()
+    noinline()
     for lane in range(PANEL):
         lanes[lane] = _ZERO
     for tile in range(begin // PANEL, (end + PANEL - 1) // PANEL):
@@ -90,7 +90,7 @@ def as_left(scores, rows, low, high, values):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(as_left, jit_options=UNCOUNTED)
+@overload(as_left, jit_options=NO_REFCOUNT)
 def _as_left(scores, rows, low, high, values):
     if values.dtype != types.int32:
         return lambda scores, rows, low, high, values: None
@@ -99,7 +99,7 @@ def _as_left(scores, rows, low, high, values):
         for i in range(rows):
             first = i * scores.shape[1]
             for j in range(low, high, 2 * LANES):
-                narrow(scores, first + j, scores, first + j // 2)
+                to_bf16(scores, first + j, scores, first + j // 2)
 
     return narrow_all
 
@@ -109,7 +109,7 @@ def put_key(tile, lane, k):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(put_key, jit_options=UNCOUNTED)
+@overload(put_key, jit_options=NO_REFCOUNT)
 def _put_key(tile, lane, k):
     if tile.dtype in PAIRED:
 
@@ -131,7 +131,7 @@ def put_value(panel, at, v):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(put_value, jit_options=UNCOUNTED)
+@overload(put_value, jit_options=NO_REFCOUNT)
 def _put_value(panel, at, v):
     if panel.dtype in PAIRED:
 
@@ -154,7 +154,7 @@ def _put_value(panel, at, v):
     return put
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums, out):
     """Attention of one head for `rows` rows from `row` on; columns at.. of `q` and `out`.
 
@@ -162,7 +162,7 @@ def attend(q, row, rows, at, keys, values, low, high, begins, ends, scores, sums
     axis, with `q` then as `operand` makes it; row i sees the keys begins[i]..ends[i] - 1. low and high are tile bounds,
     multiples of PANEL, around all of them.
     """
-    apart()
+    noinline()
     steps, (per, left) = keys.shape[1], numbers_in(keys)
     width = steps * per
     q_at, q_step, step = row * q.shape[1] + at // left, q.shape[1], scores.shape[1]

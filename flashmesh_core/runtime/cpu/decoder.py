@@ -202,7 +202,7 @@ class FastDecoder:
         chunks = [np.zeros(0, np.int64) if chunk is None else np.asarray(chunk) for chunk in tokens]
         for chunk in chunks:
             if chunk.ndim != 1 or (chunk.size and chunk.dtype.kind not in "iu"):
-                raise ValueError(f"tokens must be whole numbers (N,), got {chunk.dtype} of shape {chunk.shape}")
+                raise ValueError(f"tokens must be integers (N,), got {chunk.dtype} of shape {chunk.shape}")
         return chunks
 
     def _checked_rows(self, chunks: list[NDArray], rows: Sequence[NDArray | None] | None) -> list[NDArray]:

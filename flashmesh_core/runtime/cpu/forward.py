@@ -13,7 +13,7 @@ from numba import njit
 
 from flashmesh_core.runtime.cpu.attention import QUERIES, attend, put_key, put_value
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
-from flashmesh_core.runtime.cpu.llvm_intrinsics import COUNTED, UNCOUNTED, apart, as_float, fetch
+from flashmesh_core.runtime.cpu.llvm_intrinsics import REFCOUNTED, NO_REFCOUNT, noinline, as_float, prefetch
 from flashmesh_core.runtime.cpu.matmul import clear, exp32, linear, normalise, operand
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
@@ -23,16 +23,16 @@ LINE, FETCHED = 64, 4  # bytes of a cache line; rows of slices asked for before 
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _clear(x, m, n):
     for i in range(m):
         clear(x[i, :n])
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _gate(wide, m, hidden, out):
     """SwiGLU: silu of the first half times the second."""
-    apart()
+    noinline()
     for i in range(m):
         value = wide[i, hidden : 2 * hidden]
         for j in range(hidden):
@@ -40,7 +40,7 @@ def _gate(wide, m, hidden, out):
             out[i, j] = gate / (_UNIT + exp32(-gate)) * value[j]
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
     """Rotate queries (scaled) and keys in place; put keys and values where their positions stand."""
     width = dim // heads
@@ -72,7 +72,7 @@ def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
             i += 1
 
 
-@njit(**COUNTED)
+@njit(**REFCOUNTED)
 def _self_attention(wide, spans, starts, heads, dim, window, keys, values, scores, sums, out):
     begins, ends = np.empty(QUERIES, np.int64), np.empty(QUERIES, np.int64)
     q = operand(wide, dim, keys, spans[:, 2].sum())
@@ -97,7 +97,7 @@ def _self_attention(wide, spans, starts, heads, dim, window, keys, values, score
             i += rows
 
 
-@njit(**COUNTED)
+@njit(**REFCOUNTED)
 def _cross_attention(wide, spans, heads, dim, keys, values, count, scores, sums, out):
     begins, ends = np.zeros(QUERIES, np.int64), np.full(QUERIES, count)
     scale = _UNIT / np.sqrt(np.float32(dim // heads))
@@ -123,7 +123,7 @@ def _cross_attention(wide, spans, heads, dim, keys, values, count, scores, sums,
             i += rows
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def run_layers(
     model, plan, first, last, cache, spans, starts, window, table, x, scratch, states, state_starts, state_layer
 ):  # fmt: skip
@@ -164,7 +164,7 @@ def run_layers(
         linear(mixed, hidden, weights, at[DOWN], per_word, x, dim, m)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def store(x, spans, starts, dim, buffer):
     """Write the rows to the rolling buffer (B, T, D)."""
     i = np.int64(0)
@@ -176,7 +176,7 @@ def store(x, spans, starts, dim, buffer):
             i += 1
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def add_stored(x, spans, starts, dim, buffer):
     """Add the rolling buffer's rows to x."""
     i = np.int64(0)
@@ -188,7 +188,7 @@ def add_stored(x, spans, starts, dim, buffer):
             i += 1
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
     """x, one row for every three rows of the buffer: they are concatenated and projected. `spans` is of the groups."""
     i = np.int64(0)
@@ -204,7 +204,7 @@ def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
     linear(wide, 3 * dim, weights, at, per_word, x, dim, i)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
     """Project each row to three and store those of group g at positions 3g + 2 to 3g + 4."""
     m = spans[:, 2].sum()
@@ -221,7 +221,7 @@ def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
             i += 1
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def embed(tokens, spans, embeddings, slots, x):
     """x = token embedding + slot embedding, padding zero."""
     dim = embeddings.shape[1]
@@ -236,7 +236,7 @@ def embed(tokens, spans, embeddings, slots, x):
             i += 1
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _find_bits(bits, found):
     """Write the numbers of the set bits to `found`; how many there are."""
     count, eights = np.int64(0), bits.shape[0] // 8 * 8
@@ -256,19 +256,19 @@ def _find_bits(bits, found):
     return count
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _fetch_row(matrix, row):
     for column in range(0, matrix.shape[1], LINE // matrix.itemsize):
-        fetch(matrix, row, np.int64(column))
+        prefetch(matrix, row, np.int64(column))
 
 
-@njit(**COUNTED)
+@njit(**REFCOUNTED)
 def add_slices(rows, spans, slices, x):
     """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set.
 
-    The matrices are float32, or bfloat16 as bits in uint16. Their rows lie far apart, so they are asked for in advance.
+    The matrices are float32, or bfloat16 as bits in uint16. Their rows lie far noinline, so they are asked for in advance.
     """
-    apart()
+    noinline()
     i, found = np.int64(0), np.empty(rows.shape[1], np.int64)
     for s in range(spans.shape[0]):
         for position in range(spans[s, 1], spans[s, 1] + spans[s, 2]):
@@ -285,7 +285,7 @@ def add_slices(rows, spans, slices, x):
             i += 1
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):
     """Logits (M, C): the head's, and for each of `kinds` slice rows its gate and the gate of its lowest set bin.
 
@@ -312,7 +312,7 @@ def make_logits(x, dim, gain, head, bias, rows, kinds, m, normed, wide, logits):
                         lowest = False
 
 
-@njit(**COUNTED)
+@njit(**REFCOUNTED)
 def _groups(spans):
     """The spans one level up: whole groups of three that the given spans complete."""
     groups = np.empty((spans.shape[0], 3), np.int64)
@@ -346,7 +346,7 @@ class Arrays(NamedTuple):
     scratch: tuple
 
 
-@njit(**COUNTED, cache=True)
+@njit(**REFCOUNTED, cache=True)
 def run_pass(arrays, tokens, spans, rows, logits):
     """Rows of every sequence through all levels; their logits (M, C). False for a token that has no embedding."""
     model, levels, between, ends, caches = arrays.model, arrays.levels, arrays.between, arrays.ends, arrays.caches
@@ -384,10 +384,10 @@ def run_pass(arrays, tokens, spans, rows, logits):
     return True
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _run(model, level, half, cache, spans, table, x, scratch):
     """The layers of a level before (half 0) or after the level above."""
-    apart()
+    noinline()
     plan, below = level
     keys, values, cross_keys, cross_values, conditions, starts, window, states, state_starts = cache
     first, last = (0, below) if half == 0 else (below, plan.shape[0])

@@ -1,8 +1,8 @@
-"""Products of 16-bit whole numbers for the CPU runtime, for CPUs without matrix tiles.
+"""Products of 16-bit integers for the CPU runtime, for CPUs without matrix tiles.
 
-A row of activations and a column of weights are whole numbers times a scale each, so small that no sum over K leaves
+A row of activations and a column of weights are integers times a scale each, so small that no sum over K leaves
 32 bits. The instructions that add products of pairs do twice the work of a multiply-add of float32 (VNNI), or as much
-with two instructions (AVX2, AVX-512); sums of whole numbers are exact, so they depend on nothing beside them.
+with two instructions (AVX2, AVX-512); sums of integers are exact, so they depend on nothing beside them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numba.extending import intrinsic, register_jitable
 from flashmesh_core.runtime.cpu.cpu_features import FEATURES, HAS_PAIRS, LANES, VECTORS
 
 _LARGEST_SUM = 2**31 - 1
-ROUND = 12582912.0  # 1.5 * 2^23: with it added, the low bits of a float32 are its nearest whole number
+ROUND = 12582912.0  # 1.5 * 2^23: with it added, the low bits of a float32 are its nearest integer
 _I16, _I32, _I64, _F32 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _INTS, _FLOATS = ir.VectorType(_I32, LANES), ir.VectorType(_F32, LANES)
 _WIDE = VECTORS == 4  # registers of 512 bits
@@ -27,8 +27,8 @@ _ADDS = "avx512vnni" if _WIDE else "avxvnni"  # what adds the sum so far as well
 
 
 @register_jitable
-def most_whole(depth: int) -> int:
-    """The largest whole number that may stand on both sides of products over `depth` numbers."""
+def max_integer(depth: int) -> int:
+    """The largest integer that may stand on both sides of products over `depth` numbers."""
     return min(int(math.sqrt(_LARGEST_SUM // depth)), 32767)
 
 
@@ -104,7 +104,7 @@ def _largest_size_code(typingctx: Any, source: Any, at: Any, count: Any):
 
 
 def _round_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any, factor: Any):
-    """Round `factor` times 32 float32 to whole numbers and store them as 16 words of two."""
+    """Round `factor` times 32 float32 to integers and store them as 16 words of two."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         halves = ir.VectorType(_I16, LANES)

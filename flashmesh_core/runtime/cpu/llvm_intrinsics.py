@@ -16,16 +16,16 @@ from numba.extending import intrinsic
 from flashmesh_core.runtime.cpu.cpu_features import LANES, PANEL, VECTORS
 from flashmesh_core.runtime.cpu.int16 import add_products, fma_of_lanes, splat
 
-AHEAD = 32  # rows of a panel between what is multiplied and what is fetched: measured, 8 and 128 are slower
-# How functions are compiled: COUNTED where they make arrays; else without counting who holds those that they are given,
+AHEAD = 32  # rows of a panel between what is multiplied and what is prefetched: measured, 8 and 128 are slower
+# How functions are compiled: REFCOUNTED where they make arrays; else without counting who holds those that they are given,
 # which takes an atomic instruction for every slice. What is not said is inherited from the caller.
-COUNTED: Any = {"nogil": True, "error_model": "numpy", "_nrt": True}
-UNCOUNTED: Any = COUNTED | {"_nrt": False}
+REFCOUNTED: Any = {"nogil": True, "error_model": "numpy", "_nrt": True}
+NO_REFCOUNT: Any = REFCOUNTED | {"_nrt": False}
 
 # What a matrix's dtype means: numbers; pairs of bfloat16 multiplied in float32; the same multiplied by pairs of
-# bfloat16 activations, whose words stand in an array of float32; pairs of whole numbers multiplied by pairs of whole
-# numbers, with a row of scales after the last pairs on both sides.
-_KINDS = {types.float32: "floats", types.uint32: "pairs", types.int32: "dots", types.int16: "whole"}
+# bfloat16 activations, whose words stand in an array of float32; pairs of integers multiplied by pairs of
+# integers, with a row of scales after the last pairs on both sides.
+_KINDS = {types.float32: "floats", types.uint32: "pairs", types.int32: "dots", types.int16: "int16"}
 
 
 def panel_product(rows: int, following: bool = False) -> Any:
@@ -56,8 +56,8 @@ def _emit(
 ) -> None:  # fmt: skip
     """LLVM code of the loop over K: the sums of all rows and vectors stay in registers."""
     a, b, c = data
-    whole = kind == "whole"
-    if whole:
+    integers = kind == "int16"
+    if integers:
         b = builder.bitcast(b, ir.IntType(32).as_pointer())
     a0, a_step, b0, c0, c_step = offsets
     f32, i32, i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -67,7 +67,7 @@ def _emit(
         step = ir.InlineAsm(ir.FunctionType(floats, [ints, ints, floats]), "vdpbf16ps $2, $1, $0", "=v,v,v,0")
 
     def add(x: Any, weights: Any, total: Any) -> Any:
-        return add_products(builder, x, weights, total) if whole else builder.call(step, [x, weights, total])
+        return add_products(builder, x, weights, total) if integers else builder.call(step, [x, weights, total])
 
     def number(value: int) -> Any:
         return ir.Constant(i64, value)
@@ -81,7 +81,8 @@ def _emit(
 
     places = [vectors_at(c, row_of(c0, c_step, row), floats) for row in range(rows)]
     begin = [
-        [ir.Constant(ints, [0] * LANES) if whole else builder.load(place, align=4) for place in row] for row in places
+        [ir.Constant(ints, [0] * LANES) if integers else builder.load(place, align=4) for place in row]
+        for row in places
     ]
     a_rows = [row_of(a0, a_step, row) for row in range(rows)]
     entry = builder.block
@@ -89,7 +90,7 @@ def _emit(
     builder.cbranch(builder.icmp_signed(">", count, number(0)), loop, done)
     builder.position_at_end(loop)
     k = builder.phi(i64)
-    sums = [[builder.phi(ints if whole else floats) for _ in range(VECTORS)] for _ in range(rows)]
+    sums = [[builder.phi(ints if integers else floats) for _ in range(VECTORS)] for _ in range(rows)]
     k.add_incoming(number(0), entry)
     at_b = builder.add(b0, builder.mul(k, number(PANEL)))
     if far is None:
@@ -108,7 +109,7 @@ def _emit(
         along = builder.add(builder.shl(k, number(1)), number(half)) if kind == "pairs" else k
         for row in range(rows):
             x = splat(builder, builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
-            if kind in ("dots", "whole"):
+            if kind in ("dots", "int16"):
                 x = builder.bitcast(x, ints)
             after[row] = [add(x, w, s) for w, s in zip(weights, after[row], strict=True)]
     following = builder.add(k, number(1))
@@ -119,11 +120,11 @@ def _emit(
         for v in range(VECTORS):
             sums[row][v].add_incoming(begin[row][v], entry)
             sums[row][v].add_incoming(after[row][v], loop)
-            out = builder.phi(ints if whole else floats)
+            out = builder.phi(ints if integers else floats)
             out.add_incoming(begin[row][v], entry)
             out.add_incoming(after[row][v], loop)
             places[row][v] = (places[row][v], out)
-    if whole:
+    if integers:
         at_scales = builder.add(b0, builder.mul(count, number(PANEL)))
         scales = [builder.load(place, align=4) for place in vectors_at(b, at_scales, floats)]
         for row in range(rows):
@@ -152,7 +153,7 @@ def _prefetch(builder: Any, place: Any, locality: int = 3) -> None:
     builder.call(function, [builder.bitcast(place, byte), read, near, data])
 
 
-def _fetch_code(typingctx: Any, matrix: Any, row: Any, column: Any):
+def _prefetch_code(typingctx: Any, matrix: Any, row: Any, column: Any):
     """Ask for the cache line in which an element of a matrix (N, K) stands."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -198,7 +199,7 @@ def _as_float_code(typingctx: Any, value: Any):
     return types.float32(value), codegen
 
 
-def _apart_code(typingctx: Any):
+def _noinline_code(typingctx: Any):
     """Keep the calling function out of line: compiled once, not at each call."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -221,7 +222,7 @@ def _bits_code(typingctx: Any, value: Any):
     return types.int32(types.float32), codegen
 
 
-def _narrow_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any):
+def _to_bf16_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any):
     """Round 32 float32 to bfloat16 and store them as 16 words."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -240,10 +241,10 @@ def _narrow_code(typingctx: Any, source: Any, at: Any, target: Any, to: Any):
     return types.void(source, at, target, to), codegen
 
 
-apart: Any = intrinsic(_apart_code)
+noinline: Any = intrinsic(_noinline_code)
 bits: Any = intrinsic(_bits_code)
 as_float: Any = intrinsic(_as_float_code)
-fetch: Any = intrinsic(_fetch_code)
+prefetch: Any = intrinsic(_prefetch_code)
 fma: Any = intrinsic(_fma_code)
 times_power: Any = intrinsic(_times_power_code)
-narrow: Any = intrinsic(_narrow_code)
+to_bf16: Any = intrinsic(_to_bf16_code)

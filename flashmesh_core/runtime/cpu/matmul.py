@@ -6,8 +6,8 @@ Everything is written so that a row's numbers do not depend on the rows beside i
 fused multiply-adds in a fixed order, sums over a row have a length that the row's own position determines, and there
 is no dependence on threads. Matrices are cut into panels of 64 columns, (N / 64, K, 64), float32, or in pairs along K,
 (N / 64, K / 2, 64). Pairs of bfloat16 are multiplied in float32 with float32 activations (dtype uint32), or with
-bfloat16 activations by tiles (AMX, dtype int32): up to 16 rows then cost little more than one. Pairs of whole numbers
-(dtype int16, offsets in words of a pair) are multiplied by whole numbers, see int16.py; a row of words more,
+bfloat16 activations by tiles (AMX, dtype int32): up to 16 rows then cost little more than one. Pairs of integers
+(dtype int16, offsets in words of a pair) are multiplied by integers, see int16.py; a row of words more,
 (N / 64, K / 2 + 1, 64), holds the columns' scales in float32, a word more of a row of activations its own.
 
 Rows of activations are padded to a multiple of 64 numbers. A `span` (sequence, first position, count) names the rows
@@ -22,13 +22,13 @@ from numba.extending import overload
 
 from flashmesh_core.runtime.cpu.amx import LAYOUTS, TILE_ROWS, add_tiles, set_tiles
 from flashmesh_core.runtime.cpu.cpu_features import HAS_TILES, LANES, PANEL, VECTORS
-from flashmesh_core.runtime.cpu.int16 import ROUND, largest_size, most_whole, round_pairs
+from flashmesh_core.runtime.cpu.int16 import ROUND, largest_size, max_integer, round_pairs
 from flashmesh_core.runtime.cpu.llvm_intrinsics import (
-    COUNTED,
-    UNCOUNTED,
-    apart,
+    REFCOUNTED,
+    NO_REFCOUNT,
+    noinline,
     fma,
-    narrow,
+    to_bf16,
     panel_product,
     times_power,
 )
@@ -45,7 +45,7 @@ _E0, _E1, _E2, _E3, _E4 = _E
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def exp32(x):
     """e to the x within 2 units in the last place for |x| <= 87, beyond that the value at the bound (Cephes)."""
     x = min(max(x, _LOWEST), _HIGHEST)
@@ -64,13 +64,13 @@ def product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
     raise NotImplementedError("only for compiled code")
 
 
-@overload(product, jit_options=UNCOUNTED)
+@overload(product, jit_options=NO_REFCOUNT)
 def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
     scales = 1 if b.dtype == types.int16 else 0  # rows of a panel after its last pairs
     if not HAS_TILES or b.dtype != types.int32:
 
         def by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
-            apart()
+            noinline()
             if fresh:
                 _clear_panels(c, c0, c_step, rows, panels)
             stride = (count + scales) * PANEL
@@ -81,7 +81,7 @@ def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
         return by_vectors
 
     def by_tiles(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
-        apart()
+        noinline()
         whole, rest = count // TILE_ROWS, count % TILE_ROWS
         if rest:  # what is left of each panel goes by vectors
             if fresh:
@@ -105,14 +105,14 @@ def _product(a, a0, a_step, b, b0, c, c0, c_step, rows, count, panels, fresh):
     return by_tiles
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _clear_panels(c, c0, c_step, rows, panels):
     for i in range(rows):
         row, column = divmod(c0 + i * c_step, c.shape[1])
         clear(c[row, column : column + panels * PANEL])
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count, stride):
     """One panel; the next one begins `stride` further on, and the first rows ask for it if there are many."""
     for v in range(0, PANEL, LANES * VECTORS):
@@ -134,7 +134,7 @@ def _by_vectors(a, a0, a_step, b, b0, c, c0, c_step, rows, count, stride):
             _one(a, a0 + i * a_step, a_step, b, b0 + v, c, c0 + i * c_step + v, c_step, count, far)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _largest_in(x, i, k):
     whole = k // LANES * LANES
     largest = largest_size(x, i * x.shape[1], whole)
@@ -145,17 +145,17 @@ def _largest_in(x, i, k):
 
 def operand(x, k, weights, m):
     """What `product` multiplies with `weights`: x itself, or its m rows of K numbers as words of two bfloat16 or of two
-    whole numbers, these with their scale behind them."""
+    integers, these with their scale behind them."""
     raise NotImplementedError("only for compiled code")
 
 
-@overload(operand, jit_options=COUNTED)
+@overload(operand, jit_options=REFCOUNTED)
 def _operand(x, k, weights, m):
     if weights.dtype == types.int16:
 
         def rounded(x, k, weights, m):
             words = np.empty((m, (k + PANEL - 1) // PANEL * LANES * 2 + LANES), dtype=np.float32)
-            most = np.float32(most_whole(k))
+            most = np.float32(max_integer(k))
             for i in range(m):
                 largest = _largest_in(x, i, k)
                 factor = most / largest if largest > _ZERO else _ZERO
@@ -168,20 +168,20 @@ def _operand(x, k, weights, m):
     if weights.dtype != types.int32:
         return lambda x, k, weights, m: x
 
-    def narrowed(x, k, weights, m):
+    def as_bf16(x, k, weights, m):
         words = np.empty((m, (k + PANEL - 1) // PANEL * LANES * 2), dtype=np.float32)
         for i in range(m):
             for j in range(0, k, 2 * LANES):
-                narrow(x, i * x.shape[1] + j, words, i * words.shape[1] + j // 2)
+                to_bf16(x, i * x.shape[1] + j, words, i * words.shape[1] + j // 2)
         return words
 
-    return narrowed
+    return as_bf16
 
 
-@njit(**COUNTED)
+@njit(**REFCOUNTED)
 def linear(x, k, weights, at, per_word, y, n, m):
     """y (m, N) += x (m, K) W, whose panels begin at `at`; `per_word` numbers along K stand in one word (1 or 2)."""
-    apart()
+    noinline()
     steps = (k + per_word - 1) // per_word
     a = operand(x, k, weights, m)
     panels = (n + PANEL - 1) // PANEL
@@ -191,14 +191,14 @@ def linear(x, k, weights, at, per_word, y, n, m):
 # Loops run from zero over views: where an index might be negative for all the compiler knows, it makes no vectors.
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def clear(row):
     """Zeros."""
     for j in range(row.shape[0]):
         row[j] = _ZERO
 
 
-@njit(**UNCOUNTED, fastmath={"reassoc", "contract", "nsz"})
+@njit(**NO_REFCOUNT, fastmath={"reassoc", "contract", "nsz"})
 def _sum_squares(row):
     total = _ZERO
     for j in range(row.shape[0]):
@@ -206,7 +206,7 @@ def _sum_squares(row):
     return total
 
 
-@njit(**UNCOUNTED, fastmath={"reassoc", "nsz"})
+@njit(**NO_REFCOUNT, fastmath={"reassoc", "nsz"})
 def sum_of(row):
     total = _ZERO
     for j in range(row.shape[0]):
@@ -214,10 +214,10 @@ def sum_of(row):
     return total
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def normalise(x, gains, at, dim, out, m):
     """RMS norm of each of m rows, gains from `at` on."""
-    apart()
+    noinline()
     gain = gains[at : at + dim]
     for i in range(m):
         scale = _UNIT / np.sqrt(_sum_squares(x[i, :dim]) / np.float32(dim) + np.float32(1e-6))

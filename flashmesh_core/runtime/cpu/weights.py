@@ -1,8 +1,8 @@
 """The weights of the hourglass as the CPU's kernels read them (matmul.py), and the choice of their dtype.
 
-"bf16" rounds the matrices of layers and slices to bfloat16, "int16" those of layers to whole numbers with a scale a
-column and those of slices to bfloat16; embeddings and head stay float32. So do activations, but for the whole numbers
-that are multiplied with whole numbers, and the bfloat16 that tiles take.
+"bf16" rounds the matrices of layers and slices to bfloat16, "int16" those of layers to integers with a scale a
+column and those of slices to bfloat16; embeddings and head stay float32. So do activations, but for the integers
+that are multiplied with integers, and the bfloat16 that tiles take.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block, rope_table
 from flashmesh_core.runtime.cpu.cpu_features import HAS_PAIRS, HAS_TILES, PANEL
 from flashmesh_core.runtime.cpu.forward import PLAN_COLUMNS
-from flashmesh_core.runtime.cpu.int16 import most_whole
+from flashmesh_core.runtime.cpu.int16 import max_integer
 from flashmesh_core.runtime.cpu.matmul import linear
 
 DTYPES = ("bf16", "int16", "float32")
@@ -54,15 +54,15 @@ def pack(matrix: Floats, dtype: str) -> NDArray:
     if dtype == "float32":
         return panels.ravel()
     if dtype == "int16":
-        return _whole(panels, depth)
+        return _int16_panels(panels, depth)
     return in_pairs(panels).view(np.uint32).ravel()
 
 
-def _whole(panels: Floats, depth: int) -> NDArray[np.int16]:
-    """Panels (P, K, 64) as whole numbers (P, K / 2 + 1, 64, 2), the last row of words being the columns' scales."""
-    scales = np.abs(panels).max(axis=1, keepdims=True) / np.float32(most_whole(depth))
-    whole = np.rint(panels / np.where(scales > 0, scales, 1)).astype(np.int16)
-    pairs = np.stack([whole[:, ::2], whole[:, 1::2]], axis=-1)
+def _int16_panels(panels: Floats, depth: int) -> NDArray[np.int16]:
+    """Panels (P, K, 64) as integers (P, K / 2 + 1, 64, 2), the last row of words being the columns' scales."""
+    scales = np.abs(panels).max(axis=1, keepdims=True) / np.float32(max_integer(depth))
+    integers = np.rint(panels / np.where(scales > 0, scales, 1)).astype(np.int16)
+    pairs = np.stack([integers[:, ::2], integers[:, 1::2]], axis=-1)
     return np.concatenate([pairs, scales.view(np.int16).reshape(len(panels), 1, PANEL, 2)], axis=1).ravel()
 
 

@@ -1,6 +1,6 @@
 """Buffers of a fixed shape for decoding on a device, addressed by absolute position.
 
-Lengths and starts are whole numbers on the host, handed to the device with each pass, so a pass reads no number back.
+Lengths and starts are integers on the host, handed to the device with each pass, so a pass reads no number back.
 Writing past a length does not advance it: what a pass writes for padding is written anew before it is ever read.
 Suffixes: B batch, G positions of a pass, D width, H heads, K head width.
 """

@@ -272,7 +272,7 @@ def _checked_tokens(config: ModelConfig, tokens: Sequence[NDArray | None], batch
     chunks = [np.zeros(0, np.int64) if chunk is None else np.asarray(chunk) for chunk in tokens]
     for chunk in chunks:
         if chunk.ndim != 1 or (chunk.size and chunk.dtype.kind not in "iu"):
-            raise ValueError(f"tokens must be whole numbers (N,), got {chunk.dtype} of shape {chunk.shape}")
+            raise ValueError(f"tokens must be integers (N,), got {chunk.dtype} of shape {chunk.shape}")
         if chunk.size and not 0 <= int(chunk.min()) <= int(chunk.max()) <= config.pad:
             raise ValueError(f"tokens must be in [0, {config.pad}], got {int(chunk.min())} to {int(chunk.max())}")
     return chunks

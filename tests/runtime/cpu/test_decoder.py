@@ -232,7 +232,7 @@ def test_wrong_input_is_named() -> None:
         fast.extend([tokens, tokens])
     with pytest.raises(ValueError, match=r"tokens must be in \[0, 8\], got 1 to 9"):
         fast.extend([np.array([1, 9])])
-    with pytest.raises(ValueError, match=r"tokens must be whole numbers \(N,\), got float64"):
+    with pytest.raises(ValueError, match=r"tokens must be integers \(N,\), got float64"):
         fast.extend([np.array([0.5])])
     with pytest.raises(ValueError, match="rows must be None, as slice_rows is empty"):
         fast.extend([tokens], [np.zeros((3, 1, 6), np.uint8)])

@@ -1,4 +1,4 @@
-"""Products of 16-bit whole numbers against exact ones, with every way of multiplying that this CPU has."""
+"""Products of 16-bit integers against exact ones, with every way of multiplying that this CPU has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flashmesh_core.runtime.cpu import int16, llvm_intrinsics
 from flashmesh_core.runtime.cpu.cpu_features import FEATURES, VECTORS
-from flashmesh_core.runtime.cpu.int16 import most_whole
+from flashmesh_core.runtime.cpu.int16 import max_integer
 from flashmesh_core.runtime.cpu.matmul import linear
 from flashmesh_core.runtime.cpu.weights import pack
 
@@ -29,13 +29,13 @@ def multiply(x: NDArray, matrix: NDArray) -> NDArray:
 
 
 def rounded(numbers: NDArray) -> tuple[NDArray, NDArray]:
-    """Rows (M, K) as whole numbers and the scale of each, (M, 1)."""
-    most, largest = np.float32(most_whole(numbers.shape[1])), np.abs(numbers).max(axis=1, keepdims=True)
+    """Rows (M, K) as integers and the scale of each, (M, 1)."""
+    most, largest = np.float32(max_integer(numbers.shape[1])), np.abs(numbers).max(axis=1, keepdims=True)
     return np.rint(numbers * (most / largest).astype(np.float64)).astype(np.int64), largest / most
 
 
 def packed_numbers(matrix: NDArray) -> tuple[NDArray, NDArray]:
-    """The whole numbers (N, K) and scales (N,) that stand in the panels of a matrix (N, K), K even."""
+    """The integers (N, K) and scales (N,) that stand in the panels of a matrix (N, K), K even."""
     columns, depth = matrix.shape
     panels = pack(matrix, "int16").reshape(-1, depth // 2 + 1, 64, 2)
     whole = panels[:, :-1].transpose(0, 2, 1, 3).reshape(-1, depth)[:columns].astype(np.int64)
@@ -57,13 +57,13 @@ def test_sums_of_whole_numbers_are_exact(rows: int, depth: int) -> None:
     if depth % 2 == 0:
         (a, a_scale), (b, b_scale) = rounded(x), packed_numbers(matrix)
         np.testing.assert_allclose(y, (a @ b.T) * (a_scale * b_scale), rtol=1e-6, atol=1e-12)
-        assert np.abs(b).max() == most_whole(depth)
+        assert np.abs(b).max() == max_integer(depth)
         np.testing.assert_allclose(b * b_scale[:, None], matrix, atol=0.51 * b_scale.max())
 
 
 @pytest.mark.parametrize("depth", [2, 256, 512, 4096])
 def test_the_largest_sum_does_not_overflow(depth: int) -> None:
-    assert most_whole(depth) <= 32767 and most_whole(depth) ** 2 * depth < 2**31
+    assert max_integer(depth) <= 32767 and max_integer(depth) ** 2 * depth < 2**31
     signs = np.where(np.arange(depth) % 3 == 0, -1.0, 1.0).astype(np.float32)
     y = multiply(np.stack([signs, -signs]) * np.float32(0.125), np.stack([signs] * 3))
     np.testing.assert_allclose(y, np.outer([1, -1], np.full(3, 0.125 * depth)), rtol=1e-6)

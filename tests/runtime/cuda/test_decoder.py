@@ -299,7 +299,7 @@ def test_wrong_input_names_the_range() -> None:
         (lambda: decoder.truncate(2, 1), r"sequence must be in \[0, 1\], got 2"),
         (lambda: decoder.extend([np.array([1])]), "tokens must be given for 2 sequences, got 1"),
         (lambda: decoder.extend([np.array([9]), None], [row, None]), r"tokens must be in \[0, 8\], got 9 to 9"),
-        (lambda: decoder.extend([np.array([0.5]), None], [row, None]), "tokens must be whole numbers"),
+        (lambda: decoder.extend([np.array([0.5]), None], [row, None]), "tokens must be integers"),
         (lambda: decoder.extend([np.array([1]), None]), r"rows must have the shape \(1, 9, 6\), got None"),
         (lambda: decoder.extend([np.array([1]), None], [row]), "rows must be given for 2 sequences, got 1"),
     ):
