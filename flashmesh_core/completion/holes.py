@@ -1,4 +1,4 @@
-"""What is left at the end: bare parts of a mesh that was followed, and loops of open edges around bare surface.
+"""What is left at the end: bare parts of the proxy mesh, and loops of open edges around bare surface.
 
 Faces come in order, so what lies at a vertex that is passed by stays bare; here the order no longer binds. Parts are
 covered with the faces of the mesh itself, loops are closed by triangles over their vertices. What is an opening of the
@@ -102,11 +102,11 @@ def _fill(surface: Surface, table: Table, loop: np.ndarray, anywhere: bool, out:
 
 
 def finish(
-    state: MeshState, followed: np.ndarray, reach: float = 0.0, limit: int | None = None, crowded: bool = False
+    state: MeshState, proxy_bins: np.ndarray, reach: float = 0.0, limit: int | None = None, crowded: bool = False
 ) -> np.ndarray:
     """The faces, bins (K, 3, 3) with columns x, y, z, that cover and close a finished mesh. It stays as it is.
 
-    `followed` (F, 3, 3) are the bins of the faces of the mesh that was followed. Holes in the surface are closed; with
+    `proxy_bins` (F, 3, 3) are the bins of the faces of the proxy mesh. Holes in the surface are closed; with
     a `reach` all others as well, by faces of any look, where these keep within so many bins of the surface. There are
     at most `limit` faces in the end. `crowded` covers at a finite reach even where more than two faces then meet at an
     edge. A mesh without faces gets none, nor does one over a surface of which no samples are known, unless the reach is
@@ -117,10 +117,10 @@ def finish(
         return np.zeros((0, 3, 3), dtype=state.table.bins.dtype)
     within = Within(samples, state.surface.normals, reach)
     if len(samples):
-        cover_bare(state, followed)
+        cover_bare(state, proxy_bins)
         _push(state, fill_holes(state))
         if crowded and np.isfinite(reach):
-            cover_bare(state, followed, crowded=True)
+            cover_bare(state, proxy_bins, crowded=True)
     if reach:
         _push(state, fill_holes(state, within))
     added = state.faces(written)
@@ -152,15 +152,15 @@ def _pop(surface: Surface, table: Table, count: int) -> None:
         pop(surface, table)
 
 
-def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) -> None:
+def cover_bare(state: MeshState, proxy_bins: np.ndarray, crowded: bool = False) -> None:
     """Push those of the faces that lie on bare surface for the most part and use no edge that a face uses.
 
-    Then, where a mesh is followed, other faces over known vertices, since the model may have cut a panel otherwise.
+    Then, where there is a proxy mesh, other faces over known vertices, since the model may have cut a panel otherwise.
     `crowded`: even those that do, as where two parts of an object touch. Then more than two faces meet at an edge.
     """
-    areas = triangle_areas(followed)
+    areas = triangle_areas(proxy_bins)
     needed = MOSTLY * len(state.surface.places) / max(areas.sum(), 1.0)  # bare samples a square bin
-    bins, keys = followed.astype(np.int32), vertex_keys(followed, state.surface.size)
+    bins, keys = proxy_bins.astype(np.int32), vertex_keys(proxy_bins, state.surface.size)
     _cover_bare(*state.references, bins, keys, needed * areas, state.max_faces, crowded)
     if len(state.surface.facets):
         grow_faces(*state.references, needed, state.max_faces, crowded)
@@ -168,14 +168,14 @@ def cover_bare(state: MeshState, followed: np.ndarray, crowded: bool = False) ->
 
 @njit_no_refcount
 def _cover_bare(
-    surface: Surface, table: Table, followed: np.ndarray, keys: np.ndarray, least: np.ndarray, max_faces: int,
+    surface: Surface, table: Table, proxy_bins: np.ndarray, keys: np.ndarray, least: np.ndarray, max_faces: int,
     crowded: bool,
 ) -> None:  # fmt: skip
     """Faces (F, 3, 3), their vertices' keys (F, 3), and how many bare samples each must cover to stay (F,)."""
-    for number in range(followed.shape[0]):
+    for number in range(proxy_bins.shape[0]):
         if table.n[arrays.FACES] >= max_faces:
             return
-        a, b, c = followed[number, 0], followed[number, 1], followed[number, 2]
+        a, b, c = proxy_bins[number, 0], proxy_bins[number, 1], proxy_bins[number, 2]
         if not _is_triangle(keys[number]) or not triangle_is_bare(surface, table, a, b, c):
             continue
         if crowded or not _uses_edges(table, keys[number]):

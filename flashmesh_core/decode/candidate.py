@@ -41,12 +41,12 @@ class Candidate:
 
     def __init__(
         self, state: MeshState, scorer: Scorer, *, seed: int, temperature: float, width: int, num_rows: int,
-        followed: np.ndarray,
+        proxy_bins: np.ndarray,
     ) -> None:  # fmt: skip
         self.state, self.seed, self.temperature = state, seed, temperature
         self.num_bins = state.surface.size
         self.num_rows = num_rows
-        self.followed = followed  # see `Source`
+        self.proxy_bins = proxy_bins  # see `Source`
         self.width = width
         self.buffers = make_buffers(width, self.num_bins, num_rows)
         self._scorer, self._buffers = refer(scorer), refer(self.buffers)
@@ -73,7 +73,7 @@ class Candidate:
     def close(self, limit: int) -> None:
         """Close all that is open, up to `limit` faces, if the mesh came to its own end."""
         if self.end_reason == "eos":
-            self.closing = finish(self.state, self.followed, math.inf, limit)
+            self.closing = finish(self.state, self.proxy_bins, math.inf, limit)
 
     def repair(self, positions: dict[int, np.ndarray], limit: int | None) -> None:
         """Hold what was written against the proxy mesh and repair it from there; see `completion.repair`.
@@ -84,8 +84,8 @@ class Candidate:
         cut = self.end_reason == "cancelled" or (self.end_reason == "face_limit" and limit is not None)
         if cut or not self.state.n_faces:
             return
-        closing = finish(self.state, self.followed, CLOSING_REACH)
-        repaired = repair(self.state.faces(), self.followed.astype(np.int32), positions, self.num_bins, closing)
+        closing = finish(self.state, self.proxy_bins, CLOSING_REACH)
+        repaired = repair(self.state.faces(), self.proxy_bins.astype(np.int32), positions, self.num_bins, closing)
         if limit is None or len(repaired.bins) <= limit:
             self.repaired = repaired
             self.closing = repaired.bins[~repaired.decoded]

@@ -74,7 +74,7 @@ class Engine:
             options = Options(max_faces=4, drafter=drafter)
             source = self.prepare(cube, None, options)
             decoding = self.run([source], options).run()
-        finish(decoding.candidates[0].state, source.followed)  # a mesh cut off has holes, but they are left
+        finish(decoding.candidates[0].state, source.proxy_bins)  # a mesh cut off has holes, but they are left
 
     @staticmethod
     def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:
@@ -216,7 +216,7 @@ class Engine:
                     width=options.width,
                     temperature=options.temperature,
                     num_rows=len(self.config.slice_rows),
-                    followed=source.followed,
+                    proxy_bins=source.proxy_bins,
                 )
             )
         return made
@@ -229,7 +229,7 @@ class Engine:
             source.context,
             source.points,
             source.normals,
-            source.followed,
+            source.proxy_bins,
         )
 
     def _condition(self, sources: Sequence[Source], faces: int | None) -> torch.Tensor:

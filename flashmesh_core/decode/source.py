@@ -29,7 +29,7 @@ class Source:
     """An input surface in the unit box.
 
     `channels` (P, 7) float32 are what the condition encoder reads; `points` (N, 3) are samples of the proxy mesh, with
-    unit `normals` (N, 3). `places` are the proxy's vertices, `followed` (F, 3, 3) the bins, columns x, y, z, of its
+    unit `normals` (N, 3). `places` are the proxy's vertices, `proxy_bins` (F, 3, 3) the bins, columns x, y, z, of its
     faces. `surface` is the dense surface without noise that results are measured against.
     """
 
@@ -40,7 +40,7 @@ class Source:
     context: SurfaceContext | None
     mask_grid: SurfaceGrid
     places: Places
-    followed: np.ndarray
+    proxy_bins: np.ndarray
     proxy: Mesh  # in the source's space
     surface: Mesh
     noise: float  # standard deviation of what was noise, in the unit box
@@ -96,7 +96,7 @@ def source_of_reading(
         normalization=box, points=points, normals=normals, channels=channels.astype(np.float32),
         context=SurfaceContext.of_samples(points, normals, corners, size) if config.slice_rows else None,
         mask_grid=SurfaceGrid.of_mesh(corners, proxy.faces, size, tolerance),
-        places=places, followed=places.bins[proxy.faces],
+        places=places, proxy_bins=places.bins[proxy.faces],
         proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=surface,
         noise=reading.noise / (1.0 + 2.0 * MARGIN),
         is_manifold=reading.is_manifold, is_closed=reading.is_closed, kept=reading.kept,

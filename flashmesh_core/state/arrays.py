@@ -67,7 +67,7 @@ class Surface(NamedTuple):
     patch: np.ndarray  # (L,) int32: the patch of each such bin
     patch_centre: np.ndarray  # (P, 3) int32: the bin in the middle of each patch
     corners: np.ndarray  # (C,) int64 keys
-    facets: np.ndarray  # (T, 3, 3) float64: the triangles of the mesh that is followed, in bins; none for a cloud
+    facets: np.ndarray  # (T, 3, 3) float64: the triangles of the proxy mesh, in bins; none for a cloud
     facet_normals: np.ndarray  # (T, 3) float64
     facet_start: np.ndarray  # an index of them, see `facets`
     facet_listed: np.ndarray
@@ -104,10 +104,10 @@ def make_surface(
     context: SurfaceContext | None,
     points: np.ndarray,
     normals: np.ndarray,
-    followed: np.ndarray = NO_FACETS,
+    proxy_bins: np.ndarray = NO_FACETS,
 ) -> Surface:
     """The arrays of a surface: samples (N, 3) in the unit box, their unit normals, the grids made from them, and the
-    bins (F, 3, 3) of the faces of the mesh that is followed, if one is.
+    bins (F, 3, 3) of the faces of the proxy mesh, if there is one.
 
     Without `mask_grid` the surface mask can't be used, without `context` neither rows nor guidance.
     """
@@ -132,7 +132,7 @@ def make_surface(
     cell_start, order = _index_by_cell(cell_of(bins), cells**3)
     places, normals, bins = places[order], normals[order], bins[order]
     patch, patch_centre = _patches(loose)
-    facets, facet_normals, facet_start, facet_listed = index_facets(followed, num_bins)
+    facets, facet_normals, facet_start, facet_listed = index_facets(proxy_bins, num_bins)
     loose_start, loose_number = _index_by_cell(cell_of(loose), cells**3)
     return Surface(
         size=num_bins, factor=grid_factor,

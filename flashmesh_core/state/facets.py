@@ -1,4 +1,4 @@
-"""How far places are from the very triangles of the mesh that is followed; samples tell it only to about a bin."""
+"""How far places are from the very triangles of the proxy mesh; samples tell it only to about a bin."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def _list_cells(facets: np.ndarray, normals: np.ndarray, factor: float, start: n
                             start[cell + 1] += 1
 
 
-def index_facets(followed: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Facets (T, 3, 3) float64 with area out of `followed` (F, 3, 3) bins of `size` an axis, their unit normals, and an
+def index_facets(proxy_bins: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Facets (T, 3, 3) float64 with area out of `proxy_bins` (F, 3, 3) of `size` an axis, their unit normals, and an
     index: those near cell c are listed[start[c]] to listed[start[c + 1] - 1]."""
-    facets = np.asarray(followed, dtype=np.float64).reshape(-1, 3, 3)
+    facets = np.asarray(proxy_bins, dtype=np.float64).reshape(-1, 3, 3)
     normals = np.cross(facets[:, 1] - facets[:, 0], facets[:, 2] - facets[:, 0])
     length = np.linalg.norm(normals, axis=1)
     facets, normals = facets[length > 0], normals[length > 0] / length[length > 0, None]

@@ -28,7 +28,7 @@ MOST_MISFIT = 0.6  # bins; beyond it a triangle lies off the surface
 STEEP = 0.5  # sine of the angle to a corner's plane beyond which a way leaves it
 ASIDE = 0.1  # share of a corner's sides that a way has at least where it lies in it
 NO_FIT = 9.0  # the misfit of what is no face at all
-MOST_ASIDE = 0.35  # bins; an edge that anywhere lies farther from the mesh that is followed makes no face that fits
+MOST_ASIDE = 0.35  # bins; an edge that anywhere lies farther from the proxy mesh makes no face that fits
 _FACING = 0.5  # cosine of a sample's normal and a triangle's
 NO_AREA = 1e-9  # bins squared
 
@@ -228,7 +228,7 @@ def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float
 def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
     """The mean distance in bins of seven inner points of a triangle from the surface; large where it has none.
 
-    The surface is the mesh that is followed, or for want of one the planes of the samples. Where the mesh is known, an
+    The surface is the proxy mesh, or for want of one the planes of the samples. Where the mesh is known, an
     edge that leaves it counts as large too: inner points do not tell that a face bridges a notch. The result follows
     from the three places alone and is kept: a face is asked about as its v0 and as its v2 are chosen, and again after
     every roll-back.
@@ -265,7 +265,7 @@ def _measure(surface: Surface, bins: np.ndarray, v0: int, v1: int, v2: int) -> f
 
 @njit_no_refcount
 def _is_aside(surface: Surface, bins: np.ndarray, a: int, b: int) -> bool:
-    """Whether an edge leaves the mesh that is followed at one of seven places along it."""
+    """Whether an edge leaves the proxy mesh at one of seven places along it."""
     for step in (4, 2, 6, 1, 3, 5, 7):
         p, q = 0.125 * (8 - step), 0.125 * step
         place = bins[a, 0] * p + bins[b, 0] * q, bins[a, 1] * p + bins[b, 1] * q, bins[a, 2] * p + bins[b, 2] * q
@@ -278,7 +278,7 @@ def _is_aside(surface: Surface, bins: np.ndarray, a: int, b: int) -> bool:
 def _off(
     surface: Surface, place: tuple[float, float, float], facing: tuple[float, float, float], least: float
 ) -> float:
-    """The distance in bins of a place from the mesh that is followed, see `distance_to_facets`."""
+    """The distance in bins of a place from the proxy mesh, see `distance_to_facets`."""
     return distance_to_facets(
         surface.facets, surface.facet_normals, surface.facet_start, surface.facet_listed, FACET_CELLS / surface.size,
         place, facing, least,

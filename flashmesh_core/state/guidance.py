@@ -199,7 +199,7 @@ def _is_finished(surface: Surface, table: Table) -> bool:
     dead = table.n[_N_DEAD] != 0
     if covered >= (NEARLY_COVERED if dead or idle else ENOUGH_COVERED) * len(surface.places):
         return True
-    if dead and faces > 0 and len(surface.facets) > 0:  # what is bare can be covered by what is followed
+    if dead and faces > 0 and len(surface.facets) > 0:  # what is uncovered can be covered from the proxy mesh
         return True
     return dead and faces >= LOST_FACES and table.cover_end[faces] == table.cover_end[faces - LOST_FACES]
 

@@ -24,17 +24,17 @@ def started(mesh: Mesh, written: tuple[tuple[int, int, int], ...], max_faces: in
     """A mesh over the surface of `mesh` of which faces over its vertices are written, and the bins of its own faces."""
     unit = prepare(mesh)[0].normalization.apply(mesh.vertices)
     bins = np.floor((unit + 0.5) * 128).clip(0, 127).astype(np.int64)
-    followed = bins[mesh.faces]  # reading would cut edges of more than two faces and turn walls
+    proxy_bins = bins[mesh.faces]  # reading would cut edges of more than two faces and turn walls
     samples = sample_surface(unit, mesh.faces, 16_384, np.random.default_rng(0))
     points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
     context = SurfaceContext.of_samples(points, normals, dequantize(bins, 128), 128)
-    surface = make_surface(128, None, (0, 0, 0), context, points, normals, followed)
+    surface = make_surface(128, None, (0, 0, 0), context, points, normals, proxy_bins)
     state = empty(surface, max_faces)
     for face in written:
         for corner in bins[list(face)]:
             for token in corner[::-1]:
                 state.push(int(token))
-    return state, bins, followed
+    return state, bins, proxy_bins
 
 
 def corner_sets(state: MeshState) -> list[set[tuple[int, ...]]]:
@@ -43,8 +43,8 @@ def corner_sets(state: MeshState) -> list[set[tuple[int, ...]]]:
 
 def test_the_other_half_of_a_panel_is_filled_along_the_diagonal_that_was_written() -> None:
     """Half of each of the source's own faces is covered, so none of them may be added."""
-    state, bins, followed = started(PANEL, OTHERWISE[:1])
-    cover_bare(state, followed)
+    state, bins, proxy_bins = started(PANEL, OTHERWISE[:1])
+    cover_bare(state, proxy_bins)
     assert corner_sets(state)[1:] == [{tuple(bins[k].tolist()) for k in OTHERWISE[1]}]
     assert state.covered == pytest.approx(1.0, abs=0.01)
     normals = np.cross(*(state.faces()[:, k] - state.faces()[:, 0] for k in (1, 2)))
@@ -52,20 +52,20 @@ def test_the_other_half_of_a_panel_is_filled_along_the_diagonal_that_was_written
 
 
 def test_nothing_grows_where_all_is_covered_or_the_limit_is_reached() -> None:
-    state, _, followed = started(PANEL, OTHERWISE)
-    cover_bare(state, followed)
+    state, _, proxy_bins = started(PANEL, OTHERWISE)
+    cover_bare(state, proxy_bins)
     assert state.n_faces == 2
-    state, _, followed = started(PANEL, OTHERWISE[:1], max_faces=1)
-    cover_bare(state, followed)
+    state, _, proxy_bins = started(PANEL, OTHERWISE[:1], max_faces=1)
+    cover_bare(state, proxy_bins)
     assert state.n_faces == 1
 
 
 def test_beside_edges_in_use_faces_grow_only_where_it_may_be_crowded() -> None:
     written = (*OTHERWISE[:1], (0, 1, 5), (0, 5, 4))
-    state, bins, followed = started(WALLED, written)
-    cover_bare(state, followed)
+    state, bins, proxy_bins = started(WALLED, written)
+    cover_bare(state, proxy_bins)
     assert state.n_faces == 3
-    made = finish(state, followed, crowded=True)
+    made = finish(state, proxy_bins, crowded=True)
     assert [{tuple(corner) for corner in face} for face in made.tolist()] == [
         {tuple(bins[k].tolist()) for k in OTHERWISE[1]}
     ]

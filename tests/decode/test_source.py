@@ -62,7 +62,7 @@ def test_the_vertices_of_a_mesh_of_few_faces_are_kept() -> None:
     assert source.context is not None and source.kept and source.noise == 0.0
     bins = quantize(source.normalization.apply(np.asarray(shape.vertices)), 128)
     np.testing.assert_array_equal(source.context.corner_keys, np.unique(vertex_keys(bins, 128)))
-    assert {tuple(sorted(map(tuple, face))) for face in source.followed.tolist()} == {
+    assert {tuple(sorted(map(tuple, face))) for face in source.proxy_bins.tolist()} == {
         tuple(sorted(map(tuple, face))) for face in bins[np.asarray(shape.faces)].tolist()
     }
 
@@ -80,7 +80,7 @@ def test_a_dense_mesh_is_simplified_to_the_wanted_faces() -> None:
     mesh = Mesh(np.asarray(sphere.vertices), np.asarray(sphere.faces))
     source = prepare_source(mesh, None, SLICED, faces=200)
     assert source.context is not None and not source.kept and source.is_closed
-    assert len(source.proxy.faces) == len(source.followed) == 200
+    assert len(source.proxy.faces) == len(source.proxy_bins) == 200
     assert len(source.context.corner_keys) == 102  # V = F / 2 + 2: every vertex has a bin of its own
     np.testing.assert_allclose(np.linalg.norm(source.surface.vertices, axis=1), 0.5 / 1.02, atol=0.002)
     positions = source.places.positions_of(source.places.bins, 128)
@@ -111,4 +111,4 @@ def test_far_from_the_origin_the_surface_is_the_same() -> None:
     vertices, faces = box()
     near, far = (prepare_source(Mesh(vertices + shift, faces), None, SLICED) for shift in (0.0, 5_000_000.0))
     np.testing.assert_allclose(near.proxy.vertices, far.proxy.vertices - 5_000_000.0, atol=1e-8)
-    np.testing.assert_array_equal(near.followed, far.followed)
+    np.testing.assert_array_equal(near.proxy_bins, far.proxy_bins)

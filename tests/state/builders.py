@@ -30,7 +30,7 @@ def prepare(mesh: Mesh) -> tuple[Source, CanonicalMesh, Surface]:
     grammar = Grammar(num_bins=CONFIG.num_bins, surface=source.mask_grid)
     surface = make_surface(
         CONFIG.num_bins, source.mask_grid, grammar.top_keys, source.context, source.points, source.normals,
-        source.followed,
+        source.proxy_bins,
     )  # fmt: skip
     return source, canonicalize(mesh.vertices, mesh.faces, CONFIG.num_bins, source.normalization), surface
 

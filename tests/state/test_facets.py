@@ -1,4 +1,4 @@
-"""Distances from the triangles of the mesh that is followed."""
+"""Distances from the triangles of the proxy mesh."""
 
 from __future__ import annotations
 

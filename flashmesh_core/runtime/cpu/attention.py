@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from flashmesh_core.runtime.cpu.cpu_features import HAS_TILES, LANES, PANEL
-from flashmesh_core.runtime.cpu.llvm_intrinsics import NO_REFCOUNT, noinline, bits, to_bf16
+from flashmesh_core.runtime.cpu.llvm_intrinsics import NO_REFCOUNT, bits, noinline, to_bf16
 from flashmesh_core.runtime.cpu.matmul import clear, exp32, product, sum_of
 
 QUERIES = 30  # rows that attention holds scores of at once; its sums have one row more, for their scales

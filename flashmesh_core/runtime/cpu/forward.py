@@ -13,7 +13,7 @@ from numba import njit
 
 from flashmesh_core.runtime.cpu.attention import QUERIES, attend, put_key, put_value
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
-from flashmesh_core.runtime.cpu.llvm_intrinsics import REFCOUNTED, NO_REFCOUNT, noinline, as_float, prefetch
+from flashmesh_core.runtime.cpu.llvm_intrinsics import NO_REFCOUNT, REFCOUNTED, as_float, noinline, prefetch
 from flashmesh_core.runtime.cpu.matmul import clear, exp32, linear, normalise, operand
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
@@ -266,7 +266,7 @@ def _fetch_row(matrix, row):
 def add_slices(rows, spans, slices, x):
     """Add the rows of the next slot's matrix (slots, R Q, D) where a bit of `rows` (M, R Q) is set.
 
-    The matrices are float32, or bfloat16 as bits in uint16. Their rows lie far noinline, so they are asked for in advance.
+    The matrices are float32, or bfloat16 as bits in uint16. Their rows lie far apart, so they are prefetched.
     """
     noinline()
     i, found = np.int64(0), np.empty(rows.shape[1], np.int64)

@@ -17,8 +17,8 @@ from flashmesh_core.runtime.cpu.cpu_features import LANES, PANEL, VECTORS
 from flashmesh_core.runtime.cpu.int16 import add_products, fma_of_lanes, splat
 
 AHEAD = 32  # rows of a panel between what is multiplied and what is prefetched: measured, 8 and 128 are slower
-# How functions are compiled: REFCOUNTED where they make arrays; else without counting who holds those that they are given,
-# which takes an atomic instruction for every slice. What is not said is inherited from the caller.
+# How functions are compiled: REFCOUNTED where they make arrays; else without counting references to those that they are
+# given, which takes an atomic instruction for every slice. What is not said is inherited from the caller.
 REFCOUNTED: Any = {"nogil": True, "error_model": "numpy", "_nrt": True}
 NO_REFCOUNT: Any = REFCOUNTED | {"_nrt": False}
 

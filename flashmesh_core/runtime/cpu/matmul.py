@@ -24,13 +24,13 @@ from flashmesh_core.runtime.cpu.amx import LAYOUTS, TILE_ROWS, add_tiles, set_ti
 from flashmesh_core.runtime.cpu.cpu_features import HAS_TILES, LANES, PANEL, VECTORS
 from flashmesh_core.runtime.cpu.int16 import ROUND, largest_size, max_integer, round_pairs
 from flashmesh_core.runtime.cpu.llvm_intrinsics import (
-    REFCOUNTED,
     NO_REFCOUNT,
-    noinline,
+    REFCOUNTED,
     fma,
-    to_bf16,
+    noinline,
     panel_product,
     times_power,
+    to_bf16,
 )
 
 _six, _three, _two, _one = (panel_product(rows) for rows in (6, 3, 2, 1))
