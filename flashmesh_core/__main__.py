@@ -45,7 +45,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--guidance",
         type=float,
         default=DEFAULT_GUIDANCE,
-        help=f"nats against faces off the bare surface, 0 is off (default: {DEFAULT_GUIDANCE:g})",
+        help=f"nats against faces off the uncovered surface, 0 is off (default: {DEFAULT_GUIDANCE:g})",
     )
     parser.add_argument("--surface-tolerance", type=int, help=tolerance)
     keep = "take the vertices of the source as they are (default: auto, where it has no more faces than are wanted)"

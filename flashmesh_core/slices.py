@@ -24,7 +24,7 @@ from flashmesh_core.mesh.surface import SurfaceGrid
 SURFACE, CREASE, OPEN, STRONG, WEAK, CORNER, SEEN, SUPPORTED_CORNER, SUPPORTED_SEEN = range(len(SLICE_ROWS))
 CREASE_CELL = 3.0 / 128.0  # unit box
 CREASE_THRESHOLD = 0.02
-MAX_SUPPORT_CANDIDATES = 192  # nearest candidates tested for support; bounds the work on dense meshes
+MAX_SUPPORT_SUGGESTIONS = 192  # nearest suggestions tested for support; bounds the work on dense meshes
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,15 +128,15 @@ def item_masks(context: SurfaceContext, universe: Universe, items: Items) -> np.
     return masks
 
 
-def _supported(context: SurfaceContext, universe: Universe, items: Items, candidate_IM: np.ndarray) -> np.ndarray:
-    """Of the candidates, those whose edge (v1) or triangle (v2) with the face begun lies along the surface."""
-    if candidate_IM.shape[1] > MAX_SUPPORT_CANDIDATES:
+def _supported(context: SurfaceContext, universe: Universe, items: Items, suggestion_IM: np.ndarray) -> np.ndarray:
+    """Of the suggestions, those whose edge (v1) or triangle (v2) with the face begun lies along the surface."""
+    if suggestion_IM.shape[1] > MAX_SUPPORT_SUGGESTIONS:
         distance = np.abs(universe.bins_M3[None] - universe.bins_M3[items.v0_I][:, None]).max(axis=2)
-        distance = np.where(candidate_IM, distance, 1 << 20)
-        limit = np.partition(distance, MAX_SUPPORT_CANDIDATES - 1, axis=1)[:, MAX_SUPPORT_CANDIDATES - 1]
-        tested_IM = candidate_IM & ((distance <= limit[:, None]) | (items.slot_I == 0)[:, None])
+        distance = np.where(suggestion_IM, distance, 1 << 20)
+        limit = np.partition(distance, MAX_SUPPORT_SUGGESTIONS - 1, axis=1)[:, MAX_SUPPORT_SUGGESTIONS - 1]
+        tested_IM = suggestion_IM & ((distance <= limit[:, None]) | (items.slot_I == 0)[:, None])
     else:
-        tested_IM = candidate_IM
+        tested_IM = suggestion_IM
     supported = tested_IM.copy()
     bins = universe.bins_M3
     item, number = np.nonzero(tested_IM & (items.slot_I == 1)[:, None])
@@ -175,7 +175,7 @@ def mesh_items(mesh: CanonicalMesh, universe: Universe, start: int, stop: int) -
     for item in range(0, count, 3):
         face = face_rows[start + item // 3] if item + 1 < count else []
         flags["open"][item : item + 3, table.open_vertices] = True
-        _flag_candidates(table, flags, item, int(before[item, 0]), face)
+        _flag_suggestions(table, flags, item, int(before[item, 0]), face)
         if face:
             table.push((face[0], face[1], face[2]))
     return Items(
@@ -184,17 +184,17 @@ def mesh_items(mesh: CanonicalMesh, universe: Universe, start: int, stop: int) -
     )  # fmt: skip
 
 
-def v0_candidates(table: OpenHalfEdges, previous_v0: int) -> tuple[list[int], list[int]]:
+def v0_suggestions(table: OpenHalfEdges, previous_v0: int) -> tuple[list[int], list[int]]:
     """The lowest open vertex that v0 may still be, and the three after it."""
     at = bisect_left(table.open_vertices, previous_v0)
     return table.open_vertices[at : at + 1], table.open_vertices[at + 1 : at + 4]
 
 
-def _flag_candidates(
+def _flag_suggestions(
     table: OpenHalfEdges, flags: dict[str, np.ndarray], item: int, previous_v0: int, face: list[int]
 ) -> None:
     for slot in range(3 if face else 1):
-        strong, weak, banned = _candidates(table, face[:slot], previous_v0)
+        strong, weak, banned = _suggestions(table, face[:slot], previous_v0)
         flags["strong"][item + slot, strong] = True
         flags["weak"][item + slot, weak] = True
         flags["banned"][item + slot, list(banned)] = True
@@ -240,10 +240,10 @@ def mesh_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, stop: in
     return rows.reshape(-1, *rows.shape[2:])[: 9 * (stop - start) + 1]
 
 
-def _candidates(table: OpenHalfEdges, vertices: list[int], previous_v0: int) -> tuple[list[int], list[int], set[int]]:
+def _suggestions(table: OpenHalfEdges, vertices: list[int], previous_v0: int) -> tuple[list[int], list[int], set[int]]:
     """Strong, weak and banned vertices of the slot that follows `vertices`."""
     if not vertices:
-        return *v0_candidates(table, previous_v0), set()
+        return *v0_suggestions(table, previous_v0), set()
     if len(vertices) == 1:
-        return *table.v1_candidates(vertices[0]), table.v1_banned(vertices[0])
-    return *table.v2_candidates(*vertices), table.v2_banned(*vertices)
+        return *table.v1_suggestions(vertices[0]), table.v1_banned(vertices[0])
+    return *table.v2_suggestions(*vertices), table.v2_banned(*vertices)

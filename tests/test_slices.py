@@ -117,9 +117,9 @@ def named_by_definition(context: SurfaceContext, prefix: Prefix) -> dict[str, se
         upwards = [v for v in table.open_vertices if v >= prefix.last_face[0]]
         strong, weak = upwards[:1], upwards[1:4]
     elif len(begun) == 1:
-        (strong, weak), banned = table.v1_candidates(*begun), table.v1_banned(*begun)
+        (strong, weak), banned = table.v1_suggestions(*begun), table.v1_banned(*begun)
     else:
-        (strong, weak), banned = table.v2_candidates(*begun), table.v2_banned(*begun)
+        (strong, weak), banned = table.v2_suggestions(*begun), table.v2_banned(*begun)
     sets = {
         "open": set(table.open_vertices) - banned, "strong": set(strong), "weak": set(weak),
         "corner": corners, "seen": set(table.degree) - banned,

@@ -50,7 +50,7 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, help="of torch (default: torch's own choice)")
     add("--temperature", type=float, default=OPTIONS["temperature"].default, help="0 is greedy (default: %(default)s)")
     add("--seed", type=int, default=0, help="default: %(default)s")
-    add("--guidance", type=float, default=DEFAULT_GUIDANCE, help="nats against faces off the bare surface "
+    add("--guidance", type=float, default=DEFAULT_GUIDANCE, help="nats against faces off the uncovered surface "
         "(default: %(default)g)")  # fmt: skip
     add("--no-surface", action="store_true", help="let vertices leave the input surface")
     add("--manifold", choices=tuple(MANIFOLD_CHOICES), default="auto", help="use a directed edge once "

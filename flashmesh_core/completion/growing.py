@@ -1,4 +1,4 @@
-"""Faces over known vertices that grow from open edges onto bare surface once the order of faces no longer binds."""
+"""Faces over known vertices that grow from open edges onto uncovered surface, once the order no longer binds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
-from flashmesh_core.state.candidates import distance
-from flashmesh_core.state.coverage import centre_is_bare, edge_on_surface, triangle_is_bare
-from flashmesh_core.state.fit import MOST_MISFIT, frame_of, is_empty, is_free, misfit
+from flashmesh_core.state.coverage import center_is_uncovered, edge_on_surface, triangle_is_uncovered
+from flashmesh_core.state.fit import MAX_DEVIATION, deviation, frame_of, is_empty, is_free
 from flashmesh_core.state.half_edges import find_edge, pop, push
+from flashmesh_core.state.suggestions import distance
 
-_LENGTH_TOLL = 0.002  # bins of misfit that a bin of length counts: of two faces that fit alike the smaller is taken
+_LENGTH_TOLL = 0.002  # bins of deviation that a bin of length counts: of two faces that fit alike the smaller is taken
 
 
 @njit_no_refcount
@@ -24,17 +24,17 @@ def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarra
     for c in known:
         if c in (a, b):
             continue
-        if not centre_is_bare(table.bare_count, cells, part, x + bins[c, 0], y + bins[c, 1], z + bins[c, 2]):
+        if not center_is_uncovered(table.uncovered_count, cells, part, x + bins[c, 0], y + bins[c, 1], z + bins[c, 2]):
             continue
         if not crowded and (find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0):
             continue
-        if not triangle_is_bare(surface, table, bins[a], bins[b], bins[c]):
+        if not triangle_is_uncovered(surface, table, bins[a], bins[b], bins[c]):
             continue
         if not edge_on_surface(surface, bins[a], bins[c]) or not edge_on_surface(surface, bins[b], bins[c]):
             continue
-        fit = misfit(surface, table, a, b, c)
+        fit = deviation(surface, table, a, b, c)
         cost = fit + _LENGTH_TOLL * (distance(bins, a, c) + distance(bins, b, c))
-        if fit > MOST_MISFIT or cost >= least:
+        if fit > MAX_DEVIATION or cost >= least:
             continue
         if is_empty(bins, a, b, c, known) and is_free(table, a, b, c):
             best, least = np.int64(c), cost
@@ -45,8 +45,8 @@ def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarra
 def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int, crowded: bool) -> None:
     """Push faces that fit beside open edges, as far as there is room.
 
-    `needed`: bare samples a square bin that a face must cover to stay. `crowded`: other edges of a face may be in use,
-    so that more than two faces meet there.
+    `needed`: uncovered samples a square bin that a face must cover to stay. `crowded`: other edges of a face may be in
+    use, so that more than two faces meet there.
     """
     known, count, edge = table.order, 0, 0
     for vertex in range(table.n[arrays.VERTICES]):  # no face below adds a vertex
@@ -59,13 +59,13 @@ def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int, cr
             c = _best_third(surface, table, a, b, known[:count], crowded)
             if c >= 0:
                 least = 0.5 * frame_of(table.bins, a, b, c).area * needed
-                add_if_bare(surface, table, table.bins[a], table.bins[b], table.bins[c], least)
+                add_if_uncovered(surface, table, table.bins[a], table.bins[b], table.bins[c], least)
         edge += 1
 
 
 @njit_no_refcount
-def add_if_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, least: float) -> None:
-    """Push the face of three corners, bins (3,) each, and take it back if it covers less than `least` bare samples."""
+def add_if_uncovered(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, least: float) -> None:
+    """Push the face of three corners, bins (3,) each; take it back if it covers under `least` uncovered samples."""
     before = table.n[arrays.COVERED]
     push_corner(surface, table, a)
     push_corner(surface, table, b)

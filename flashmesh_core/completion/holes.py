@@ -1,8 +1,8 @@
-"""What is left at the end: bare parts of the proxy mesh, and loops of open edges around bare surface.
+"""What is left at the end: uncovered parts of the proxy mesh, and loops of open edges around uncovered surface.
 
-Faces come in order, so what lies at a vertex that is passed by stays bare; here the order no longer binds. Parts are
-covered with the faces of the mesh itself, loops are closed by triangles over their vertices. What is an opening of the
-source stays one, since no surface lies in it, unless the source has none or all is to be closed.
+Faces come in order, so what lies at a vertex that is passed by stays uncovered; here the order no longer binds. Parts
+are covered with the faces of the mesh itself, loops are closed by triangles over their vertices. What is an opening of
+the source stays one, since no surface lies in it, unless the source has none or all is to be closed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.completion.growing import add_if_bare, grow_faces, push_corner
+from flashmesh_core.completion.growing import add_if_uncovered, grow_faces, push_corner
 from flashmesh_core.completion.loops import Within, excess_loops, open_loops, seal
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.mesh.canonical import vertex_keys
@@ -24,15 +24,17 @@ from flashmesh_core.state.coverage import (
     edge_on_surface,
     faces_like_surface,
     inner_on_surface,
-    triangle_is_bare,
+    triangle_is_uncovered,
 )  # fmt: skip
 from flashmesh_core.state.half_edges import find_edge, find_vertex, pop
 from flashmesh_core.state.mesh_state import MeshState
 
 MAX_LOOP = 24  # edges around a hole
 MAX_ANY_LOOP = 128  # the same where every hole is to be closed
-MOST_LEFT = 1 / 3  # of a hole's triangles that may stay open for the others to be made
-MOSTLY = 0.6  # of a face's samples that are bare where it is added: others would lie over faces that are there
+MAX_LEFT = 1 / 3  # of a hole's triangles that may stay open for the others to be made
+MIN_UNCOVERED = (
+    0.6  # of a face's samples that are uncovered where it is added: others would lie over faces that are there
+)
 _LEFT_OPEN = 1e9  # weighs more than any area
 
 
@@ -82,7 +84,7 @@ def _fill(surface: Surface, table: Table, loop: np.ndarray, anywhere: bool, out:
                 total = under + _weight(surface, table, loop[first], loop[middle], loop[last], anywhere)
                 if total < best[first, last]:
                     best[first, last], split[first, last] = total, middle
-    if best[0, n - 1] >= (np.floor((n - 2) * MOST_LEFT) + 1) * _LEFT_OPEN:
+    if best[0, n - 1] >= (np.floor((n - 2) * MAX_LEFT) + 1) * _LEFT_OPEN:
         return 0
     count, waiting = 0, [(0, n - 1)]
     while waiting:
@@ -117,10 +119,10 @@ def finish(
         return np.zeros((0, 3, 3), dtype=state.table.bins.dtype)
     within = Within(samples, state.surface.normals, reach)
     if len(samples):
-        cover_bare(state, proxy_bins)
+        cover_uncovered(state, proxy_bins)
         _push(state, fill_holes(state))
         if crowded and np.isfinite(reach):
-            cover_bare(state, proxy_bins, crowded=True)
+            cover_uncovered(state, proxy_bins, crowded=True)
     if reach:
         _push(state, fill_holes(state, within))
     added = state.faces(written)
@@ -152,34 +154,34 @@ def _pop(surface: Surface, table: Table, count: int) -> None:
         pop(surface, table)
 
 
-def cover_bare(state: MeshState, proxy_bins: np.ndarray, crowded: bool = False) -> None:
-    """Push those of the faces that lie on bare surface for the most part and use no edge that a face uses.
+def cover_uncovered(state: MeshState, proxy_bins: np.ndarray, crowded: bool = False) -> None:
+    """Push those of the faces that lie on uncovered surface for the most part and use no edge that a face uses.
 
     Then, where there is a proxy mesh, other faces over known vertices, since the model may have cut a panel otherwise.
     `crowded`: even those that do, as where two parts of an object touch. Then more than two faces meet at an edge.
     """
     areas = triangle_areas(proxy_bins)
-    needed = MOSTLY * len(state.surface.places) / max(areas.sum(), 1.0)  # bare samples a square bin
+    needed = MIN_UNCOVERED * len(state.surface.places) / max(areas.sum(), 1.0)  # uncovered samples a square bin
     bins, keys = proxy_bins.astype(np.int32), vertex_keys(proxy_bins, state.surface.size)
-    _cover_bare(*state.references, bins, keys, needed * areas, state.max_faces, crowded)
+    _cover_uncovered(*state.references, bins, keys, needed * areas, state.max_faces, crowded)
     if len(state.surface.facets):
         grow_faces(*state.references, needed, state.max_faces, crowded)
 
 
 @njit_no_refcount
-def _cover_bare(
+def _cover_uncovered(
     surface: Surface, table: Table, proxy_bins: np.ndarray, keys: np.ndarray, least: np.ndarray, max_faces: int,
     crowded: bool,
 ) -> None:  # fmt: skip
-    """Faces (F, 3, 3), their vertices' keys (F, 3), and how many bare samples each must cover to stay (F,)."""
+    """Faces (F, 3, 3), their vertices' keys (F, 3), and how many uncovered samples each must cover to stay (F,)."""
     for number in range(proxy_bins.shape[0]):
         if table.n[arrays.FACES] >= max_faces:
             return
         a, b, c = proxy_bins[number, 0], proxy_bins[number, 1], proxy_bins[number, 2]
-        if not _is_triangle(keys[number]) or not triangle_is_bare(surface, table, a, b, c):
+        if not _is_triangle(keys[number]) or not triangle_is_uncovered(surface, table, a, b, c):
             continue
         if crowded or not _uses_edges(table, keys[number]):
-            add_if_bare(surface, table, a, b, c, least[number])
+            add_if_uncovered(surface, table, a, b, c, least[number])
 
 
 @njit_no_refcount

@@ -12,7 +12,7 @@ from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 
 ON_SURFACE = 1.5  # bins from a sample
 NEAREST = 6  # samples that are looked at around a place
-MOST_WRONG = 1 / 3  # of a triangle's places on the surface may face the other way
+MAX_WRONG = 1 / 3  # of a triangle's places on the surface may face the other way
 _ON_TRIANGLE = np.array([(a, b, 12 - a - b) for a in range(13) for b in range(13 - a)]) / 12.0  # places, barycentric
 
 
@@ -102,7 +102,7 @@ class Within:
         facing = np.einsum("kpnx,kx->kpn", self.normals[nearest], np.cross(b - a, c - a))
         on_it = distance <= ON_SURFACE  # behind a thin wall lies another, which faces the other way
         wrong = on_it.any(axis=2) & ((facing < 0.0) | ~on_it).all(axis=2)
-        return not (wrong.mean(axis=1) > MOST_WRONG).any()
+        return not (wrong.mean(axis=1) > MAX_WRONG).any()
 
 
 def seal(

@@ -65,7 +65,7 @@ def repair(
     tree = TriangleTree.of_mesh(*_mesh(list(theirs), positions)) if theirs else None
     kept = [region for region in regions if _is_good(region, positions, tree)]
     swapped = [region for region in regions if region not in kept]
-    _give_up_crowded(kept, swapped, common)
+    _give_up_nonmanifold(kept, swapped, common)
     stand = [*common, *(f for region in kept for f in region.ours), *(f for region in swapped for f in region.theirs)]
     stand.sort(key=lambda face: face not in model)  # stable: the model's first, in their order
     decoded = np.array([face in model for face in stand], dtype=bool)
@@ -156,16 +156,16 @@ def _area(triangles: np.ndarray) -> float:
     return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2.0)
 
 
-def _give_up_crowded(kept: list[_Region], swapped: list[_Region], common: list[Face]) -> None:
+def _give_up_nonmanifold(kept: list[_Region], swapped: list[_Region], common: list[Face]) -> None:
     """Move regions of the model to `swapped` until no directed edge has two faces, if only because of these."""
     while kept:
         uses: dict[Edge, int] = defaultdict(int)
         for face in [*common, *(f for r in kept for f in r.ours), *(f for r in swapped for f in r.theirs)]:
             for edge in _edges(face):
                 uses[edge] += 1
-        crowded = [r for r in kept if any(uses[edge] > 1 for face in r.ours for edge in _edges(face))]
-        if not crowded:
+        nonmanifold = [r for r in kept if any(uses[edge] > 1 for face in r.ours for edge in _edges(face))]
+        if not nonmanifold:
             return
-        for region in crowded:
+        for region in nonmanifold:
             kept.remove(region)
             swapped.append(region)

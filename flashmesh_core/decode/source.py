@@ -18,8 +18,8 @@ from flashmesh_core.surface.denoising import Progress
 from flashmesh_core.surface.reading import MIN_FACES, Reading, read_surface
 
 SURFACE_POINTS = 16_384  # samples that creases and slices are made from, as in training; at least
-MOST_SURFACE_POINTS = 131_072
-SAMPLES_A_BIN = 0.8  # samples a square bin: fewer do not tell what is bare on a large surface (docs/log.md)
+MAX_SURFACE_POINTS = 131_072
+SAMPLES_A_BIN = 0.8  # samples a square bin: fewer do not tell what is uncovered on a large surface (docs/log.md)
 UNASKED_FACES = 1_000  # of the proxy if no number of faces is wanted
 MARGIN = 0.01  # of the longest side, left free on either side of the source, as in training
 
@@ -109,5 +109,5 @@ def _shrunk(mesh: Mesh) -> Mesh:
 
 
 def enough_samples(area: float) -> int:
-    """How many samples tell what is bare of a surface of so many square bins."""
-    return int(min(max(SAMPLES_A_BIN * area, SURFACE_POINTS), MOST_SURFACE_POINTS))
+    """How many samples tell what is uncovered of a surface of so many square bins."""
+    return int(min(max(SAMPLES_A_BIN * area, SURFACE_POINTS), MAX_SURFACE_POINTS))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flashmesh_core.drafting.features import MAX_CANDIDATES
+from flashmesh_core.drafting.features import MAX_SUGGESTIONS
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
 
 
@@ -31,9 +31,9 @@ def make_buffers(width: int, num_bins: int, num_rows: int) -> WalkBuffers:
         tokens=np.zeros(width, dtype=np.int64), rows=np.zeros((width, num_rows, num_bins), dtype=np.uint8),
         allowed=np.zeros((width, num_bins + 1), dtype=np.bool_),
         bias=np.zeros((width, num_bins + 1), dtype=np.float32), dropped=np.zeros(width, dtype=np.int64),
-        chosen=np.zeros(MAX_CANDIDATES + 1, dtype=np.int32),
-        features=np.zeros((MAX_CANDIDATES + 1, PANEL), dtype=np.float32),
-        hidden=np.zeros((MAX_CANDIDATES + 1, PANEL), dtype=np.float32),
-        inner=np.zeros((MAX_CANDIDATES + 1, PANEL), dtype=np.float32),
-        weights=np.zeros(MAX_CANDIDATES + 1, dtype=np.float32),
+        chosen=np.zeros(MAX_SUGGESTIONS + 1, dtype=np.int32),
+        features=np.zeros((MAX_SUGGESTIONS + 1, PANEL), dtype=np.float32),
+        hidden=np.zeros((MAX_SUGGESTIONS + 1, PANEL), dtype=np.float32),
+        inner=np.zeros((MAX_SUGGESTIONS + 1, PANEL), dtype=np.float32),
+        weights=np.zeros(MAX_SUGGESTIONS + 1, dtype=np.float32),
     )  # fmt: skip

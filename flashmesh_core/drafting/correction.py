@@ -17,10 +17,10 @@ from flashmesh_core.tokenizer import TOKENS_PER_FACE, TOKENS_PER_VERTEX
 
 MODES = ("off", "paper", "joint")
 NO_LABEL = -1
-LEAST = 1e-12  # probability below which candidates are alike
+MIN_PROBABILITY = 1e-12  # below it choices are alike
 
 # Gives the vertices (M, 3) that the next vertex may legally be, after the stream's coordinates so far (3k,).
-Candidates = Callable[[np.ndarray], np.ndarray]
+Choices = Callable[[np.ndarray], np.ndarray]
 
 
 def stream_labels(probabilities: Mapping[int, np.ndarray], first_vertex: int, count: int) -> np.ndarray:
@@ -41,7 +41,7 @@ def correct(
     tokens: np.ndarray,
     labels: np.ndarray,
     probabilities: np.ndarray,
-    candidates: Candidates,
+    choices: Choices,
     num_bins: int,
 ) -> np.ndarray:
     """The corrected tokens (P,) by a mode out of MODES; "off" returns them as they are."""
@@ -51,7 +51,7 @@ def correct(
         return np.array(tokens, dtype=np.int64)
     if mode == "paper":
         return correct_paper(begun, tokens, labels, num_bins)
-    return correct_joint(begun, tokens, labels, probabilities, candidates)
+    return correct_joint(begun, tokens, labels, probabilities, choices)
 
 
 def correct_paper(
@@ -122,13 +122,13 @@ def correct_joint(
     tokens: np.ndarray,
     labels: np.ndarray,
     probabilities: np.ndarray,
-    candidates: Candidates,
+    choices: Choices,
 ) -> np.ndarray:
     """Make each drafted vertex that is labelled historical or intra-batch the likeliest one it may be; tokens (P,).
 
     `begun`, `tokens` and `labels` as in `correct_paper`; `probabilities` (P, C) are the tokens' draft distributions.
-    `candidates` is asked for every such vertex in turn, with the corrected stream before it. See `likeliest`. A vertex
-    of which coordinates stand takes a candidate that has them too; without a candidate it stays.
+    `choices` is asked for every such vertex in turn, with the corrected stream before it. See `likeliest`. A vertex
+    of which coordinates stand takes a choice that has them too; without a choice it stays.
     """
     stream, fixed = _stream(begun, tokens)
     _check_labels(labels, len(stream))
@@ -140,36 +140,36 @@ def correct_joint(
             continue
         at = TOKENS_PER_VERTEX * k
         known = max(0, fixed - at)
-        choices = candidates(stream[:at].copy())
+        found = choices(stream[:at].copy())
         rows = probabilities[at + known - fixed : at + TOKENS_PER_VERTEX - fixed]
-        chosen = likeliest(rows, choices, vertices[k, :known])
+        chosen = likeliest(rows, found, vertices[k, :known])
         if chosen is not None:
-            vertices[k] = choices[chosen]
+            vertices[k] = found[chosen]
     return stream[fixed:]
 
 
-def likeliest(probabilities: np.ndarray, candidates: np.ndarray, known: Sequence[int] | np.ndarray = ()) -> int | None:
-    """Which of `candidates` (M, 3) maximises log p(z) + log p(y) + log p(x), or None where none agrees with `known`.
+def likeliest(probabilities: np.ndarray, choices: np.ndarray, known: Sequence[int] | np.ndarray = ()) -> int | None:
+    """Which of `choices` (M, 3) maximises log p(z) + log p(y) + log p(x), or None where none agrees with `known`.
 
     `known` are the vertex's leading coordinates that stand; `probabilities` (3 - len(known), C) are of the others, an
     all-zero row counting nothing. The first of equals wins. A ValueError names a coordinate outside [0, C - 1].
     """
-    candidates = np.asarray(candidates, dtype=np.int64).reshape(-1, TOKENS_PER_VERTEX)
+    choices = np.asarray(choices, dtype=np.int64).reshape(-1, TOKENS_PER_VERTEX)
     count = len(known)
     if len(probabilities) != TOKENS_PER_VERTEX - count:
         raise ValueError(f"probabilities must have {TOKENS_PER_VERTEX - count} rows, got {len(probabilities)}")
-    if not len(candidates):
+    if not len(choices):
         return None
-    if candidates.min() < 0 or candidates.max() >= probabilities.shape[1]:
+    if choices.min() < 0 or choices.max() >= probabilities.shape[1]:
         raise ValueError(
-            f"candidates must be in [0, {probabilities.shape[1] - 1}], got {candidates.min()} to {candidates.max()}"
+            f"choices must be in [0, {probabilities.shape[1] - 1}], got {choices.min()} to {choices.max()}"
         )
-    agree = (candidates[:, :count] == np.asarray(known, dtype=np.int64)).all(axis=1)
+    agree = (choices[:, :count] == np.asarray(known, dtype=np.int64)).all(axis=1)
     if not agree.any():
         return None
     score = np.where(agree, 0.0, -np.inf)
-    for row, column in zip(probabilities, candidates.T[count:], strict=True):
-        score += np.log(np.maximum(row[column], LEAST))
+    for row, column in zip(probabilities, choices.T[count:], strict=True):
+        score += np.log(np.maximum(row[column], MIN_PROBABILITY))
     return int(score.argmax())
 
 

@@ -1,7 +1,7 @@
 """The walk of one pass: from the main token over the drafts, with everything that verification needs at each position.
 
-Drafts come from the half-edge table (candidates, weighed by a small scorer), from the learned heads' distributions, or
-from both: candidates from the table, chosen by scorer and heads together, new vertices from the heads.
+Drafts come from the half-edge table (suggestions, weighed by a small scorer), from the learned heads' distributions, or
+from both: suggestions from the table, chosen by scorer and heads together, new vertices from the heads.
 A draft is the arg max of its log probability over the temperature plus the very noise that the backbone's choice will
 meet, so drafts match samples nearly as often as they match greedy choices. Whatever is drafted, verification is exact.
 """
@@ -17,11 +17,11 @@ from flashmesh_core.drafting.features import write_features
 from flashmesh_core.drafting.scorer import Scorer, score
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
-from flashmesh_core.state.candidates import agrees, written
 from flashmesh_core.state.guidance import count_places, write_bias
 from flashmesh_core.state.half_edges import push
 from flashmesh_core.state.masks import write_allowed
 from flashmesh_core.state.slice_rows import prepare, write_rows
+from flashmesh_core.state.suggestions import agrees, written
 from flashmesh_core.token_choice import NOISE_RANGE, noise_at, noise_key
 
 HEAD_POWER = 0.4  # of the heads' distributions beside the scorer's
@@ -37,7 +37,7 @@ _N_BEGUN, _N_FACES = arrays.BEGUN, arrays.FACES
 def _weigh(
     surface: Surface, table: Table, scorer: Scorer, buffers: WalkBuffers, heads: np.ndarray, n_heads: int, at: int
 ) -> int:
-    """Weights of the candidates of the vertex begun and of a new one, not yet cut to the coordinates written.
+    """Weights of the suggestions of the vertex begun and of a new one, not yet cut to the coordinates written.
 
     `heads[at]` is the heads' distribution of the next coordinate; rows of what is already written are not asked.
     """

@@ -1,6 +1,6 @@
-"""What a drafter can know of a candidate vertex from the half-edge table and the surface.
+"""What a drafter can know of a suggestion vertex from the half-edge table and the surface.
 
-A row of features for every candidate of the vertex begun, and a last row for "a vertex that is no candidate".
+A row of features for every suggestion of the vertex begun, and a last row for "a vertex that is no suggestion".
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import numpy as np
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
 from flashmesh_core.state import arrays
-from flashmesh_core.state.arrays import BANNED_BIT, FAIR_BIT, GOOD_BIT, NEXT_BIT, Surface, Table
+from flashmesh_core.state.arrays import BANNED_BIT, Priority, Surface, Table
 from flashmesh_core.state.coverage import quotient
 from flashmesh_core.state.half_edges import find_edge
 
 FEATURES = 44
-MAX_CANDIDATES = 160  # the nearest to v0 where there are more
+MAX_SUGGESTIONS = 160  # the nearest to v0 where there are more
 
-_N_CANDIDATES, _N_FACES, _N_BEGUN, _N_LOOSE, _N_LIVE, _N_OPEN = (
-    arrays.CANDIDATES, arrays.FACES, arrays.BEGUN, arrays.LOOSE, arrays.LIVE, arrays.OPEN
+_N_SUGGESTIONS, _N_FACES, _N_BEGUN, _N_LOOSE, _N_GROWABLE, _N_OPEN = (
+    arrays.SUGGESTIONS, arrays.FACES, arrays.BEGUN, arrays.LOOSE, arrays.GROWABLE, arrays.OPEN
 )  # fmt: skip
 _SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
-_LISTED = 1 << STRONG | 1 << WEAK | GOOD_BIT | NEXT_BIT
+_LISTED = 1 << STRONG | 1 << WEAK
 
 
 @njit_no_refcount
@@ -71,8 +71,8 @@ def _triangle(table: Table, v0: int, v1: int, v2: int, out: np.ndarray, at: int)
 
 
 @njit_no_refcount
-def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: int) -> float:
-    """The share of three points of an edge that lie where the surface bends; `part` is 1 / (16 * factor)."""
+def _crease_fraction(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: int) -> float:
+    """The fraction of three points of an edge that lie where the surface bends; `part` is 1 / (16 * factor)."""
     found = 0.0
     for step in (2, 4, 6):
         other = 8 - step
@@ -85,49 +85,57 @@ def _crease_share(crease: np.ndarray, part: float, bins: np.ndarray, a: int, b: 
 
 
 @njit_no_refcount
-def _reach(table: Table, v0: int, useful: int) -> float:
-    """The distance from v0 that holds MAX_CANDIDATES candidates with a useful bit, about."""
-    if table.n[_N_CANDIDATES] <= MAX_CANDIDATES:
+def _is_useful(table: Table, number: int, rows: int, priority: int) -> bool:
+    """Whether one of the `rows`, as bits, names a suggestion, or coverage guidance gives it at least this priority."""
+    return table.suggestion_bits[number] & rows != 0 or table.priority[number] >= priority
+
+
+@njit_no_refcount
+def _reach(table: Table, v0: int, rows: int, priority: int) -> float:
+    """The distance from v0 that holds MAX_SUGGESTIONS useful suggestions, about."""
+    if table.n[_N_SUGGESTIONS] <= MAX_SUGGESTIONS:
         return 1e9
     table.distance[:] = 0
-    for number in range(table.n[_N_CANDIDATES]):
-        if table.candidate_bits[number] & useful:
-            far = min(int(_length(table.bins, v0, table.candidate[number])), len(table.distance) - 1)
+    for number in range(table.n[_N_SUGGESTIONS]):
+        if _is_useful(table, number, rows, priority):
+            far = min(int(_length(table.bins, v0, table.suggestion[number])), len(table.distance) - 1)
             table.distance[far] += 1
     count = 0
     for reach in range(len(table.distance)):
         count += table.distance[reach]
-        if count > MAX_CANDIDATES:
+        if count > MAX_SUGGESTIONS:
             return float(reach)
     return 1e9
 
 
 @njit_no_refcount
 def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.ndarray) -> int:
-    """Features of the candidates into `out` (MAX_CANDIDATES + 1, FEATURES) and their vertices into `chosen`; how many.
+    """Features of the suggestions into `out` (MAX_SUGGESTIONS + 1, FEATURES) and their vertices into `chosen`; how many.
 
-    The row after the last candidate stands for a vertex that is none of them. `prepare` first.
+    The row after the last suggestion stands for a vertex that is none of them. `prepare` first.
     """
     slot = table.n[_N_BEGUN] // 3
     v0 = table.begun_vertex[0] if slot > 0 else -1
     v1 = table.begun_vertex[1] if slot > 1 else -1
     last = table.n[_N_FACES] - 1
-    useful = _LISTED if slot == 0 else _LISTED | _SUPPORTED | FAIR_BIT
-    for number in range(table.n[_N_CANDIDATES]):
-        if table.candidate_bits[number] & GOOD_BIT:
-            useful = GOOD_BIT | NEXT_BIT  # guidance leaves the others hardly a chance
+    rows = _LISTED if slot == 0 else _LISTED | _SUPPORTED
+    priority = int(Priority.LATER if slot == 0 else Priority.POSSIBLE)
+    for number in range(table.n[_N_SUGGESTIONS]):
+        if table.priority[number] == Priority.BEST:
+            rows, priority = 0, int(Priority.LATER)  # guidance leaves the others hardly a chance
             break
-    centre = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
-    reach = _reach(table, centre, useful)
+    center = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
+    reach = _reach(table, center, rows, priority)
     part = 1.0 / (16 * surface.factor)
     size = float(surface.size)
     count = 0
-    for number in range(table.n[_N_CANDIDATES]):
-        bits = table.candidate_bits[number]
-        if not bits & useful or bits & BANNED_BIT or count == MAX_CANDIDATES:
+    for number in range(table.n[_N_SUGGESTIONS]):
+        bits = table.suggestion_bits[number]
+        if not _is_useful(table, number, rows, priority) or bits & BANNED_BIT or count == MAX_SUGGESTIONS:
             continue
-        vertex = table.candidate[number]
-        if _length(table.bins, centre, vertex) > reach and not bits & (1 << STRONG | GOOD_BIT):
+        vertex = table.suggestion[number]
+        is_best = table.priority[number] == Priority.BEST
+        if _length(table.bins, center, vertex) > reach and not (is_best or bits & 1 << STRONG):
             continue
         row = out[count, :FEATURES]
         row[:] = 0.0
@@ -139,7 +147,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
         row[4] = 1.0 if bits & 1 << CORNER else 0.0
         row[5] = 1.0 if bits & 1 << SEEN else 0.0
         row[6] = 1.0 if bits & _SUPPORTED else 0.0
-        row[7] = 1.0 if bits & GOOD_BIT else 0.0
+        row[7] = 1.0 if is_best else 0.0
         row[8] = 1.0 if table.degree[vertex] == 0 else 0.0
         row[9] = min(table.n_open[vertex], 4) * 0.25
         row[10] = min(table.degree[vertex], 8) * 0.125
@@ -148,17 +156,17 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
                 row[11 + corner] = 1.0 if table.faces[last, corner] == vertex else 0.0
             row[14] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 1])) * 0.2
             row[15] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 2])) * 0.2
-        row[16] = (table.bins[vertex, 2] - (table.bins[centre, 2] if last >= 0 or v0 >= 0 else 0)) / size
+        row[16] = (table.bins[vertex, 2] - (table.bins[center, 2] if last >= 0 or v0 >= 0 else 0)) / size
         if v0 >= 0:
             far = _length(table.bins, v0, vertex)
             row[17] = far / size
             row[18] = np.log(1.0 + far) * 0.2
             row[19] = 1.0 if last >= 0 and table.faces[last, 0] == v0 else 0.0
-            row[40] = _crease_share(surface.crease, part, table.bins, v0, vertex)
+            row[40] = _crease_fraction(surface.crease, part, table.bins, v0, vertex)
         if v1 >= 0:
             _triangle(table, v0, v1, vertex, row, 20)
             row[29] = np.log(1.0 + _length(table.bins, v1, vertex)) * 0.2
-            row[41] = _crease_share(surface.crease, part, table.bins, v1, vertex)
+            row[41] = _crease_fraction(surface.crease, part, table.bins, v1, vertex)
         elif v0 >= 0:
             twin = find_edge(table, vertex, v0)
             if twin >= 0 and table.is_open[twin]:
@@ -166,8 +174,8 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
                 row[20] = 1.0 if face == last else 0.0
                 row[21] = 1.0 if last >= 0 and table.faces[face, 0] == v0 else 0.0
                 row[22] = 1.0 if find_edge(table, v0, vertex) >= 0 else 0.0
-        row[30] = 1.0 if vertex == table.n[_N_LIVE] and slot == 0 else 0.0
-        row[43] = 1.0 if bits & NEXT_BIT else 0.0
+        row[30] = 1.0 if vertex == table.n[_N_GROWABLE] and slot == 0 else 0.0
+        row[43] = 1.0 if table.priority[number] == Priority.LATER else 0.0
         count += 1
     _write_ranks(table, chosen, out, count)
     _write_none(table, out, count, slot)
@@ -176,7 +184,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
 
 @njit_no_refcount
 def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) -> None:
-    """How many candidates of the same kind come before each in the order: good, strong and supported ones."""
+    """How many suggestions of the same kind come before each in the order: best, strong and supported ones."""
     order = table.order
     for number in range(count):  # corners, the first of them, are in order already
         at = number
@@ -184,14 +192,14 @@ def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) 
             order[at] = order[at - 1]
             at -= 1
         order[at] = number
-    good = strong = supported = every = np.float32(0.0)
+    best = strong = supported = every = np.float32(0.0)
     for at in range(count):
         row = out[order[at]]
-        _write_rank(row, 31, good)
+        _write_rank(row, 31, best)
         _write_rank(row, 32, strong)
         _write_rank(row, 33, supported)
         _write_rank(row, 34, every)
-        good += row[7]
+        best += row[7]
         strong += row[2]
         supported += row[6]
         every += np.float32(1.0)
@@ -205,7 +213,7 @@ def _write_rank(row: np.ndarray, at: int, before: np.float32) -> None:
 
 @njit_no_refcount
 def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
-    """The row of "no candidate": how many there are of each kind, and how many places beside them."""
+    """The row of "no suggestion": how many there are of each kind, and how many places beside them."""
     row = out[count, :FEATURES]
     row[:] = 0.0
     for number in range(count):
@@ -218,6 +226,6 @@ def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
         row[kind] = min(row[kind], 8.0) * 0.125
     row[9] = min(np.log(1.0 + table.n[_N_LOOSE]) * 0.1, 1.0)
     row[10] = 1.0 if table.n[_N_LOOSE] == 0 else 0.0
-    row[11] = 1.0 if table.n[_N_LIVE] < 0 else 0.0
+    row[11] = 1.0 if table.n[_N_GROWABLE] < 0 else 0.0
     row[12] = 1.0 if table.n[_N_FACES] == 0 else 0.0
     row[42] = 1.0

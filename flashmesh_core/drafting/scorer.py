@@ -1,4 +1,4 @@
-"""The scorer of candidates from the half-edge table: a small network, fitted by `training/fit_scorer.py`."""
+"""The scorer of suggestions from the half-edge table: a small network, fitted by `training/fit_scorer.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCORER_FILE = Path(__file__).with_name("half_edge_scorer.npz")
 
 
 class Scorer(NamedTuple):
-    """A network of three layers a vertex slot over the features of a candidate; see `training/fit_scorer.py`."""
+    """A network of three layers a vertex slot over the features of a suggestion; see `training/fit_scorer.py`."""
 
     hidden: np.ndarray  # (3, FEATURES, H) float32
     hidden_bias: np.ndarray  # (3, H)
@@ -45,7 +45,7 @@ def load_scorer() -> Scorer:
 
 @njit(cache=True)
 def score(scorer: Scorer, slot: int, buffers: WalkBuffers, count: int) -> None:
-    """Log weights of `count` candidates and of "none", normalised over all of them, from their features."""
+    """Log weights of `count` suggestions and of "none", normalised over all of them, from their features."""
     hidden, inner, weights = buffers.hidden, buffers.inner, buffers.weights
     for number in range(count + 1):
         hidden[number] = scorer.hidden_bias[slot]

@@ -32,7 +32,7 @@ class Normalization:
 
     @staticmethod
     def of_points(points: np.ndarray) -> Normalization:
-        """The map that centres the bounding box of `points` (N, 3) and scales its longest side to 1."""
+        """The map that centers the bounding box of `points` (N, 3) and scales its longest side to 1."""
         points = check_points("points", points)
         low, high = points.min(axis=0), points.max(axis=0)
         scale = float((high - low).max())
@@ -60,7 +60,7 @@ class CanonicalMesh:
     num_bins: int
 
     def dequantize(self) -> Mesh:
-        """The mesh with vertices at bin centres of the unit box."""
+        """The mesh with vertices at bin centers of the unit box."""
         return Mesh(dequantize(self.vertices, self.num_bins), self.faces)
 
 
@@ -102,7 +102,7 @@ def quantize(points: np.ndarray, num_bins: int) -> np.ndarray:
 
 
 def dequantize(bins: np.ndarray, num_bins: int) -> np.ndarray:
-    """Bins to the positions of their centres in the unit box, float64; off by at most half a bin."""
+    """Bins to the positions of their centers in the unit box, float64; off by at most half a bin."""
     return (np.asarray(bins, dtype=np.float64) + 0.5) / num_bins - 0.5
 
 

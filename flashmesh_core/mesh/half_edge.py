@@ -54,14 +54,14 @@ class HalfEdges:
         return (self.face_count == 2) & (self.forward_count != 1)
 
     @property
-    def edge_is_crowded(self) -> np.ndarray:
+    def edge_is_branching(self) -> np.ndarray:
         """(E,) bool: more than two faces meet, so the surface branches."""
         return self.face_count > 2
 
     @property
     def edge_is_nonmanifold(self) -> np.ndarray:
-        """(E,) bool: more than two faces meet, or a directed edge is used twice (crowded or flipped)."""
-        return self.edge_is_crowded | self.edge_is_flipped
+        """(E,) bool: more than two faces meet, or a directed edge is used twice (branching or flipped)."""
+        return self.edge_is_branching | self.edge_is_flipped
 
     @property
     def is_boundary(self) -> np.ndarray:

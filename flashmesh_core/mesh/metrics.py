@@ -33,7 +33,7 @@ from .sampling import MAX_SAMPLES, sample_surface
 
 DEFAULT_SAMPLES = 5000
 BOX_PADDING = 1e-4  # of the longest side of either box
-_LEAST_AREA = 1e-60  # in the unit box; below this a face counts as having none
+_MIN_AREA = 1e-60  # in the unit box; below this a face counts as having none
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _checked(name: str, mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
 def has_area(vertices: np.ndarray, faces: np.ndarray) -> bool:
     """Whether any triangle can be sampled; `vertices` (V, 3) in the unit box, `faces` (F, 3)."""
     a, b, c = vertices[faces.T] if len(faces) else np.zeros((3, 0, 3))
-    return bool((np.abs(np.cross(b - a, c - a)) > _LEAST_AREA).any())
+    return bool((np.abs(np.cross(b - a, c - a)) > _MIN_AREA).any())
 
 
 def _nearest_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

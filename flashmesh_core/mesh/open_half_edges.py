@@ -72,7 +72,7 @@ class OpenHalfEdges:
         """Vertices that v2 may not be if every directed edge is used once."""
         return self.before.get(v0, set()) | self.after.get(v1, set())
 
-    def v1_candidates(self, v0: int) -> tuple[list[int], list[int]]:
+    def v1_suggestions(self, v0: int) -> tuple[list[int], list[int]]:
         """Vertices that v1 may close an edge with: x of the open x -> v0, and open vertices one edge further on."""
         strong = sorted(x for x in self.entering.get(v0, ()) if x > v0)
         weak: set[int] = set()
@@ -84,7 +84,7 @@ class OpenHalfEdges:
             weak |= self.leaving.get(w, set())
         return strong, sorted(x for x in weak if x > v0 and not self.is_used(v0, x))
 
-    def v2_candidates(self, v0: int, v1: int) -> tuple[list[int], list[int]]:
+    def v2_suggestions(self, v0: int, v1: int) -> tuple[list[int], list[int]]:
         """Vertices w of the open v0 -> w and w' of the open w' -> v1: those in both, and those in either."""
         after, before = self.leaving.get(v0, set()), self.entering.get(v1, set())
         either = sorted(w for w in after | before if w > v0 and w != v1)

@@ -21,23 +21,23 @@ def pair_triangles(
     `max_angle` (radians).
     """
     faces = np.asarray(faces, dtype=np.int64)
-    edges, pairs, cost = _candidates(np.asarray(vertices, dtype=np.float64), faces, groups, max_angle)
+    edges, pairs, cost = _pairings(np.asarray(vertices, dtype=np.float64), faces, groups, max_angle)
     neighbors: list[list[tuple[float, int, int]]] = [[] for _ in faces]
     partner = np.full(len(faces), -1, dtype=np.int64)
-    joint = np.full(len(faces), -1, dtype=np.int64)  # the candidate that a face is paired by
-    for candidate in np.argsort(cost, kind="stable").tolist():
-        a, b = pairs[candidate].tolist()
-        neighbors[a].append((float(cost[candidate]), b, candidate))
-        neighbors[b].append((float(cost[candidate]), a, candidate))
+    joint = np.full(len(faces), -1, dtype=np.int64)  # the pairing that a face is paired by
+    for pairing in np.argsort(cost, kind="stable").tolist():
+        a, b = pairs[pairing].tolist()
+        neighbors[a].append((float(cost[pairing]), b, pairing))
+        neighbors[b].append((float(cost[pairing]), a, pairing))
         if partner[a] < 0 and partner[b] < 0:
-            partner[a], partner[b], joint[a], joint[b] = b, a, candidate, candidate
+            partner[a], partner[b], joint[a], joint[b] = b, a, pairing, pairing
     for face in range(len(faces)):
         if partner[face] < 0 and neighbors[face]:
             _augment(face, neighbors, partner, joint)
     return edges[np.unique(joint[joint >= 0])]
 
 
-def _candidates(
+def _pairings(
     vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray | None, max_angle: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Edges (C, 2) that two triangles may lose, these triangles (C, 2), and what that costs (C,)."""
@@ -76,15 +76,15 @@ def _corner_angles(quads: np.ndarray, normals: np.ndarray) -> np.ndarray:
 
 def _augment(start: int, neighbors: list[list[tuple[float, int, int]]], partner: np.ndarray, joint: np.ndarray) -> None:
     """Pairs `start`, if a way over pairs that are split leads to another face without a partner (breadth first)."""
-    came: dict[int, tuple[int, int]] = {}  # a face -> the face it would be paired with anew, and by which candidate
+    came: dict[int, tuple[int, int]] = {}  # a face -> the face it would be paired with anew, and by which pairing
     layer, seen = [start], {start}
     for _ in range(_LONGEST):
         following: list[int] = []
         for face in layer:
-            for _, other, candidate in neighbors[face]:
+            for _, other, pairing in neighbors[face]:
                 if other in seen or other == partner[face]:
                     continue
-                came[other] = (face, candidate)
+                came[other] = (face, pairing)
                 if partner[other] < 0:
                     _flip(other, start, came, partner, joint)
                     return
@@ -99,9 +99,9 @@ def _flip(end: int, start: int, came: dict[int, tuple[int, int]], partner: np.nd
     """Joins the pairs of a way anew, from its last face back to its first."""
     face = end
     while True:
-        other, candidate = came[face]
+        other, pairing = came[face]
         left = int(partner[other])
-        partner[face], partner[other], joint[face], joint[other] = other, face, candidate, candidate
+        partner[face], partner[other], joint[face], joint[other] = other, face, pairing, pairing
         if other == start:
             return
         face = left

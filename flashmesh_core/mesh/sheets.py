@@ -12,10 +12,11 @@ def separate_sheets(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray
     """The same surface with two faces at an edge wherever that can be: `vertices` (V', 3), `faces` (F', 3) int64.
 
     A closed mesh may have four faces at an edge, or two faces over the same three vertices, seen from both sides (a
-    leaf). Blender takes the latter for one face, and the mesh is open then. So faces at a crowded edge are joined in
-    pairs that bound the same inside, and a vertex where several fans meet is doubled. A pair that still shares its edge
-    with another one, and a face its vertices, gets a vertex in the middle. No place moves, no face is lost but those
-    that name a vertex twice, and vertices that were there keep their rows. Other meshes are given back as they are.
+    leaf). Blender takes the latter for one face, and the mesh is open then. So faces at a non-manifold edge are joined
+    in pairs that bound the same inside, and a vertex where several fans meet is doubled. A pair that still shares its
+    edge with another one, and a face its vertices, gets a vertex in the middle. No place moves, no face is lost but
+    those that name a vertex twice, and vertices that were there keep their rows. Other meshes are given back as they
+    are.
     """
     vertices, faces = np.asarray(vertices), np.asarray(faces, dtype=np.int64)
     faces = faces[~degenerate_faces(faces)]
@@ -36,15 +37,15 @@ def _half_edges(faces: np.ndarray) -> np.ndarray:
     return np.stack([faces, np.roll(faces, -1, axis=1)], axis=2).reshape(-1, 2)
 
 
-def _split_fans(vertices: np.ndarray, faces: np.ndarray, crowded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gives each fan of faces at the vertices `crowded` a vertex of its own; the first fan keeps the old one."""
+def _split_fans(vertices: np.ndarray, faces: np.ndarray, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gives each fan of faces at the vertices `split` a vertex of its own; the first fan keeps the old one."""
     pairs, _ = _pair_half_edges(vertices, faces)
     following = 3 * (pairs // 3) + (pairs + 1) % 3
     # A half-edge and its partner run opposite ways: each starts at the corner where the other one ends.
     joins = np.concatenate([np.stack([pairs[:, 0], following[:, 1]], 1), np.stack([following[:, 0], pairs[:, 1]], 1)])
     fans = component_labels(3 * len(faces), joins)
     corners = faces.reshape(-1).copy()
-    rows = np.flatnonzero(np.isin(corners, crowded))
+    rows = np.flatnonzero(np.isin(corners, split))
     known: dict[int, int] = {}  # fan -> vertex
     taken: set[int] = set()
     sources: list[int] = []
@@ -84,7 +85,7 @@ def _split_edges(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _pair_half_edges(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Half-edges that lie against each other, (P, 2): at a crowded edge those that bound the same inside.
+    """Half-edges that lie against each other, (P, 2): at a non-manifold edge those that bound the same inside.
 
     And of these the ones that are not the first pair of their edge.
     """

@@ -16,7 +16,7 @@ MAX_FACES = 10_000  # paper Sec. 4.1: longer meshes are left out
 
 @dataclass
 class MeshStore:
-    """Meshes in memory, each centred with its longest side 1; `skipped` counts those over MAX_FACES or unreadable."""
+    """Meshes in memory, each centered with its longest side 1; `skipped` counts those over MAX_FACES or unreadable."""
 
     vertices: list[np.ndarray]
     faces: list[np.ndarray]

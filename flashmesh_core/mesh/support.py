@@ -1,4 +1,4 @@
-"""How well the sampled surface backs a candidate edge or triangle."""
+"""How well the sampled surface backs an edge or triangle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SAME_DIRECTION = 0.75  # cosine from which a marked direction backs a normal: 41
 THIN = 1.5  # bins; the height below which a triangle's normal is not asked about
 MAP_CELLS = 32  # cells an axis of the table that finds the marks of a normal
 
-# Barycentric weights in twelfths: the centre, near the edge midpoints, towards the corners.
+# Barycentric weights in twelfths: the center, near the edge midpoints, towards the corners.
 INTERIOR = np.array(
     [
         *([4, 4, 4], [6, 5, 1], [1, 6, 5], [5, 1, 6]),
@@ -88,7 +88,7 @@ class DirectionGrid:
 
 
 def _share_on_surface(grid: SurfaceGrid, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The share (M,) of the points `weights` (K, C) @ bin centres `corners` (M, C, 3) that lie on the surface.
+    """The share (M,) of the points `weights` (K, C) @ bin centers `corners` (M, C, 3) that lie on the surface.
 
     Weights are integers, each row of one sum: whole-number arithmetic puts a point on a cell's edge into the
     same cell wherever this is computed.
@@ -122,10 +122,10 @@ def edge_support(grid: SurfaceGrid, a: np.ndarray, b: np.ndarray, samples: int =
 def triangle_support(
     grid: SurfaceGrid, directions: DirectionGrid | None, triangles: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How well the surface backs candidate triangles (M, 3, 3) of bins, columns x, y, z, in winding order.
+    """How well the surface backs triangles (M, 3, 3) of bins, columns x, y, z, in winding order.
 
     Returns the share (M,) float32 of seven inner points that lie on the surface, and whether (M,) bool the
-    surface near the centre faces like the triangle. The latter is True without `directions`, and for
+    surface near the center faces like the triangle. The latter is True without `directions`, and for
     triangles less than `THIN` bins high, whose normal the rounding to bins has spoilt.
 
     Measured on 60 training meshes at 128 bins, 16,384 samples, a tolerance of 2 to 3 bins: of all vertices and corners
@@ -151,5 +151,5 @@ def triangle_support(
             ]
         )
     )
-    centres = np.stack([axis.sum(axis=1) for axis in (x, y, z)], axis=1) / np.float32(3.0) + np.float32(0.5)
-    return share, directions.backs(centres, normals) | (area < THIN * longest)
+    centers = np.stack([axis.sum(axis=1) for axis in (x, y, z)], axis=1) / np.float32(3.0) + np.float32(0.5)
+    return share, directions.backs(centers, normals) | (area < THIN * longest)

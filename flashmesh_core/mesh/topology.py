@@ -57,7 +57,7 @@ def topology_report(vertices: np.ndarray, faces: np.ndarray) -> TopologyReport:
         is_watertight=n_edges > 0 and bool((half_edges.face_count == 2).all()),
         is_orientable=bool(orientable.all()),
         boundary_edge_ratio=_ratio(half_edges.edge_is_boundary),
-        nonmanifold_edge_ratio=_ratio(half_edges.edge_is_crowded),
+        nonmanifold_edge_ratio=_ratio(half_edges.edge_is_branching),
         flipped_edge_ratio=_ratio(half_edges.edge_is_flipped),
         n_flipped_faces=int(flipped.sum()),
     )

@@ -8,6 +8,7 @@ Everything is undone in the reverse order of its doing, so rolling back is exact
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -19,20 +20,26 @@ from flashmesh_core.slices import SurfaceContext
 from flashmesh_core.state.facets import index_facets
 
 # Places in Table.n
-VERTICES, EDGES, FACES, BEGUN, COVERED, OPEN, SLOT, CANDIDATES, LOOSE, FANS, LIVE, DEAD, STUCK = range(13)
+VERTICES, EDGES, FACES, BEGUN, COVERED, OPEN, SLOT, SUGGESTIONS, LOOSE, FANS, GROWABLE, DEAD, STUCK = range(13)
 # The v1 that was found for a v0, the faces then, and how many faces had been taken back by then and by now
 SECOND, SECOND_OF, SECOND_FACES, SECOND_UNDONE, UNDONE = range(13, 18)
 NO_SLOT = -1
 PATCH = 4  # bins an axis of what an edge from v0 reaches or does not
 MAX_NEAR = 48  # nearest known vertices of which each may make faces
-KEPT_FITS = 1024  # triangles of which is known how they fit
-KEPT_FANS = 8  # drafts that are rolled back come again to the same v0
+CACHED_FITS = 1024  # triangles whose deviation is cached
+CACHED_FANS = 8  # drafts that are rolled back come again to the same v0
 
-# Bits of Table.candidate_bits beside the rows (bit r is row r of SLICE_ROWS)
-GOOD_BIT = 1 << 12  # guidance: the face may well take this vertex
-FAIR_BIT = 1 << 13  # guidance: nothing speaks against it
-BANNED_BIT = 1 << 14  # no row names it: its edge is used
-NEXT_BIT = 1 << 15  # guidance: as good, but a lower vertex comes first
+BANNED_BIT = 1 << 14  # of Table.suggestion_bits beside the rows (bit r is row r of SLICE_ROWS): the edge is used
+
+
+class Priority(IntEnum):
+    """What coverage guidance says of a suggested vertex; a higher one loses less of its logits."""
+
+    NONE = 0  # guidance speaks against it
+    POSSIBLE = 1  # nothing speaks against it
+    LATER = 2  # as good as the best, but a lower vertex comes first
+    BEST = 3  # the face may well take this vertex
+
 
 NO_FACETS = np.zeros((0, 3, 3))
 
@@ -65,7 +72,7 @@ class Surface(NamedTuple):
     loose_start: np.ndarray  # the same by cell of `marks`
     loose_number: np.ndarray
     patch: np.ndarray  # (L,) int32: the patch of each such bin
-    patch_centre: np.ndarray  # (P, 3) int32: the bin in the middle of each patch
+    patch_center: np.ndarray  # (P, 3) int32: the bin in the middle of each patch
     corners: np.ndarray  # (C,) int64 keys
     facets: np.ndarray  # (T, 3, 3) float64: the triangles of the proxy mesh, in bins; none for a cloud
     facet_normals: np.ndarray  # (T, 3) float64
@@ -121,7 +128,7 @@ def make_surface(
     cells = -(-num_bins // factor)
     if context is None:
         points, normals = np.zeros((0, 3)), np.zeros((0, 3))
-    places = (points + 0.5) * num_bins - 0.5  # bin centres are integers
+    places = (points + 0.5) * num_bins - 0.5  # bin centers are integers
     bins = np.clip(np.floor(places + 0.5), 0, num_bins - 1).astype(np.int64)
     loose = key_bins(np.unique(vertex_keys(bins, num_bins)), num_bins)
 
@@ -131,7 +138,7 @@ def make_surface(
 
     cell_start, order = _index_by_cell(cell_of(bins), cells**3)
     places, normals, bins = places[order], normals[order], bins[order]
-    patch, patch_centre = _patches(loose)
+    patch, patch_center = _patches(loose)
     facets, facet_normals, facet_start, facet_listed = index_facets(proxy_bins, num_bins)
     loose_start, loose_number = _index_by_cell(cell_of(loose), cells**3)
     return Surface(
@@ -145,7 +152,7 @@ def make_surface(
         normals=np.ascontiguousarray(normals, dtype=np.float64), own=own_bits(normals),
         home=cell_of(bins).astype(np.int32), cell_start=cell_start,
         loose=np.ascontiguousarray(loose, dtype=np.int32), loose_start=loose_start, loose_number=loose_number,
-        patch=patch, patch_centre=patch_centre,
+        patch=patch, patch_center=patch_center,
         corners=context.corner_keys.astype(np.int64) if context else np.zeros(0, dtype=np.int64),
         facets=facets, facet_normals=facet_normals, facet_start=facet_start, facet_listed=facet_listed,
     )  # fmt: skip
@@ -179,24 +186,27 @@ class Table(NamedTuple):
     covered: np.ndarray  # (N,) bool
     cover_stack: np.ndarray  # (N,) int32: samples in the order in which they were covered
     cover_end: np.ndarray  # (F + 1,) int32: samples covered once face f - 1 was there
-    bare_count: np.ndarray  # (cells^3,) uint16: bare samples in and around a cell of the grids
-    bare_ways: np.ndarray  # (cells^3,) uint32: directions of the bare samples in a cell of `marks`
+    uncovered_count: np.ndarray  # (cells^3,) uint16: uncovered samples in and around a cell of the grids
+    uncovered_directions: np.ndarray  # (cells^3,) uint32: directions of the uncovered samples in a cell of `marks`
     taken: np.ndarray  # (L,) int16: known vertices that leave this place to themselves
     mark: np.ndarray  # (V,) uint8 scratch, zero between calls
     distance: np.ndarray  # (size + 1,) int32 scratch
-    candidate: np.ndarray  # (V,) int32: vertices that a row or guidance names for the vertex begun
-    candidate_bits: np.ndarray  # (V,) int32
+    suggestion: np.ndarray  # (V,) int32: vertices that a row or guidance names for the vertex begun
+    suggestion_bits: np.ndarray  # (V,) int32: the rows that name it
+    priority: np.ndarray  # (V,) int8: see Priority
     stuck: (
         np.ndarray
     )  # (S, 4) int32: a vertex that can't go on, the faces and vertices when that was found, see stuck_at
     stuck_at: np.ndarray  # (V,) int32: the newest such finding of a vertex + 1; each keeps the number of the one before
     loose: np.ndarray  # (L,) int32: places that guidance names beside them
-    fan: np.ndarray  # (KEPT_FANS, L) int32: places in patches that an edge from some last v0 reaches along the surface
-    fan_size: np.ndarray  # (KEPT_FANS,) int64 how many
-    fan_key: np.ndarray  # (KEPT_FANS,) int64 the key of that v0, -1: none yet
+    fan: (
+        np.ndarray
+    )  # (CACHED_FANS, L) int32: places in patches that an edge from some last v0 reaches along the surface
+    fan_size: np.ndarray  # (CACHED_FANS,) int64 how many
+    fan_key: np.ndarray  # (CACHED_FANS,) int64 the key of that v0, -1: none yet
     reached: np.ndarray  # (P,) bool scratch
-    fit_of: np.ndarray  # (KEPT_FITS, 3) int64 the keys of a triangle, -1: none yet
-    fit: np.ndarray  # (KEPT_FITS,) float64 how it fits
+    fit_of: np.ndarray  # (CACHED_FITS, 3) int64 the keys of a triangle, -1: none yet
+    fit: np.ndarray  # (CACHED_FITS,) float64 how it fits
     near: np.ndarray  # (MAX_NEAR,) int64 scratch
     fits: np.ndarray  # (V,) float64 scratch
     banned: np.ndarray  # (2 E + 2,) int64 scratch
@@ -214,23 +224,19 @@ def make_table(surface: Surface, max_faces: int) -> Table:
     def ints(*shape: int) -> np.ndarray:
         return np.zeros(shape, dtype=np.int32)
 
-    return Table(
-        n=np.zeros(18, dtype=np.int64), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
+        return Table( n=np.zeros(18, dtype=np.int64), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
         is_corner=np.zeros(vertices, dtype=np.bool_), degree=ints(vertices), n_open=ints(vertices),
-        out_head=ints(vertices), in_head=ints(vertices), slots=ints(slots), edge=ints(edges, 2),
-        edge_face=ints(edges), uses=ints(edges),
-        is_open=np.zeros(edges, dtype=np.bool_), out_next=ints(edges), in_next=ints(edges),
+        out_head=ints(vertices), in_head=ints(vertices), slots=ints(slots), edge=ints(edges, 2), edge_face=ints(edges),
+        uses=ints(edges), is_open=np.zeros(edges, dtype=np.bool_), out_next=ints(edges), in_next=ints(edges),
         open_list=ints(vertices), open_at=ints(vertices), faces=ints(faces, 3), face_edges=ints(faces, 3),
         made=np.zeros((faces, 3), dtype=np.bool_), begun=np.zeros(9, dtype=np.int64), begun_vertex=ints(3),
         covered=np.zeros(samples, dtype=np.bool_), cover_stack=ints(samples), cover_end=ints(faces + 1),
-        bare_count=np.zeros(surface.support.size, dtype=np.uint16),
-        bare_ways=np.zeros(surface.marks.size, dtype=np.uint32), taken=np.zeros(places, dtype=np.int16),
-        mark=np.zeros(vertices, dtype=np.uint8), distance=ints(surface.size + 1),
-        candidate=ints(vertices), candidate_bits=ints(vertices), stuck=ints(8 * faces, 4),
-        stuck_at=ints(vertices), loose=ints(places),
-        fan=ints(KEPT_FANS, places), fan_size=np.zeros(KEPT_FANS, dtype=np.int64),
-        fan_key=np.full(KEPT_FANS, -1, dtype=np.int64), reached=np.zeros(len(surface.patch_centre), dtype=np.bool_),
-        fit_of=np.full((KEPT_FITS, 3), -1, dtype=np.int64), fit=np.zeros(KEPT_FITS),
-        near=np.zeros(MAX_NEAR, dtype=np.int64), fits=np.zeros(vertices), order=ints(vertices),
-        banned=np.zeros(2 * edges + 2, dtype=np.int64),
-    )  # fmt: skip
+        uncovered_count=np.zeros(surface.support.size, dtype=np.uint16),
+        uncovered_directions=np.zeros(surface.marks.size, dtype=np.uint32), taken=np.zeros(places, dtype=np.int16),
+        mark=np.zeros(vertices, dtype=np.uint8), distance=ints(surface.size + 1), suggestion=ints(vertices),
+        suggestion_bits=ints(vertices), priority=np.zeros(vertices, dtype=np.int8), stuck=ints(8 * faces, 4),
+        stuck_at=ints(vertices), loose=ints(places), fan=ints(CACHED_FANS, places), fan_size=np.zeros(CACHED_FANS,
+        dtype=np.int64), fan_key=np.full(CACHED_FANS, -1, dtype=np.int64), reached=np.zeros(len(surface.patch_center),
+        dtype=np.bool_), fit_of=np.full((CACHED_FITS, 3), -1, dtype=np.int64), fit=np.zeros(CACHED_FITS),
+        near=np.zeros(MAX_NEAR, dtype=np.int64), fits=np.zeros(vertices), order=ints(vertices), banned=np.zeros(2 *
+        edges + 2, dtype=np.int64), )  # fmt: skip

@@ -1,6 +1,7 @@
 """Which samples of the surface the faces so far cover, and how well the surface backs an edge or a triangle.
 
-The compiled twins of `mesh/support.py`, which is the reference, and the account of bare samples that guidance reads.
+The compiled twins of `mesh/support.py`, which is the reference, and the account of uncovered samples that guidance
+reads.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ def _cell_of(place: float, factor: int, cells: int) -> int:
 
 
 @njit_no_refcount
-def count_bare(place: np.ndarray, factor: int, cells: int, bare_count: np.ndarray, change: int) -> None:
-    """Count a bare sample at `place` in its cell and the 26 around it."""
+def count_uncovered(place: np.ndarray, factor: int, cells: int, uncovered_count: np.ndarray, change: int) -> None:
+    """Count an uncovered sample at `place` in its cell and the 26 around it."""
     x, y, z = _cell_of(place[0], factor, cells), _cell_of(place[1], factor, cells), _cell_of(place[2], factor, cells)
     for c in range(max(z - 1, 0), min(z + 2, cells)):
         for b in range(max(y - 1, 0), min(y + 2, cells)):
             for a in range(max(x - 1, 0), min(x + 2, cells)):
                 at = (c * cells + b) * cells + a
-                bare_count[at] = bare_count[at] + change
+                uncovered_count[at] = uncovered_count[at] + change
 
 
 @njit_no_refcount
-def _gather_ways(surface: Surface, table: Table, first: int, last: int) -> None:
-    """Gather the directions of the cells of newly covered samples anew, from the samples there that are still bare."""
+def _gather_directions(surface: Surface, table: Table, first: int, last: int) -> None:
+    """Gather the directions of the cells of newly covered samples anew, from the uncovered samples there."""
     for number in range(first, last):
         cell = surface.home[table.cover_stack[number]]
         if number > first and cell == surface.home[table.cover_stack[number - 1]]:
             continue
-        ways = np.uint32(0)
+        directions = np.uint32(0)
         for other in range(surface.cell_start[cell], surface.cell_start[cell + 1]):
             if not table.covered[other]:
-                ways |= surface.own[other]
-        table.bare_ways[cell] = ways
+                directions |= surface.own[other]
+        table.uncovered_directions[cell] = directions
 
 
 @njit_no_refcount
@@ -128,8 +129,8 @@ def cover(surface: Surface, table: Table, face: int) -> None:
                         covered[sample] = True
                         table.cover_stack[count] = sample
                         count += 1
-                        count_bare(places[sample], surface.factor, len(surface.support), table.bare_count, -1)
-    _gather_ways(surface, table, table.n[_COVERED], count)
+                        count_uncovered(places[sample], surface.factor, len(surface.support), table.uncovered_count, -1)
+    _gather_directions(surface, table, table.n[_COVERED], count)
     table.n[_COVERED] = count
     table.cover_end[face + 1] = count
 
@@ -141,8 +142,8 @@ def uncover(surface: Surface, table: Table, face: int) -> None:
     for at in range(before, table.n[_COVERED]):
         sample = table.cover_stack[at]
         table.covered[sample] = False
-        count_bare(surface.places[sample], surface.factor, len(surface.support), table.bare_count, 1)
-        table.bare_ways[surface.home[sample]] |= surface.own[sample]
+        count_uncovered(surface.places[sample], surface.factor, len(surface.support), table.uncovered_count, 1)
+        table.uncovered_directions[surface.home[sample]] |= surface.own[sample]
     table.n[_COVERED] = before
 
 
@@ -153,13 +154,13 @@ def quotient(number: int, part: float) -> int:
 
 
 @njit_no_refcount
-def centre_is_bare(bare_count: np.ndarray, cells: int, part: float, x: int, y: int, z: int) -> bool:
-    """Whether the centre of a triangle lies by bare samples: the first test of `triangle_is_bare`, fast for many.
+def center_is_uncovered(uncovered_count: np.ndarray, cells: int, part: float, x: int, y: int, z: int) -> bool:
+    """Whether a triangle's center lies by uncovered samples: the first test of `triangle_is_uncovered`, fast for many.
 
     x, y, z are sums of its corners' bins, `part` is 1 / (6 * factor).
     """
     a, b, c = quotient(2 * x + 3, part), quotient(2 * y + 3, part), quotient(2 * z + 3, part)
-    return bare_count[(c * cells + b) * cells + a] > 0
+    return uncovered_count[(c * cells + b) * cells + a] > 0
 
 
 @njit_no_refcount
@@ -225,38 +226,40 @@ def backing_of(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray) ->
 
 
 @njit_no_refcount
-def centre_cell(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int) -> int:
-    """The cell of `marks` that a triangle's centre is in, along one axis."""
+def center_cell(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int) -> int:
+    """The cell of `marks` that a triangle's center is in, along one axis."""
     return quotient(2 * (a[axis] + b[axis] + c[axis]) + 3, 1.0 / (6 * surface.mark_factor))
 
 
 @njit_no_refcount
 def faces_like_surface(surface: Surface, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
-    """Whether some sample near the triangle's centre faces its way."""
+    """Whether some sample near the triangle's center faces its way."""
     if backing == np.uint32(0xFFFFFFFF):
         return True
-    x, y, z = centre_cell(surface, a, b, c, 0), centre_cell(surface, a, b, c, 1), centre_cell(surface, a, b, c, 2)
+    x, y, z = center_cell(surface, a, b, c, 0), center_cell(surface, a, b, c, 1), center_cell(surface, a, b, c, 2)
     return (surface.marks[z, y, x] & backing) != 0
 
 
 @njit_no_refcount
-def faces_like_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int) -> bool:
-    """Whether some bare sample near the triangle's centre faces its way."""
+def faces_like_uncovered(
+    surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, backing: int
+) -> bool:
+    """Whether some uncovered sample near the triangle's center faces its way."""
     if backing == np.uint32(0xFFFFFFFF):
         return True
     cells = len(surface.marks)
-    x, y, z = centre_cell(surface, a, b, c, 0), centre_cell(surface, a, b, c, 1), centre_cell(surface, a, b, c, 2)
+    x, y, z = center_cell(surface, a, b, c, 0), center_cell(surface, a, b, c, 1), center_cell(surface, a, b, c, 2)
     for k in range(max(z - 1, 0), min(z + 2, cells)):
         for j in range(max(y - 1, 0), min(y + 2, cells)):
             for i in range(max(x - 1, 0), min(x + 2, cells)):
-                if table.bare_ways[(k * cells + j) * cells + i] & backing != 0:
+                if table.uncovered_directions[(k * cells + j) * cells + i] & backing != 0:
                     return True
     return False
 
 
 @njit_no_refcount
-def inner_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
-    """Whether the centre and at least half of seven inner points of a triangle lie by bare samples."""
+def inner_is_uncovered(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+    """Whether the center and at least half of seven inner points of a triangle lie by uncovered samples."""
     part = 1.0 / (24 * surface.factor)
     cells = len(surface.support)
     found = 0
@@ -265,7 +268,7 @@ def inner_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, 
         x = quotient((2 * a[0] + 1) * p + (2 * b[0] + 1) * q + (2 * c[0] + 1) * r, part)
         y = quotient((2 * a[1] + 1) * p + (2 * b[1] + 1) * q + (2 * c[1] + 1) * r, part)
         z = quotient((2 * a[2] + 1) * p + (2 * b[2] + 1) * q + (2 * c[2] + 1) * r, part)
-        if table.bare_count[(z * cells + y) * cells + x] > 0:
+        if table.uncovered_count[(z * cells + y) * cells + x] > 0:
             found += 1
             if found >= 4:
                 return True
@@ -275,8 +278,10 @@ def inner_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, 
 
 
 @njit_no_refcount
-def triangle_is_bare(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
-    """Whether a triangle lies on surface that is bare and faces its way."""
-    if not inner_is_bare(surface, table, a, b, c):
+def triangle_is_uncovered(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+    """Whether a triangle lies on surface that is uncovered and faces its way."""
+    if not inner_is_uncovered(surface, table, a, b, c):
         return False
-    return faces_like_bare(surface, table, a, b, c, backing_of(surface, a, b, c)) and inner_on_surface(surface, a, b, c)
+    return faces_like_uncovered(surface, table, a, b, c, backing_of(surface, a, b, c)) and inner_on_surface(
+        surface, a, b, c
+    )

@@ -1,8 +1,8 @@
 """How a triangle fits: no known vertex on it, no face over it, and as near to the samples as can be.
 
-The account of bare samples (coverage.py) is too coarse for small faces; the tests against vertices and faces are exact,
-and so are distances where the triangles of the surface are known (facets.py).
-A face that fits badly leaves a hole beside it that no later face can close.
+The account of uncovered samples (coverage.py) is too coarse for small faces; the tests against vertices and faces are
+exact, and so are distances where the triangles of the surface are known (facets.py). A face that fits badly leaves a
+hole beside it that no later face can close.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.mesh.support import INTERIOR
-from flashmesh_core.state.arrays import KEPT_FITS, Surface, Table
-from flashmesh_core.state.candidates import distance
+from flashmesh_core.state.arrays import CACHED_FITS, Surface, Table
 from flashmesh_core.state.coverage import APART
 from flashmesh_core.state.facets import FACET_CELLS, OFF, distance_to_facets
+from flashmesh_core.state.suggestions import distance
 
 ON_PLANE = 1.0  # bins from the plane of a triangle within which a vertex lies on it
 ON_EDGE = 0.3  # bins beyond its edges, the same
@@ -24,11 +24,11 @@ OVER = 1.5  # bins from the plane of a face within which another lies over it
 INSET = 0.5  # bins inside its edges, the same
 _INNER = INTERIOR.astype(np.float64) / 12.0
 _SAME_SIDE = 0.3  # cosine of the normals of two faces of one sheet
-MOST_MISFIT = 0.6  # bins; beyond it a triangle lies off the surface
+MAX_DEVIATION = 0.6  # bins; beyond it a triangle lies off the surface
 STEEP = 0.5  # sine of the angle to a corner's plane beyond which a way leaves it
 ASIDE = 0.1  # share of a corner's sides that a way has at least where it lies in it
-NO_FIT = 9.0  # the misfit of what is no face at all
-MOST_ASIDE = 0.35  # bins; an edge that anywhere lies farther from the proxy mesh makes no face that fits
+NO_FIT = 9.0  # the deviation of what is no face at all
+MAX_ASIDE = 0.35  # bins; an edge that anywhere lies farther from the proxy mesh makes no face that fits
 _FACING = 0.5  # cosine of a sample's normal and a triangle's
 NO_AREA = 1e-9  # bins squared
 
@@ -225,19 +225,19 @@ def _height(surface: Surface, x: float, y: float, z: float, nx: float, ny: float
 
 
 @njit_no_refcount
-def misfit(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
+def deviation(surface: Surface, table: Table, v0: int, v1: int, v2: int) -> float:
     """The mean distance in bins of seven inner points of a triangle from the surface; large where it has none.
 
     The surface is the proxy mesh, or for want of one the planes of the samples. Where the mesh is known, an
     edge that leaves it counts as large too: inner points do not tell that a face bridges a notch. The result follows
-    from the three places alone and is kept: a face is asked about as its v0 and as its v2 are chosen, and again after
+    from the three places alone and is cached: a face is asked about as its v0 and as its v2 are chosen, and again after
     every roll-back.
     """
     a, b, c = table.key[v0], table.key[v1], table.key[v2]
-    at = ((a * 31 + b) * 31 + c) % KEPT_FITS
-    kept = table.fit_of[at]
-    if kept[0] != a or kept[1] != b or kept[2] != c:
-        kept[0], kept[1], kept[2] = a, b, c
+    at = ((a * 31 + b) * 31 + c) % CACHED_FITS
+    cached = table.fit_of[at]
+    if cached[0] != a or cached[1] != b or cached[2] != c:
+        cached[0], cached[1], cached[2] = a, b, c
         table.fit[at] = _measure(surface, table.bins, v0, v1, v2)
     return table.fit[at]
 
@@ -256,7 +256,7 @@ def _measure(surface: Surface, bins: np.ndarray, v0: int, v1: int, v2: int) -> f
         else:
             height = _height(surface, x, y, z, frame.nx, frame.ny, frame.nz)
             total += height if height >= 0.0 else OFF
-    aside = known and total < 7.0 * MOST_MISFIT
+    aside = known and total < 7.0 * MAX_DEVIATION
     aside = aside and (
         _is_aside(surface, bins, v0, v1) or _is_aside(surface, bins, v1, v2) or _is_aside(surface, bins, v2, v0)
     )
@@ -269,7 +269,7 @@ def _is_aside(surface: Surface, bins: np.ndarray, a: int, b: int) -> bool:
     for step in (4, 2, 6, 1, 3, 5, 7):
         p, q = 0.125 * (8 - step), 0.125 * step
         place = bins[a, 0] * p + bins[b, 0] * q, bins[a, 1] * p + bins[b, 1] * q, bins[a, 2] * p + bins[b, 2] * q
-        if _off(surface, place, (0.0, 0.0, 0.0), -1.0) > MOST_ASIDE:
+        if _off(surface, place, (0.0, 0.0, 0.0), -1.0) > MAX_ASIDE:
             return True
     return False
 

@@ -1,4 +1,4 @@
-"""Which open vertices can go on: whether a face over known vertices may still grow from them onto bare surface."""
+"""Which vertices are growable: a face over known vertices may still grow from them onto uncovered surface."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import MAX_NEAR, Surface, Table
-from flashmesh_core.state.candidates import distance
-from flashmesh_core.state.coverage import centre_is_bare, edge_on_surface, middle_on_surface, triangle_is_bare
-from flashmesh_core.state.fit import MOST_MISFIT, is_empty, is_free, misfit
+from flashmesh_core.state.coverage import center_is_uncovered, edge_on_surface, middle_on_surface, triangle_is_uncovered
+from flashmesh_core.state.fit import MAX_DEVIATION, deviation, is_empty, is_free
 from flashmesh_core.state.half_edges import find_edge
+from flashmesh_core.state.suggestions import distance
 
-MAX_ASKED = 24  # open vertices looked at for one that can go on
+MAX_TESTED = 24  # open vertices looked at for one that can go on
 
 _N_VERTICES, _N_FACES, _N_OPEN, _N_STUCK = arrays.VERTICES, arrays.FACES, arrays.OPEN, arrays.STUCK
 _NONE = 1 << 62
@@ -76,15 +76,15 @@ def _lowest_third(table: Table, v0: int, v1: int) -> int:
 def _may_be_third(
     surface: Surface, table: Table, v0: int, v1: int, v2: int, near: np.ndarray, lowest: int, strict: bool
 ) -> bool:
-    """Whether v2, its key at least `lowest`, makes a face on bare surface, over nothing known if `strict`."""
+    """Whether v2, its key at least `lowest`, makes a face on uncovered surface, over nothing known if `strict`."""
     bins = table.bins
     if v2 == v1 or table.key[v2] < lowest:
         return False
     x, y, z = bins[v0, 0] + bins[v1, 0], bins[v0, 1] + bins[v1, 1], bins[v0, 2] + bins[v1, 2]
     cells, part = len(surface.support), 1.0 / (6 * surface.factor)
-    if not centre_is_bare(table.bare_count, cells, part, x + bins[v2, 0], y + bins[v2, 1], z + bins[v2, 2]):
+    if not center_is_uncovered(table.uncovered_count, cells, part, x + bins[v2, 0], y + bins[v2, 1], z + bins[v2, 2]):
         return False
-    if find_edge(table, v2, v0) >= 0 or not triangle_is_bare(surface, table, bins[v0], bins[v1], bins[v2]):
+    if find_edge(table, v2, v0) >= 0 or not triangle_is_uncovered(surface, table, bins[v0], bins[v1], bins[v2]):
         return False
     if not edge_on_surface(surface, bins[v1], bins[v2]):
         return False
@@ -100,7 +100,7 @@ def _find_third(
     for v2 in near:
         if v2 < since or not _may_be_third(surface, table, v0, v1, v2, near, lowest, strict):
             continue
-        if not strict or misfit(surface, table, v0, v1, v2) <= MOST_MISFIT:
+        if not strict or deviation(surface, table, v0, v1, v2) <= MAX_DEVIATION:
             return True
     return False
 
@@ -120,18 +120,18 @@ def find_second(surface: Surface, table: Table, v0: int, near: np.ndarray, since
 
 @njit_no_refcount
 def noted_second(table: Table, v0: int) -> int:
-    """What was found to follow v0 when it was asked whether v0 is live, if no face has come or gone since; else -1."""
+    """The v1 that was found when v0 was tested for growable, if no face has come or gone since; else -1."""
     n = table.n
     same = n[arrays.SECOND_OF] == v0 and n[arrays.SECOND_FACES] == n[_N_FACES]
     return n[arrays.SECOND] if same and n[arrays.SECOND_UNDONE] == n[arrays.UNDONE] else -1
 
 
 @njit_no_refcount
-def _is_live(surface: Surface, table: Table, v0: int, near: np.ndarray, strict: bool) -> bool:
-    """Whether a face over known vertices may still grow from v0 onto bare surface; its v1 is noted.
+def _is_growable(surface: Surface, table: Table, v0: int, near: np.ndarray, strict: bool) -> bool:
+    """Whether a face over known vertices may still grow from v0 onto uncovered surface; its v1 is noted.
 
-    Since an earlier finding that none can, bare surface and unused edges can only have become fewer; then only faces
-    with a vertex that is new since are asked about.
+    Since an earlier finding that none can, uncovered surface and unused edges can only have become fewer; then only
+    faces with a vertex that is new since are tested about.
     """
     since = table.stuck[table.stuck_at[v0] - 1, 2] if strict and table.stuck_at[v0] > 0 else 0
     if since == table.n[_N_VERTICES]:
@@ -166,8 +166,8 @@ def _note_stuck(table: Table, vertex: int) -> None:
 
 
 @njit_no_refcount
-def _ask(surface: Surface, table: Table, vertex: int, near: np.ndarray, strict: bool) -> bool:
-    if _is_live(surface, table, vertex, near, strict):
+def _test(surface: Surface, table: Table, vertex: int, near: np.ndarray, strict: bool) -> bool:
+    if _is_growable(surface, table, vertex, near, strict):
         return True
     if strict:
         _note_stuck(table, vertex)
@@ -175,12 +175,12 @@ def _ask(surface: Surface, table: Table, vertex: int, near: np.ndarray, strict: 
 
 
 @njit_no_refcount
-def find_live(surface: Surface, table: Table, near: np.ndarray, strict: bool) -> int:
-    """The lowest open vertex that is live, or -1."""
+def find_growable(surface: Surface, table: Table, near: np.ndarray, strict: bool) -> int:
+    """The lowest open vertex that is growable, or -1."""
     floor = np.int64(-1)
     if table.n[_N_FACES] > 0:
         floor = table.key[table.faces[table.n[_N_FACES] - 1, 0]] - 1
-    for _ in range(MAX_ASKED):
+    for _ in range(MAX_TESTED):
         best = -1
         for number in range(table.n[_N_OPEN]):
             vertex = table.open_list[number]
@@ -188,7 +188,7 @@ def find_live(surface: Surface, table: Table, near: np.ndarray, strict: bool) ->
                 best = vertex
         if best < 0:
             return -1
-        if _ask(surface, table, best, near, strict):
+        if _test(surface, table, best, near, strict):
             return best
         floor = table.key[best]
     return -1
@@ -196,17 +196,17 @@ def find_live(surface: Surface, table: Table, near: np.ndarray, strict: bool) ->
 
 @njit_no_refcount
 def find_start(surface: Surface, table: Table, lowest: int, highest: int, near: np.ndarray, strict: bool) -> int:
-    """The lowest of the corners of the surface, in key order, that no face uses yet and that is live, or -1.
+    """The lowest of the corners of the surface, in key order, that no face uses yet and that is growable, or -1.
 
     Only keys lowest..highest - 1 count. No later face can have a vertex below its v0: passed by, it is lost.
     """
-    asked = 0
+    tested = 0
     for vertex in range(len(surface.corners)):
         if table.degree[vertex] > 0 or table.key[vertex] < lowest:
             continue
-        if table.key[vertex] >= highest or asked == MAX_ASKED:
+        if table.key[vertex] >= highest or tested == MAX_TESTED:
             return -1
-        asked += 1
-        if _ask(surface, table, vertex, near, strict):
+        tested += 1
+        if _test(surface, table, vertex, near, strict):
             return vertex
     return -1

@@ -1,4 +1,4 @@
-"""Guidance: which vertices lead to faces on surface that is still bare, and what that adds to the logits."""
+"""Coverage guidance: which vertices lead to faces on uncovered surface, and what that adds to the logits."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
-from flashmesh_core.state.arrays import FAIR_BIT, GOOD_BIT, KEPT_FANS, NEXT_BIT, PATCH, Surface, Table
-from flashmesh_core.state.candidates import agrees, written
+from flashmesh_core.state.arrays import CACHED_FANS, PATCH, Priority, Surface, Table
 from flashmesh_core.state.coverage import (
     EDGE_STEPS,
-    centre_is_bare,
+    center_is_uncovered,
     line_on_surface,
     middle_on_surface,
-    triangle_is_bare,
+    triangle_is_uncovered,
 )  # fmt: skip
-from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
-from flashmesh_core.state.growable import find_live, find_second, find_start, near_known, noted_second
+from flashmesh_core.state.fit import NO_FIT, deviation, is_empty, is_free
+from flashmesh_core.state.growable import find_growable, find_second, find_start, near_known, noted_second
+from flashmesh_core.state.suggestions import agrees, written
 
 ENOUGH_COVERED = 0.99  # of the samples: the mesh may end
 NEARLY_COVERED = 0.93  # the same where no open vertex can go on, or the last faces covered nothing
 IDLE_FACES = 2
 LOST_FACES = 4  # with no vertex that can go on and as many faces that covered nothing, the mesh ends all the same
-LOOSE_SHARE = 0.8  # of the strength: against a new place where a corner or an earlier vertex would do as well
-NEXT_SHARE = 0.5  # the same against a v1 beyond the lowest good one, whose face could then never be written
-FIT_SLACK = 0.2  # bins that the face of a good v2 may fit worse than that of the best one
+LOOSE_STRENGTH = 0.8  # of the strength: against a new place where a corner or an earlier vertex would do as well
+LATER_STRENGTH = 0.5  # the same against a v1 beyond the best one, whose face could then never be written
+FIT_SLACK = 0.2  # bins that the face of a best v2 may fit worse than the one that fits best
 
 _N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.COVERED
-_N_CANDIDATES, _N_LOOSE, _N_FANS, _N_LIVE, _N_DEAD = (
-    arrays.CANDIDATES, arrays.LOOSE, arrays.FANS, arrays.LIVE, arrays.DEAD
+_N_SUGGESTIONS, _N_LOOSE, _N_FANS, _N_GROWABLE, _N_DEAD = (
+    arrays.SUGGESTIONS, arrays.LOOSE, arrays.FANS, arrays.GROWABLE, arrays.DEAD
 )  # fmt: skip
 
 
@@ -46,26 +46,28 @@ def _first_place(surface: Surface, z: int) -> int:
 
 @njit_no_refcount
 def guide_first(surface: Surface, table: Table, lowest: int) -> None:
-    """v0: good is the lowest vertex that can go on, open or a corner not used yet; what lies below it is fair."""
+    """v0: best is the lowest growable vertex, open or a corner not used yet; what lies below it is possible."""
     near = table.near
     size = surface.size
-    live = first = -1
+    growable = first = -1
     highest = np.int64(size) * size * size
-    for strict in (True, False):  # where nothing fits, what lies on bare surface at least
-        live = find_live(surface, table, near, strict)
-        highest = table.key[live] if live >= 0 else np.int64(size) * size * size
+    for strict in (True, False):  # where nothing fits, what lies on uncovered surface at least
+        growable = find_growable(surface, table, near, strict)
+        highest = table.key[growable] if growable >= 0 else np.int64(size) * size * size
         first = find_start(surface, table, lowest, highest, near, strict)
-        if live >= 0 or first >= 0 or table.n[_N_COVERED] >= NEARLY_COVERED * len(surface.places):
+        if growable >= 0 or first >= 0 or table.n[_N_COVERED] >= NEARLY_COVERED * len(surface.places):
             break
-    table.n[_N_DEAD] = live < 0 and first < 0
-    table.n[_N_LIVE] = first if first >= 0 else live
-    for number in range(table.n[_N_CANDIDATES]):
-        vertex = table.candidate[number]
-        if vertex == table.n[_N_LIVE]:
-            table.candidate_bits[number] |= GOOD_BIT
-        elif vertex == live or (table.degree[vertex] == 0 and table.is_corner[vertex] and table.key[vertex] < highest):
-            table.candidate_bits[number] |= FAIR_BIT
-    below = table.key[table.n[_N_LIVE]] // (size * size) if table.n[_N_LIVE] >= 0 else np.int64(size)
+    table.n[_N_DEAD] = growable < 0 and first < 0
+    table.n[_N_GROWABLE] = first if first >= 0 else growable
+    for number in range(table.n[_N_SUGGESTIONS]):
+        vertex = table.suggestion[number]
+        if vertex == table.n[_N_GROWABLE]:
+            table.priority[number] = Priority.BEST
+        elif vertex == growable or (
+            table.degree[vertex] == 0 and table.is_corner[vertex] and table.key[vertex] < highest
+        ):
+            table.priority[number] = Priority.POSSIBLE
+    below = table.key[table.n[_N_GROWABLE]] // (size * size) if table.n[_N_GROWABLE] >= 0 else np.int64(size)
     count = 0
     for place in range(_first_place(surface, lowest // (size * size)), len(surface.loose)):
         if surface.loose[place, 2] >= below:
@@ -81,118 +83,118 @@ def _find_fan(surface: Surface, table: Table, v0: int) -> int:
     """The number in `table.fan` of the list of places, in key order, in patches that an edge from v0 reaches along the
     surface; none far below it."""
     key = table.key[v0]
-    for kept in range(KEPT_FANS):
-        if table.fan_key[kept] == key:
-            return kept
-    kept = table.n[_N_FANS] % KEPT_FANS
+    for cached in range(CACHED_FANS):
+        if table.fan_key[cached] == key:
+            return cached
+    number = table.n[_N_FANS] % CACHED_FANS
     table.n[_N_FANS] += 1
-    table.fan_key[kept] = key
-    centre, start, factor = surface.patch_centre, table.bins[v0], surface.factor
+    table.fan_key[number] = key
+    center, start, factor = surface.patch_center, table.bins[v0], surface.factor
     support, reached, patch = surface.support, table.reached, surface.patch
     a, b, c = start[0], start[1], start[2]
     part = 1.0 / (2 * EDGE_STEPS * factor)
-    for number in range(len(reached)):
-        x, y, z = centre[number, 0], centre[number, 1], centre[number, 2]
-        reached[number] = (
+    for at in range(len(reached)):
+        x, y, z = center[at, 0], center[at, 1], center[at, 2]
+        reached[at] = (
             z // PATCH * PATCH + PATCH > c
             and middle_on_surface(support, factor, a + x, b + y, c + z)
             and line_on_surface(support, part, a, b, c, x, y, z)
         )
-    fan, count = table.fan[kept], 0
+    fan, count = table.fan[number], 0
     for place in range(_first_place(surface, np.int64(c)), len(patch)):
         fan[count] = place
         count += reached[patch[place]]
-    table.fan_size[kept] = count
-    return kept
+    table.fan_size[number] = count
+    return number
 
 
 @njit_no_refcount
 def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
-    """v1: good is the lowest that starts a face that fits, next are known vertices above it; fair is any edge.
+    """v1: best is the lowest that starts a face that fits, later are known vertices above it; possible is any edge.
 
-    Where none fits, it is enough that the face lies on bare surface. Edges lie along the surface.
+    Where none fits, it is enough that the face lies on uncovered surface. Edges lie along the surface.
     """
     near = table.near
     count = near_known(surface, table, v0, near)
-    good = noted_second(table, v0)
+    best = noted_second(table, v0)
     for strict in (True, False):
-        if good < 0:
-            good = find_second(surface, table, v0, near[:count], np.int64(0), strict)
-    if good >= 0:
-        for number in range(table.n[_N_CANDIDATES]):
-            vertex = table.candidate[number]
-            if vertex == good:
-                table.candidate_bits[number] |= GOOD_BIT
-            elif table.key[vertex] > table.key[good]:
+        if best < 0:
+            best = find_second(surface, table, v0, near[:count], np.int64(0), strict)
+    if best >= 0:
+        for number in range(table.n[_N_SUGGESTIONS]):
+            vertex = table.suggestion[number]
+            if vertex == best:
+                table.priority[number] = Priority.BEST
+            elif table.key[vertex] > table.key[best]:
                 for at in range(count):
                     if near[at] == vertex:
-                        table.candidate_bits[number] |= NEXT_BIT
+                        table.priority[number] = Priority.LATER
     first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
-    kept, fan = 0, _find_fan(surface, table, v0)
+    count, fan = 0, _find_fan(surface, table, v0)
     for place in table.fan[fan, : table.fan_size[fan]]:
         if place >= first and taken[place] == 0:
-            table.loose[kept] = place
-            kept += 1
-    table.n[_N_LOOSE] = kept
+            table.loose[count] = place
+            count += 1
+    table.n[_N_LOOSE] = count
 
 
 @njit_no_refcount
-def _keep_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool:
-    """Leave good only the v2 whose triangles fit best in between what is known, if any do; whether any v2 is good."""
+def _keep_best_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool:
+    """Leave best only the v2 whose triangles fit best in between what is known, if any do; whether any v2 is best."""
     near = table.near
     total = np.int64(0)
-    for number in range(table.n[_N_CANDIDATES]):
-        total += table.candidate_bits[number] & GOOD_BIT != 0
+    for number in range(table.n[_N_SUGGESTIONS]):
+        total += table.priority[number] == Priority.BEST
     if total == 0:
         return False
     count = near_known(surface, table, v0, near)
     fits, least = table.fits, NO_FIT
     at = 0
-    for number in range(table.n[_N_CANDIDATES]):
-        if table.candidate_bits[number] & GOOD_BIT:
-            v2 = table.candidate[number]
+    for number in range(table.n[_N_SUGGESTIONS]):
+        if table.priority[number] == Priority.BEST:
+            v2 = table.suggestion[number]
             fits[at] = NO_FIT
             if is_empty(table.bins, v0, v1, v2, near[:count]) and is_free(table, v0, v1, v2):
-                fits[at] = misfit(surface, table, v0, v1, v2)
+                fits[at] = deviation(surface, table, v0, v1, v2)
                 least = min(least, fits[at])
             at += 1
     if least == NO_FIT:
         return True
     at = 0
-    for number in range(table.n[_N_CANDIDATES]):
-        if table.candidate_bits[number] & GOOD_BIT:
+    for number in range(table.n[_N_SUGGESTIONS]):
+        if table.priority[number] == Priority.BEST:
             if fits[at] > least + FIT_SLACK:
-                table.candidate_bits[number] &= ~GOOD_BIT
+                table.priority[number] = Priority.NONE
             at += 1
     return True
 
 
 @njit_no_refcount
 def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -> None:
-    """v2: good known vertices are marked already; where there are none, places that make a triangle on bare surface."""
+    """v2: the best known vertices are marked; where there are none, places that make a triangle on uncovered surface."""
     table.n[_N_LOOSE] = 0
-    if _keep_fitting(surface, table, v0, v1):
+    if _keep_best_fitting(surface, table, v0, v1):
         return
     a, b = table.bins[v0], table.bins[v1]
     cells, part = len(surface.support), 1.0 / (6 * surface.factor)
     x, y, z = a[0] + b[0], a[1] + b[1], a[2] + b[2]
     first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
-    kept, fan = 0, _find_fan(surface, table, v0)
+    count, fan = 0, _find_fan(surface, table, v0)
     for place in table.fan[fan, : table.fan_size[fan]]:
         if place < first or taken[place] != 0:
             continue
         c = surface.loose[place]
-        if not centre_is_bare(table.bare_count, cells, part, x + c[0], y + c[1], z + c[2]):
+        if not center_is_uncovered(table.uncovered_count, cells, part, x + c[0], y + c[1], z + c[2]):
             continue
-        if triangle_is_bare(surface, table, a, b, c):
-            table.loose[kept] = place
-            kept += 1
-    table.n[_N_LOOSE] = kept
+        if triangle_is_uncovered(surface, table, a, b, c):
+            table.loose[count] = place
+            count += 1
+    table.n[_N_LOOSE] = count
 
 
 @njit_no_refcount
 def _is_finished(surface: Surface, table: Table) -> bool:
-    """Whether guidance thinks that the mesh may end: nearly all is covered, or nothing can go on."""
+    """Whether coverage guidance thinks that the mesh may end: nearly all is covered, or nothing can go on."""
     faces = table.n[_N_FACES]
     covered = table.n[_N_COVERED]
     idle = faces >= IDLE_FACES and table.cover_end[faces] == table.cover_end[faces - IDLE_FACES]
@@ -238,33 +240,33 @@ def count_places(surface: Surface, table: Table, counts: np.ndarray) -> None:
 
 @njit_no_refcount
 def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray) -> None:
-    """What guidance adds to the logits of the next token, (Q + 1,) float32 in [-strength, 0]; `prepare` first."""
-    full, half = np.float32(-strength), np.float32(-strength * LOOSE_SHARE)
+    """What coverage guidance adds to the logits of the next token, (Q + 1,) float32 in [-strength, 0]; `prepare` first."""
+    full, half = np.float32(-strength), np.float32(-strength * LOOSE_STRENGTH)
     size = surface.size
     axis = 2 - table.n[_N_BEGUN] % 3
     bias[:] = full
     z, y = written(table)
     if table.n[_N_COVERED] < len(surface.places):
-        any_good = False
-        for number in range(table.n[_N_CANDIDATES]):
-            if table.candidate_bits[number] & GOOD_BIT and agrees(z, y, table.bins[table.candidate[number]]):
-                any_good = True
-        fair = half if any_good else np.float32(0.0)
+        any_best = False
+        for number in range(table.n[_N_SUGGESTIONS]):
+            if table.priority[number] == Priority.BEST and agrees(z, y, table.bins[table.suggestion[number]]):
+                any_best = True
+        possible = half if any_best else np.float32(0.0)
         count_places(surface, table, table.distance)
         for value in range(size):
             if table.distance[value] > 0:
-                bias[value] = fair
-        for number in range(table.n[_N_CANDIDATES]):
-            bins = table.bins[table.candidate[number]]
-            if table.candidate_bits[number] & FAIR_BIT and bias[bins[axis]] == full and agrees(z, y, bins):
-                bias[bins[axis]] = fair
-        for number in range(table.n[_N_CANDIDATES]):
-            bins = table.bins[table.candidate[number]]
-            if table.candidate_bits[number] & NEXT_BIT and agrees(z, y, bins):
-                bias[bins[axis]] = np.float32(-strength * NEXT_SHARE)
-        for number in range(table.n[_N_CANDIDATES]):
-            bins = table.bins[table.candidate[number]]
-            if table.candidate_bits[number] & GOOD_BIT and agrees(z, y, bins):
+                bias[value] = possible
+        for number in range(table.n[_N_SUGGESTIONS]):
+            bins = table.bins[table.suggestion[number]]
+            if table.priority[number] == Priority.POSSIBLE and bias[bins[axis]] == full and agrees(z, y, bins):
+                bias[bins[axis]] = possible
+        for number in range(table.n[_N_SUGGESTIONS]):
+            bins = table.bins[table.suggestion[number]]
+            if table.priority[number] == Priority.LATER and agrees(z, y, bins):
+                bias[bins[axis]] = np.float32(-strength * LATER_STRENGTH)
+        for number in range(table.n[_N_SUGGESTIONS]):
+            bins = table.bins[table.suggestion[number]]
+            if table.priority[number] == Priority.BEST and agrees(z, y, bins):
                 bias[bins[axis]] = np.float32(0.0)
     if table.n[_N_BEGUN] == 0:
         finished = _is_finished(surface, table)

@@ -10,7 +10,7 @@ import numpy as np
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
-from flashmesh_core.state.coverage import count_bare, cover, take_places, uncover
+from flashmesh_core.state.coverage import count_uncovered, cover, take_places, uncover
 
 _VERTICES, _EDGES, _FACES, _BEGUN, _OPEN, _SLOT = (
     arrays.VERTICES, arrays.EDGES, arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.SLOT
@@ -227,7 +227,7 @@ def pop(surface: Surface, table: Table) -> None:
 
 @njit_no_refcount
 def start(surface: Surface, table: Table) -> None:
-    """Fill an empty table: the corners of the surface are its first vertices, every sample is bare."""
+    """Fill an empty table: the corners of the surface are its first vertices, every sample is uncovered."""
     table.n[_SLOT] = _NO_SLOT
     table.n[arrays.SECOND_OF] = -1
     for key in surface.corners:
@@ -235,8 +235,8 @@ def start(surface: Surface, table: Table) -> None:
         table.is_corner[vertex] = True
         take_places(surface, table, vertex, 1)
     for sample in range(len(surface.places)):
-        count_bare(surface.places[sample], surface.factor, len(surface.support), table.bare_count, 1)
-        table.bare_ways[surface.home[sample]] |= surface.own[sample]
+        count_uncovered(surface.places[sample], surface.factor, len(surface.support), table.uncovered_count, 1)
+        table.uncovered_directions[surface.home[sample]] |= surface.own[sample]
 
 
 @njit_no_refcount

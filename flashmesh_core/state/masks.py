@@ -7,8 +7,8 @@ import numpy as np
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
-from flashmesh_core.state.candidates import lowest_key
 from flashmesh_core.state.half_edges import lowest_closable
+from flashmesh_core.state.suggestions import lowest_key
 
 MASK_SURFACE, MASK_MANIFOLD, MASK_CLOSURE = 1, 2, 4
 

@@ -84,7 +84,7 @@ class MeshState:
         return self.table.bins[self.table.faces[begin:end]]
 
     def corners(self, begin: int, scale: float, center: np.ndarray) -> np.ndarray:
-        """The corners of faces from `begin` on at the centres of their bins, times `scale`, plus `center`, float32."""
+        """The corners of faces from `begin` on at the centers of their bins, times `scale`, plus `center`, float32."""
         out = np.empty((max(0, self.n_faces - begin), 3, 3), dtype=np.float32)
         _write_corners(*self.references, begin, scale, center, out)
         return out

@@ -13,9 +13,10 @@ from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CREASE, SURFACE
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
-from flashmesh_core.state.candidates import (
+from flashmesh_core.state.guidance import guide_first, guide_second, guide_third
+from flashmesh_core.state.suggestions import (
     agrees,
-    list_candidates,
+    list_suggestions,
     lowest_key,
     mark_first,
     mark_second,
@@ -23,11 +24,10 @@ from flashmesh_core.state.candidates import (
     mark_third,
     written,
 )  # fmt: skip
-from flashmesh_core.state.guidance import guide_first, guide_second, guide_third
 
 _ROW_BITS = (1 << len(SLICE_ROWS)) - 1
-_N_FACES, _N_BEGUN, _N_SLOT, _N_CANDIDATES, _N_LOOSE, _N_COVERED = (
-    arrays.FACES, arrays.BEGUN, arrays.SLOT, arrays.CANDIDATES, arrays.LOOSE, arrays.COVERED
+_N_FACES, _N_BEGUN, _N_SLOT, _N_SUGGESTIONS, _N_LOOSE, _N_COVERED = (
+    arrays.FACES, arrays.BEGUN, arrays.SLOT, arrays.SUGGESTIONS, arrays.LOOSE, arrays.COVERED
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def prepare(surface: Surface, table: Table, guided: bool) -> None:
         mark_second(table, v0)
     else:
         mark_third(table, v0, v1)
-    list_candidates(table, slot, lowest, v1)
+    list_suggestions(table, slot, lowest, v1)
     mark_supported(surface, table, slot, v0, v1)
     table.n[_N_LOOSE] = 0
     if guided and table.n[_N_COVERED] < len(surface.places):
@@ -78,12 +78,12 @@ def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
     begun = table.n[_N_BEGUN]
     axis = 2 - begun % 3
     z, y = written(table)
-    for number in range(table.n[_N_CANDIDATES]):
-        vertex = table.candidate[number]
+    for number in range(table.n[_N_SUGGESTIONS]):
+        vertex = table.suggestion[number]
         if not agrees(z, y, table.bins[vertex]):
             continue
         place = table.bins[vertex, axis]
-        bits = table.candidate_bits[number] & _ROW_BITS
+        bits = table.suggestion_bits[number] & _ROW_BITS
         row = 0
         while bits:
             if bits & 1:

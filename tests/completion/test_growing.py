@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.completion.holes import cover_bare, finish
+from flashmesh_core.completion.holes import cover_uncovered, finish
 from flashmesh_core.mesh.canonical import Mesh, dequantize
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.slices import SurfaceContext
@@ -44,7 +44,7 @@ def corner_sets(state: MeshState) -> list[set[tuple[int, ...]]]:
 def test_the_other_half_of_a_panel_is_filled_along_the_diagonal_that_was_written() -> None:
     """Half of each of the source's own faces is covered, so none of them may be added."""
     state, bins, proxy_bins = started(PANEL, OTHERWISE[:1])
-    cover_bare(state, proxy_bins)
+    cover_uncovered(state, proxy_bins)
     assert corner_sets(state)[1:] == [{tuple(bins[k].tolist()) for k in OTHERWISE[1]}]
     assert state.covered == pytest.approx(1.0, abs=0.01)
     normals = np.cross(*(state.faces()[:, k] - state.faces()[:, 0] for k in (1, 2)))
@@ -53,17 +53,17 @@ def test_the_other_half_of_a_panel_is_filled_along_the_diagonal_that_was_written
 
 def test_nothing_grows_where_all_is_covered_or_the_limit_is_reached() -> None:
     state, _, proxy_bins = started(PANEL, OTHERWISE)
-    cover_bare(state, proxy_bins)
+    cover_uncovered(state, proxy_bins)
     assert state.n_faces == 2
     state, _, proxy_bins = started(PANEL, OTHERWISE[:1], max_faces=1)
-    cover_bare(state, proxy_bins)
+    cover_uncovered(state, proxy_bins)
     assert state.n_faces == 1
 
 
 def test_beside_edges_in_use_faces_grow_only_where_it_may_be_crowded() -> None:
     written = (*OTHERWISE[:1], (0, 1, 5), (0, 5, 4))
     state, bins, proxy_bins = started(WALLED, written)
-    cover_bare(state, proxy_bins)
+    cover_uncovered(state, proxy_bins)
     assert state.n_faces == 3
     made = finish(state, proxy_bins, crowded=True)
     assert [{tuple(corner) for corner in face} for face in made.tolist()] == [

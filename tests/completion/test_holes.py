@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from flashmesh_core.completion.holes import count_open_vertices, cover_bare, fill_holes, finish
+from flashmesh_core.completion.holes import count_open_vertices, cover_uncovered, fill_holes, finish
 from flashmesh_core.completion.loops import Within, open_loops
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.state.arrays import make_surface
-from flashmesh_core.state.fit import NO_FIT, is_empty, is_free, misfit
+from flashmesh_core.state.fit import NO_FIT, deviation, is_empty, is_free
 from flashmesh_core.state.half_edges import find_vertex
 from flashmesh_core.state.mesh_state import MeshState
 from tests.state.builders import empty, prepare
@@ -94,15 +94,15 @@ def test_covering_keeps_to_the_face_limit_and_leaves_an_empty_mesh_alone() -> No
 
 
 @pytest.mark.parametrize(("part", "is_added", "added"), [(0.65, False, 2), (0.4, True, 1)])
-def test_a_face_is_added_only_where_most_of_it_is_bare(
+def test_a_face_is_added_only_where_most_of_it_is_uncovered(
     cube: tuple[MeshState, np.ndarray], part: float, is_added: bool, added: int
 ) -> None:
-    """A face over 42 % of another, at one corner of it, is too much; what it leaves bare is filled beside it."""
+    """A face over 42 % of another, at one corner of it, is too much; what it leaves uncovered is filled beside it."""
     state, faces = cube
     a, b, c = faces[0].astype(np.float64)
     beside = np.rint([a, a + part * (b - a), a + part * (c - a)]).astype(np.int64)
     push_faces(state, np.concatenate([faces[1:], beside[None]]))
-    cover_bare(state, faces)
+    cover_uncovered(state, faces)
     assert state.n_faces == len(faces) + added
     assert any(np.array_equal(face, faces[0]) for face in state.faces(len(faces))) == is_added
     assert state.covered > 0.99
@@ -157,7 +157,7 @@ def test_with_a_reach_all_holes_are_closed_that_keep_within_it() -> None:
 
 
 @pytest.mark.parametrize(("reach", "crowded", "added"), [(0.0, True, 1), (0.0, False, 0), (np.inf, True, None)])
-def test_what_is_bare_is_covered_even_at_a_crowded_edge(reach: float, crowded: bool, added: int | None) -> None:
+def test_what_is_uncovered_is_covered_even_at_a_crowded_edge(reach: float, crowded: bool, added: int | None) -> None:
     """A face of a cube is missing, and a fin uses one of its edges in its direction."""
     state, faces = over(CUBE)
     a, b, _ = faces[0]
@@ -213,8 +213,8 @@ def test_misfit_is_the_distance_from_the_surface(cube: tuple[MeshState, np.ndarr
     state, faces = cube
     push_faces(state, faces[:1])
     v0, v1, v2 = (int(vertex) for vertex in state.table.faces[0])
-    assert misfit(*state.references, v0, v1, v2) < 0.6
+    assert deviation(*state.references, v0, v1, v2) < 0.6
     state.table.bins[[v0, v1, v2], 1] += 1  # the first face is the front one
     state.table.key[[v0, v1, v2]] += state.surface.size
-    assert misfit(*state.references, v0, v1, v2) > 0.9
-    assert misfit(*state.references, v0, v0, v2) == NO_FIT
+    assert deviation(*state.references, v0, v1, v2) > 0.9
+    assert deviation(*state.references, v0, v0, v2) == NO_FIT

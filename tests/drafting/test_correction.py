@@ -183,62 +183,62 @@ def test_the_papers_correction_twice_is_once(case: dict[str, Any]) -> None:
 
 def likely(*vertices: tuple[int, int, int], spread: float = 0.5) -> np.ndarray:
     """Distributions (3, BINS + 1) a vertex, peaked at its coordinates."""
-    centre = flat(*vertices)[:, None]
-    density = np.exp(-spread * np.abs(np.arange(BINS + 1) - centre))
+    center = flat(*vertices)[:, None]
+    density = np.exp(-spread * np.abs(np.arange(BINS + 1) - center))
     return (density / density.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_joint_takes_the_candidate_that_is_likeliest_as_a_whole() -> None:
+def test_joint_takes_the_choice_that_is_likeliest_as_a_whole() -> None:
     """Coordinate by coordinate (10, 10, 10) wins; of the vertices that exist, (11, 11, 10) does."""
-    candidates = np.array([(10, 40, 40), (11, 11, 10), (10, 10, 30)])
+    choices = np.array([(10, 40, 40), (11, 11, 10), (10, 10, 30)])
     tokens = flat((10, 10, 10), (10, 10, 10), (50, 50, 50))
-    got = correct_joint([], tokens, np.array([H, N, I]), likely(*tokens.reshape(-1, 3)), lambda before: candidates)
+    got = correct_joint([], tokens, np.array([H, N, I]), likely(*tokens.reshape(-1, 3)), lambda before: choices)
     assert got.tolist() == flat((11, 11, 10), (10, 10, 10), (10, 40, 40)).tolist()
 
 
 def test_joint_keeps_the_coordinates_that_stand() -> None:
-    """The main token wrote z = 12: candidates with another z are none, however likely their rest."""
-    candidates = np.array([(10, 20, 20), (12, 30, 30), (12, 22, 21)])
+    """The main token wrote z = 12: choices with another z are none, however likely their rest."""
+    choices = np.array([(10, 20, 20), (12, 30, 30), (12, 22, 21)])
     tokens = np.array([20, 20, 33, 33, 33])
     probabilities = likely((0, 20, 20), (33, 33, 33))[1:]
     labels = np.array([H, N])
-    got = correct_joint([12], tokens, labels, probabilities, lambda before: candidates)
+    got = correct_joint([12], tokens, labels, probabilities, lambda before: choices)
     assert got.tolist() == [22, 21, 33, 33, 33]
-    got = correct_joint([13], tokens, labels, probabilities, lambda before: candidates)
+    got = correct_joint([13], tokens, labels, probabilities, lambda before: choices)
     assert got.tolist() == tokens.tolist()
 
 
-def test_joint_asks_for_candidates_after_what_it_has_corrected() -> None:
+def test_joint_asks_for_choices_after_what_it_has_corrected() -> None:
     asked = []
 
-    def candidates(before: np.ndarray) -> np.ndarray:
+    def choices(before: np.ndarray) -> np.ndarray:
         asked.append(before.tolist())
         return np.array([(1 + len(before), 0, 0)])
 
     tokens = np.array([8, 9, 9, 9, 5, 5, 5])
-    got = correct_joint([2, 3], tokens, np.array([I, H, NO_LABEL]), np.zeros((7, BINS + 1)), candidates)
+    got = correct_joint([2, 3], tokens, np.array([I, H, NO_LABEL]), np.zeros((7, BINS + 1)), choices)
     assert got.tolist() == [8, 4, 0, 0, 5, 5, 5]  # (1, 0, 0) does not have the y that stands, so the first one stays
     assert asked == [[], [2, 3, 8]]
 
 
 @given(case=streams(), seed=st.integers(0, 1000))
-def test_joint_gives_candidates_to_labelled_vertices_and_changes_nothing_else(case: dict[str, Any], seed: int) -> None:
+def test_joint_gives_choices_to_labelled_vertices_and_changes_nothing_else(case: dict[str, Any], seed: int) -> None:
     rng = np.random.default_rng(seed)
     probabilities = rng.random((len(case["tokens"]), BINS + 1)).astype(np.float32)
 
-    def candidates(before: np.ndarray) -> np.ndarray:
+    def choices(before: np.ndarray) -> np.ndarray:
         return np.random.default_rng([seed, *before.tolist()]).integers(0, 5, (seed % 4, 3))
 
-    got = correct_joint(**case, probabilities=probabilities, candidates=candidates)
+    got = correct_joint(**case, probabilities=probabilities, choices=choices)
     assert correct_joint(
-        case["begun"], got, case["labels"], probabilities, candidates
+        case["begun"], got, case["labels"], probabilities, choices
     ).tolist() == got.tolist()  # fmt: skip
     fixed = len(case["begun"])
     stream = np.concatenate([np.array(case["begun"], dtype=np.int64), got])
     changed = {fixed + int(n) for n in np.flatnonzero(got != case["tokens"])}
     for k in {n // 3 for n in changed}:
         assert case["labels"][k] in (H, I)
-        assert stream[3 * k : 3 * k + 3].tolist() in candidates(stream[: 3 * k]).tolist()
+        assert stream[3 * k : 3 * k + 3].tolist() in choices(stream[: 3 * k]).tolist()
 
 
 def test_a_row_without_a_prediction_counts_nothing() -> None:
@@ -257,7 +257,7 @@ def test_labels_of_the_heads_are_laid_along_the_stream() -> None:
 
 @given(case=streams())
 def test_each_mode_by_name(case: dict[str, Any]) -> None:
-    rest = {"probabilities": np.ones((len(case["tokens"]), BINS + 1)), "candidates": lambda before: np.zeros((1, 3))}
+    rest = {"probabilities": np.ones((len(case["tokens"]), BINS + 1)), "choices": lambda before: np.zeros((1, 3))}
     made = {mode: correct(mode, **case, **rest, num_bins=BINS).tolist() for mode in MODES}
     assert made["off"] == case["tokens"].tolist()
     assert made["paper"] == correct_paper(**case, num_bins=BINS).tolist()
@@ -282,5 +282,5 @@ def test_bad_input_is_named() -> None:
     refuses("labels must be in [-1, 2], got 0 to 3", lambda: correct_paper([], tokens, np.array([0, 3]), BINS))
     refuses("probabilities must have the shape (6, C), got (5, 4)",
             lambda: correct_joint([], tokens, labels, rows[:5], none))  # fmt: skip
-    refuses("candidates must be in [0, 3], got 0 to 4", lambda: likeliest(rows[:3], np.array([(0, 4, 0)])))
+    refuses("choices must be in [0, 3], got 0 to 4", lambda: likeliest(rows[:3], np.array([(0, 4, 0)])))
     refuses("probabilities must have 2 rows, got 3", lambda: likeliest(rows[:3], np.array([(0, 0, 0)]), [1]))

@@ -18,7 +18,7 @@ def split_quads(quads: np.ndarray) -> np.ndarray:
 
 
 def box(size: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Arrays:
-    """8 vertices, 12 outward triangles, centred; a unit cube by default."""
+    """8 vertices, 12 outward triangles, centered; a unit cube by default."""
     corners = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
     return (corners - 0.5) * np.array(size), split_quads(_CUBE_QUADS)
 

@@ -48,7 +48,7 @@ def test_quantisation_is_off_by_at_most_half_a_bin(points: np.ndarray, num_bins:
 
 
 @given(num_bins=BINS)
-def test_bin_centres_quantise_to_themselves(num_bins: int) -> None:
+def test_bin_centers_quantise_to_themselves(num_bins: int) -> None:
     bins = np.arange(num_bins)
     np.testing.assert_array_equal(quantize(dequantize(bins, num_bins), num_bins), bins)
 
@@ -112,7 +112,7 @@ def test_equal_bins_weld_and_faces_that_collapse_go() -> None:
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 2], [0, 2, 1]])
 
 
-def test_normalisation_centres_scales_and_inverts() -> None:
+def test_normalisation_centers_scales_and_inverts() -> None:
     vertices = box((4.0, 2.0, 1.0))[0] + [10.0, -3.0, 7.0]
     unit = Normalization.of_points(vertices)
     mapped = unit.apply(vertices)

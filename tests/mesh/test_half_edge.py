@@ -38,7 +38,7 @@ def test_a_directed_edge_used_twice_is_nonmanifold_and_has_no_twin() -> None:
     half = build_half_edges(np.array([[0, 1, 2], [1, 2, 3]]))
     shared = half.edges.tolist().index([1, 2])
     assert half.edge_is_flipped[shared] and half.edge_is_nonmanifold[shared]
-    assert not half.edge_is_crowded.any() and not half.edge_is_boundary[shared]
+    assert not half.edge_is_branching.any() and not half.edge_is_boundary[shared]
     assert (half.twin == NO_TWIN).all()
     assert half.face_pairs()[1].tolist() == [True]
 
@@ -46,7 +46,7 @@ def test_a_directed_edge_used_twice_is_nonmanifold_and_has_no_twin() -> None:
 def test_three_faces_at_an_edge_are_nonmanifold_and_have_no_twin() -> None:
     half = build_half_edges(np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4]]))
     shared = half.edges.tolist().index([0, 1])
-    assert half.edge_is_crowded[shared] and half.edge_is_nonmanifold[shared]
+    assert half.edge_is_branching[shared] and half.edge_is_nonmanifold[shared]
     assert half.is_nonmanifold.sum() == 3 and half.face_count[shared] == 3
     assert (half.twin == NO_TWIN).all()
     assert len(half.face_pairs()[0]) == 0
@@ -74,7 +74,7 @@ def test_the_border_of_a_sheet_is_one_loop() -> None:
 
 def test_a_moebius_strip_must_have_a_flipped_edge() -> None:
     half = build_half_edges(moebius()[1])
-    assert half.edge_is_flipped.any() and not half.edge_is_crowded.any()
+    assert half.edge_is_flipped.any() and not half.edge_is_branching.any()
 
 
 @given(faces=FACES)

@@ -77,25 +77,25 @@ def strip() -> OpenHalfEdges:
     return table
 
 
-def test_v1_candidates_by_hand() -> None:
+def test_v1_suggestions_by_hand() -> None:
     # 2->0 is open, so v1 = 2 closes it. One edge further from 2 lies 3; from 1 too. 1 itself is out: 0->1 is used.
-    assert strip().v1_candidates(0) == ([2], [3])
+    assert strip().v1_suggestions(0) == ([2], [3])
     # 0->1 comes from below 1, so no v1 closes it. 1->3 leads on to 2, but 1->2 is used.
-    assert strip().v1_candidates(1) == ([], [])
+    assert strip().v1_suggestions(1) == ([], [])
     table = strip()
     table.push((3, 4, 5))  # open at 3 beside 1->3 and 3->2
-    assert table.v1_candidates(1) == ([], [4, 5])  # one edge from 3; 2 is out still
-    assert strip().v1_candidates(9) == ([], [])
+    assert table.v1_suggestions(1) == ([], [4, 5])  # one edge from 3; 2 is out still
+    assert strip().v1_suggestions(9) == ([], [])
 
 
-def test_v2_candidates_by_hand() -> None:
+def test_v2_suggestions_by_hand() -> None:
     # 0, 2, w: 0->1 is open, so w = 1 closes it; 3->2 is open, so w = 3 closes that.
-    assert strip().v2_candidates(0, 2) == ([], [1, 3])
+    assert strip().v2_suggestions(0, 2) == ([], [1, 3])
     # 0, 3, w: 0->1 and 1->3 are both open: w = 1 closes both.
-    assert strip().v2_candidates(0, 3) == ([1], [1])
+    assert strip().v2_suggestions(0, 3) == ([1], [1])
     # Nothing below v0 is named, nor v1 itself: 1, 0 has 1->3 open, and 2->0.
-    assert strip().v2_candidates(1, 0) == ([], [2, 3])
-    assert strip().v2_candidates(2, 9) == ([], [])
+    assert strip().v2_suggestions(1, 0) == ([], [2, 3])
+    assert strip().v2_suggestions(2, 9) == ([], [])
 
 
 def test_a_closed_tetrahedron_has_no_open_vertex() -> None:
@@ -103,7 +103,7 @@ def test_a_closed_tetrahedron_has_no_open_vertex() -> None:
     for face in ((0, 1, 3), (0, 2, 1), (0, 3, 2)):
         table.push(face)
     assert table.open_vertices == [1, 2, 3]
-    assert table.v2_candidates(1, 2) == ([3], [3])
+    assert table.v2_suggestions(1, 2) == ([3], [3])
     table.push((1, 2, 3))
     assert table.open_vertices == []
     assert table.lowest_open() is None

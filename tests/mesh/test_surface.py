@@ -21,7 +21,7 @@ BOX_FACES = np.array(
 
 
 def box(size):
-    """The eight corners, x fastest, of a box centred on 0."""
+    """The eight corners, x fastest, of a box centered on 0."""
     return np.array([[x, y, z] for z in (-1, 1) for y in (-1, 1) for x in (-1, 1)]) * np.asarray(size) / 2.0
 
 

@@ -231,7 +231,7 @@ def test_no_mask_is_in_the_way_of_the_artist_meshes(test_split: MeshStore) -> No
 
 @pytest.mark.parametrize("seed", range(12))
 def test_no_mask_is_in_the_way_of_a_procedural_shape(seed: int) -> None:
-    """From the surface of the mesh at bin centres: the same masks must let it through again."""
+    """From the surface of the mesh at bin centers: the same masks must let it through again."""
     original = shape(seed, 200)
     first = canonicalize(original.vertices, original.faces, CONFIG.num_bins).dequantize()
     source = prepare_source(first, None, CONFIG, faces=len(first.faces))

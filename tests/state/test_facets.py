@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.state.arrays import make_surface
 from flashmesh_core.state.facets import FACET_CELLS, OFF, REACH, distance_to_facets, index_facets
-from flashmesh_core.state.fit import MOST_MISFIT, misfit
+from flashmesh_core.state.fit import MAX_DEVIATION, deviation
 from flashmesh_core.state.half_edges import find_vertex
 from flashmesh_core.state.mesh_state import MeshState
 from tests.state.builders import empty, prepare
@@ -94,11 +94,11 @@ def test_an_edge_across_a_notch_does_not_fit_where_the_triangles_are_known(known
 
     def fit(*corners: tuple[int, int]) -> float:
         numbers = [find_vertex(state.references[1], (top * 128 + b) * 128 + a) for a, b in corners]
-        return misfit(*state.references, *numbers)
+        return deviation(*state.references, *numbers)
 
     across = (x[0], y[0]), (x[2], y[1]), (x[2], y[2])  # its third side bridges the notch
-    assert (fit(*across) <= MOST_MISFIT) is fits
-    assert fit((x[0], y[0]), (x[2], y[0]), (x[2], y[1])) <= MOST_MISFIT
+    assert (fit(*across) <= MAX_DEVIATION) is fits
+    assert fit((x[0], y[0]), (x[2], y[0]), (x[2], y[1])) <= MAX_DEVIATION
 
 
 def test_misfit_does_not_change_while_a_mesh_grows_and_shrinks() -> None:
@@ -109,7 +109,7 @@ def test_misfit_does_not_change_while_a_mesh_grows_and_shrinks() -> None:
 
     def fits() -> list[float]:
         return [
-            misfit(*state.references, *(find_vertex(state.references[1], key) for key in face))
+            deviation(*state.references, *(find_vertex(state.references[1], key) for key in face))
             for face in keys.tolist()
         ]
 

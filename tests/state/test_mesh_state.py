@@ -40,7 +40,7 @@ def assert_same(a: MeshState, b: MeshState) -> None:
         np.testing.assert_array_equal(getattr(a.table, name)[:vertices], getattr(b.table, name)[:vertices])
     opened = int(a.table.n[arrays.OPEN])
     assert set(a.table.open_list[:opened].tolist()) == set(b.table.open_list[:opened].tolist())
-    for name in ("slots", "covered", "bare_count", "bare_ways", "taken"):
+    for name in ("slots", "covered", "uncovered_count", "uncovered_directions", "taken"):
         if name != "slots":
             np.testing.assert_array_equal(getattr(a.table, name), getattr(b.table, name))
     assert np.count_nonzero(a.table.slots) == np.count_nonzero(b.table.slots) == vertices

@@ -136,7 +136,7 @@ def ngon(n: int, radius: Number = 1.0, *, phase: float | None = None, squash: Nu
 
 
 def rectangle(width: Number, depth: Number, chamfer: Number = 0.0) -> np.ndarray:
-    """A centred rectangle (4, 2), or (8, 2) with cut corners, counter-clockwise."""
+    """A centered rectangle (4, 2), or (8, 2) with cut corners, counter-clockwise."""
     x, y, c = width / 2.0, depth / 2.0, chamfer
     if c <= 0.0:
         return np.array([(-x, -y), (x, -y), (x, y), (-x, y)])
@@ -200,7 +200,7 @@ def _ring(outline: np.ndarray, z: Number) -> np.ndarray:
 
 
 def box(sx: Number, sy: Number, sz: Number, at: Sequence[Number] = (0.0, 0.0, 0.0)) -> Mesh:
-    """A box of the given sizes whose bottom centre lies at `at`; 12 faces."""
+    """A box of the given sizes whose bottom center lies at `at`; 12 faces."""
     x, y, z = at
     a, b, c, d, e = x - sx / 2.0, x + sx / 2.0, y - sy / 2.0, y + sy / 2.0, z + sz
     ring = ((a, c, z), (b, c, z), (b, d, z), (a, d, z), (a, c, e), (b, c, e), (b, d, e), (a, d, e))
@@ -224,7 +224,7 @@ def prism(n: int, radius: Number, height: Number, *, top: Number = 1.0, z: Numbe
 
 
 def taper(sx: Number, sy: Number, sz: Number, tx: Number, ty: Number, at: Sequence[Number] = (0.0, 0.0, 0.0)) -> Mesh:
-    """A box whose top is `tx` by `ty`; bottom centre at `at`."""
+    """A box whose top is `tx` by `ty`; bottom center at `at`."""
     rings = np.stack([_ring(rectangle(sx, sy), 0.0), _ring(rectangle(tx, ty), sz)])
     return move(loft(rings), *at)
 
@@ -242,7 +242,7 @@ def extrude(outline: np.ndarray, height: Number, z: Number = 0.0) -> Mesh:
 
 
 def side_extrude(profile: np.ndarray, width: Number) -> Mesh:
-    """A side view (N, 2) of (x, z) positions, extruded along y and centred on y = 0."""
+    """A side view (N, 2) of (x, z) positions, extruded along y and centered on y = 0."""
     return stand(extrude(profile, width, -width / 2.0))
 
 
@@ -268,7 +268,7 @@ def lathe(profile: Sequence[Sequence[Number]] | np.ndarray, n: int, *, phase: fl
 
 
 def sphere(n: int, rows: int, radius: Number = 1.0) -> Mesh:
-    """A UV sphere of `n` sides and `rows` bands, centred on the origin."""
+    """A UV sphere of `n` sides and `rows` bands, centered on the origin."""
     angle = np.linspace(-math.pi / 2.0, math.pi / 2.0, rows + 1)
     profile = radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     profile[[0, -1], 0] = 0.0

@@ -207,7 +207,7 @@ def stack(rng: Rng) -> Mesh:
 
 
 def _push(vertices: list[np.ndarray], quads: list[tuple[int, ...]], index: int, inset: float, out: float) -> None:
-    """Extrude quad `index` in place: shrink it about its centre, push it out, and bridge the gap."""
+    """Extrude quad `index` in place: shrink it about its center, push it out, and bridge the gap."""
     quad = quads[index]
     corners = np.array([vertices[k] for k in quad])
     (ax, ay, az), (bx, by, bz) = corners[2] - corners[0], corners[3] - corners[1]

@@ -1,4 +1,4 @@
-"""The candidates of the vertex begun: every vertex that a slice row or guidance names, once, with its rows as bits."""
+"""The suggestions of the vertex begun: every vertex that a slice row or guidance names, once, with its rows as bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import (
     CORNER,
-    MAX_SUPPORT_CANDIDATES,
+    MAX_SUPPORT_SUGGESTIONS,
     OPEN,
     SEEN,
     STRONG,
@@ -16,19 +16,19 @@ from flashmesh_core.slices import (
     WEAK,
 )  # fmt: skip
 from flashmesh_core.state import arrays
-from flashmesh_core.state.arrays import BANNED_BIT, FAIR_BIT, GOOD_BIT, Surface, Table
+from flashmesh_core.state.arrays import BANNED_BIT, Priority, Surface, Table
 from flashmesh_core.state.coverage import (
     backing_of,
     edge_on_surface,
-    faces_like_bare,
     faces_like_surface,
-    inner_is_bare,
+    faces_like_uncovered,
+    inner_is_uncovered,
     inner_on_surface,
 )  # fmt: skip
 from flashmesh_core.state.half_edges import find_edge
 
-_N_VERTICES, _N_FACES, _N_BEGUN, _N_OPEN, _N_CANDIDATES = (
-    arrays.VERTICES, arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.CANDIDATES
+_N_VERTICES, _N_FACES, _N_BEGUN, _N_OPEN, _N_SUGGESTIONS = (
+    arrays.VERTICES, arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.SUGGESTIONS
 )  # fmt: skip
 _IS_STRONG, _IS_WEAK, _IS_BANNED = 1, 2, 4
 _FAR = 1 << 20
@@ -161,7 +161,7 @@ def mark_third(table: Table, v0: int, v1: int) -> None:
 
 
 @njit_no_refcount
-def list_candidates(table: Table, slot: int, lowest: int, v1: int) -> None:
+def list_suggestions(table: Table, slot: int, lowest: int, v1: int) -> None:
     """Every legal vertex that a row names, with its rows as bits; marks are taken off on the way."""
     count = 0
     for vertex in range(table.n[_N_VERTICES]):
@@ -187,25 +187,26 @@ def list_candidates(table: Table, slot: int, lowest: int, v1: int) -> None:
         if banned:
             bits |= BANNED_BIT
         if bits:
-            table.candidate[count] = vertex
-            table.candidate_bits[count] = bits
+            table.suggestion[count] = vertex
+            table.suggestion_bits[count] = bits
+            table.priority[count] = Priority.NONE
             count += 1
-    table.n[_N_CANDIDATES] = count
+    table.n[_N_SUGGESTIONS] = count
 
 
 @njit_no_refcount
 def _support_reach(table: Table, v0: int) -> int:
-    """The distance from v0 within which candidates are tested for support; bounds the work on dense meshes."""
-    if table.n[_N_CANDIDATES] <= MAX_SUPPORT_CANDIDATES:
+    """The distance from v0 within which suggestions are tested for support; bounds the work on dense meshes."""
+    if table.n[_N_SUGGESTIONS] <= MAX_SUPPORT_SUGGESTIONS:
         return _FAR
     table.distance[:] = 0
     count = 0
-    for number in range(table.n[_N_CANDIDATES]):
-        if _may_be_supported(table.candidate_bits[number]):
-            table.distance[distance(table.bins, v0, table.candidate[number])] += 1
+    for number in range(table.n[_N_SUGGESTIONS]):
+        if _may_be_supported(table.suggestion_bits[number]):
+            table.distance[distance(table.bins, v0, table.suggestion[number])] += 1
     for reach in range(len(table.distance)):
         count += table.distance[reach]
-        if count >= MAX_SUPPORT_CANDIDATES:
+        if count >= MAX_SUPPORT_SUGGESTIONS:
             return reach
     return _FAR
 
@@ -217,12 +218,12 @@ def _may_be_supported(bits: int) -> bool:
 
 @njit_no_refcount
 def mark_supported(surface: Surface, table: Table, slot: int, v0: int, v1: int) -> None:
-    """Set the supported bits, and guidance's good bit of a v2 whose triangle lies on bare surface."""
+    """Set the supported bits, and the best priority of a v2 whose triangle lies on uncovered surface."""
     reach = _support_reach(table, v0) if slot else _FAR
     a, b = table.bins[v0], table.bins[v1]
-    for number in range(table.n[_N_CANDIDATES]):
-        bits = table.candidate_bits[number]
-        vertex = table.candidate[number]
+    for number in range(table.n[_N_SUGGESTIONS]):
+        bits = table.suggestion_bits[number]
+        vertex = table.suggestion[number]
         if not _may_be_supported(bits) or (slot and distance(table.bins, v0, vertex) > reach):
             continue
         c = table.bins[vertex]
@@ -234,13 +235,13 @@ def mark_supported(surface: Surface, table: Table, slot: int, v0: int, v1: int) 
             backing = backing_of(surface, a, b, c)
             if not faces_like_surface(surface, a, b, c, backing):
                 continue
-            if inner_is_bare(surface, table, a, b, c) and faces_like_bare(surface, table, a, b, c, backing):
-                bits |= GOOD_BIT
+            if inner_is_uncovered(surface, table, a, b, c) and faces_like_uncovered(surface, table, a, b, c, backing):
+                table.priority[number] = Priority.BEST
         elif slot == 1:
-            bits |= FAIR_BIT
+            table.priority[number] = Priority.POSSIBLE
         seen = table.degree[vertex] > 0
         if not seen:
             bits |= 1 << SUPPORTED_CORNER
         elif slot or bits & (1 << OPEN):
             bits |= 1 << SUPPORTED_SEEN
-        table.candidate_bits[number] = bits
+        table.suggestion_bits[number] = bits
