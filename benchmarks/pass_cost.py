@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, nargs="+", default=[200, 2000], help="tokens before the pass")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1, 9, 18, 27], help="tokens of a pass")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--density", type=float, default=0.125, help="share of set bits in the slice rows")
+    parser.add_argument("--density", type=float, default=0.125, help="fraction of set bits in the slice rows")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch; ours runs on one")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -117,8 +117,8 @@ def main() -> None:
                 by_torch = partial(torch_floor, config, TORCH_DTYPES[dtype], "cpu")
                 contenders[f"{dtype} products"] = floors(ours, context, count)
                 contenders[f"{dtype} products by torch"] = floors(by_torch, context, count)
-            share = 9 if count == 1 else 1
-            times = {name: time / share for name, time in measure(contenders, arguments.rounds).items()}
+            repeats = 9 if count == 1 else 1
+            times = {name: time / repeats for name, time in measure(contenders, arguments.rounds).items()}
             row: dict[str, Any] = {"context": context, "tokens": count}
             row |= {f"{name} ms": round(time, 3) for name, time in times.items()}
             for dtype in DTYPES:

@@ -143,8 +143,8 @@ def _supported(context: SurfaceContext, universe: Universe, items: Items, sugges
     supported[item, number] = edge_support(context.support_grid, bins[items.v0_I[item]], bins[number]) >= 1.0
     item, number = np.nonzero(tested_IM & (items.slot_I == 2)[:, None])
     triangles = np.stack([bins[items.v0_I[item]], bins[items.v1_I[item]], bins[number]], axis=1)
-    share, alike = triangle_support(context.support_grid, context.directions, triangles)
-    good = np.flatnonzero((share >= 1.0) & alike)
+    fraction, alike = triangle_support(context.support_grid, context.directions, triangles)
+    good = np.flatnonzero((fraction >= 1.0) & alike)
     for corner in (0, 1):
         good = good[edge_support(context.support_grid, triangles[good, corner], triangles[good, 2]) >= 1.0]
     supported[item, number] = False

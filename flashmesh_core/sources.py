@@ -15,7 +15,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.io import PointCloud
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.topology import is_manifold_and_closed
-from flashmesh_core.mesh.voxels import inside_share, narrow_band, winding_numbers
+from flashmesh_core.mesh.voxels import inside_fraction, narrow_band, winding_numbers
 
 FAMILIES = ("remesh", "sculpt", "scan", "cloud")
 MESH_FAMILIES = ("remesh", "sculpt")
@@ -168,7 +168,7 @@ def _leave_round_off(field: np.ndarray, in_cells: np.ndarray, faces: np.ndarray)
         return
     place = nodes * 1.0
     _, face = TriangleTree.of_mesh(in_cells, faces).nearest(place)
-    share = inside_share(in_cells, faces, (field.shape[0], field.shape[1], field.shape[2]), nodes)
+    fraction = inside_fraction(in_cells, faces, (field.shape[0], field.shape[1], field.shape[2]), nodes)
     a, b, c = in_cells[faces[face].T]
     u, v, w = b - a, c - a, place - a
     uu, uv, vv, wu, wv = (np.einsum("ij,ij->i", x, y) for x, y in ((u, u), (u, v), (v, v), (w, u), (w, v)))
@@ -177,7 +177,7 @@ def _leave_round_off(field: np.ndarray, in_cells: np.ndarray, faces: np.ndarray)
     rest = np.abs(place - (a * (1.0 - s - t)[:, None] + b * s[:, None] + c * t[:, None])).max(axis=1)
     # Either way by patches a third of the box wide, as approximations of winding numbers fall.
     falls_in = np.sin(place @ np.array([0.045, 0.061, 0.053])) > 0.0
-    inside = np.where(share == 0.5, falls_in, share > 0.5)
+    inside = np.where(fraction == 0.5, falls_in, fraction > 0.5)
     field[tuple(nodes.T)] = np.where(inside, -rest, rest)
 
 

@@ -140,8 +140,8 @@ def is_supported(context: SurfaceContext, prefix: Prefix, begun: list[int], key:
             return False
     if len(begun) < 2:
         return True
-    share, alike = triangle_support(context.support_grid, context.directions, corners[None])
-    return bool(share[0] >= 1.0 and alike[0])
+    fraction, alike = triangle_support(context.support_grid, context.directions, corners[None])
+    return bool(fraction[0] >= 1.0 and alike[0])
 
 
 @pytest.mark.parametrize("seed", range(5))

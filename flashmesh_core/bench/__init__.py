@@ -22,7 +22,7 @@ speed-up
 first face
     Seconds from a source in memory to its first face: sampling, encoding and the first passes; median over the meshes.
 pass over products
-    What the passes after the first took (drafting, the walk over the half-edge table, the backbone, verification), over
+    What the passes after the first took (drafting from the half-edge table, the backbone, verification), over
     what the same weights' matrix products alone take for the same numbers of rows, by the same kernel and in the same
     dtype, timed right after each decoding: mesh by mesh, the median. The products are the backbone's
     (all layers, between levels, the output head); those of draft heads, of attention and of slices count as overhead.

@@ -20,7 +20,7 @@ from flashmesh_core.tokenizer import bos_prefix
 
 
 class Pass(NamedTuple):
-    """A candidate's share in one forward pass."""
+    """A candidate's part of one forward pass."""
 
     number: int  # of the forward pass; candidates share them
     length: int  # tokens that the backbone had seen, BOS included

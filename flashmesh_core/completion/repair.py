@@ -144,8 +144,8 @@ def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTr
         return False
     vertices, faces = _mesh(region.ours, positions)
     triangles = vertices[faces]
-    share = _area(triangles) / max(_area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)), 1e-12)
-    if not MIN_AREA <= share <= MAX_AREA:
+    ratio = _area(triangles) / max(_area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)), 1e-12)
+    if not MIN_AREA <= ratio <= MAX_AREA:
         return False
     places = np.einsum("pc,fcx->fpx", _PLACES, triangles).reshape(-1, 3)
     return bool((tree.distance(places) <= MAX_DEVIATION).all())

@@ -1,4 +1,4 @@
-"""One growing mesh: what it asks the backbone in a pass, and what it takes of the answer."""
+"""One growing mesh: what it proposes to the backbone in a pass, and what it accepts of the answer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from flashmesh_core.completion.holes import count_open_vertices, finish
 from flashmesh_core.completion.repair import Repaired, repair
-from flashmesh_core.decode.verification import FACE_LIMIT, settle
+from flashmesh_core.decode.verification import FACE_LIMIT, verify
 from flashmesh_core.drafters import DRAFT_NOTHING
 from flashmesh_core.drafting.buffers import make_buffers
-from flashmesh_core.drafting.draft import walk
+from flashmesh_core.drafting.draft import draft
 from flashmesh_core.drafting.scorer import Scorer
 from flashmesh_core.jit import refer
 from flashmesh_core.state.arrays import BEGUN
@@ -52,7 +52,7 @@ class Candidate:
         self._scorer, self._buffers = refer(scorer), refer(self.buffers)
         self.tally = Tally()
         self.pending = -1
-        self.filled = 0  # positions of the last walk
+        self.filled = 0  # positions of the last proposal
         self._bos = len(bos_prefix(self.num_bins))
         self.length = 0  # tokens that the backbone has seen and that stand
         self.end_reason: str | None = None
@@ -104,13 +104,13 @@ class Candidate:
         return faces, np.arange(len(faces)) < self.state.n_faces
 
     @property
-    def first_asked(self) -> int:
+    def first_position(self) -> int:
         """The absolute position of the token after the main one."""
         return self.length + 1 if self.length else self._bos
 
     def noise(self, count: int) -> np.ndarray:
         """The noise of the tokens after the main one, (count, C)."""
-        return gumbel_noise(self.seed, np.arange(count) + self.first_asked, self.num_bins + 1)
+        return gumbel_noise(self.seed, np.arange(count) + self.first_position, self.num_bins + 1)
 
     def begun_with_main(self) -> np.ndarray:
         """The coordinates of the face begun, the main token included; all nine where it completes a face."""
@@ -121,7 +121,7 @@ class Candidate:
             return face[0, :, ::-1].reshape(-1).astype(np.int64)
         return begun[:count].copy()
 
-    def ask(
+    def propose(
         self, mode: int, min_confidence: float, heads: np.ndarray = NO_HEADS, given: np.ndarray = NOTHING_GIVEN
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The chunk of the next pass: the main token and drafts (N,), and their slice rows (N, R, Q) or None.
@@ -130,10 +130,10 @@ class Candidate:
         that the heads give the tokens after the main one.
         """
         width = 1 if mode == DRAFT_NOTHING else self.width
-        self.filled = walk(
+        self.filled = draft(
             *self.state.references, self._scorer, self._buffers, self.pending, width, mode,
             self.state.masks, self.state.guidance, self.temperature, min_confidence, self.state.max_faces,
-            self.seed, self.first_asked, heads, len(heads), given,
+            self.seed, self.first_position, heads, len(heads), given,
         )  # fmt: skip
         tokens = self.buffers.tokens[: self.filled]
         rows = self.buffers.rows[: self.filled] if self.num_rows else None
@@ -144,15 +144,15 @@ class Candidate:
                 rows = np.concatenate([np.zeros((len(begin) - 1, *rows.shape[1:]), dtype=np.uint8), rows])
         return tokens, rows
 
-    def settle(self, logits: np.ndarray) -> int:
+    def verify(self, logits: np.ndarray) -> int:
         """Take the backbone's answer (N, C) to the last chunk, and return how many drafts stand.
 
         The backbone must then roll back to `length`.
         """
         count, tally = self.filled, self.tally
-        accepted, token, dropped = settle(
+        accepted, token, dropped = verify(
             *self.state.references, self._buffers, logits[-count:], count, self.temperature, self.seed,
-            self.first_asked, self.state.max_faces, tally.drafted_at, tally.accepted_at,
+            self.first_position, self.state.max_faces, tally.drafted_at, tally.accepted_at,
         )  # fmt: skip
         tally.passes += 1
         tally.tokens += accepted

@@ -21,7 +21,7 @@ Chunk = tuple[np.ndarray, np.ndarray | None]  # tokens (N,), and their slice row
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One candidate's share in a forward pass, told right after it was verified; arrays are good until then."""
+    """One candidate's part of a forward pass, told right after it was verified; arrays are good until then."""
 
     number: int  # of the forward pass; candidates share them
     index: int  # of the candidate
@@ -95,8 +95,8 @@ class Decoding:
     def _verify(self, number: int, index: int, logits: np.ndarray) -> None:
         """Take the backbone's answer, tell `on_pass`, and complete a mesh that ends."""
         candidate = self.candidates[index]
-        length, position = candidate.length, candidate.first_asked
-        accepted = candidate.settle(logits)
+        length, position = candidate.length, candidate.first_position
+        accepted = candidate.verify(logits)
         if self._on_pass is not None:
             self._on_pass(Pass(number, index, candidate, length, position, logits, accepted))
         if candidate.end_reason is not None:

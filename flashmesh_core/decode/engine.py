@@ -16,7 +16,7 @@ from flashmesh_core.completion.holes import finish
 from flashmesh_core.config import PRECISIONS, ModelConfig, preset
 from flashmesh_core.decode.candidate import Candidate
 from flashmesh_core.decode.decoding import Chunk, Decoding, Pass
-from flashmesh_core.decode.head_drafts import HeadDrafting
+from flashmesh_core.decode.head_proposer import HeadProposer
 from flashmesh_core.decode.results import GenerationEvent, GenerationResult
 from flashmesh_core.decode.source import Source, prepare_source
 from flashmesh_core.drafters import resolve_drafter
@@ -251,11 +251,11 @@ class Engine:
             decoder = self.make_decoder(conditions, options.width)
         drafter = resolve_drafter(options.drafter)
         if not drafter.uses_heads:
-            return decoder, lambda index, candidate: candidate.ask(drafter.mode, drafting.min_confidence)
+            return decoder, lambda index, candidate: candidate.propose(drafter.mode, drafting.min_confidence)
         narrow = (self.fast and self.fast.dtype != "float32") or (self.static and self.static.precision == "bf16")
         dtype = torch.bfloat16 if narrow else torch.float32
-        heads = [HeadDrafting(self.model, condition, drafting, dtype) for condition in conditions]
-        return decoder, lambda index, candidate: heads[index].ask(candidate, decoder, index, drafter.mode, drafting)
+        heads = [HeadProposer(self.model, condition, drafting, dtype) for condition in conditions]
+        return decoder, lambda index, candidate: heads[index].propose(candidate, decoder, index, drafter.mode, drafting)
 
     def make_decoder(self, conditions_BSD: torch.Tensor, width: int) -> Decoder:
         """The decoder of this engine's runtime over B sequences, for passes of at most `width` tokens."""

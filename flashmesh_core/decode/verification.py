@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from flashmesh_core.drafting.buffers import WalkBuffers
+from flashmesh_core.drafting.buffers import DraftBuffers
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.half_edges import pop, push
 from flashmesh_core.state.masks import MASK_CLOSURE
 from flashmesh_core.token_choice import NOISE_RANGE, noise_at, noise_key
 
-FACE_LIMIT = -2  # what `settle` returns instead of a token
+FACE_LIMIT = -2  # what `verify` returns instead of a token
 
 
 @njit(cache=True)
@@ -31,13 +31,13 @@ def pick_token(
             best, highest = token, logits[token] + bias[token]
     if temperature == 0.0 or best < 0:
         return best
-    heat = np.float32(temperature)
-    bound = highest / heat - np.float32(NOISE_RANGE)
+    temperature32 = np.float32(temperature)
+    bound = highest / temperature32 - np.float32(NOISE_RANGE)
     key = noise_key(seed, position)
     best, highest = -1, np.float32(-np.inf)
     for token in range(len(logits)):
         if allowed[token]:
-            score = (logits[token] + bias[token]) / heat
+            score = (logits[token] + bias[token]) / temperature32
             if score >= bound:  # no noise would make the others the highest
                 score += noise_at(key, token)
                 if best < 0 or score > highest:
@@ -46,10 +46,10 @@ def pick_token(
 
 
 @njit(cache=True)
-def settle(
+def verify(
     surface: Surface,
     table: Table,
-    buffers: WalkBuffers,
+    buffers: DraftBuffers,
     logits: np.ndarray,
     count: int,
     temperature: float,
@@ -59,7 +59,7 @@ def settle(
     drafted_at: np.ndarray,
     accepted_at: np.ndarray,
 ) -> tuple[int, int, int]:
-    """Take the backbone's answer (count, C) to a walk of `count` positions; roll back what it refuses.
+    """Take the backbone's answer (count, C) to a draft of `count` positions; roll back what it refuses.
 
     `first` is the absolute position of the token that follows the main one. The drafts made and those that stand are
     counted by their places in `drafted_at` and `accepted_at`.

@@ -10,8 +10,8 @@ from flashmesh_core.drafting.features import MAX_SUGGESTIONS
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
 
 
-class WalkBuffers(NamedTuple):
-    """What a walk of at most W positions fills in (R rows, Q bins)."""
+class DraftBuffers(NamedTuple):
+    """A pass of at most W positions (R rows, Q bins)."""
 
     tokens: np.ndarray  # (W,) int64: the main token and the drafts
     rows: np.ndarray  # (W, R, Q) uint8
@@ -25,9 +25,9 @@ class WalkBuffers(NamedTuple):
     weights: np.ndarray
 
 
-def make_buffers(width: int, num_bins: int, num_rows: int) -> WalkBuffers:
-    """Buffers for a walk of `width` positions."""
-    return WalkBuffers(
+def make_buffers(width: int, num_bins: int, num_rows: int) -> DraftBuffers:
+    """Buffers for a pass of `width` positions."""
+    return DraftBuffers(
         tokens=np.zeros(width, dtype=np.int64), rows=np.zeros((width, num_rows, num_bins), dtype=np.uint8),
         allowed=np.zeros((width, num_bins + 1), dtype=np.bool_),
         bias=np.zeros((width, num_bins + 1), dtype=np.float32), dropped=np.zeros(width, dtype=np.int64),

@@ -26,7 +26,7 @@ Choices = Callable[[np.ndarray], np.ndarray]
 def stream_labels(probabilities: Mapping[int, np.ndarray], first_vertex: int, count: int) -> np.ndarray:
     """The likeliest label of `count` vertices from the absolute vertex `first_vertex` on, (count,) int64.
 
-    `probabilities` holds (3,) by absolute vertex, as in `HeadDrafts.labels`; a vertex without is NO_LABEL.
+    `probabilities` holds (3,) by absolute vertex, as in `HeadDistributions.labels`; a vertex without is NO_LABEL.
     """
     labels = np.full(count, NO_LABEL, dtype=np.int64)
     for vertex, label in probabilities.items():

@@ -1,4 +1,4 @@
-"""The walk of one pass: from the main token over the drafts, with everything that verification needs at each position.
+"""The drafts of one pass, from the main token on, with everything that verification needs at each position.
 
 Drafts come from the half-edge table (suggestions, weighed by a small scorer), from the learned heads' distributions, or
 from both: suggestions from the table, chosen by scorer and heads together, new vertices from the heads.
@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_HEADS, DRAFT_NOTHING
-from flashmesh_core.drafting.buffers import WalkBuffers
+from flashmesh_core.drafting.buffers import DraftBuffers
 from flashmesh_core.drafting.features import write_features
 from flashmesh_core.drafting.scorer import Scorer, score
 from flashmesh_core.state import arrays
@@ -35,7 +35,7 @@ _N_BEGUN, _N_FACES = arrays.BEGUN, arrays.FACES
 
 @njit(cache=True)
 def _weigh(
-    surface: Surface, table: Table, scorer: Scorer, buffers: WalkBuffers, heads: np.ndarray, n_heads: int, at: int
+    surface: Surface, table: Table, scorer: Scorer, buffers: DraftBuffers, heads: np.ndarray, n_heads: int, at: int
 ) -> int:
     """Weights of the suggestions of the vertex begun and of a new one, not yet cut to the coordinates written.
 
@@ -81,9 +81,9 @@ def _spread_new(
 
 @njit(cache=True)
 def _pick(log_p: np.ndarray, allowed: np.ndarray, temperature: float, seed: int, position: int) -> tuple[int, float]:
-    """The draft, -1 where nothing is allowed, and the share of the tempered distribution that it holds."""
+    """The draft, -1 where nothing is allowed, and its probability under the temperature."""
     best, top = -1, -np.inf
-    heat = max(temperature, 0.05)
+    floored = max(temperature, 0.05)
     for token in range(len(log_p)):
         if allowed[token] and log_p[token] > top:
             best, top = token, log_p[token]
@@ -98,17 +98,17 @@ def _pick(log_p: np.ndarray, allowed: np.ndarray, temperature: float, seed: int,
                     best, best_score = token, score
     total = 0.0
     for token in range(len(log_p)):
-        if allowed[token] and log_p[token] > top - 12.0 * heat:  # the others' shares are nothing
-            total += np.exp((log_p[token] - top) / heat)
-    return best, np.exp((log_p[best] - top) / heat) / total
+        if allowed[token] and log_p[token] > top - 12.0 * floored:  # the others' probabilities are nothing
+            total += np.exp((log_p[token] - top) / floored)
+    return best, np.exp((log_p[best] - top) / floored) / total
 
 
 @njit(cache=True)
-def walk(
+def draft(
     surface: Surface,
     table: Table,
     scorer: Scorer,
-    buffers: WalkBuffers,
+    buffers: DraftBuffers,
     pending: int,
     width: int,
     mode: int,
@@ -186,9 +186,9 @@ def walk(
             for value in range(size):
                 log_p[value] = np.log(log_p[value] + TINY) if log_p[value] > 0.0 else LOG_TINY
             log_p[size] = -30.0
-        heat = temperature if mode == DRAFT_HEADS else temperature / FITTED_AT
-        token, share = _pick(log_p, allowed, heat, seed, first + position)
-        confidence *= share
+        own_temperature = temperature if mode == DRAFT_HEADS else temperature / FITTED_AT
+        token, probability = _pick(log_p, allowed, own_temperature, seed, first + position)
+        confidence *= probability
         if token < 0 or token == size or confidence < min_confidence:
             return position + 1
         if mode != DRAFT_HEADS:

@@ -110,7 +110,7 @@ def _reach(table: Table, v0: int, rows: int, priority: int) -> float:
 
 @njit_no_refcount
 def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.ndarray) -> int:
-    """Features of the suggestions into `out` (MAX_SUGGESTIONS + 1, FEATURES) and their vertices into `chosen`; how many.
+    """Features of the suggestions into `out` (MAX_SUGGESTIONS + 1, FEATURES), their vertices into `chosen`; how many.
 
     The row after the last suggestion stands for a vertex that is none of them. `prepare` first.
     """

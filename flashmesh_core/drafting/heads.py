@@ -22,7 +22,7 @@ RULE_B = 3  # first tokens that optimisation B leaves to the coordinate level: t
 
 
 @dataclass(frozen=True, eq=False)
-class HeadDrafts:
+class HeadDistributions:
     """What the heads say of the positions after the main token; row i stands for position length + 1 + i.
 
     P is the same in every call. Rows that no level predicts are all zero and come last. `labels` holds, for the drafted
@@ -45,7 +45,7 @@ class _Made:
     labels: np.ndarray | None = None  # (label rows, 3)
 
 
-class HeadDrafter:
+class HeadSequence:
     """The draft heads over one growing sequence. `update` takes accepted states in, `draft` says what may follow.
 
     `condition_1LD` (1, L, D). `face_tokens` (n, a multiple of 9), `vertex_tokens` (m, a multiple of 3) and
@@ -94,12 +94,12 @@ class HeadDrafter:
         self._made: list[_Made | None] = [None, None, None]
 
     @torch.inference_mode()
-    def another(self, condition_1LD: Tensor) -> HeadDrafter:
+    def for_condition(self, condition_1LD: Tensor) -> HeadSequence:
         """A drafter with the same options over another, still empty sequence; it shares the weights."""
         _check_condition(condition_1LD, self.dim)
         made = copy.copy(self)
         made.length, made._made = 0, [None, None, None]
-        made.blocks = self.blocks.another(condition_1LD)
+        made.blocks = self.blocks.for_condition(condition_1LD)
         return made
 
     @torch.inference_mode()
@@ -116,7 +116,7 @@ class HeadDrafter:
         self.length = length
 
     @torch.inference_mode()
-    def draft(self) -> HeadDrafts:
+    def draft(self) -> HeadDistributions:
         """The drafts at the newest nodes; those whose node has not changed are reused."""
         self._predict()
         first = self.length + 1
@@ -135,7 +135,7 @@ class HeadDrafter:
                     labels.setdefault(vertex, []).append(label)
         probabilities /= np.maximum(levels.sum(axis=1, keepdims=True), 1)
         means = {vertex: sum(parts[1:], parts[0]) / len(parts) for vertex, parts in sorted(labels.items())}
-        return HeadDrafts(probabilities, levels, means)
+        return HeadDistributions(probabilities, levels, means)
 
     def _predict(self) -> None:
         """Run the blocks whose node is new, and turn their states into distributions in one product."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from flashmesh_core.drafting.buffers import WalkBuffers
+from flashmesh_core.drafting.buffers import DraftBuffers
 from flashmesh_core.drafting.features import FEATURES
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
 from flashmesh_core.runtime.cpu.matmul import linear
@@ -44,7 +44,7 @@ def load_scorer() -> Scorer:
 
 
 @njit(cache=True)
-def score(scorer: Scorer, slot: int, buffers: WalkBuffers, count: int) -> None:
+def score(scorer: Scorer, slot: int, buffers: DraftBuffers, count: int) -> None:
     """Log weights of `count` suggestions and of "none", normalised over all of them, from their features."""
     hidden, inner, weights = buffers.hidden, buffers.inner, buffers.weights
     for number in range(count + 1):

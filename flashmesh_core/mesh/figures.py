@@ -141,14 +141,14 @@ def feature_points(mesh: Mesh, angle: float = FEATURE_ANGLE, step: float = FEATU
     parts = np.maximum(np.ceil(np.linalg.norm(end - start, axis=1) / step - 1e-9), 1).astype(np.int64)
     row = np.repeat(np.arange(len(parts)), parts)
     within = np.arange(len(row)) - np.repeat(np.cumsum(parts) - parts, parts)
-    share = ((within + 0.5) / parts[row])[:, None]
-    return start[row] * (1.0 - share) + end[row] * share
+    fraction = ((within + 0.5) / parts[row])[:, None]
+    return start[row] * (1.0 - fraction) + end[row] * fraction
 
 
 def point_f1(truth: np.ndarray, found: np.ndarray, radius: float = MATCH_RADIUS) -> float:
     """F1 of `found` (M, 3) against `truth` (N, 3), every point judged by its nearest in the other.
 
-    Precision is the share of `found` within `radius` of `truth`, recall the share of `truth` within `radius` of
+    Precision is the fraction of `found` within `radius` of `truth`, recall the fraction of `truth` within `radius` of
     `found`. 1 if both are empty, 0 if one is.
     """
     if len(truth) == 0 or len(found) == 0:

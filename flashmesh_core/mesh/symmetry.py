@@ -24,8 +24,8 @@ def clip_triangles(vertices: np.ndarray, faces: np.ndarray, side: np.ndarray) ->
         key = (min(a, b), max(a, b))
         if key not in new:
             new[key] = len(vertices) + len(new)
-            share = side[key[0]] / (side[key[0]] - side[key[1]])
-            places.append((vertices[key[0]] + share * (vertices[key[1]] - vertices[key[0]]))[None])
+            fraction = side[key[0]] / (side[key[0]] - side[key[1]])
+            places.append((vertices[key[0]] + fraction * (vertices[key[1]] - vertices[key[0]]))[None])
         return new[key]
 
     found: list[list[int]] = []

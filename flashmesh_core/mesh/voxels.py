@@ -12,7 +12,8 @@ from numba import njit
 
 from .distance import triangle_distance
 
-# Rays run beside the lattice lines by this share of a cell, so that none meets a vertex or an edge that lies on them.
+# Rays run beside the lattice lines by this fraction of a cell, so that none meets a vertex or an edge that lies on
+# them.
 _BESIDE = np.array([np.sqrt(2.0), np.sqrt(3.0), 1.0]) * 1e-6
 
 
@@ -43,15 +44,17 @@ def winding_numbers(
     return np.cumsum(crossings[:, :, ::-1], axis=2, dtype=np.int32)[:, :, ::-1]
 
 
-def inside_share(vertices: np.ndarray, faces: np.ndarray, shape: tuple[int, int, int], nodes: np.ndarray) -> np.ndarray:
+def inside_fraction(
+    vertices: np.ndarray, faces: np.ndarray, shape: tuple[int, int, int], nodes: np.ndarray
+) -> np.ndarray:
     """How much (N,) of the eight octants around each of `nodes` (N, 3) lies inside a closed mesh; units as above.
 
     For nodes on the surface: a half on a side, 1 where two parts touch.
     """
-    share = np.zeros(len(nodes))
+    fraction = np.zeros(len(nodes))
     for x, y, z in product((-1.0, 1.0), repeat=3):
-        share += winding_numbers(vertices, faces, shape, (x, y, z))[tuple(nodes.T)] > 0
-    return share / 8.0
+        fraction += winding_numbers(vertices, faces, shape, (x, y, z))[tuple(nodes.T)] > 0
+    return fraction / 8.0
 
 
 @njit(cache=True)

@@ -1,6 +1,6 @@
 """The draft heads' blocks at single nodes, on any device torch knows: the caches they need and one node's arithmetic.
 
-`DraftBlocks` is what `HeadDrafter` drives; draft_blocks.py has the same in compiled form for the CPU.
+`DraftBlocks` is what `HeadSequence` drives; draft_blocks.py has the same in compiled form for the CPU.
 Suffixes: T positions, P drafts or drafted positions, D width, H heads (of all drafts), K head width, C classes.
 """
 
@@ -29,7 +29,7 @@ ReadStates = Callable[[int, int, int], "Tensor | np.ndarray"]
 class DraftBlocks(Protocol):
     """The blocks of all levels over one sequence."""
 
-    def another(self, condition_1LD: Tensor) -> DraftBlocks:
+    def for_condition(self, condition_1LD: Tensor) -> DraftBlocks:
         """The same blocks, sharing weights, over another sequence that is still empty."""
 
     def advance(self, read: ReadStates, length: int) -> None:
@@ -81,7 +81,7 @@ class _Level:
         self._keys, self._values = [], []
         self._allocate()
 
-    def another(self) -> _Level:
+    def empty_copy(self) -> _Level:
         """The same level of another sequence, still empty."""
         made = copy.copy(self)
         made.done, made.newest = 0, None
@@ -150,7 +150,7 @@ class _Speculation:
         self.module, self.drafts = block, drafts
         self._look_at(condition_1LD)
 
-    def another(self, level: _Level, condition_1LD: Tensor) -> _Speculation:
+    def for_condition(self, level: _Level, condition_1LD: Tensor) -> _Speculation:
         """The same heads over another sequence."""
         made = copy.copy(self)
         made.level = level
@@ -194,7 +194,7 @@ class _Fusion:
         self.ffn_in = (block.ffn_in[:positions].float() * block.ffn_norm.weight.float()[:, None]).to(dtype)
         self.ffn_out = block.ffn_out[:positions].to(dtype)
 
-    def another(self, level: _Level, condition_1LD: Tensor) -> _Fusion:
+    def for_condition(self, level: _Level, condition_1LD: Tensor) -> _Fusion:
         """The same positions over another sequence."""
         made = copy.copy(self)
         made.level = level
@@ -252,13 +252,13 @@ class TorchBlocks:
         if tokens[VERTEX] or tokens[FACE]:
             self.label_weight, self.label_bias = heads.label.weight.float(), heads.label.bias.float()
 
-    def another(self, condition_1LD: Tensor) -> TorchBlocks:
+    def for_condition(self, condition_1LD: Tensor) -> TorchBlocks:
         """See `DraftBlocks.another`."""
         made = copy.copy(self)
-        made.levels = [level.another() for level in self.levels]
+        made.levels = [level.empty_copy() for level in self.levels]
         for name, part in vars(self).items():
             if isinstance(part, (_Speculation, _Fusion)):
-                setattr(made, name, part.another(made.levels[part.level.level], condition_1LD))
+                setattr(made, name, part.for_condition(made.levels[part.level.level], condition_1LD))
         made._rows, made._label_rows = [], []
         return made
 

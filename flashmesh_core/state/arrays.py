@@ -194,14 +194,10 @@ class Table(NamedTuple):
     suggestion: np.ndarray  # (V,) int32: vertices that a row or guidance names for the vertex begun
     suggestion_bits: np.ndarray  # (V,) int32: the rows that name it
     priority: np.ndarray  # (V,) int8: see Priority
-    stuck: (
-        np.ndarray
-    )  # (S, 4) int32: a vertex that can't go on, the faces and vertices when that was found, see stuck_at
+    stuck: np.ndarray  # (S, 4) int32: a vertex that can't go on, faces and vertices when that was found, see stuck_at
     stuck_at: np.ndarray  # (V,) int32: the newest such finding of a vertex + 1; each keeps the number of the one before
     loose: np.ndarray  # (L,) int32: places that guidance names beside them
-    fan: (
-        np.ndarray
-    )  # (CACHED_FANS, L) int32: places in patches that an edge from some last v0 reaches along the surface
+    fan: np.ndarray  # (CACHED_FANS, L) int32: places in patches that an edge from a v0 reaches along the surface
     fan_size: np.ndarray  # (CACHED_FANS,) int64 how many
     fan_key: np.ndarray  # (CACHED_FANS,) int64 the key of that v0, -1: none yet
     reached: np.ndarray  # (P,) bool scratch
@@ -224,19 +220,24 @@ def make_table(surface: Surface, max_faces: int) -> Table:
     def ints(*shape: int) -> np.ndarray:
         return np.zeros(shape, dtype=np.int32)
 
-        return Table( n=np.zeros(18, dtype=np.int64), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
+    return Table(
+        n=np.zeros(18, dtype=np.int64), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
         is_corner=np.zeros(vertices, dtype=np.bool_), degree=ints(vertices), n_open=ints(vertices),
-        out_head=ints(vertices), in_head=ints(vertices), slots=ints(slots), edge=ints(edges, 2), edge_face=ints(edges),
-        uses=ints(edges), is_open=np.zeros(edges, dtype=np.bool_), out_next=ints(edges), in_next=ints(edges),
+        out_head=ints(vertices), in_head=ints(vertices), slots=ints(slots), edge=ints(edges, 2),
+        edge_face=ints(edges), uses=ints(edges),
+        is_open=np.zeros(edges, dtype=np.bool_), out_next=ints(edges), in_next=ints(edges),
         open_list=ints(vertices), open_at=ints(vertices), faces=ints(faces, 3), face_edges=ints(faces, 3),
         made=np.zeros((faces, 3), dtype=np.bool_), begun=np.zeros(9, dtype=np.int64), begun_vertex=ints(3),
         covered=np.zeros(samples, dtype=np.bool_), cover_stack=ints(samples), cover_end=ints(faces + 1),
         uncovered_count=np.zeros(surface.support.size, dtype=np.uint16),
-        uncovered_directions=np.zeros(surface.marks.size, dtype=np.uint32), taken=np.zeros(places, dtype=np.int16),
-        mark=np.zeros(vertices, dtype=np.uint8), distance=ints(surface.size + 1), suggestion=ints(vertices),
-        suggestion_bits=ints(vertices), priority=np.zeros(vertices, dtype=np.int8), stuck=ints(8 * faces, 4),
-        stuck_at=ints(vertices), loose=ints(places), fan=ints(CACHED_FANS, places), fan_size=np.zeros(CACHED_FANS,
-        dtype=np.int64), fan_key=np.full(CACHED_FANS, -1, dtype=np.int64), reached=np.zeros(len(surface.patch_center),
-        dtype=np.bool_), fit_of=np.full((CACHED_FITS, 3), -1, dtype=np.int64), fit=np.zeros(CACHED_FITS),
-        near=np.zeros(MAX_NEAR, dtype=np.int64), fits=np.zeros(vertices), order=ints(vertices), banned=np.zeros(2 *
-        edges + 2, dtype=np.int64), )  # fmt: skip
+        uncovered_directions=np.zeros(surface.marks.size, dtype=np.uint32),
+        taken=np.zeros(places, dtype=np.int16),
+        mark=np.zeros(vertices, dtype=np.uint8), distance=ints(surface.size + 1),
+        suggestion=ints(vertices), suggestion_bits=ints(vertices), priority=np.zeros(vertices, dtype=np.int8),
+        stuck=ints(8 * faces, 4), stuck_at=ints(vertices), loose=ints(places),
+        fan=ints(CACHED_FANS, places), fan_size=np.zeros(CACHED_FANS, dtype=np.int64),
+        fan_key=np.full(CACHED_FANS, -1, dtype=np.int64), reached=np.zeros(len(surface.patch_center), dtype=np.bool_),
+        fit_of=np.full((CACHED_FITS, 3), -1, dtype=np.int64), fit=np.zeros(CACHED_FITS),
+        near=np.zeros(MAX_NEAR, dtype=np.int64), fits=np.zeros(vertices), order=ints(vertices),
+        banned=np.zeros(2 * edges + 2, dtype=np.int64),
+    )  # fmt: skip

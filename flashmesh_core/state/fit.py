@@ -26,7 +26,7 @@ _INNER = INTERIOR.astype(np.float64) / 12.0
 _SAME_SIDE = 0.3  # cosine of the normals of two faces of one sheet
 MAX_DEVIATION = 0.6  # bins; beyond it a triangle lies off the surface
 STEEP = 0.5  # sine of the angle to a corner's plane beyond which a way leaves it
-ASIDE = 0.1  # share of a corner's sides that a way has at least where it lies in it
+ASIDE = 0.1  # fraction of a corner's sides that a way has at least where it lies in it
 NO_FIT = 9.0  # the deviation of what is no face at all
 MAX_ASIDE = 0.35  # bins; an edge that anywhere lies farther from the proxy mesh makes no face that fits
 _FACING = 0.5  # cosine of a sample's normal and a triangle's
@@ -34,7 +34,7 @@ NO_AREA = 1e-9  # bins squared
 
 
 class Frame(NamedTuple):
-    """A triangle: first corner, two sides from it, unit normal, double area, and a bin past each edge as a share."""
+    """A triangle: first corner, two sides from it, unit normal, double area, and a bin past each edge as a fraction."""
 
     x: float
     y: float

@@ -171,7 +171,7 @@ def _keep_best_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool
 
 @njit_no_refcount
 def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -> None:
-    """v2: the best known vertices are marked; where there are none, places that make a triangle on uncovered surface."""
+    """v2: the best known vertices are marked; where none are, places that make a triangle on uncovered surface."""
     table.n[_N_LOOSE] = 0
     if _keep_best_fitting(surface, table, v0, v1):
         return
@@ -240,7 +240,7 @@ def count_places(surface: Surface, table: Table, counts: np.ndarray) -> None:
 
 @njit_no_refcount
 def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray) -> None:
-    """What coverage guidance adds to the logits of the next token, (Q + 1,) float32 in [-strength, 0]; `prepare` first."""
+    """What it adds to the logits of the next token, (Q + 1,) float32 in [-strength, 0]; `prepare` first."""
     full, half = np.float32(-strength), np.float32(-strength * LOOSE_STRENGTH)
     size = surface.size
     axis = 2 - table.n[_N_BEGUN] % 3

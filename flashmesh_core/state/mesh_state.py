@@ -39,7 +39,7 @@ class MeshState:
 
     @property
     def covered(self) -> float:
-        """The share of the surface's samples that lie on the faces so far."""
+        """The fraction of the surface's samples that lie on the faces so far."""
         return int(self.table.n[arrays.COVERED]) / max(1, len(self.surface.places))
 
     @property

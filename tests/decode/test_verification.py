@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.decode.verification import FACE_LIMIT, pick_token, settle
+from flashmesh_core.decode.verification import FACE_LIMIT, pick_token, verify
 from flashmesh_core.drafting.buffers import make_buffers
 from flashmesh_core.state.arrays import make_surface
 from flashmesh_core.state.masks import MASK_CLOSURE
@@ -38,8 +38,8 @@ def test_nothing_allowed_is_minus_one_and_a_tie_is_the_first() -> None:
     assert pick_token(logits, NO_BIAS, allowed, 0.0, 0, 0) == 1
 
 
-def asked(drafts: list[int], main: int = 1, max_faces: int = 5) -> tuple[MeshState, object]:
-    """A state that holds a main token and drafts, and the buffers of that walk."""
+def drafted(drafts: list[int], main: int = 1, max_faces: int = 5) -> tuple[MeshState, object]:
+    """A state that holds a main token and drafts, and the buffers of that pass."""
     nothing = np.zeros((0, 3))
     surface = make_surface(BINS, None, (511, 510, 509), None, nothing, nothing)
     state = MeshState(surface, max_faces, on_surface=False, manifold=False, closure=False, guidance=0.0)
@@ -56,7 +56,7 @@ def answer(state: MeshState, buffers: object, picks: list[int]) -> tuple[int, in
     logits = np.zeros((len(picks), BINS + 1), dtype=np.float32)
     logits[np.arange(len(picks)), picks] = 1.0
     counts = np.zeros((2, 64), dtype=np.int64)
-    return settle(*state.references, buffers, logits, len(picks), 0.0, 0, 9, state.max_faces, *counts)
+    return verify(*state.references, buffers, logits, len(picks), 0.0, 0, 9, state.max_faces, *counts)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def answer(state: MeshState, buffers: object, picks: list[int]) -> tuple[int, in
     ],
 )
 def test_drafts_stand_up_to_the_first_wrong_one(drafts: list[int], picks: list[int], accepted: int, token: int) -> None:
-    state, buffers = asked(drafts)
+    state, buffers = drafted(drafts)
     assert answer(state, buffers, picks) == (accepted, token, 0)
     standing = [1, *drafts[:accepted], token]
     assert state.n_tokens == len(standing)
@@ -79,15 +79,15 @@ def test_drafts_stand_up_to_the_first_wrong_one(drafts: list[int], picks: list[i
 
 
 def test_the_end_and_the_face_limit_push_nothing() -> None:
-    state, buffers = asked([2, 3, 1, 2, 4, 1, 2, 5])
+    state, buffers = drafted([2, 3, 1, 2, 4, 1, 2, 5])
     assert answer(state, buffers, [2, 3, 1, 2, 4, 1, 2, 5, BINS]) == (8, BINS, 0)
     assert (state.n_tokens, state.n_faces) == (9, 1)
-    state, buffers = asked([2, 3, 1, 2, 4, 1, 2, 5], max_faces=1)
+    state, buffers = drafted([2, 3, 1, 2, 4, 1, 2, 5], max_faces=1)
     assert answer(state, buffers, [2, 3, 1, 2, 4, 1, 2, 5, 3]) == (8, FACE_LIMIT, 0)
     assert (state.n_tokens, state.n_faces) == (9, 1)
 
 
 def test_dropped_closure_counts_where_it_decided() -> None:
-    state, buffers = asked([2, 3])
+    state, buffers = drafted([2, 3])
     buffers.dropped[:] = MASK_CLOSURE  # the last two positions decide nothing: the first draft is wrong
     assert answer(state, buffers, [0, 3, 5])[2] == 1

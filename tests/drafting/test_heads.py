@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from flashmesh_core.drafting.heads import HeadDrafter, HeadDrafts
+from flashmesh_core.drafting.heads import HeadDistributions, HeadSequence
 from flashmesh_core.model.draft_heads import Drafts
 from flashmesh_core.model.hourglass import Hourglass
 from tests.model.builders import random_inputs, small_model, windows
@@ -52,11 +52,11 @@ def reader(case: Case) -> Callable[[int, int, int], Tensor]:
     return lambda level, begin, end: case.states[level][begin:end]
 
 
-def drafter(case: Case, **options: Any) -> HeadDrafter:
-    return HeadDrafter(case.model, case.condition, **({"compiled": False} | options))
+def drafter(case: Case, **options: Any) -> HeadSequence:
+    return HeadSequence(case.model, case.condition, **({"compiled": False} | options))
 
 
-def expected(case: Case, length: int, options: dict[str, Any]) -> HeadDrafts:
+def expected(case: Case, length: int, options: dict[str, Any]) -> HeadDistributions:
     """By the definitions, from the drafts of every node over the whole sequence."""
     sizes = [
         options.get(name, TRAINED[name] if name != "coordinate_tokens" else 2)
@@ -92,10 +92,10 @@ def expected(case: Case, length: int, options: dict[str, Any]) -> HeadDrafts:
                     labels.setdefault(vertex, []).append(logits[0, node, k].softmax(-1).numpy())
     nothing = np.zeros(case.model.config.num_classes, dtype=np.float32)
     mean = [np.mean(part, axis=0) if part else nothing for part in parts]
-    return HeadDrafts(np.stack(mean), levels, {v: np.mean(part, axis=0) for v, part in sorted(labels.items())})
+    return HeadDistributions(np.stack(mean), levels, {v: np.mean(part, axis=0) for v, part in sorted(labels.items())})
 
 
-def same(got: HeadDrafts, want: HeadDrafts, tolerance: float = 1e-5) -> None:
+def same(got: HeadDistributions, want: HeadDistributions, tolerance: float = 1e-5) -> None:
     np.testing.assert_array_equal(got.levels, want.levels)
     np.testing.assert_allclose(got.probabilities, want.probabilities, atol=tolerance)
     assert list(got.labels) == list(want.labels)
@@ -156,7 +156,7 @@ def test_compiled_equals_torch_at_other_sizes(changes: dict[str, Any], dtype: to
     """Heads wider than a panel, an odd hidden width, and windows that are rolled out of, at sizes of many panels."""
     model = small_model(**({"face_drafts": 4, "vertex_drafts": 3} | changes))
     condition = torch.randn(1, 70, model.config.dim, generator=torch.Generator().manual_seed(0))
-    made = [HeadDrafter(model, condition, dtype=dtype, compiled=compiled) for compiled in (False, True)]
+    made = [HeadSequence(model, condition, dtype=dtype, compiled=compiled) for compiled in (False, True)]
     generator = torch.Generator().manual_seed(1)
     states = [torch.randn(1500 // width, model.config.dim, generator=generator) for width in WIDTH]
     for length in (200, 213, 700, 718, 719, 1020, 1370, 1499):
@@ -341,10 +341,10 @@ def test_drafters_that_share_weights_keep_their_sequences_apart(compiled: bool) 
     """A second one with another condition, begun when the first is under way, equals one made alone."""
     this = case()
     other = torch.randn(1, 7, 16, generator=torch.Generator().manual_seed(4))
-    first, alone = drafter(this, compiled=compiled), HeadDrafter(this.model, other, compiled=compiled)
+    first, alone = drafter(this, compiled=compiled), HeadSequence(this.model, other, compiled=compiled)
     first.update(reader(this), 40)
     first.draft()
-    second = first.another(other)
+    second = first.for_condition(other)
     assert not second.draft().levels.any()
     for length in (9, 31, 50):
         for one in (second, alone):
@@ -392,6 +392,6 @@ def test_bad_states_lengths_and_conditions_are_named(compiled: bool) -> None:
     with pytest.raises(ValueError, match=r"states of level 0 at positions 20 to 21 must have the shape \(2, 16\)"):
         made.update(lambda level, begin, end: this.states[level][begin : end - 1], 22)
     with pytest.raises(ValueError, match=r"condition must have the shape \(1, L, 16\), got \(2, 4, 16\)"):
-        HeadDrafter(this.model, this.condition.expand(2, -1, -1))
+        HeadSequence(this.model, this.condition.expand(2, -1, -1))
     with pytest.raises(ValueError, match=r"condition must have the shape \(1, L, 16\), got \(4, 16\)"):
-        made.another(this.condition[0])
+        made.for_condition(this.condition[0])

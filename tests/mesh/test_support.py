@@ -22,9 +22,9 @@ def test_true_triangles_and_edges_are_backed(num_bins):
     vertices, faces = shapes.torus(0.35, 0.14, rings=12, sides=8)
     grid, directions = grids(vertices, faces, num_bins)
     triangles = quantize(vertices, num_bins)[faces]
-    share, agrees = triangle_support(grid, directions, triangles)
-    assert share.dtype == np.float32 and share.shape == agrees.shape == (len(faces),)
-    assert (share == 1.0).all() and agrees.all()
+    fraction, agrees = triangle_support(grid, directions, triangles)
+    assert fraction.dtype == np.float32 and fraction.shape == agrees.shape == (len(faces),)
+    assert (fraction == 1.0).all() and agrees.all()
     assert (edge_support(grid, triangles[:, 0], triangles[:, 1]) == 1.0).all()
 
 
@@ -32,8 +32,8 @@ def test_reversed_triangles_face_the_wrong_way():
     vertices, faces = shapes.torus(0.35, 0.14, rings=12, sides=8)
     grid, directions = grids(vertices, faces)
     triangles = quantize(vertices, 128)[faces][:, ::-1]
-    share, agrees = triangle_support(grid, directions, triangles)
-    assert (share == 1.0).all() and not agrees.any()
+    fraction, agrees = triangle_support(grid, directions, triangles)
+    assert (fraction == 1.0).all() and not agrees.any()
     assert triangle_support(grid, None, triangles)[1].all()
 
 
@@ -51,8 +51,8 @@ def test_what_crosses_empty_space_is_not_backed():
     grid, directions = grids(vertices, faces)
     low, high = 7, 120
     across = np.array([[[low, low, low], [high, high, low], [high, high, high]]])
-    share, agrees = triangle_support(grid, directions, across)
-    assert share[0] < 0.5 and not agrees[0]
+    fraction, agrees = triangle_support(grid, directions, across)
+    assert fraction[0] < 0.5 and not agrees[0]
     diagonal = edge_support(grid, np.array([[low, low, low]]), np.array([[high, high, high]]))
     assert diagonal[0] < 0.5
     assert edge_support(grid, np.array([[low, low, low]]), np.array([[high, low, low]]))[0] == 1.0
@@ -68,8 +68,8 @@ def test_share_counts_the_points_on_the_surface():
 
 def test_no_candidates_give_empty_answers():
     grid, directions = grids(*shapes.box((0.5, 0.5, 0.5)))
-    share, agrees = triangle_support(grid, directions, np.zeros((0, 3, 3), dtype=int))
-    assert share.shape == agrees.shape == (0,)
+    fraction, agrees = triangle_support(grid, directions, np.zeros((0, 3, 3), dtype=int))
+    assert fraction.shape == agrees.shape == (0,)
     assert edge_support(grid, np.zeros((0, 3)), np.zeros((0, 3))).shape == (0,)
 
 

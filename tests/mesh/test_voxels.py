@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.mesh.voxels import inside_share, narrow_band, winding_numbers
+from flashmesh_core.mesh.voxels import inside_fraction, narrow_band, winding_numbers
 
 from .shapes import box, join, sheet, torus
 
@@ -69,4 +69,4 @@ def test_octants_of_nodes_on_the_surface() -> None:
         [[10, 10, 10], [6, 10, 10], [8, 10, 12], [8, 12, 10], [10, 12, 10], [6, 12, 10], [6, 8, 12], [3, 3, 3]]
     )
     expected = [1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.125, 0.0]
-    assert inside_share(vertices, faces, SHAPE, nodes).tolist() == expected
+    assert inside_fraction(vertices, faces, SHAPE, nodes).tolist() == expected

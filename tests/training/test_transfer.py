@@ -10,7 +10,7 @@ import torch
 
 from flashmesh_core.checkpoint import load_model, save_checkpoint
 from flashmesh_core.config import preset
-from flashmesh_core.drafting.heads import HeadDrafter
+from flashmesh_core.drafting.heads import HeadSequence
 from flashmesh_core.model.hourglass import Hourglass
 from training.train import main
 from training.transfer import parse_drafts, transfer
@@ -23,7 +23,7 @@ def drafted(model: Hourglass, **tokens: int) -> np.ndarray:
     generator = torch.Generator().manual_seed(3)
     condition = torch.randn(1, 5, model.config.dim, generator=generator)
     states = [torch.randn(9, model.config.dim, generator=generator) for _ in range(3)]
-    drafter = HeadDrafter(model, condition, compiled=False, skip_first=False, **tokens)  # type: ignore[arg-type]
+    drafter = HeadSequence(model, condition, compiled=False, skip_first=False, **tokens)  # type: ignore[arg-type]
     drafter.update(lambda level, begin, end: states[level][begin:end], 9)
     return drafter.draft().probabilities
 

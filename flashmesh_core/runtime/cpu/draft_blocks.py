@@ -78,7 +78,7 @@ class _Level:
         self._keys, self._values = [], []
         self._allocate()
 
-    def another(self) -> _Level:
+    def empty_copy(self) -> _Level:
         """The same level of another sequence, still empty."""
         made = copy.copy(self)
         made.done = made.start = 0
@@ -160,7 +160,7 @@ class _Speculation:
         self.module = block
         self._look_at(condition_1LD)
 
-    def another(self, level: _Level, condition_1LD: Tensor) -> _Speculation:
+    def for_condition(self, level: _Level, condition_1LD: Tensor) -> _Speculation:
         """The same heads over another sequence."""
         made = copy.copy(self)
         made.level = level
@@ -209,7 +209,7 @@ class _Fusion:
         self.block = pool.finish()
         self.dims = (blocks.per_word, block.heads, blocks.ones, hidden, positions)
 
-    def another(self, level: _Level, condition_1LD: Tensor) -> _Fusion:
+    def for_condition(self, level: _Level, condition_1LD: Tensor) -> _Fusion:
         """The same positions over another sequence."""
         made = copy.copy(self)
         made.level = level
@@ -264,13 +264,13 @@ class CompiledBlocks:
         self.sizes = (dim, config.num_classes, sum(tokens), max(tokens), int(dim * config.draft_ffn_ratio))
         self._allocate()
 
-    def another(self, condition_1LD: Tensor) -> CompiledBlocks:
+    def for_condition(self, condition_1LD: Tensor) -> CompiledBlocks:
         """See `DraftBlocks.another`."""
         made = copy.copy(self)
-        made.levels = [level.another() for level in self.levels]
+        made.levels = [level.empty_copy() for level in self.levels]
         for name, part in vars(self).items():
             if isinstance(part, (_Speculation, _Fusion)):
-                setattr(made, name, part.another(made.levels[part.level.level], condition_1LD))
+                setattr(made, name, part.for_condition(made.levels[part.level.level], condition_1LD))
         made._allocate()
         return made
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flashmesh_core.config import SLICE_ROWS, preset
-from flashmesh_core.drafting.heads import HeadDrafter
+from flashmesh_core.drafting.heads import HeadSequence
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.runtime.cuda.attention import FlashAttention
 from flashmesh_core.runtime.cuda.decoder import StaticDecoder, StaticModel
@@ -214,9 +214,9 @@ def test_states_are_the_inputs_of_the_last_layers() -> None:
 
 def test_the_draft_heads_read_the_states() -> None:
     this, decoder = case("rows"), decoder_of("rows")
-    full = HeadDrafter(this.model, this.conditions[:1], compiled=False)
+    full = HeadSequence(this.model, this.conditions[:1], compiled=False)
     parts = (this.levels.coordinate_BND, this.levels.vertex_BVD, this.levels.face_BFD)
-    heads = full.another(this.conditions[:1])
+    heads = full.for_condition(this.conditions[:1])
     for end in (18, 27, 40):
         this.feed(decoder, [end, 0])
         heads.update(lambda level, begin, stop: decoder.states(level, 0, begin, stop), end)

@@ -9,7 +9,7 @@ from torch import Tensor
 from flashmesh_core.decode.candidate import NO_HEADS, Candidate
 from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_UNITED
 from flashmesh_core.drafting.correction import correct, stream_labels
-from flashmesh_core.drafting.heads import HeadDrafter, HeadDrafts
+from flashmesh_core.drafting.heads import HeadDistributions, HeadSequence
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.options import Drafting
 from flashmesh_core.runtime.decoder import Decoder
@@ -18,28 +18,28 @@ from flashmesh_core.state import arrays
 BOS_VERTICES = 3
 
 
-class HeadDrafting:
+class HeadProposer:
     """Drafts of one candidate from the heads; `correction` turns distributions into tokens where it is not "off"."""
 
     def __init__(self, model: Hourglass, condition_SD: Tensor, drafting: Drafting, dtype: torch.dtype) -> None:
         self.correction = drafting.correction
         self.num_bins = model.config.num_bins
-        self.heads = HeadDrafter(
+        self.heads = HeadSequence(
             model, condition_SD[None], face_tokens=drafting.face_tokens, vertex_tokens=drafting.vertex_tokens,
             coordinate_tokens=drafting.coordinate_tokens, fusion=drafting.fusion,
             after_face=drafting.after_face, skip_first=drafting.skip_first, dtype=dtype,
         )  # fmt: skip
-        self.drafts: HeadDrafts | None = None
+        self.drafts: HeadDistributions | None = None
 
-    def ask(
+    def propose(
         self, candidate: Candidate, decoder: Decoder, number: int, mode: int, drafting: Drafting
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The chunk of the next pass, as `Candidate.ask`, with what the heads say."""
+        """The chunk of the next pass, as `Candidate.propose`, with what the heads say."""
         probabilities = self.look(decoder, number, candidate.length)
         if mode == DRAFT_UNITED or self.correction == "off":
-            return candidate.ask(mode, drafting.min_confidence, probabilities)
+            return candidate.propose(mode, drafting.min_confidence, probabilities)
         given = self.tokens(candidate, probabilities, candidate.noise(candidate.width), candidate.width)
-        return candidate.ask(DRAFT_GIVEN, 0.0, given=given)
+        return candidate.propose(DRAFT_GIVEN, 0.0, given=given)
 
     def look(self, decoder: Decoder, number: int, length: int) -> np.ndarray:
         """The distributions (P, C) of the tokens after the main one; `length` tokens stand in the backbone."""
