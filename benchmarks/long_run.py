@@ -67,7 +67,7 @@ def memory_mb() -> float:
 
 
 def run(engine: Engine, source: Mesh, drafter: str, marks: list[int]) -> list[dict[str, float]]:
-    options = Options(faces=marks[-1], max_faces=marks[-1], drafter=drafter, guidance=0.0)
+    options = Options(faces=marks[-1], max_faces=marks[-1], drafter=drafter, coverage_guidance=0.0)
     prepared = engine.prepare(source, None, options)
     running = engine.run([prepared], options)
     stretches = []

@@ -190,8 +190,9 @@ def masks(r: dict[str, Any]) -> str:
     """What was set otherwise than by default of the grammar."""
     off = [] if r.get("surface", True) else ["surface off"]
     off += [] if r.get("manifold", "auto") == "auto" else [f"manifold {r['manifold']}"]
-    off += ["closure" if not r["guidance"] else "closed at the end"] if r.get("watertight") else []
-    off += [] if r["guidance"] else ["guidance off"]
+    guided = r["coverage_guidance"] if "coverage_guidance" in r else r["guidance"]  # of reports made before
+    off += ["closure" if not guided else "closed at the end"] if r.get("watertight") else []
+    off += [] if guided else ["coverage guidance off"]
     return ", ".join(off) or "default"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flashmesh_core.drafters import AUTO_DRAFTER, DRAFTER_NAMES
-from flashmesh_core.options import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS, check_options
+from flashmesh_core.options import AUTO_CHOICES, DEFAULT_COVERAGE_GUIDANCE, DEFAULT_WIDTH, OPTIONS, check_options
 
 if TYPE_CHECKING:
     from flashmesh_core.decode.engine import Engine, GenerationEvent
@@ -33,7 +33,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help=seed)
     parser.add_argument("--no-surface", action="store_true", help="let vertices leave the input surface")
     manifold = "use a directed edge once (auto: as the source)"
-    parser.add_argument("--manifold", choices=tuple(MANIFOLD_CHOICES), default="auto", help=manifold)
+    parser.add_argument("--manifold", choices=tuple(AUTO_CHOICES), default="auto", help=manifold)
     parser.add_argument("--watertight", action="store_true", help="close all that is open, openings of the source too")
     parser.add_argument("--keep-holes", action="store_true", help="leave the holes that decoding leaves")
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
@@ -42,18 +42,16 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     width = f"tokens that a pass verifies at most, {allowed('width')} (default: {DEFAULT_WIDTH})"
     parser.add_argument("--width", type=int, default=DEFAULT_WIDTH, help=width)
     parser.add_argument(
+        "--coverage-guidance",
         "--guidance",
         type=float,
-        default=DEFAULT_GUIDANCE,
-        help=f"nats against faces off the uncovered surface, 0 is off (default: {DEFAULT_GUIDANCE:g})",
+        default=DEFAULT_COVERAGE_GUIDANCE,
+        help=f"nats against faces off the uncovered surface, 0 is off (default: {DEFAULT_COVERAGE_GUIDANCE:g})",
     )
     parser.add_argument("--surface-tolerance", type=int, help=tolerance)
     keep = "take the vertices of the source as they are (default: auto, where it has no more faces than are wanted)"
-    parser.add_argument("--keep-vertices", choices=sorted(KEEP_CHOICES), default="auto", help=keep)
+    parser.add_argument("--keep-vertices", choices=tuple(AUTO_CHOICES), default="auto", help=keep)
     parser.add_argument("--report", type=Path, help="write a JSON report here")
-
-
-KEEP_CHOICES = {"auto": None, "on": True, "off": False}
 
 
 def allowed(option: str) -> str:
@@ -68,11 +66,11 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "temperature": args.temperature,
         "seed": args.seed,
         "surface": not args.no_surface,
-        "manifold": MANIFOLD_CHOICES[args.manifold],
+        "manifold": AUTO_CHOICES[args.manifold],
         "watertight": args.watertight,
         "fill_holes": not args.keep_holes,
-        "keep_vertices": KEEP_CHOICES[args.keep_vertices],
-        "guidance": args.guidance,
+        "keep_vertices": AUTO_CHOICES[args.keep_vertices],
+        "coverage_guidance": args.coverage_guidance,
         "drafter": args.drafter,
         "width": args.width,
         "surface_tolerance": args.surface_tolerance,

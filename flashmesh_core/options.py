@@ -16,7 +16,8 @@ MAX_FACES = 10_000
 MAX_WIDTH = 64
 MAX_SEED = 2**32 - 1
 DEFAULT_FACE_LIMIT = 2_000
-MANIFOLD_CHOICES = {"auto": None, "on": True, "off": False}  # as command lines name the values of the option
+AUTO_CHOICES = {"auto": None, "on": True, "off": False}  # as command lines name what is a bool or None
+OLD_NAMES = {"guidance": "coverage_guidance"}  # what options were called before
 CORRECTIONS = ("off", "paper", "joint")
 
 
@@ -83,11 +84,16 @@ class Options:
     watertight: bool = _option(False, bool)  # close openings of the source too; what it has closed is closed anyway
     fill_holes: bool = _option(True, bool)  # repair what the model left open or wrote badly from the proxy mesh
     keep_vertices: bool | None = _option(None, bool)  # the source's own; None: if it has few faces
-    guidance: float = _option(13.0, float, 0.0, 20.0)  # nats against faces off the uncovered surface; 0 is off
+    coverage_guidance: float = _option(13.0, float, 0.0, 20.0)  # nats against faces off the uncovered surface; 0 is off
     max_faces: int | None = _option(None, int, 1, MAX_FACES)  # decoding ends here; None: see `face_limit`
     surface_tolerance: int | None = _option(None, int, 0, 64)  # bins; None: 1 around a mesh, more around sparse points
     drafter: str = _option("auto", str, choices=DRAFTER_NAMES)  # changes the speed alone
     width: int = _option(27, int, 2, MAX_WIDTH)  # tokens that a pass verifies at most, the main one included
+
+    @staticmethod
+    def of(options: Mapping[str, Any]) -> Options:
+        """The options of a mapping, in which old names are taken too."""
+        return Options(**current_names(options))
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -113,13 +119,24 @@ OPTIONS: dict[str, OptionSpec] = {option.name: option.metadata["spec"] for optio
     "checkpoint": OptionSpec(str, 1, 256),  # one of /v1/checkpoints; None: the service's own
 }
 DEFAULT_WIDTH: int = OPTIONS["width"].default
-DEFAULT_GUIDANCE: float = OPTIONS["guidance"].default
+DEFAULT_COVERAGE_GUIDANCE: float = OPTIONS["coverage_guidance"].default
+
+
+def current_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by their present names. Raises InputError where one is given by its old name and by its new one."""
+    named: dict[str, Any] = {}
+    for name, value in options.items():
+        current = OLD_NAMES.get(name, name)
+        if current in named:
+            raise InputError(f"{current} must be given once, got {current!r} and its old name too", field=current)
+        named[current] = value
+    return named
 
 
 def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in their types. Raises InputError for an unknown name or a value out of its range."""
+    """The options in their types, by present names. Raises InputError for an unknown name or a value out of range."""
     checked = {}
-    for name, value in options.items():
+    for name, value in current_names(options).items():
         if name not in OPTIONS:
             raise InputError(f"options must be among {', '.join(OPTIONS)}, got {name!r:.80}", field="options")
         checked[name] = OPTIONS[name].check(name, value)

@@ -45,7 +45,7 @@ def growing(context: SurfaceContext, max_faces: int) -> MeshState:
     """An empty mesh over a surface, without samples, which only guidance reads."""
     nothing = np.zeros((0, 3))
     surface = make_surface(context.num_bins, None, (0, 0, 0), context, nothing, nothing)
-    return MeshState(surface, max_faces, on_surface=False, manifold=False, closure=False, guidance=0.0)
+    return MeshState(surface, max_faces, on_surface=False, manifold=False, closure=False, coverage_guidance=0.0)
 
 
 def assert_grows_into(rows: np.ndarray, context: SurfaceContext, mesh: CanonicalMesh, every: int = 1) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from flashmesh_core.config import PRECISIONS
 from flashmesh_core.drafters import DRAFTERS
-from flashmesh_core.options import DEFAULT_GUIDANCE, DEFAULT_WIDTH, MANIFOLD_CHOICES, OPTIONS
+from flashmesh_core.options import AUTO_CHOICES, DEFAULT_COVERAGE_GUIDANCE, DEFAULT_WIDTH, OPTIONS
 
 if TYPE_CHECKING:
     from flashmesh_core.bench.figures import Divergence, Measured
@@ -50,12 +50,12 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, help="of torch (default: torch's own choice)")
     add("--temperature", type=float, default=OPTIONS["temperature"].default, help="0 is greedy (default: %(default)s)")
     add("--seed", type=int, default=0, help="default: %(default)s")
-    add("--guidance", type=float, default=DEFAULT_GUIDANCE, help="nats against faces off the uncovered surface "
-        "(default: %(default)g)")  # fmt: skip
+    add("--coverage-guidance", "--guidance", type=float, default=DEFAULT_COVERAGE_GUIDANCE,
+        help="nats against faces off the uncovered surface (default: %(default)g)")  # fmt: skip
     add("--no-surface", action="store_true", help="let vertices leave the input surface")
-    add("--manifold", choices=tuple(MANIFOLD_CHOICES), default="auto", help="use a directed edge once "
+    add("--manifold", choices=tuple(AUTO_CHOICES), default="auto", help="use a directed edge once "
         "(default: %(default)s, as the source)")  # fmt: skip
-    add("--watertight", action="store_true", help="close every open edge; with --guidance 0 by a mask")
+    add("--watertight", action="store_true", help="close every open edge; with --coverage-guidance 0 by a mask")
     add("--clouds", action="store_true", help="give the engine samples alone, not the meshes")
     add("--candidates", type=int, default=1, help="meshes made in the same passes (default: %(default)s)")
     add("--json", type=Path, help="write the report here, with a line a mesh for each row")
@@ -103,7 +103,7 @@ def run_bench(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """The numbers and the files' names, before anything is loaded."""
-    for name in ("temperature", "seed", "guidance", "candidates"):
+    for name in ("temperature", "seed", "coverage_guidance", "candidates"):
         OPTIONS[name].check(name, getattr(args, name))
     OPTIONS["max_faces"].check("stop-at", args.stop_at)
     if args.threads is not None and not 1 <= args.threads <= 1024:
@@ -126,9 +126,9 @@ def measure(
 
     def options(subject: Subject, setting: Setting, stop_at: int | None) -> Options:
         return Options(
-            faces=subject.wanted, seed=args.seed, temperature=args.temperature, guidance=args.guidance,
-            surface=not args.no_surface, manifold=MANIFOLD_CHOICES[args.manifold], watertight=args.watertight,
-            drafter=setting.drafter, width=setting.width, max_faces=stop_at,
+            faces=subject.wanted, seed=args.seed, temperature=args.temperature,
+            coverage_guidance=args.coverage_guidance, surface=not args.no_surface, manifold=AUTO_CHOICES[args.manifold],
+            watertight=args.watertight, drafter=setting.drafter, width=setting.width, max_faces=stop_at,
         )  # fmt: skip
 
     floor = Floor(engine)
@@ -217,7 +217,7 @@ def make_report(
         "precision": dtype if engine.fast is not None else f"{dtype} by torch",
         "data": "examples" if args.data is None else args.split, "meshes": len(measured[plan.settings[0]]),
         "min_faces": args.min_faces, "max_faces": args.max_faces, "stop_at": args.stop_at,
-        "temperature": args.temperature, "seed": args.seed, "guidance": args.guidance,
+        "temperature": args.temperature, "seed": args.seed, "coverage_guidance": args.coverage_guidance,
         "surface": not args.no_surface, "manifold": args.manifold, "watertight": args.watertight, "clouds": args.clouds,
         "candidates": args.candidates, "default": default["name"],
         "identical": all(row["identical"] for row in rows), "speedup": default["speedup"]["median"],

@@ -98,7 +98,7 @@ class _Recorder:
 def top_two(candidate: Candidate, logits: np.ndarray, row: int, position: int) -> TopTwo:
     """The best two of row `row` of the last pass, at an absolute position; (C,) logits, as verification saw them."""
     score = logits.astype(np.float64)
-    if candidate.state.guidance > 0:
+    if candidate.state.coverage_guidance > 0:
         score = score + candidate.buffers.bias[row]
     if candidate.temperature > 0:
         score = score + candidate.temperature * gumbel_noise(candidate.seed, np.array([position]), len(logits))[0]

@@ -132,7 +132,7 @@ class Candidate:
         width = 1 if mode == DRAFT_NOTHING else self.width
         self.filled = draft(
             *self.state.references, self._scorer, self._buffers, self.pending, width, mode,
-            self.state.masks, self.state.guidance, self.temperature, min_confidence, self.state.max_faces,
+            self.state.masks, self.state.coverage_guidance, self.temperature, min_confidence, self.state.max_faces,
             self.seed, self.first_position, heads, len(heads), given,
         )  # fmt: skip
         tokens = self.buffers.tokens[: self.filled]

@@ -105,7 +105,7 @@ class Engine:
         `source`: surface samples (N, 3) with `normals` (N, 3) or None (estimated), or a Mesh. `options` are the fields
         of `Options`. Raises ValueError for bad input before the first event. Setting `cancel` ends it within a pass.
         """
-        checked = Options(**options)  # type: ignore[arg-type]
+        checked = Options.of(options)
         yield from self.run([self.prepare(source, normals, checked)], checked, drafting=drafting, cancel=cancel)
 
     def generate(
@@ -139,7 +139,7 @@ class Engine:
         **options: object,
     ) -> list[GenerationResult]:
         """As `generate`, but every candidate's result, the best first."""
-        checked = Options(**options)  # type: ignore[arg-type]
+        checked = Options.of(options)
         count = OPTIONS["candidates"].check("candidates", candidates)
         prepared = self.prepare(source, normals, checked)
         decoding = self.run([prepared], checked, candidates=count, drafting=drafting, cancel=cancel)
@@ -159,7 +159,7 @@ class Engine:
         """One mesh for each of several sources, all in the same passes; each equals what `generate` makes of it."""
         if not len(sources):
             return []
-        checked = Options(**options)  # type: ignore[arg-type]
+        checked = Options.of(options)
         prepared = [self.prepare(source, None, checked) for source in sources]
         results = self.run(prepared, checked, drafting=drafting, cancel=cancel).run().results()
         return [replace(result, candidate=0) for result in results]
@@ -199,14 +199,15 @@ class Engine:
             num_bins=self.config.num_bins,
             surface=source.mask_grid if options.surface else None,
             manifold=(options.watertight or source.is_manifold) if options.manifold is None else options.manifold,
-            closure=options.watertight and not options.guidance,
+            closure=options.watertight and not options.coverage_guidance,
         )
         surface = self._surface(source, grammar)
         made = []
         for number in range(count):
             state = MeshState(
                 surface, options.face_limit, on_surface=options.surface, manifold=grammar.manifold,
-                closure=grammar.closure, guidance=options.guidance if source.context is not None else 0.0,
+                closure=grammar.closure,
+                coverage_guidance=options.coverage_guidance if source.context is not None else 0.0,
             )  # fmt: skip
             made.append(
                 Candidate(

@@ -21,8 +21,8 @@ def pick_token(
 ) -> int:
     """The backbone's token at an absolute position: arg max of the allowed logits (C,) over the temperature plus noise.
 
-    `bias` is guidance's part of the logits; at temperature 0 the noise is left out. All in float32, so that a token
-    does not depend on what else is asked. -1 where nothing is allowed.
+    `bias` is coverage guidance's part of the logits; at temperature 0 the noise is left out. All in float32, so that a
+    token does not depend on what else is asked. -1 where nothing is allowed.
     """
     best = -1
     highest = np.float32(-np.inf)

@@ -17,7 +17,7 @@ from flashmesh_core.drafting.features import write_features
 from flashmesh_core.drafting.scorer import Scorer, score
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
-from flashmesh_core.state.guidance import count_places, write_bias
+from flashmesh_core.state.coverage_guidance import count_places, write_bias
 from flashmesh_core.state.half_edges import push
 from flashmesh_core.state.masks import write_allowed
 from flashmesh_core.state.slice_rows import prepare, write_rows
@@ -63,7 +63,7 @@ def _weigh(
 def _spread_new(
     surface: Surface, table: Table, heads: np.ndarray, n_heads: int, at: int, allowed: np.ndarray, out: np.ndarray
 ) -> None:
-    """The distribution of a new vertex's next coordinate: the heads', else that of the places guidance names."""
+    """The distribution of a new vertex's next coordinate: the heads', else that of coverage guidance's places."""
     size = surface.size
     total = 0.0
     for value in range(size):

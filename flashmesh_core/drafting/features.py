@@ -122,7 +122,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     priority = int(Priority.LATER if slot == 0 else Priority.POSSIBLE)
     for number in range(table.n[_N_SUGGESTIONS]):
         if table.priority[number] == Priority.BEST:
-            rows, priority = 0, int(Priority.LATER)  # guidance leaves the others hardly a chance
+            rows, priority = 0, int(Priority.LATER)  # coverage guidance leaves the others hardly a chance
             break
     center = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
     reach = _reach(table, center, rows, priority)

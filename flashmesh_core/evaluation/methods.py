@@ -3,7 +3,7 @@
 result    the engine as it is used
 proxy     the mesh that the engine's reading of the source arrives at without its model
 decimate  plain simplification of the source by quadric error; of a cloud, of what is reconstructed from it
-model     the engine's model alone: no guidance, nothing repaired or filled
+model     the engine's model alone: no coverage guidance, nothing repaired or filled
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
 
     Raises ValueError where decimation is wanted and its library is not installed.
     """
-    alone = options | {"guidance": 0.0, "fill_holes": False, "watertight": False}
+    alone = options | {"coverage_guidance": 0.0, "fill_holes": False, "watertight": False}
     ways: dict[str, Method] = {
         "result": lambda given, faces: generate(engine, given, faces, **options),
         "proxy": lambda given, faces: timed(lambda: proxy_of(given, faces)),

@@ -1,1 +1,1 @@
-"""The unfinished mesh during decoding, compiled: half-edges, slice rows, grammar masks and guidance, with roll-back."""
+"""The unfinished mesh, compiled: half-edges, slice rows, masks and coverage guidance, with roll-back."""

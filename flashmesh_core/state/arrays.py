@@ -116,7 +116,7 @@ def make_surface(
     """The arrays of a surface: samples (N, 3) in the unit box, their unit normals, the grids made from them, and the
     bins (F, 3, 3) of the faces of the proxy mesh, if there is one.
 
-    Without `mask_grid` the surface mask can't be used, without `context` neither rows nor guidance.
+    Without `mask_grid` the surface mask can't be used, without `context` neither rows nor coverage guidance.
     """
     grid = mask_grid or (context and context.grid) or None
     grid_factor = grid.factor if grid else -(-num_bins // MAX_CELLS)

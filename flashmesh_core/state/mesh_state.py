@@ -8,7 +8,7 @@ from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.jit import njit_no_refcount, refer
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table, make_table
-from flashmesh_core.state.guidance import write_bias
+from flashmesh_core.state.coverage_guidance import write_bias
 from flashmesh_core.state.half_edges import lowest_closable, pop, push, start
 from flashmesh_core.state.masks import MASK_CLOSURE, MASK_MANIFOLD, MASK_SURFACE, write_allowed
 from flashmesh_core.state.slice_rows import prepare, write_rows
@@ -18,10 +18,17 @@ class MeshState:
     """The faces so far and the face begun over one surface; every question is answered from these alone."""
 
     def __init__(
-        self, surface: Surface, max_faces: int, *, on_surface: bool, manifold: bool, closure: bool, guidance: float
+        self,
+        surface: Surface,
+        max_faces: int,
+        *,
+        on_surface: bool,
+        manifold: bool,
+        closure: bool,
+        coverage_guidance: float,
     ) -> None:
-        """Room for `max_faces` faces; the grammar's masks and guidance's strength in nats (0 is off)."""
-        self.surface, self.max_faces, self.guidance = surface, max_faces, float(guidance)
+        """Room for `max_faces` faces; the grammar's masks and coverage guidance's strength in nats (0 is off)."""
+        self.surface, self.max_faces, self.coverage_guidance = surface, max_faces, float(coverage_guidance)
         self.masks = MASK_SURFACE * on_surface | MASK_MANIFOLD * manifold | MASK_CLOSURE * closure
         self.table = make_table(surface, max_faces)
         self.references = refer(surface), refer(self.table)  # the same arrays, for compiled functions
@@ -60,7 +67,7 @@ class MeshState:
     def rows(self) -> np.ndarray:
         """The slice rows of the next coordinate, (R, Q) uint8."""
         rows = np.zeros((len(SLICE_ROWS), self.surface.size), dtype=np.uint8)
-        prepare(*self.references, self.guidance > 0)
+        prepare(*self.references, self.coverage_guidance > 0)
         write_rows(*self.references, rows)
         return rows
 
@@ -71,11 +78,11 @@ class MeshState:
         return allowed
 
     def bias(self) -> np.ndarray:
-        """What guidance adds to the logits, (Q + 1,) float32."""
+        """What coverage guidance adds to the logits, (Q + 1,) float32."""
         bias = np.zeros(self.surface.size + 1, dtype=np.float32)
-        if self.guidance > 0:
+        if self.coverage_guidance > 0:
             prepare(*self.references, True)
-            write_bias(*self.references, self.guidance, bias)
+            write_bias(*self.references, self.coverage_guidance, bias)
         return bias
 
     def faces(self, begin: int = 0, end: int | None = None) -> np.ndarray:

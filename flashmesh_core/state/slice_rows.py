@@ -13,7 +13,7 @@ from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CREASE, SURFACE
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
-from flashmesh_core.state.guidance import guide_first, guide_second, guide_third
+from flashmesh_core.state.coverage_guidance import guide_first, guide_second, guide_third
 from flashmesh_core.state.suggestions import (
     agrees,
     list_suggestions,

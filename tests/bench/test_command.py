@@ -258,7 +258,7 @@ def test_a_mesh_that_differs_is_told_with_its_scores(engine: Engine, subject: Su
 @pytest.mark.parametrize("drafter", ["none", "half_edge", "heads", "united"])
 def test_a_watched_token_is_the_best_of_its_scores(engine: Engine, subject: Subject, drafter: str) -> None:
     setting = PLAIN if drafter == "none" else free(drafter, 9, engine.config)
-    options = Options(faces=60, max_faces=6, drafter=drafter, width=9, temperature=0.7, guidance=0.0, seed=5)
+    options = Options(faces=60, max_faces=6, drafter=drafter, width=9, temperature=0.7, coverage_guidance=0.0, seed=5)
     prepared = engine.prepare(subject.source, None, options)
     whole = decode(engine, prepared, options, setting)
     assert whole.n_faces == 6 and whole.n_passes == len(whole.passes)

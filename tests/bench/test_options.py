@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("options", "told"),
     [
         (["--no-surface", "--manifold", "off"], "surface off, manifold off"),
-        (["--guidance", "0", "--watertight", "--manifold", "on"], "manifold on, closure, guidance off"),
+        (["--guidance", "0", "--watertight", "--manifold", "on"], "manifold on, closure, coverage guidance off"),
         (["--watertight", "--clouds"], "closed at the end"),
     ],
 )

@@ -68,8 +68,8 @@ def test_the_stream_is_the_result(debug_engine: Engine, temperature: float) -> N
 
 def test_seeds_reproduce_and_differ(debug_engine: Engine) -> None:
     again = Engine.random("debug", seed=0)
-    results = [  # guidance leaves random weights little choice
-        e.generate(CHAIR, seed=s, guidance=0.0, **SHORT).mesh.triangles
+    results = [  # coverage guidance leaves random weights little choice
+        e.generate(CHAIR, seed=s, coverage_guidance=0.0, **SHORT).mesh.triangles
         for e, s in ((debug_engine, 1), (again, 1), (again, 2))
     ]
     np.testing.assert_array_equal(results[0], results[1])
@@ -184,7 +184,7 @@ def test_the_face_limit_follows_from_what_is_wanted(options: dict[str, Any], lim
 
 
 def test_the_wanted_number_of_faces_reaches_the_model(debug_engine: Engine) -> None:
-    options = SHORT | {"temperature": 1.0, "guidance": 0.0}
+    options = SHORT | {"temperature": 1.0, "coverage_guidance": 0.0}
     a, b = (debug_engine.generate(CHAIR, faces=faces, **options) for faces in (20, 5000))
     assert as_set(a.mesh.triangles) != as_set(b.mesh.triangles)
 

@@ -57,7 +57,7 @@ def test_every_drafter_width_and_temperature(drafter: str, temperature: float, w
 def test_every_mask_on_and_off(masks: int) -> None:
     options = {
         "surface": bool(masks & 1), "manifold": bool(masks & 2), "watertight": bool(masks & 4),
-        "guidance": 6.0 if masks & 8 else 0.0,
+        "coverage_guidance": 6.0 if masks & 8 else 0.0,
     }  # fmt: skip
     result = engine().generate(shape(5, 120), drafter="half_edge", max_faces=FACES, seed=5, **options)
     assert_same(result, plain(5, **options))

@@ -42,7 +42,7 @@ def drafted(drafts: list[int], main: int = 1, max_faces: int = 5) -> tuple[MeshS
     """A state that holds a main token and drafts, and the buffers of that pass."""
     nothing = np.zeros((0, 3))
     surface = make_surface(BINS, None, (511, 510, 509), None, nothing, nothing)
-    state = MeshState(surface, max_faces, on_surface=False, manifold=False, closure=False, guidance=0.0)
+    state = MeshState(surface, max_faces, on_surface=False, manifold=False, closure=False, coverage_guidance=0.0)
     buffers = make_buffers(18, BINS, 0)
     buffers.allowed[:] = True
     for place, token in enumerate([main, *drafts]):

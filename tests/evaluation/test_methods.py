@@ -66,16 +66,16 @@ def test_decimation_far_from_the_origin() -> None:
 
 def test_the_model_alone_has_no_guidance_and_nothing_filled(debug_engine: Engine) -> None:
     source = given(BOX, "cloud")
-    methods = methods_of(debug_engine, ["model", "result"], max_faces=12, guidance=13.0)
+    methods = methods_of(debug_engine, ["model", "result"], max_faces=12, coverage_guidance=13.0)
     assert list(methods) == ["result", "model"]
     alone = methods["model"](source, 12)
-    again = generate(debug_engine, source, 12, max_faces=12, guidance=0.0, fill_holes=False)
+    again = generate(debug_engine, source, 12, max_faces=12, coverage_guidance=0.0, fill_holes=False)
     np.testing.assert_array_equal(alone.mesh.triangles, again.mesh.triangles)
     assert alone.decoded == 1.0
     assert alone.end_reason in ("eos", "face_limit")
     assert alone.seconds > 0
     result = methods["result"](source, 12)
-    direct = debug_engine.generate(source.surface, source.normals, faces=12, max_faces=12, guidance=13.0)
+    direct = debug_engine.generate(source.surface, source.normals, faces=12, max_faces=12, coverage_guidance=13.0)
     np.testing.assert_array_equal(result.mesh.triangles, direct.mesh.triangles)
     assert result.decoded == pytest.approx(1.0 - direct.filled / max(len(direct.mesh.faces), 1))
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from flashmesh_core.__main__ import main
+from flashmesh_core.__main__ import build_parser, engine_options, main
 from flashmesh_core.decode.engine import OPTIONS, Options
 from flashmesh_core.service import protocol
 from flashmesh_core.service.protocol import RequestError
@@ -217,6 +217,18 @@ def test_the_engine_checks_by_the_same_table(name: str) -> None:
     else:
         with pytest.raises(ValueError, match=f"{name} must be .*, got None"):
             Options(**{name: None})
+
+
+def test_old_names_of_options_are_taken() -> None:
+    assert protocol.check_options({"guidance": 3}) == {"coverage_guidance": 3.0}
+    with pytest.raises(RequestError, match="coverage_guidance must be given once"):
+        protocol.check_options({"guidance": 3, "coverage_guidance": 3})
+
+
+@pytest.mark.parametrize("flag", ["--guidance", "--coverage-guidance"])
+def test_old_names_are_flags_too(flag: str) -> None:
+    given = build_parser().parse_args(["generate", "a.ply", "-o", "b.glb", flag, "3"])
+    assert engine_options(given)["coverage_guidance"] == 3.0
 
 
 def test_every_option_but_two_is_the_engines() -> None:

@@ -38,7 +38,7 @@ def prepare(mesh: Mesh) -> tuple[Source, CanonicalMesh, Surface]:
 def empty(surface: Surface, max_faces: int = 100, **switches: bool) -> MeshState:
     """No faces yet; every mask is off but those in `switches`, guidance is on."""
     masks = {"on_surface": False, "manifold": False, "closure": False} | switches
-    return MeshState(surface, max_faces, guidance=6.0, **masks)
+    return MeshState(surface, max_faces, coverage_guidance=6.0, **masks)
 
 
 def tokens_of(mesh: CanonicalMesh) -> list[int]:

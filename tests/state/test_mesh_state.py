@@ -106,7 +106,7 @@ def over(grammar: Grammar) -> MeshState:
     surface = make_surface(grammar.num_bins, grammar.surface, grammar.top_keys, None, nothing, nothing)
     return MeshState(
         surface, 40, on_surface=grammar.surface is not None, manifold=grammar.manifold, closure=grammar.closure,
-        guidance=0.0,
+        coverage_guidance=0.0,
     )  # fmt: skip
 
 

@@ -70,7 +70,18 @@ def test_strength_zero_is_no_guidance() -> None:
     engine = Engine.random("debug")
     mesh = make_shape("box", np.random.default_rng(1))
     source = Mesh(mesh.vertices, mesh.faces)
-    with_it, without = (engine.generate(source, max_faces=12, guidance=g, seed=5) for g in (20.0, 0.0))
+    with_it, without = (engine.generate(source, max_faces=12, coverage_guidance=g, seed=5) for g in (20.0, 0.0))
     assert not np.array_equal(with_it.mesh.vertices, without.mesh.vertices)
-    with pytest.raises(ValueError, match=r"guidance must be a number in \[0, 20\], got 21"):
+    with pytest.raises(ValueError, match=r"coverage_guidance must be a number in \[0, 20\], got 21"):
+        engine.generate(source, coverage_guidance=21)
+
+
+def test_the_options_old_name_means_the_same() -> None:
+    engine = Engine.random("debug")
+    mesh = make_shape("box", np.random.default_rng(1))
+    source = Mesh(mesh.vertices, mesh.faces)
+    old = engine.generate(source, max_faces=12, guidance=0.0, seed=5)
+    new = engine.generate(source, max_faces=12, coverage_guidance=0.0, seed=5)
+    np.testing.assert_array_equal(old.mesh.vertices, new.mesh.vertices)
+    with pytest.raises(ValueError, match="coverage_guidance must be a number"):
         engine.generate(source, guidance=21)
