@@ -21,6 +21,7 @@ _N_SUGGESTIONS, _N_FACES, _N_BEGUN, _N_LOOSE, _N_GROWABLE, _N_OPEN = (
     arrays.SUGGESTIONS, arrays.FACES, arrays.BEGUN, arrays.LOOSE, arrays.GROWABLE, arrays.OPEN
 )  # fmt: skip
 _SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
+_BEST, _LATER, _POSSIBLE = int(Priority.BEST), int(Priority.LATER), int(Priority.POSSIBLE)
 _LISTED = 1 << STRONG | 1 << WEAK
 
 
@@ -119,10 +120,10 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     v1 = table.begun_vertex[1] if slot > 1 else -1
     last = table.n[_N_FACES] - 1
     rows = _LISTED if slot == 0 else _LISTED | _SUPPORTED
-    priority = int(Priority.LATER if slot == 0 else Priority.POSSIBLE)
+    priority = _LATER if slot == 0 else _POSSIBLE
     for number in range(table.n[_N_SUGGESTIONS]):
-        if table.priority[number] == Priority.BEST:
-            rows, priority = 0, int(Priority.LATER)  # coverage guidance leaves the others hardly a chance
+        if table.priority[number] == _BEST:
+            rows, priority = 0, _LATER  # coverage guidance leaves the others hardly a chance
             break
     center = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
     reach = _reach(table, center, rows, priority)
@@ -134,7 +135,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
         if not _is_useful(table, number, rows, priority) or bits & BANNED_BIT or count == MAX_SUGGESTIONS:
             continue
         vertex = table.suggestion[number]
-        is_best = table.priority[number] == Priority.BEST
+        is_best = table.priority[number] == _BEST
         if _length(table.bins, center, vertex) > reach and not (is_best or bits & 1 << STRONG):
             continue
         row = out[count, :FEATURES]
@@ -175,7 +176,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
                 row[21] = 1.0 if last >= 0 and table.faces[face, 0] == v0 else 0.0
                 row[22] = 1.0 if find_edge(table, v0, vertex) >= 0 else 0.0
         row[30] = 1.0 if vertex == table.n[_N_GROWABLE] and slot == 0 else 0.0
-        row[43] = 1.0 if table.priority[number] == Priority.LATER else 0.0
+        row[43] = 1.0 if table.priority[number] == _LATER else 0.0
         count += 1
     _write_ranks(table, chosen, out, count)
     _write_none(table, out, count, slot)
