@@ -10,7 +10,7 @@ from types import ModuleType
 
 _PARTS = (
     "translations", "scene.variants", "ui.preferences", "ui.setup", "ui.properties", "ui.watch", "ui.operators",
-    "ui.panels", "ui.results",
+    "ui.panels", "ui.bake", "ui.results",
 )  # fmt: skip
 _registered: list[ModuleType] = []
 

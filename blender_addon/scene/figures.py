@@ -14,6 +14,7 @@ from . import mesh_bridge
 from .measure import Gap, measure_gap
 from .results import Placement
 
+COMPLETE = "complete"  # the engine's verdict on a mesh without faults
 STAGES = {
     "sampling": "Reading the object",
     "starting": "Starting the engine",
@@ -77,7 +78,7 @@ class Result:
     watertight: bool
     open_edges: int  # with one face only
     repaired: int  # faces that were not the model's: they cover what it left bare
-    verdict: str  # what the engine says of its mesh, in words; '' where it says nothing
+    faults: tuple[str, ...]  # what the engine finds worse than it should be, in sentences
     gave_up_closure: bool  # watertight was asked for, and open edges are left
     took: float | None = None  # seconds from the first look at the surface to the end, as it was seen here
 
@@ -103,14 +104,16 @@ def figures_of(
         watertight=mesh_bridge.is_watertight(mesh),
         open_edges=mesh_bridge.open_edges(mesh),
         repaired=int(event.get("repaired") or 0),
-        verdict=_in_words(event.get("verdict")),
+        faults=_faults(event, settings),
         took=took,
         gave_up_closure=settings.watertight and bool(event.get("gave_up_closure")),
         **{name: event.get(name) for name in said},
     )
 
 
-def _in_words(verdict: object) -> str:
-    """What the engine says of its mesh: a sentence, or several; '' where it says nothing."""
-    parts = verdict if isinstance(verdict, (list, tuple)) else [verdict] if verdict else []
-    return ", ".join(str(part) for part in parts)
+def _faults(event: Event, settings: RunSettings) -> tuple[str, ...]:
+    """What the engine's verdict finds wrong. It judged a half alone where the result is symmetric: nothing then."""
+    verdict = str(event.get("verdict") or COMPLETE)
+    if verdict == COMPLETE or settings.symmetry != "NONE":
+        return ()
+    return tuple(verdict.split("; "))

@@ -11,7 +11,6 @@ from ..scene.figures import Result
 from ..translations import tr
 
 END_REASONS = {
-    "eos": "Complete",
     "face_limit": "Cut off at the number of faces",
     "cancelled": "Unfinished: cancelled",
 }
@@ -19,7 +18,7 @@ END_REASONS = {
 
 def summary(result: Result) -> str:
     """One line about a result, for the status bar."""
-    parts = [faces_text(result), quads_text(result), open_text(result), *quality_texts(result)]
+    parts = [faces_text(result), quads_text(result), open_text(result), repaired_text(result), *result.faults]
     return f"{result.name}: " + ", ".join(part[:1].lower() + part[1:] for part in parts if part)
 
 
@@ -49,16 +48,12 @@ def open_text(result: Result) -> str:
     return tr("1 open edge") if result.open_edges == 1 else tr("{count} open edges", count=count)
 
 
-def quality_texts(result: Result) -> list[str]:
-    """What was repaired, and what the engine found wrong; one line each, none where there is nothing to say."""
-    texts = []
-    if result.repaired:
-        texts.append(
-            tr("1 face repaired")
-            if result.repaired == 1
-            else tr("{count} faces repaired", count=f"{result.repaired:,}")
-        )
-    return [*texts, *([tr(result.verdict)] if result.verdict else [])]
+def repaired_text(result: Result) -> str:
+    """How many faces were repaired, or ''."""
+    if not result.repaired:
+        return ""
+    count = f"{result.repaired:,}"
+    return tr("1 face repaired") if count == "1" else tr("{count} faces repaired", count=count)
 
 
 def share(part: float) -> str:

@@ -10,7 +10,7 @@ from bpy.props import EnumProperty
 
 from ..engine import host, settings
 from ..engine.request import PRESETS
-from ..scene import session, variants
+from ..scene import baking, session, variants
 from ..scene.mesh_bridge import MAX_SOURCE_FACES, can_be_source, expected_faces
 from ..scene.results import key_of
 from ..scene.session import Run
@@ -35,6 +35,8 @@ def why_not(context: bpy.types.Context) -> str:
     """Why nothing can be generated now, as a sentence for the artist, or ''."""
     if session.active is not None:
         return tr("A mesh is being generated")
+    if baking.active is not None:
+        return tr("Images are being baked")
     if context.mode != "OBJECT":
         return tr("Switch to Object Mode")
     objects = usable_objects(context)

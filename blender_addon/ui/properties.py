@@ -27,6 +27,7 @@ TARGET_ITEMS = (
     ("COUNT", "Number", "A number of faces"),
     ("SHARE", "Share", "A share of the faces of the source, counted as triangles"),
 )
+SIZE_ITEMS = tuple((str(size), f"{size}", "", size) for size in (256, 512, 1024, 2048, 4096))
 MAX_SEED = 2**31 - 1  # of an IntProperty; the engine takes more
 _DEFAULTS = RunSettings()
 
@@ -139,6 +140,12 @@ def _panel_properties() -> dict[str, Any]:
         description="Hide the source in viewport and renders once its new mesh is there",
         get=lambda self: _HIDE["read"](self) == "True",
         set=lambda self, value: _HIDE["write"](self, str(bool(value))),
+    )
+    made["bake_size"] = EnumProperty(
+        name="Image Size",
+        description="Pixels of each side of the images that are baked",
+        items=SIZE_ITEMS,
+        default=1024,
     )
     for name in ("faces", "preset", "hide_source"):
         made[f"{name}_set"] = StringProperty(options={"HIDDEN"})

@@ -10,7 +10,8 @@ from ..scene import compare, session, variants
 from ..scene.figures import Result
 from ..scene.results import remove_object
 from ..translations import tr
-from .drawing import END_REASONS, draw_text, faces_text, open_text, quads_text, quality_texts, share
+from .bake import draw_bake
+from .drawing import END_REASONS, draw_text, faces_text, open_text, quads_text, repaired_text, share
 from .panels import Sidebar
 
 
@@ -139,6 +140,7 @@ class FLASHMESH_PT_variants(Sidebar, bpy.types.Panel):
         if len(results) > 1:
             self.layout.operator(FLASHMESH_OT_keep_result.bl_idname, icon="CHECKMARK").result = shown[-1].name
         self.layout.operator(FLASHMESH_OT_decimate.bl_idname, icon="MOD_DECIM").result = shown[-1].name
+        draw_bake(self.layout, context, shown[-1])
 
 
 def line_of(obj: bpy.types.Object) -> str:
@@ -155,15 +157,19 @@ def draw_result(layout: bpy.types.UILayout, context: bpy.types.Context, result: 
     box.label(text=faces_text(result), translate=False)
     if quads_text(result):
         draw_text(box, context, quads_text(result), "NONE")
-    if result.end_reason != "eos":
-        box.label(text=END_REASONS.get(result.end_reason, result.end_reason))
     text = open_text(result)
     box.label(text=text[:1].upper() + text[1:], icon="CHECKMARK" if result.watertight else "NONE", translate=False)
-    for text in quality_texts(result):
-        draw_text(box, context, text, "NONE")
+    if repaired_text(result):
+        box.label(text=repaired_text(result), translate=False)
     if result.distance is not None and result.farthest is not None:
         values = {"mean": share(result.distance), "most": share(result.farthest)}
         box.label(text=tr("Off the source: {mean}, at most {most}", **values), translate=False)
+    if result.end_reason == "eos" and not result.faults:
+        box.label(text="Complete", icon="CHECKMARK")
+    elif result.end_reason != "eos":
+        box.label(text=END_REASONS.get(result.end_reason, result.end_reason), icon="ERROR")
+    for text in result.faults:
+        draw_text(box, context, text, "ERROR")
 
 
 _CLASSES = (

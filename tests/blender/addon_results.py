@@ -159,8 +159,8 @@ def said():
     stage.plain.checkpoint = "debug"
     (result,) = stage.session.last.results
     faulty = stage.replace(
-        result, watertight=False, open_edges=1, repaired=7, verdict="2 % are missing somewhere", triangles=12, faces=7,
-        quads=5,
+        result, watertight=False, open_edges=1, repaired=7, faults=("2 % are missing somewhere",),
+        triangles=12, faces=7, quads=5,
     )  # fmt: skip
     return {"line": stage.drawing.summary(result), "faulty": stage.drawing.summary(faulty), **told}
 

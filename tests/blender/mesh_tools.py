@@ -174,7 +174,70 @@ def expected():
     return {"text": stage.panels.expectation(bpy.context)}
 
 
-SCENARIOS = (expected, quads, uv_maps, unwrapped, variants, decimated)
+def baked():
+    """Colors and the fine shape of a bumpy ball, red and blue, onto one of few faces; a color attribute; nothing."""
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=64, ring_count=32)
+    source = bpy.context.object
+    source.name = "Ball"
+    for number, color in enumerate(((1, 0, 0, 1), (0, 0, 1, 1))):
+        material = bpy.data.materials.new(f"Paint{number}")
+        material.use_nodes = True
+        material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = color
+        source.data.materials.append(material)
+    for vertex in source.data.vertices:
+        vertex.co *= 1.0 + 0.02 * np.sin(20.0 * vertex.co.z)
+    for face in source.data.polygons:
+        face.material_index = int(face.center.x > 0)
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=12, ring_count=6)
+    result = bpy.context.object
+    result.data.uv_layers.remove(result.data.uv_layers[0])
+    result.flashmesh.source, result.flashmesh.number = source, 1
+    source.hide_set(True)
+    source.hide_render = True
+    scene = bpy.context.scene
+    samples, engine = scene.cycles.samples, scene.render.engine
+
+    def pixels(name):
+        image = bpy.data.images[name]
+        values = np.array(image.pixels[:]).reshape(-1, 4)
+        return values[values[:, 3] > 0.5, :3]
+
+    told = {"answer": sorted(bpy.ops.flashmesh.bake(result=result.name, size=128))}
+    colors, normals = pixels("Sphere_colors"), pixels("Sphere_normals")
+    told["red"], told["blue"] = (float((colors[:, k] > 0.6).mean()) for k in (0, 2))
+    told["normals"], told["bumps"] = normals.mean(axis=0).tolist(), float(normals[:, :2].std())
+    told["material"] = [slot.material.name for slot in result.material_slots]
+    shader = result.active_material.node_tree.nodes["Principled BSDF"].inputs
+    told["linked"] = [shader[name].is_linked for name in ("Base Color", "Normal")]
+    told["packed"] = [bpy.data.images[f"Sphere_{name}"].packed_file is not None for name in ("colors", "normals")]
+    told["kept"] = [
+        source.hide_get(),
+        source.hide_render,
+        samples == scene.cycles.samples,
+        engine == scene.render.engine,
+    ]
+    told["selected"] = [item.name for item in bpy.context.selected_objects]
+
+    source.data.materials.clear()
+    attribute = source.data.color_attributes.new("Paint", "FLOAT_COLOR", "POINT")
+    attribute.data.foreach_set("color", np.tile([0.0, 1.0, 0.0, 1.0], len(source.data.vertices)))
+    source.data.color_attributes.active_color = attribute
+    bpy.ops.flashmesh.bake(result=result.name, size=64)
+    told["attribute"] = pixels("Sphere_colors").mean(axis=0).tolist()
+    told["clean"] = [len(source.data.materials), sorted(bpy.data.materials.keys()), sorted(bpy.data.images.keys())]
+    source.data.color_attributes.remove(attribute)
+    bpy.data.images.remove(bpy.data.images["Sphere_colors"])
+    bpy.ops.flashmesh.bake(result=result.name, size=64)
+    told["without"] = sorted(bpy.data.images.keys())
+    bpy.data.objects.remove(source)
+    try:
+        bpy.ops.flashmesh.bake(result=result.name)
+    except RuntimeError as error:
+        told["refused"] = str(error)
+    return told
+
+
+SCENARIOS = (baked, expected, quads, uv_maps, unwrapped, variants, decimated)
 
 if __name__ == "__main__":
     stage.play(SCENARIOS)

@@ -65,3 +65,18 @@ def test_decimate_stands_beside_the_result(told: dict[str, Any]) -> None:
 
 def test_what_is_asked_for_is_told_as_a_share_of_the_source(told: dict[str, Any]) -> None:
     assert told["expected"]["text"] == "12.5 % of the source's triangles", "of 768, modifiers applied"
+
+
+def test_normals_and_colors_of_the_source_are_baked(told: dict[str, Any]) -> None:
+    """The bumps are in the normals, red and blue half each; all of Blender's settings are as before."""
+    made = told["baked"]
+    assert made["answer"] == ["FINISHED"] and made["linked"] == made["packed"] == [True, True]
+    assert made["red"] + made["blue"] > 0.6, "where the map is"
+    assert made["red"] == pytest.approx(made["blue"], rel=0.1)
+    assert made["normals"][2] > 0.8 and made["normals"][0] == pytest.approx(0.5, abs=0.05) and made["bumps"] > 0.05
+    assert made["material"] == ["Sphere_baked"] and made["kept"] == [True] * 4 and made["selected"] == ["Sphere"]
+    red, green, blue = made["attribute"]
+    assert green > 0.6 and red == blue == 0.0, "a color attribute counts where there is no material"
+    assert made["clean"][0] == 0 and "flashmesh colors" not in made["clean"][1]
+    assert made["clean"][2].count("Sphere_colors") == 1 and "Sphere_colors" not in made["without"]
+    assert "must have a source in the scene to bake from, got none" in made["refused"]
