@@ -43,6 +43,7 @@ class RunSettings:
     watertight: bool = False
     keep_to_surface: bool = True
     symmetry: str = "NONE"  # or X, Y, Z: the engine is given one half, and asked for half of the faces
+    selected_only: bool = False  # faces of the source; the others stay as they are
     density: str = ""  # the vertex group of the source that draws more faces to where it is painted
     snap: bool = False
     quads: bool = False

@@ -87,7 +87,7 @@ def figures_of(
     obj: bpy.types.Object, placement: Placement, settings: RunSettings, event: Event, took: float | None = None
 ) -> Result:
     """The figures of the result `obj` as it is in the scene, and what the engine said of it in its `end`."""
-    mesh = obj.data
+    mesh, part = obj.data, placement.welded
     gap = measure_gap(mesh, placement.matrix, placement.surface) or Gap(None, None)
     obj.flashmesh.distance = -1.0 if gap.mean is None else gap.mean
     said = ("seconds", "tokens_per_second", "tokens_per_pass")
@@ -95,9 +95,9 @@ def figures_of(
         name=obj.name,
         source=placement.source.name,
         wanted=settings.faces,
-        faces=len(mesh.polygons),
-        triangles=len(mesh.loops) - 2 * len(mesh.polygons),
-        quads=sum(len(face.vertices) == 4 for face in mesh.polygons),
+        faces=len(mesh.polygons) if part is None else part.faces,
+        triangles=len(mesh.loops) - 2 * len(mesh.polygons) if part is None else part.triangles,
+        quads=sum(len(face.vertices) == 4 for face in mesh.polygons) if part is None else part.quads,
         end_reason=event["end_reason"],
         distance=gap.mean,
         farthest=gap.most,
@@ -112,8 +112,8 @@ def figures_of(
 
 
 def _faults(event: Event, settings: RunSettings) -> tuple[str, ...]:
-    """What the engine's verdict finds wrong. It judged a half alone where the result is symmetric: nothing then."""
+    """What the engine's verdict finds wrong. It judged a part alone where that is mirrored or welded: nothing then."""
     verdict = str(event.get("verdict") or COMPLETE)
-    if verdict == COMPLETE or settings.symmetry != "NONE":
+    if verdict == COMPLETE or settings.symmetry != "NONE" or settings.selected_only:
         return ()
     return tuple(verdict.split("; "))

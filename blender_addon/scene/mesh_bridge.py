@@ -148,6 +148,14 @@ def read_surface(
     return Surface(obj.name, matrix, *_joined(parts), *(found if len(parts) == 1 else ()))
 
 
+def read_own(obj: bpy.types.Object) -> Surface:
+    """The mesh of `obj` without its modifiers, in world space. Raises ValueError as `read_surface`."""
+    check_face_count(obj.name, len(obj.data.polygons))
+    matrix = np.array(obj.matrix_world, dtype=np.float64)
+    part = _read_part(obj.name, obj.data, matrix, [slot.material for slot in obj.material_slots])
+    return Surface(obj.name, matrix, *_joined([part]))
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """One mesh in world space, as the fields of Surface are."""

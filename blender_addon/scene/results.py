@@ -11,9 +11,11 @@ import numpy as np
 from mathutils import Matrix
 
 from ..engine.request import RunSettings
+from ..translations import tr
 from . import finishing, mesh_bridge, variants
 from .hard_edges import HardEdges
 from .mesh_bridge import Surface
+from .patches import Patch, Welded
 
 COLLECTION = "FlashMesh"
 SUFFIX = "_flashmesh"
@@ -73,8 +75,11 @@ class Earlier:
 class Placement:
     """Where the result of one source goes, and the object once there is one."""
 
-    def __init__(self, source: Key, surface: Surface, hard: HardEdges | None = None) -> None:
-        self.source, self.surface, self.hard = source, surface, hard
+    def __init__(
+        self, source: Key, surface: Surface, hard: HardEdges | None = None, patch: Patch | None = None
+    ) -> None:
+        self.source, self.surface, self.hard, self.patch = source, surface, hard, patch
+        self.welded: Welded | None = None  # once a patch is
         self._key: Key | None = None
         self._earlier: list[Earlier] = []  # hidden while the new one grows
         self.matrix, self._inverse = np.eye(4), np.eye(4)  # of the object, once there is one
@@ -114,14 +119,29 @@ class Placement:
             return ""  # in edit mode its mesh is not ours to change
         said = finishing.finish_mesh(context, obj, self.matrix, self.surface, settings, self.hard)
         source = find(self.source)
+        if self.patch is not None:
+            said = "; ".join(text for text in (said, self._weld(obj, source)) if text)
         obj.show_in_front = source is not None and len(self.surface.faces) > 0 and source.visible_get()
         if source is None or context.mode != "OBJECT" or context.view_layer.objects.get(source.name) != source:
             return said
-        if settings.hide_source:
+        if settings.hide_source or self.welded is not None:  # which has the rest of it
             source.hide_set(True)
             source.hide_render = True
             obj.show_in_front = False
         return said
+
+    def _weld(self, obj: bpy.types.Object, source: bpy.types.Object | None) -> str:
+        assert self.patch is not None
+        try:
+            self.welded = self.patch.weld(obj, source)
+        except ValueError as error:
+            return str(error)
+        for modifier in source.modifiers if source is not None else ():
+            _copy_modifier(obj, modifier)
+        if not self.welded.left:
+            return tr("Welded to the rest along {count} edges", count=self.welded.border)
+        values = {"left": self.welded.left, "count": self.welded.border}
+        return tr("{left} of the {count} edges to the rest could not be welded", **values)
 
     def remove(self) -> None:
         """Takes the object away, with its mesh, and shows what was there before."""
@@ -178,6 +198,14 @@ class Placement:
             if layer.get(item.name) == item and not item.hide_get():
                 self._earlier.append(Earlier(key_of(item), item.select_get(), layer.active == item))
                 item.hide_set(True)
+
+
+def _copy_modifier(obj: bpy.types.Object, modifier: bpy.types.Modifier) -> None:
+    """Gives an object a modifier with the same settings."""
+    made = obj.modifiers.new(modifier.name, modifier.type)
+    for item in modifier.bl_rna.properties if made is not None else ():
+        if not item.is_readonly and item.identifier not in ("name", "type"):
+            setattr(made, item.identifier, getattr(modifier, item.identifier))
 
 
 def remove_object(obj: bpy.types.Object) -> None:

@@ -28,6 +28,7 @@ from .halves import Half, half_of
 from .hard_edges import read_hard_edges
 from .mesh_bridge import Surface
 from .outline import Outline
+from .patches import read_patch
 from .results import Key, Placement, find, key_of, select_results, selected_ids
 
 CANCEL_SECONDS = 0.4  # that the engine has for its last word once a run is cancelled
@@ -155,6 +156,8 @@ class Run:
 
     def _read(self, context: bpy.types.Context, obj: bpy.types.Object, key: Key) -> Surface | Half:
         """Reads an object and makes its placement; what the engine is given of it. Raises ValueError."""
+        if self.settings.selected_only:
+            return self._read_patch(obj, key)
         hard = None
         with mesh_bridge.shown(obj, context):
             depsgraph = context.evaluated_depsgraph_get()
@@ -168,6 +171,16 @@ class Run:
         self.progress.wanted = self._wanted.engine_faces
         self._placement = Placement(key, surface, hard)
         return self._half or given
+
+    def _read_patch(self, obj: bpy.types.Object, key: Key) -> Surface:
+        """As `_read` for the selected faces of an object."""
+        if self.settings.symmetry != "NONE" or self.settings.density:
+            raise ValueError("symmetry and density must be off for selected faces alone, got one of them")
+        patch = read_patch(obj)
+        self._wanted = self.settings.for_source(obj.name, len(patch.part.faces))
+        self._half, self.progress.wanted = None, self._wanted.engine_faces
+        self._placement = Placement(key, patch.whole, None, patch)
+        return patch.part
 
     def _answer_before(self, key: Key) -> Answer | None:
         """What the engine said the last time, where the same is asked of it again."""

@@ -37,8 +37,10 @@ def why_not(context: bpy.types.Context) -> str:
         return tr("A mesh is being generated")
     if baking.active is not None:
         return tr("Images are being baked")
-    if context.mode != "OBJECT":
+    if context.mode not in ("OBJECT", "EDIT_MESH"):
         return tr("Switch to Object Mode")
+    if context.mode == "EDIT_MESH" and not any(item.data.total_face_sel for item in context.objects_in_mode):
+        return tr("Select the faces that shall be made anew")
     objects = usable_objects(context)
     if not objects:
         return tr("Select a mesh, curve, surface, text, metaball or collection instance")
@@ -144,10 +146,16 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
     def _begin(self, context: bpy.types.Context, *, again: bool = False) -> Run | None:
         try:
             chosen = run_settings(self, context)
+            if context.mode == "EDIT_MESH":
+                chosen = replace(chosen, selected_only=True)
             chosen.engine_options()
             for name in option_properties():  # so that Adjust Last Operation shows what was used
                 setattr(self.properties, name, getattr(chosen, name))
-            sources = [key_of(item) for item in usable_objects(context)]
+            objects = usable_objects(context)
+            if context.mode == "EDIT_MESH":
+                objects = [context.edit_object]
+                bpy.ops.object.mode_set(mode="OBJECT")
+            sources = [key_of(item) for item in objects]
             return session.begin(sources, chosen, host.engine(context), context.scene, again=again)
         except (ValueError, RuntimeError, OSError) as error:
             self.report({"ERROR"}, str(error))

@@ -63,6 +63,9 @@ def option_properties(**common: Any) -> dict[str, Any]:
         "symmetry": EnumProperty(
             name="Symmetry", description="Make one half and mirror it at the object's own axis",
             items=SYMMETRY_ITEMS, default=d.symmetry, **common),
+        "selected_only": BoolProperty(
+            name="Selected Faces Only", description="Make the selected faces anew, and weld them to the other ones",
+            default=d.selected_only, **common),
         "density": StringProperty(
             name="Denser Where", description="A vertex group of the source: where it is painted, more faces are made",
             default=d.density, **common),

@@ -181,7 +181,62 @@ def hard_edges():
     return told
 
 
-SCENARIOS = (share, density, hard_edges, quads)
+def patch():
+    """The upper part of a ball of quads, in Edit Mode: the lower part stays as it is, quads, materials and all."""
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=48, ring_count=24, location=(3, 2, 1), rotation=(0.3, 0.2, 0.1))
+    source = bpy.context.object
+    source.scale = (1.0, 2.0, 1.0)
+    source.modifiers.new("Bevel", "BEVEL").width = 0.01
+    mesh = source.data
+    for name in ("Paint", "Other"):
+        mesh.materials.append(bpy.data.materials.new(name))
+    for vertex in mesh.vertices:
+        vertex.select = False
+    for edge in mesh.edges:
+        edge.select = False
+    for face in mesh.polygons:
+        face.select, face.material_index = face.center.z > 0.3, int(face.center.z > 0.3)
+    stage.select(source)
+    bpy.ops.object.mode_set(mode="EDIT")
+    told = {"poll": bpy.ops.flashmesh.generate.poll()}
+    chosen = [face.select for face in mesh.polygons]
+    bpy.ops.flashmesh.generate(faces=120, preset="STANDARD", seed=0)
+    result = bpy.data.objects[stage.session.last.results[-1].name]
+    told["result"] = vars(stage.session.last.results[0])
+    told["messages"] = [text for _, text in stage.session.last.messages]
+    made = result.data
+    told["faces"], told["valid"] = len(made.polygons), not made.validate()
+    told["rest"] = chosen.count(False)
+    told["quads"] = sum(len(face.vertices) == 4 for face in made.polygons)
+    low = [face for face in made.polygons if face.material_index == 0]
+    told["materials"] = [len(low), len(made.polygons) - len(low)]
+    for item in (mesh, made):
+        item.calc_loop_triangles()
+    told["volume"] = volume(made) / volume(mesh)
+    told["modifiers"] = [(item.type, item.width) for item in result.modifiers]
+    told["source"] = [source.hide_get(), len(mesh.polygons) == len(chosen), bpy.context.mode]
+    told["off"] = float(np.abs(np.array(result.matrix_world) - np.array(source.matrix_world)).max())
+    if len(sys.argv) > 1 and sys.argv[-1].endswith("/"):
+        bpy.ops.wm.save_as_mainfile(filepath=f"{sys.argv[-1]}patch.blend", copy=True)
+    source.hide_set(False)
+    told["refused"] = []
+    for kept, options in ((0, {}), (10, {"symmetry": "X"})):
+        stage.select(source)
+        for number, face in enumerate(mesh.polygons):
+            face.select = number < kept
+        try:
+            bpy.ops.flashmesh.generate(selected_only=True, **options)
+        except RuntimeError as error:
+            told["refused"].append(str(error))
+    return told
+
+
+def volume(mesh):
+    corners = np.array([[mesh.vertices[number].co for number in face.vertices] for face in mesh.loop_triangles])
+    return abs(float(np.einsum("ni,ni->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6))
+
+
+SCENARIOS = (share, density, hard_edges, quads, patch)
 
 if __name__ == "__main__":
     stage.play(SCENARIOS)

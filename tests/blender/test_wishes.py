@@ -51,3 +51,16 @@ def test_objects_of_primitives_become_quads(told: dict[str, Any], name: str) -> 
     made = told["quads"][name]
     assert made["share"] >= 0.8 and set(made["corners"]) <= {3, 4} and made["valid"]
     assert made["triangles"] == made["wanted"]
+
+
+def test_selected_faces_alone_are_made_anew_and_welded(told: dict[str, Any]) -> None:
+    """From Edit Mode: the other faces stay, quads, materials and modifiers too; the whole is closed as it was."""
+    made = told["patch"]
+    assert made["poll"] and made["result"]["watertight"] and made["result"]["open_edges"] == 0 and made["valid"]
+    assert made["result"]["wanted"] == 120 and 108 <= made["result"]["faces"] <= 132
+    assert made["messages"] == ["Welded to the rest along 48 edges"]
+    assert made["materials"][0] == made["rest"] and made["quads"] >= made["rest"] - 48, "a ball has 48 triangles a pole"
+    assert 0.97 < made["volume"] < 1.02 and made["off"] < 1e-6
+    assert made["modifiers"] == [["BEVEL", pytest.approx(0.01)]] and made["source"] == [True, True, "OBJECT"]
+    assert "must have 4 to 1151 of its faces selected, got 0" in made["refused"][0]
+    assert "symmetry and density must be off for selected faces alone" in made["refused"][1]

@@ -59,7 +59,7 @@ def prepare(checkpoint="nano", **options):
     space = area_and_region()[0].spaces.active
     space.show_region_ui = True
     space.show_gizmo = False
-    set_preferences(engine_python=python, checkpoint=checkpoint, on_cancel="KEEP")
+    set_preferences(engine_python=python, checkpoint=checkpoint, on_cancel="KEEP", keep_ready=False)
     for name, value in options.items():
         setattr(bpy.context.scene.flashmesh, name, value)
 
