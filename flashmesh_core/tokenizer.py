@@ -59,21 +59,6 @@ def decode(tokens: np.ndarray, num_bins: int) -> CanonicalMesh:
     return canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), num_bins)
 
 
-def slot_of(n: int | np.ndarray) -> int | np.ndarray:
-    """The slot 0..8 within its face of the token at position n."""
-    return n % TOKENS_PER_FACE
-
-
-def vertices_complete(length: int) -> int:
-    """How many vertices (BOS group included) a prefix of `length` tokens completes."""
-    return length // TOKENS_PER_VERTEX
-
-
-def faces_complete(length: int) -> int:
-    """How many faces (BOS group included) a prefix of `length` tokens completes."""
-    return length // TOKENS_PER_FACE
-
-
 def first_occurrence(keys: np.ndarray) -> np.ndarray:
     """For every entry of `keys` (N,), the index of the first entry equal to it, (N,) int64."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)

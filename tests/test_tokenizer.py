@@ -19,10 +19,7 @@ from flashmesh_core.tokenizer import (
     encode,
     eos_token,
     face_tokens,
-    faces_complete,
     first_occurrence,
-    slot_of,
-    vertices_complete,
 )
 
 
@@ -118,17 +115,6 @@ def test_what_follows_the_first_eos_is_ignored() -> None:
 def test_decode_names_what_is_wrong(tokens: list[int], num_bins: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode(np.array(tokens), num_bins)
-
-
-def test_positions_slots_and_levels() -> None:
-    """Vertex v is complete at n = 3v + 2, face f at n = 9f + 8: with n + 1 tokens."""
-    for v in range(12):
-        assert vertices_complete(3 * v + 3) == v + 1
-        assert vertices_complete(3 * v + 2) == v
-    for f in range(4):
-        assert faces_complete(9 * f + 9) == f + 1
-        assert faces_complete(9 * f + 8) == f
-    np.testing.assert_array_equal(slot_of(np.arange(20)), [*range(9), *range(9), 0, 1])
 
 
 @given(keys=st.lists(st.integers(0, 5), max_size=30))

@@ -16,7 +16,7 @@ _LENGTH_TOLL = 0.002  # bins of deviation that a bin of length counts: of two fa
 
 
 @njit_no_refcount
-def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarray, crowded: bool) -> int:
+def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarray) -> int:
     """The one of the `known` vertices (K,) with which a, b make the face that fits best; -1 where none fits."""
     bins, cells, part = table.bins, len(surface.support), 1.0 / (6 * surface.factor)
     x, y, z = bins[a, 0] + bins[b, 0], bins[a, 1] + bins[b, 1], bins[a, 2] + bins[b, 2]
@@ -26,7 +26,7 @@ def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarra
             continue
         if not center_is_uncovered(table.uncovered_count, cells, part, x + bins[c, 0], y + bins[c, 1], z + bins[c, 2]):
             continue
-        if not crowded and (find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0):
+        if find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0:
             continue
         if not triangle_is_uncovered(surface, table, bins[a], bins[b], bins[c]):
             continue
@@ -42,11 +42,10 @@ def _best_third(surface: Surface, table: Table, a: int, b: int, known: np.ndarra
 
 
 @njit_no_refcount
-def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int, crowded: bool) -> None:
+def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int) -> None:
     """Push faces that fit beside open edges, as far as there is room.
 
-    `needed`: uncovered samples a square bin that a face must cover to stay. `crowded`: other edges of a face may be in
-    use, so that more than two faces meet there.
+    `needed`: uncovered samples a square bin that a face must cover to stay. Its edges are unused before.
     """
     known, count, edge = table.order, 0, 0
     for vertex in range(table.n[arrays.VERTICES]):  # no face below adds a vertex
@@ -56,7 +55,7 @@ def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int, cr
     while edge < table.n[arrays.EDGES] and table.n[arrays.FACES] < max_faces:
         if table.is_open[edge]:
             a, b = table.edge[edge, 1], table.edge[edge, 0]
-            c = _best_third(surface, table, a, b, known[:count], crowded)
+            c = _best_third(surface, table, a, b, known[:count])
             if c >= 0:
                 least = 0.5 * frame_of(table.bins, a, b, c).area * needed
                 add_if_uncovered(surface, table, table.bins[a], table.bins[b], table.bins[c], least)

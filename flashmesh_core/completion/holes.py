@@ -103,16 +103,13 @@ def _fill(surface: Surface, table: Table, loop: np.ndarray, anywhere: bool, out:
     return count
 
 
-def finish(
-    state: MeshState, proxy_bins: np.ndarray, reach: float = 0.0, limit: int | None = None, crowded: bool = False
-) -> np.ndarray:
+def finish(state: MeshState, proxy_bins: np.ndarray, reach: float = 0.0, limit: int | None = None) -> np.ndarray:
     """The faces, bins (K, 3, 3) with columns x, y, z, that cover and close a finished mesh. It stays as it is.
 
-    `proxy_bins` (F, 3, 3) are the bins of the faces of the proxy mesh. Holes in the surface are closed; with
-    a `reach` all others as well, by faces of any look, where these keep within so many bins of the surface. There are
-    at most `limit` faces in the end. `crowded` covers at a finite reach even where more than two faces then meet at an
-    edge. A mesh without faces gets none, nor does one over a surface of which no samples are known, unless the reach is
-    infinite.
+    `proxy_bins` (F, 3, 3) are the bins of the faces of the proxy mesh. Holes in the surface are closed; with a `reach`
+    all others as well, by faces of any look, where these keep within so many bins of the surface. There are at most
+    `limit` faces in the end. A mesh without faces gets none, nor does one over a surface of which no samples are known,
+    unless the reach is infinite.
     """
     written, tokens, samples = state.n_faces, state.n_tokens, state.surface.places
     if not written or not (len(samples) or np.isinf(reach)):
@@ -121,8 +118,6 @@ def finish(
     if len(samples):
         cover_uncovered(state, proxy_bins)
         _push(state, fill_holes(state))
-        if crowded and np.isfinite(reach):
-            cover_uncovered(state, proxy_bins, crowded=True)
     if reach:
         _push(state, fill_holes(state, within))
     added = state.faces(written)
@@ -154,24 +149,22 @@ def _pop(surface: Surface, table: Table, count: int) -> None:
         pop(surface, table)
 
 
-def cover_uncovered(state: MeshState, proxy_bins: np.ndarray, crowded: bool = False) -> None:
+def cover_uncovered(state: MeshState, proxy_bins: np.ndarray) -> None:
     """Push those of the faces that lie on uncovered surface for the most part and use no edge that a face uses.
 
-    Then, where there is a proxy mesh, other faces over known vertices, since the model may have cut a panel otherwise.
-    `crowded`: even those that do, as where two parts of an object touch. Then more than two faces meet at an edge.
+    Then other faces over known vertices, since the model may have cut a panel otherwise.
     """
     areas = triangle_areas(proxy_bins)
     needed = MIN_UNCOVERED * len(state.surface.places) / max(areas.sum(), 1.0)  # uncovered samples a square bin
     bins, keys = proxy_bins.astype(np.int32), vertex_keys(proxy_bins, state.surface.size)
-    _cover_uncovered(*state.references, bins, keys, needed * areas, state.max_faces, crowded)
+    _cover_uncovered(*state.references, bins, keys, needed * areas, state.max_faces)
     if len(state.surface.facets):
-        grow_faces(*state.references, needed, state.max_faces, crowded)
+        grow_faces(*state.references, needed, state.max_faces)
 
 
 @njit_no_refcount
 def _cover_uncovered(
-    surface: Surface, table: Table, proxy_bins: np.ndarray, keys: np.ndarray, least: np.ndarray, max_faces: int,
-    crowded: bool,
+    surface: Surface, table: Table, proxy_bins: np.ndarray, keys: np.ndarray, least: np.ndarray, max_faces: int
 ) -> None:  # fmt: skip
     """Faces (F, 3, 3), their vertices' keys (F, 3), and how many uncovered samples each must cover to stay (F,)."""
     for number in range(proxy_bins.shape[0]):
@@ -180,7 +173,7 @@ def _cover_uncovered(
         a, b, c = proxy_bins[number, 0], proxy_bins[number, 1], proxy_bins[number, 2]
         if not _is_triangle(keys[number]) or not triangle_is_uncovered(surface, table, a, b, c):
             continue
-        if crowded or not _uses_edges(table, keys[number]):
+        if not _uses_edges(table, keys[number]):
             add_if_uncovered(surface, table, a, b, c, least[number])
 
 

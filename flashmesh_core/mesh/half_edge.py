@@ -58,21 +58,6 @@ class HalfEdges:
         """(E,) bool: more than two faces meet, so the surface branches."""
         return self.face_count > 2
 
-    @property
-    def edge_is_nonmanifold(self) -> np.ndarray:
-        """(E,) bool: more than two faces meet, or a directed edge is used twice (branching or flipped)."""
-        return self.edge_is_branching | self.edge_is_flipped
-
-    @property
-    def is_boundary(self) -> np.ndarray:
-        """(H,) bool: the half-edge is the only one at its edge."""
-        return self.edge_is_boundary[self.edge]
-
-    @property
-    def is_nonmanifold(self) -> np.ndarray:
-        """(H,) bool: the half-edge lies at a non-manifold edge."""
-        return self.edge_is_nonmanifold[self.edge]
-
     def face_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """The faces that meet at each edge with exactly two of them: pairs (P, 2), flipped (P,) bool."""
         paired = np.flatnonzero(self.face_count[self.edge] == 2)

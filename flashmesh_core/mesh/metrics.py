@@ -4,7 +4,7 @@ The paper says "computed from 5,000 uniformly sampled surface points of both mes
 here:
 
 - Scale: both meshes are moved and scaled by one map, the one that puts the *source's* bounding box (of the
-  vertices its faces use) at the origin with its longest side 1. So distances are shares of the source's
+  vertices its faces use) at the origin with its longest side 1. So distances are fractions of the source's
   longest side, and a result of the wrong size or in the wrong place is punished for it.
 - Samples: 5,000 points a mesh, uniform over its area, drawn independently of each other from `seed`.
 - Chamfer: the mean over a of the Euclidean (not squared) distance to the nearest point of b, *plus* the
@@ -38,7 +38,7 @@ _MIN_AREA = 1e-60  # in the unit box; below this a face counts as having none
 
 @dataclass(frozen=True)
 class MeshComparison:
-    """The three figures of a result against its source; distances in shares of the source's longest side."""
+    """The three figures of a result against its source; distances in fractions of the source's longest side."""
 
     chamfer: float  # sum of both directed means; 0 is best, inf for an empty result
     hausdorff: float  # larger directed maximum; 0 is best, inf for an empty result
@@ -47,24 +47,6 @@ class MeshComparison:
     def as_dict(self) -> dict[str, float]:
         """The fields by name. An empty result has infinities, which strict JSON cannot hold."""
         return asdict(self)
-
-
-def chamfer_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean distance from `a` (N, 3) to its nearest in `b` (M, 3), plus that from `b` to `a`, in their unit.
-
-    An empty array gives inf. Raises ValueError for wrong shapes or non-finite points.
-    """
-    forth, back = _nearest_distances(a, b)
-    return float(forth.mean() + back.mean()) if len(forth) and len(back) else float("inf")
-
-
-def hausdorff_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest distance from a point of `a` (N, 3) or `b` (M, 3) to its nearest in the other.
-
-    An empty array gives inf. Raises ValueError for wrong shapes or non-finite points.
-    """
-    forth, back = _nearest_distances(a, b)
-    return float(max(forth.max(), back.max())) if len(forth) and len(back) else float("inf")
 
 
 def bounding_box_iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -108,7 +90,7 @@ def compare_meshes(source: Mesh, result: Mesh, *, samples: int = DEFAULT_SAMPLES
     if not has_area(unit.apply(result_vertices), result_faces):
         return MeshComparison(chamfer=float("inf"), hausdorff=float("inf"), bbox_iou=0.0)
     b = sample_surface(unit.apply(result_vertices), result_faces, samples, result_rng).points
-    forth, back = _nearest_distances(a, b)
+    forth, back = nearest_distances(a, b)
     return MeshComparison(
         chamfer=float(forth.mean() + back.mean()),
         hausdorff=float(max(forth.max(), back.max())),
@@ -127,8 +109,11 @@ def has_area(vertices: np.ndarray, faces: np.ndarray) -> bool:
     return bool((np.abs(np.cross(b - a, c - a)) > _MIN_AREA).any())
 
 
-def _nearest_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (N,) from `a` to its nearest in `b` and (M,) from `b` to `a`; empty where either is."""
+def nearest_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (N,) from `a` (N, 3) to its nearest in `b` (M, 3) and (M,) from `b` to `a`; empty where either is.
+
+    Raises ValueError for wrong shapes or non-finite points.
+    """
     from scipy.spatial import cKDTree
 
     a, b = check_points("a", a, minimum=0), check_points("b", b, minimum=0)

@@ -124,10 +124,6 @@ class SurfaceGrid:
         """Rows over cells to rows over bins."""
         return rows if self.factor == 1 else np.repeat(rows, self.factor, axis=-1)[..., : self.num_bins]
 
-    def rows_z(self, count: int) -> np.ndarray:
-        """The z that the surface reaches, repeated: (count, num_bins) bool, read-only."""
-        return np.broadcast_to(self._spread(self._any_yx), (count, self.num_bins))
-
     def rows_y(self, z: np.ndarray) -> np.ndarray:
         """The y reached at each z (...): (..., num_bins) bool."""
         cell, inside = self._cells_of(z)

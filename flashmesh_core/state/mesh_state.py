@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.jit import njit_no_refcount, refer
+from flashmesh_core.jit import refer
 from flashmesh_core.state import arrays
-from flashmesh_core.state.arrays import Surface, Table, make_table
+from flashmesh_core.state.arrays import Surface, make_table
 from flashmesh_core.state.coverage_guidance import write_bias
-from flashmesh_core.state.half_edges import lowest_closable, pop, push, start
+from flashmesh_core.state.half_edges import pop, push, start
 from flashmesh_core.state.masks import MASK_CLOSURE, MASK_MANIFOLD, MASK_SURFACE, write_allowed
 from flashmesh_core.state.slice_rows import prepare, write_rows
 
@@ -49,11 +49,6 @@ class MeshState:
         """The fraction of the surface's samples that lie on the faces so far."""
         return int(self.table.n[arrays.COVERED]) / max(1, len(self.surface.places))
 
-    @property
-    def is_closable(self) -> bool:
-        """Whether some open edge can still be closed by a later face."""
-        return lowest_closable(self.references[1]) >= 0
-
     def push(self, token: int) -> bool:
         """Append a coordinate; True where it completes a face."""
         return bool(push(*self.references, int(token)))
@@ -89,21 +84,3 @@ class MeshState:
         """The corners of faces begin..end - 1 as bins (k, 3, 3), columns x, y, z."""
         end = self.n_faces if end is None else end
         return self.table.bins[self.table.faces[begin:end]]
-
-    def corners(self, begin: int, scale: float, center: np.ndarray) -> np.ndarray:
-        """The corners of faces from `begin` on at the centers of their bins, times `scale`, plus `center`, float32."""
-        out = np.empty((max(0, self.n_faces - begin), 3, 3), dtype=np.float32)
-        _write_corners(*self.references, begin, scale, center, out)
-        return out
-
-
-@njit_no_refcount
-def _write_corners(
-    surface: Surface, table: Table, begin: int, scale: float, center: np.ndarray, out: np.ndarray
-) -> None:
-    for number in range(out.shape[0]):
-        for corner in range(3):
-            vertex = table.faces[begin + number, corner]
-            for axis in range(3):
-                place = (table.bins[vertex, axis] + 0.5) / surface.size - 0.5
-                out[number, corner, axis] = place * scale + center[axis]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.completion.holes import cover_uncovered, finish
+from flashmesh_core.completion.holes import cover_uncovered
 from flashmesh_core.mesh.canonical import Mesh, dequantize
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.slices import SurfaceContext
@@ -60,13 +60,8 @@ def test_nothing_grows_where_all_is_covered_or_the_limit_is_reached() -> None:
     assert state.n_faces == 1
 
 
-def test_beside_edges_in_use_faces_grow_only_where_it_may_be_crowded() -> None:
+def test_no_face_grows_beside_an_edge_in_use() -> None:
     written = (*OTHERWISE[:1], (0, 1, 5), (0, 5, 4))
-    state, bins, proxy_bins = started(WALLED, written)
+    state, _, proxy_bins = started(WALLED, written)
     cover_uncovered(state, proxy_bins)
-    assert state.n_faces == 3
-    made = finish(state, proxy_bins, crowded=True)
-    assert [{tuple(corner) for corner in face} for face in made.tolist()] == [
-        {tuple(bins[k].tolist()) for k in OTHERWISE[1]}
-    ]
     assert state.n_faces == 3

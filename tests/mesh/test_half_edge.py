@@ -28,26 +28,25 @@ def test_two_triangles_by_hand() -> None:
     np.testing.assert_array_equal(half.edges, [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]])
     np.testing.assert_array_equal(half.edge, [0, 2, 1, 2, 3, 4])
     np.testing.assert_array_equal(half.face_count, [1, 1, 2, 1, 1])
-    np.testing.assert_array_equal(half.is_boundary, [True, False, True, False, True, True])
-    assert not half.is_nonmanifold.any()
+    np.testing.assert_array_equal(half.edge_is_boundary, [True, True, False, True, True])
+    assert not (half.edge_is_branching | half.edge_is_flipped).any()
     pairs, flipped = half.face_pairs()
     assert pairs.tolist() == [[0, 1]] and flipped.tolist() == [False]
 
 
-def test_a_directed_edge_used_twice_is_nonmanifold_and_has_no_twin() -> None:
+def test_a_directed_edge_used_twice_is_flipped_and_has_no_twin() -> None:
     half = build_half_edges(np.array([[0, 1, 2], [1, 2, 3]]))
     shared = half.edges.tolist().index([1, 2])
-    assert half.edge_is_flipped[shared] and half.edge_is_nonmanifold[shared]
+    assert half.edge_is_flipped[shared]
     assert not half.edge_is_branching.any() and not half.edge_is_boundary[shared]
     assert (half.twin == NO_TWIN).all()
     assert half.face_pairs()[1].tolist() == [True]
 
 
-def test_three_faces_at_an_edge_are_nonmanifold_and_have_no_twin() -> None:
+def test_three_faces_at_an_edge_branch_and_have_no_twin() -> None:
     half = build_half_edges(np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4]]))
     shared = half.edges.tolist().index([0, 1])
-    assert half.edge_is_branching[shared] and half.edge_is_nonmanifold[shared]
-    assert half.is_nonmanifold.sum() == 3 and half.face_count[shared] == 3
+    assert half.edge_is_branching.sum() == 1 and half.edge_is_branching[shared] and half.face_count[shared] == 3
     assert (half.twin == NO_TWIN).all()
     assert len(half.face_pairs()[0]) == 0
 
@@ -57,13 +56,13 @@ def test_a_closed_mesh_has_every_twin(mesh: tuple[np.ndarray, np.ndarray]) -> No
     half = build_half_edges(mesh[1], len(mesh[0]))
     assert (half.twin != NO_TWIN).all()
     assert len(half.edges) * 2 == len(half.origin)
-    assert not half.is_boundary.any() and not half.is_nonmanifold.any()
+    assert not (half.edge_is_boundary | half.edge_is_branching | half.edge_is_flipped).any()
 
 
 def test_the_border_of_a_sheet_is_one_loop() -> None:
     vertices, faces = sheet(5, 3)
     half = build_half_edges(faces, len(vertices))
-    border = half.is_boundary
+    border = half.edge_is_boundary[half.edge]
     assert border.sum() == 2 * (5 + 3)
     step = dict(zip(half.origin[border].tolist(), half.target[border].tolist(), strict=True))
     vertex, seen = 0, 0
@@ -91,8 +90,9 @@ def test_against_the_slow_version(faces: np.ndarray) -> None:
         uses = undirected[min(a, b), max(a, b)]
         assert half.edges[half.edge[h]].tolist() == [min(a, b), max(a, b)]
         assert half.face_count[half.edge[h]] == uses
-        assert half.is_boundary[h] == (uses == 1)
-        assert half.is_nonmanifold[h] == (uses > 2 or directed[a, b] == 2)
+        assert half.edge_is_boundary[half.edge[h]] == (uses == 1)
+        assert half.edge_is_branching[half.edge[h]] == (uses > 2)
+        assert half.edge_is_flipped[half.edge[h]] == (uses == 2 and directed[a, b] != 1)
         has_twin = uses == 2 and directed[a, b] == 1
         assert (half.twin[h] != NO_TWIN) == has_twin
         if has_twin:

@@ -1,4 +1,4 @@
-"""Surface samples lie on the surface, evenly, with their normals; normals of bare clouds face outwards."""
+"""Surface samples lie on the surface, evenly, with their normals."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flashmesh_core.mesh.sampling import estimate_normals, sample_surface
+from flashmesh_core.mesh.sampling import sample_surface
 
-from .shapes import box, join, sheet, torus
+from .shapes import box, sheet, torus
 
 
 def samples_of(mesh: tuple[np.ndarray, np.ndarray], count: int, seed: int = 0):
@@ -107,74 +107,3 @@ def test_any_scale_gives_unit_normals(exponent: int, seed: int) -> None:
 def test_wrong_input_is_named(vertices: np.ndarray, faces: list, count: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sample_surface(vertices, np.array(faces), count, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(
-    ("mesh", "lowest_side", "lowest_match"),
-    [
-        (box(), 0.999, 0.96),
-        (torus(), 0.999, 0.99),
-        (box((1.0, 1.0, 0.1)), 0.99, 0.93),
-        (join(box(), (torus()[0] + [3.0, 0, 0], torus()[1])), 0.99, 0.95),
-    ],
-    ids=["box", "torus", "thin box", "two pieces"],
-)
-def test_estimated_normals_face_outwards(mesh: tuple, lowest_side: float, lowest_match: float) -> None:
-    for seed in range(3):
-        samples = samples_of(mesh, 6000, seed)
-        normals = estimate_normals(samples.points)
-        assert normals.dtype == np.float32
-        np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0, atol=1e-5)
-        agreement = (normals * samples.normals).sum(axis=1)
-        assert (agreement > 0).mean() >= lowest_side
-        assert np.abs(agreement).mean() >= lowest_match
-
-
-def test_the_side_turns_right_round_a_sharp_edge() -> None:
-    # Two walls that meet at 45 degrees: their normals point 135 degrees apart.
-    h = 3 * np.tan(np.radians(45 / 2))
-    vertices = np.array([[0, 0, 0], [0, 1, 0], [3, 0, h], [3, 1, h], [3, 0, -h], [3, 1, -h]])
-    faces = np.array([[0, 2, 1], [1, 2, 3], [0, 1, 4], [1, 5, 4]])
-    for seed in range(3):
-        samples = samples_of((vertices, faces), 3000, seed)
-        agreement = (estimate_normals(samples.points) * samples.normals).sum(axis=1)
-        assert max((agreement > 0).mean(), (agreement < 0).mean()) > 0.98
-
-
-def test_a_sheet_gets_one_side() -> None:
-    normals = estimate_normals(samples_of(sheet(2, 2), 1000).points)
-    np.testing.assert_allclose(np.abs(normals[:, 2]), 1.0, atol=1e-5)
-    assert len(np.unique(np.sign(normals[:, 2]))) == 1
-
-
-def test_estimates_do_not_depend_on_scale_place_or_order() -> None:
-    points = samples_of(torus(), 800).points.astype(np.float64)
-    expected = estimate_normals(points)
-    np.testing.assert_allclose(estimate_normals(points * 1e-9), expected, atol=1e-4)
-    np.testing.assert_allclose(estimate_normals(points * 1e9 + 1e9), expected, atol=1e-4)
-    order = np.random.default_rng(0).permutation(len(points))
-    np.testing.assert_allclose(estimate_normals(points[order]), expected[order], atol=1e-4)
-
-
-def test_coincident_collinear_and_few_points_still_get_unit_normals() -> None:
-    doubled = np.repeat(samples_of(torus(), 400).points, 20, axis=0)
-    normals = estimate_normals(doubled)
-    np.testing.assert_array_equal(normals.reshape(400, 20, 3), np.repeat(normals[::20, None], 20, axis=1))
-    line = np.arange(30.0)[:, None] * [1.0, 0.0, 0.0]
-    np.testing.assert_allclose(estimate_normals(line)[:, 0], 0.0, atol=1e-6)
-    for cloud in (np.zeros((5, 3)), np.eye(3), line):
-        np.testing.assert_allclose(np.linalg.norm(estimate_normals(cloud), axis=1), 1.0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("points", "neighbours", "message"),
-    [
-        (np.zeros((2, 3)), 16, "points must have shape .* N >= 3"),
-        (np.full((4, 3), np.nan), 16, "points must be finite"),
-        (np.eye(3), 2, r"neighbours must be in \[3, 256\], got 2"),
-        (np.eye(3), 300, r"neighbours must be in \[3, 256\], got 300"),
-    ],
-)
-def test_wrong_clouds_are_named(points: np.ndarray, neighbours: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        estimate_normals(points, neighbours)

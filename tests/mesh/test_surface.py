@@ -71,8 +71,6 @@ def test_rows_of_many_prefixes_equal_single_rows(num_bins):
     z, y = np.random.default_rng(1).integers(0, num_bins, (2, 3, 4))
     assert max(grid.occupied.shape) <= 256
     assert grid.contains(quantize(points, num_bins)).all()
-    assert grid.rows_z(5).shape == (5, num_bins)
-    assert np.array_equal(grid.rows_z(5)[4], grid.row_z())
     assert grid.rows_y(z).shape == grid.rows_x(z, y).shape == (3, 4, num_bins)
     assert np.array_equal(grid.rows_y(z)[1, 2], grid.row_y(int(z[1, 2])))
     assert np.array_equal(grid.rows_x(z, y)[1, 2], grid.row_x(int(z[1, 2]), int(y[1, 2])))
