@@ -9,6 +9,7 @@ import numpy as np
 from flashmesh_core.decode.source import MARGIN, Source
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.mesh.figures import count_doubled, count_flipped_from
 from flashmesh_core.mesh.metrics import has_area
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.sheets import open_edge_count
@@ -28,6 +29,10 @@ class Quality:
     mean_excess: float
     proxy_gap: float  # the same as `gap` of the proxy mesh
     open_edges: int
+    flipped: int  # faces that look the wrong way; see `figures.count_flipped`
+    doubled: int  # faces over the vertices of another one
+    proxy_flipped: int  # the same of the proxy mesh
+    proxy_doubled: int
     source_is_closed: bool
 
     @property
@@ -46,6 +51,12 @@ class Quality:
         found = []
         if self.source_is_closed and self.open_edges:
             found.append(f"{self.open_edges} edges are open although the source is closed")
+        for count, proxy, said in (
+            (self.flipped, self.proxy_flipped, "faces that look the wrong way"),
+            (self.doubled, self.proxy_doubled, "faces over the vertices of others"),
+        ):
+            if count > proxy:
+                found.append(f"{said}: {count}" + (f", {proxy} in the proxy mesh" if proxy else ""))
         if self.gap > WORSE * self.proxy_gap + SLACK:
             found.append(f"{100 * self.gap:.1f} % of the longest side are missing somewhere")
         return tuple(found)
@@ -56,17 +67,26 @@ def inspect(source: Source, mesh: Mesh) -> Quality:
     unit = Mesh(source.normalization.apply(mesh.vertices), mesh.faces)
     side = 1.0 + 2.0 * MARGIN  # the unit box holds the margin, distances are over the longest side
     open_edges = open_edge_count(mesh.faces) if len(mesh.faces) else 0
+    proxy = Mesh(source.normalization.apply(source.proxy.vertices), source.proxy.faces)
+    wrong = *_wrong_faces(source, unit), *_wrong_faces(source, proxy)
     if not len(mesh.faces) or not has_area(unit.vertices, unit.faces):
         inf = float("inf")
-        return Quality(inf, inf, inf, inf, 0.0, open_edges, source.is_closed)
+        return Quality(inf, inf, inf, inf, 0.0, open_edges, *wrong, source.is_closed)
     rng = np.random.default_rng(0)
     there = sample_surface(source.surface.vertices, source.surface.faces, SAMPLES, rng).points
     here = sample_surface(unit.vertices, unit.faces, SAMPLES, rng).points
-    proxy = source.normalization.apply(source.proxy.vertices)
     gaps = TriangleTree.of_mesh(unit.vertices, unit.faces).distance(there) * side
     excesses = source.surface_tree.distance(here) * side
-    proxy_gap = TriangleTree.of_mesh(proxy, source.proxy.faces).distance(there).max() * side
+    proxy_gap = TriangleTree.of_mesh(proxy.vertices, proxy.faces).distance(there).max() * side
     return Quality(
         float(gaps.max()), float(excesses.max()), float(gaps.mean()), float(excesses.mean()), float(proxy_gap),
-        open_edges, source.is_closed,
+        open_edges, *wrong, source.is_closed,
     )  # fmt: skip
+
+
+def _wrong_faces(source: Source, mesh: Mesh) -> tuple[int, int]:
+    """How many faces of a mesh in the unit box look the wrong way, and how many lie over others."""
+    if not len(mesh.faces):
+        return 0, 0
+    tree = source.surface_tree if source.is_closed else None
+    return count_flipped_from(tree, mesh), count_doubled(mesh.faces)

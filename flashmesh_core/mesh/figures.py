@@ -184,17 +184,27 @@ def count_flipped(artist: Mesh, result: Mesh) -> int:
     a surface that faces the other way than to one that faces theirs. Where it is open, its winding is a guess and a
     shell around a sheet has two sides: then faces that disagree with the rest of their patch (topology.flipped_faces).
     """
+    closed = is_manifold_and_closed(artist.vertices, artist.faces)[1]
+    return count_flipped_from(TriangleTree.of_mesh(artist.vertices, artist.faces) if closed else None, result)
+
+
+def count_flipped_from(closed: TriangleTree | None, result: Mesh) -> int:
+    """The same, of a closed surface's tree; None for a surface that is open."""
+    if closed is None:
+        return int(flipped_faces(build_half_edges(result.faces, len(result.vertices)))[0].sum())
     a, b, c = result.vertices[result.faces.T]
     normals = np.cross(b - a, c - a)
     length = np.linalg.norm(normals, axis=1)
-    if not is_manifold_and_closed(artist.vertices, artist.faces)[1]:
-        return int(flipped_faces(build_half_edges(result.faces, len(result.vertices)))[0].sum())
     triangles, normals = result.triangles[length > 0], normals[length > 0] / length[length > 0, None]
     points = np.einsum("pc,fcx->fpx", _INNER, triangles).reshape(-1, 3)
     facing = np.repeat(normals, len(_INNER), axis=0)
-    tree = TriangleTree.of_mesh(artist.vertices, artist.faces)
-    wrong = tree.distance_facing(points, -facing) + FLIP_MARGIN < tree.distance_facing(points, facing)
+    wrong = closed.distance_facing(points, -facing) + FLIP_MARGIN < closed.distance_facing(points, facing)
     return int((wrong.reshape(-1, len(_INNER)).sum(axis=1) >= 3).sum())
+
+
+def count_doubled(faces: np.ndarray) -> int:
+    """How many of the `faces` (F, 3) of a welded mesh lie over the vertices of another one, whichever way they look."""
+    return len(faces) - len(np.unique(np.sort(faces, axis=1), axis=0))
 
 
 def _counts(result: Mesh, wanted: int) -> dict[str, Any]:
@@ -206,7 +216,7 @@ def _counts(result: Mesh, wanted: int) -> dict[str, Any]:
         "face_ratio": faces / wanted,
         "watertight": faces > 0 and bool((at_edge == 2).all()),
         "open_edges": int((at_edge == 1).sum()),
-        "doubled": faces - len(np.unique(np.sort(result.faces, axis=1), axis=0)),
+        "doubled": count_doubled(result.faces),
     }
 
 

@@ -1,0 +1,64 @@
+"""What the inspection of a finished mesh finds: each fault put into a good one by hand."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from flashmesh_core.config import preset
+from flashmesh_core.decode.inspection import inspect
+from flashmesh_core.decode.source import Source, prepare_source
+from flashmesh_core.mesh.canonical import Mesh
+from tests.mesh.shapes import box, sheet
+
+
+@cache
+def source(closed: bool) -> Source:
+    vertices, faces = box() if closed else sheet(3, 3)
+    return prepare_source(Mesh(vertices, faces), None, preset("debug"), faces=100)
+
+
+def changed(of: Source, fault: str) -> Mesh:
+    faces = of.proxy.faces.copy()
+    if fault == "flipped":
+        faces[0] = faces[0, ::-1]
+    if fault == "doubled":
+        faces = np.concatenate([faces, faces[:1, ::-1]])
+    if fault == "open":
+        faces = faces[1:]
+    return Mesh(of.proxy.vertices, faces)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_proxy_itself_has_no_faults(closed: bool) -> None:
+    quality = inspect(source(closed), changed(source(closed), "none"))
+    assert (quality.flipped, quality.doubled, quality.proxy_flipped, quality.proxy_doubled) == (0, 0, 0, 0)
+    assert quality.faults == () and quality.gap == pytest.approx(quality.proxy_gap)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_flipped_face_is_told(closed: bool) -> None:
+    quality = inspect(source(closed), changed(source(closed), "flipped"))
+    assert (quality.flipped, quality.doubled) == (1, 0)
+    assert quality.faults == ("faces that look the wrong way: 1",)
+
+
+def test_a_doubled_face_is_told() -> None:
+    quality = inspect(source(True), changed(source(True), "doubled"))
+    assert quality.doubled == 1
+    assert "faces over the vertices of others: 1" in quality.faults
+
+
+def test_open_edges_and_what_is_missing_are_told() -> None:
+    quality = inspect(source(True), changed(source(True), "open"))
+    assert quality.open_edges == 3 and len(quality.faults) == 2
+    assert quality.faults[0] == "3 edges are open although the source is closed"
+    assert quality.faults[1].endswith("% of the longest side are missing somewhere")
+
+
+def test_a_mesh_without_faces_is_infinitely_far() -> None:
+    quality = inspect(source(True), Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)))
+    assert quality.chamfer == quality.hausdorff == np.inf
+    assert (quality.flipped, quality.doubled, quality.proxy_flipped) == (0, 0, 0)
