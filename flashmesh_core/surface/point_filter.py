@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numba import njit
 
@@ -26,13 +28,10 @@ def filter_normals(
     Neighbours count by distance (Gaussian of `reach` (N,)), by difference of normals, and by the height of each
     over the other's plane, where it is more than the noise explains.
     """
-    for step in range(NORMAL_ROUNDS):
-        filtered = np.empty_like(normals)
-        for start in range(0, len(points), CHUNK):
-            progress((step + start / len(points)) / NORMAL_ROUNDS)
-            end = min(start + CHUNK, len(points))
-            _filter_normals(points, normals, nearest, reach, noise, NORMAL_SIGMA, oriented, start, end, filtered)
-        normals = filtered
+    rest = nearest, reach, noise, NORMAL_SIGMA, oriented
+    for start, end, filtered in _chunks(normals, NORMAL_ROUNDS, progress):
+        _filter_normals(points, normals, *rest, start, end, filtered)
+        normals = filtered if end == len(points) else normals
     return normals
 
 
@@ -46,14 +45,20 @@ def filter_positions(
     progress: Progress,
 ) -> np.ndarray:
     """Points (N, 3) moved along their normals to the average plane of the neighbours whose normals agree."""
-    for step in range(POSITION_ROUNDS):
-        filtered = np.empty_like(points)
-        for start in range(0, len(points), CHUNK):
-            progress((step + start / len(points)) / POSITION_ROUNDS)
-            end = min(start + CHUNK, len(points))
-            _filter_positions(points, normals, nearest, reach, noise, NORMAL_SIGMA, oriented, start, end, filtered)
-        points = filtered
+    rest = nearest, reach, noise, NORMAL_SIGMA, oriented
+    for start, end, filtered in _chunks(points, POSITION_ROUNDS, progress):
+        _filter_positions(points, normals, *rest, start, end, filtered)
+        points = filtered if end == len(points) else points
     return points
+
+
+def _chunks(like: np.ndarray, rounds: int, progress: Progress) -> Iterator[tuple[int, int, np.ndarray]]:
+    """For each round the chunks [start, end) of N rows, and what they go into: an array like `like` (N, 3) a round."""
+    for step in range(rounds):
+        filtered = np.empty_like(like)
+        for start in range(0, len(like), CHUNK):
+            progress((step + start / len(like)) / rounds)
+            yield start, min(start + CHUNK, len(like)), filtered
 
 
 @njit(**COMPILED)
