@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from flashmesh_core.config import ModelConfig
+from flashmesh_core.errors import InputError
 from flashmesh_core.files import write_atomic
 from flashmesh_core.model.hourglass import Hourglass
 
@@ -35,9 +36,10 @@ def find_checkpoint(name_or_path: str | os.PathLike[str]) -> Path:
     folder = path.parent if path.suffix == ".safetensors" else path
     if (folder / CONFIG_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():
         return folder
-    raise ValueError(
+    raise InputError(
         f"checkpoint must be one of {bundled_names()} or a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, "
-        f"got {os.fspath(name_or_path)!r}"
+        f"got {os.fspath(name_or_path)!r}",
+        field="checkpoint",
     )
 
 
@@ -71,7 +73,7 @@ def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
         data = json.loads(path.read_text(encoding="utf-8"))
         return ModelConfig.from_dict(data["model"])
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"checkpoint config {path} can't be read: {error}") from error
+        raise InputError(f"checkpoint config {path} can't be read: {error}", field="checkpoint") from error
 
 
 def load_model(
@@ -88,11 +90,13 @@ def load_model(
     try:
         weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"checkpoint weights {folder / WEIGHTS_FILE} can't be read: {error}") from error
+        raise InputError(
+            f"checkpoint weights {folder / WEIGHTS_FILE} can't be read: {error}", field="checkpoint"
+        ) from error
     with torch.device("meta"):
         model = Hourglass(config)
     try:
         model.load_state_dict({name: tensor.to(dtype) for name, tensor in weights.items()}, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"checkpoint {folder} does not fit its config: {error}") from error
+        raise InputError(f"checkpoint {folder} does not fit its config: {error}", field="checkpoint") from error
     return model.to(device).eval().requires_grad_(False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.places import Places, assign_bins
+from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh, Normalization, dequantize
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_surface, triangle_areas
@@ -85,6 +86,8 @@ def source_of_reading(
     size = config.num_bins
     places = assign_bins(proxy.vertices, size)
     area = float(triangle_areas(proxy.triangles).sum())
+    if not area > 0.0:
+        raise InputError(f"source must have a total area above 0, got {len(proxy.faces)} faces without", field="source")
     samples = sample_surface(proxy.vertices, proxy.faces, enough_samples(area * size**2), rng)
     points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
     if tolerance is None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashmesh_core.errors import InputError
+
 MIN_BINS = 2
 MAX_BINS = 4096
 
@@ -65,33 +67,35 @@ class CanonicalMesh:
 
 
 def check_points(name: str, points: np.ndarray, minimum: int = 1) -> np.ndarray:
-    """`points` as float64 (N, 3), or a ValueError that names the array, what is allowed and what was given."""
+    """`points` as float64 (N, 3), or an InputError that names the array, what is allowed and what was given."""
     array = np.asarray(points, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != 3 or array.shape[0] < minimum:
-        raise ValueError(f"{name} must have shape (N, 3) with N >= {minimum}, got {array.shape}")
+        raise InputError(f"{name} must have shape (N, 3) with N >= {minimum}, got {array.shape}", field=name)
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).any(axis=1).sum())
-        raise ValueError(f"{name} must be finite, got {bad} rows with NaN or infinity")
+        raise InputError(f"{name} must be finite, got {bad} rows with NaN or infinity", field=name)
     return array
 
 
 def check_faces(name: str, faces: np.ndarray, n_vertices: int) -> np.ndarray:
-    """`faces` as int64 (F, 3) with indices in [0, n_vertices), or a ValueError that says what is wrong."""
+    """`faces` as int64 (F, 3) with indices in [0, n_vertices), or an InputError that says what is wrong."""
     array = np.asarray(faces)
     if array.ndim != 2 or array.shape[1] != 3:
-        raise ValueError(f"{name} must have shape (F, 3), got {array.shape}")
+        raise InputError(f"{name} must have shape (F, 3), got {array.shape}", field=name)
     if array.size and not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must hold integers, got {array.dtype}")
+        raise InputError(f"{name} must hold integers, got {array.dtype}", field=name)
     array = array.astype(np.int64)
     if array.size and (array.min() < 0 or array.max() >= n_vertices):
-        raise ValueError(f"{name} must hold indices in [0, {n_vertices - 1}], got {array.min()} to {array.max()}")
+        raise InputError(
+            f"{name} must hold indices in [0, {n_vertices - 1}], got {array.min()} to {array.max()}", field=name
+        )
     return array
 
 
 def check_num_bins(num_bins: int) -> int:
-    """`num_bins` if it is an integer in the supported range, else a ValueError."""
+    """`num_bins` if it is an integer in the supported range, else an InputError."""
     if not MIN_BINS <= int(num_bins) <= MAX_BINS:
-        raise ValueError(f"num_bins must be in [{MIN_BINS}, {MAX_BINS}], got {num_bins}")
+        raise InputError(f"num_bins must be in [{MIN_BINS}, {MAX_BINS}], got {num_bins}", field="num_bins")
     return int(num_bins)
 
 

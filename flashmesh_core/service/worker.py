@@ -21,7 +21,6 @@ import numpy as np
 
 from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.options import OPTIONS
 from flashmesh_core.service import protocol
 from flashmesh_core.service.protocol import GenerationRequest, RequestError
 
@@ -241,7 +240,7 @@ class EngineWorker:
         try:
             last = self._generate(generation)
         except Exception as error:  # whatever goes wrong in the engine ends this generation, not the service
-            refusal = _refusal(error, is_mesh=generation.request.triangles is not None)
+            refusal = _refusal(error)
             if refusal.status >= 500:
                 logger.exception("generation %s failed", generation.id)
             last = _event("error", status=refusal.status, **refusal.to_json())
@@ -342,29 +341,18 @@ def _end_unstarted() -> bytes:
     return _event("end", arrays, end_reason="cancelled", **figures)
 
 
-# What a ValueError of the engine is about, by the first words of its message: the field to name to the client.
-_CLOUD_FIELDS = {
-    **{name: name for name in OPTIONS},
-    "device": "device", "source": "points", "points": "points", "normals": "normals",
-}  # fmt: skip
-_MESH_FIELDS = {
-    **_CLOUD_FIELDS,
-    "source": "triangles", "source faces": "triangles", "source vertices": "points", "vertices": "points",
-    "faces": "triangles",  # not the option of that name, which was checked before
-}  # fmt: skip
+# What the engine calls the arrays of a mesh, and the client.
+_SENT_AS = {"source": "triangles", "source faces": "triangles", "source vertices": "points"}
 
 
-def _refusal(error: Exception, is_mesh: bool) -> RequestError:
-    """An exception of the engine as what the client is told; `is_mesh`: triangles were sent."""
+def _refusal(error: Exception) -> RequestError:
+    """An exception of the engine as what the client is told."""
     if isinstance(error, RequestError):
         return error
     text = str(error) or type(error).__name__
-    if isinstance(error, InputError) and error.field:
-        return RequestError(error.message, error.field)
     if isinstance(error, ValueError):
-        words = text.split()
-        fields = _MESH_FIELDS if is_mesh else _CLOUD_FIELDS
-        return RequestError(text, fields.get(" ".join(words[:2]), fields.get(" ".join(words[:1]))))
+        field = error.field if isinstance(error, InputError) else None
+        return RequestError(text, _SENT_AS.get(field or "", field))
     if isinstance(error, ImportError):
         lacks = f"it lacks {error.name!r}" if isinstance(error, ModuleNotFoundError) else "an import fails"
         name = (error.name or "torch").split(".")[0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cleaning import clean
@@ -70,7 +71,7 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
     mesh = close_pinholes(clean(unit, source.faces))
     closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     if not len(mesh.faces):
-        raise ValueError(f"source must have a face with area, got {len(source.faces)} faces without")
+        raise InputError(f"source must have a face with area, got {len(source.faces)} faces without", field="source")
     if len(mesh.faces) <= wanted if keep is None else keep:
         return Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)
     made = _with_proxies(mesh, wanted, None, progress)
@@ -79,13 +80,13 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
 
 def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, progress: Progress | None) -> Reading:
     if len(points) > MAX_POINTS:
-        raise ValueError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}")
+        raise InputError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}", field="points")
     _check_reach("points", points)
     box = Normalization.of_points(points)
     made = reconstruct(_on_grid(box.apply(points)), _checked_normals(normals, points), progress=progress)
     mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces)) if made is not None else None
     if mesh is None or not len(mesh.faces):
-        raise ValueError(f"points must lie on a surface, got {len(points)} of which none can be made")
+        raise InputError(f"points must lie on a surface, got {len(points)} of which none can be made", field="points")
     denoised, made_proxies = _with_proxies(mesh, wanted, None, progress)
     closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     return Reading(box, denoised.mesh, made.noise if made else 0.0, made_proxies, True, closed)
@@ -111,7 +112,7 @@ def _checked_mesh(mesh: Mesh) -> Mesh:
     faces = check_faces("source faces", mesh.faces, len(vertices))
     _check_reach("source vertices", vertices)
     if not len(faces):
-        raise ValueError("source must have at least 1 face, got 0")
+        raise InputError("source must have at least 1 face, got 0", field="source")
     used, numbers = np.unique(faces, return_inverse=True)
     return Mesh(vertices[used], numbers.reshape(-1, 3))
 
@@ -122,12 +123,12 @@ def _checked_normals(normals: np.ndarray | None, points: np.ndarray) -> np.ndarr
         return None
     normals = np.asarray(normals, dtype=np.float64)
     if normals.shape != points.shape:
-        raise ValueError(f"normals must have the shape of points, {points.shape}, got {normals.shape}")
+        raise InputError(f"normals must have the shape of points, {points.shape}, got {normals.shape}", field="normals")
     if not np.isfinite(normals).all():
-        raise ValueError("normals must be finite, got NaN or infinity")
+        raise InputError("normals must be finite, got NaN or infinity", field="normals")
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     if (length < 1e-9).any():
-        raise ValueError(f"normals must not be zero, got {int((length < 1e-9).sum())} zero rows")
+        raise InputError(f"normals must not be zero, got {int((length < 1e-9).sum())} zero rows", field="normals")
     return normals / length
 
 
@@ -135,4 +136,6 @@ def _check_reach(name: str, points: np.ndarray) -> None:
     """A ValueError where a coordinate is so large that the result, which is float32, could not hold it."""
     reach = float(np.abs(points).max())
     if reach > MAX_REACH:
-        raise ValueError(f"{name} must be within {MAX_REACH:g} of the origin, got a coordinate of size {reach:.3g}")
+        raise InputError(
+            f"{name} must be within {MAX_REACH:g} of the origin, got a coordinate of size {reach:.3g}", field=name
+        )
