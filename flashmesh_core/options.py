@@ -117,6 +117,7 @@ OPTIONS: dict[str, OptionSpec] = {option.name: option.metadata["spec"] for optio
     # of a request, beside those of one generation
     "candidates": OptionSpec(int, 1, 16, default=1),
     "checkpoint": OptionSpec(str, 1, 256),  # one of /v1/checkpoints; None: the service's own
+    "deadline": OptionSpec(float, 0.1, 86_400),  # seconds from the request to its end; None: the service's own
 }
 DEFAULT_WIDTH: int = OPTIONS["width"].default
 DEFAULT_COVERAGE_GUIDANCE: float = OPTIONS["coverage_guidance"].default

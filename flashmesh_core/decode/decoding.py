@@ -53,17 +53,24 @@ class Decoding:
         self._reported = [0] * len(candidates)
 
     def __iter__(self) -> Iterator[GenerationEvent]:
-        """Draft and verify pass after pass; events of kind "faces" as faces are written, "end" once a candidate is."""
+        """Events of kind "faces" as faces are written, "end" once a candidate is."""
+        for events in self.passes():
+            yield from events
+
+    def passes(self) -> Iterator[list[GenerationEvent]]:
+        """Draft and verify pass after pass; the events of each. Between two, other work may use the engine."""
         began = time.perf_counter()
         decoder, propose = self._begin()
         for number in itertools.count():
             running = [index for index, candidate in enumerate(self.candidates) if candidate.end_reason is None]
             if not running:
                 return
+            events: list[GenerationEvent] = []
             if self._cancel is not None and self._cancel.is_set():
                 for index in running:
                     self.candidates[index].end_reason = "cancelled"
-                    yield self._event("end", index)
+                    events.append(self._event("end", index))
+                yield events
                 return
             chunks: list[Chunk | None] = [None] * len(self.candidates)
             for index in running:
@@ -75,10 +82,11 @@ class Decoding:
                 decoder.truncate(index, candidate.length)
                 candidate.seconds = time.perf_counter() - began
                 if candidate.n_faces > self._reported[index]:
-                    yield self._event("faces", index)
+                    events.append(self._event("faces", index))
                     self._reported[index] = candidate.n_faces
                 if candidate.end_reason is not None:
-                    yield self._event("end", index)
+                    events.append(self._event("end", index))
+            yield events
 
     def run(self) -> Decoding:
         """Decode to the end, without looking at events."""
@@ -88,9 +96,11 @@ class Decoding:
 
     def results(self) -> list[GenerationResult]:
         """The meshes of all candidates in their order, measured against their sources."""
-        wanted = self.options.faces
-        pairs = zip(self.sources, self.candidates, strict=True)
-        return [make_result(source, index, candidate, wanted) for index, (source, candidate) in enumerate(pairs)]
+        return [self.result(index) for index in range(len(self.candidates))]
+
+    def result(self, index: int) -> GenerationResult:
+        """The mesh of candidate number `index`, measured against its source."""
+        return make_result(self.sources[index], index, self.candidates[index], self.options.faces)
 
     def _verify(self, number: int, index: int, logits: np.ndarray) -> None:
         """Take the backbone's answer, tell `on_pass`, and complete a mesh that ends."""

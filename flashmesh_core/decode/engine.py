@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from flashmesh_core.runtime.reference import TorchDecoder
 from flashmesh_core.state.arrays import Surface, make_surface
 from flashmesh_core.state.grammar import Grammar
 from flashmesh_core.state.mesh_state import MeshState
+from flashmesh_core.surface.denoising import Progress
 
 
 class Engine:
@@ -98,15 +100,18 @@ class Engine:
         *,
         cancel: threading.Event | None = None,
         drafting: Drafting | None = None,
+        progress: Progress | None = None,
         **options: object,
     ) -> Iterator[GenerationEvent]:
         """Generate one mesh and yield its faces as they are written, and last an event of kind "end".
 
         `source`: surface samples (N, 3) with `normals` (N, 3) or None (estimated), or a Mesh. `options` are the fields
-        of `Options`. Raises ValueError for bad input before the first event. Setting `cancel` ends it within a pass.
+        of `Options`. Raises ValueError for bad input before the first event. Setting `cancel` ends it within a pass;
+        while the source is read, `progress(stage, share)` is called several times a second and may raise to cancel.
         """
         checked = Options.of(options)
-        yield from self.run([self.prepare(source, normals, checked)], checked, drafting=drafting, cancel=cancel)
+        prepared = self.prepare(source, normals, checked, progress)
+        yield from self.run([prepared], checked, drafting=drafting, cancel=cancel)
 
     def generate(
         self,
@@ -117,15 +122,15 @@ class Engine:
         on_event: Callable[[GenerationEvent], None] | None = None,
         cancel: threading.Event | None = None,
         drafting: Drafting | None = None,
+        progress: Progress | None = None,
         **options: object,
     ) -> GenerationResult:
         """The best of `candidates` meshes by Chamfer distance to the source; candidate i has the seed `seed` + i.
 
         Options and errors as in `stream`. Candidates share each pass; `on_event` gets the events of all of them.
         """
-        return self.generate_all(
-            source, normals, candidates=candidates, on_event=on_event, cancel=cancel, drafting=drafting, **options
-        )[0]
+        more: dict[str, Any] = {"candidates": candidates, "on_event": on_event, "cancel": cancel, **options}
+        return self.generate_all(source, normals, progress=progress, drafting=drafting, **more)[0]
 
     def generate_all(
         self,
@@ -136,12 +141,13 @@ class Engine:
         on_event: Callable[[GenerationEvent], None] | None = None,
         cancel: threading.Event | None = None,
         drafting: Drafting | None = None,
+        progress: Progress | None = None,
         **options: object,
     ) -> list[GenerationResult]:
         """As `generate`, but every candidate's result, the best first."""
         checked = Options.of(options)
         count = OPTIONS["candidates"].check("candidates", candidates)
-        prepared = self.prepare(source, normals, checked)
+        prepared = self.prepare(source, normals, checked, progress)
         decoding = self.run([prepared], checked, candidates=count, drafting=drafting, cancel=cancel)
         for event in decoding:
             if on_event is not None:
@@ -187,11 +193,17 @@ class Engine:
         """The unfinished mesh of a prepared source before its first token."""
         return self._candidates(source, options, 1)[0].state
 
-    def prepare(self, source: Mesh | np.ndarray, normals: np.ndarray | None, options: Options) -> Source:
-        """Sample and normalise the source; see `prepare_source`."""
-        return prepare_source(
+    def prepare(
+        self, source: Mesh | np.ndarray, normals: np.ndarray | None, options: Options,
+        progress: Progress | None = None, using: Callable[..., Source] = prepare_source,
+    ) -> Source:  # fmt: skip
+        """Read, sample and normalise the source; see `prepare_source`, which `using` may stand for.
+
+        Touches no weights: unlike the rest of the engine it may run in another thread.
+        """
+        return using(
             source, normals, self.config, seed=0, tolerance=options.surface_tolerance, faces=options.faces,
-            keep_vertices=options.keep_vertices,
+            keep_vertices=options.keep_vertices, progress=progress,
         )  # fmt: skip
 
     def _candidates(self, source: Source, options: Options, count: int) -> list[Candidate]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashmesh_core.decode.source import MARGIN, Source
+from flashmesh_core.decode.source import MARGIN, MEASURED_POINTS, Source
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.figures import count_doubled, count_flipped_from
@@ -14,7 +14,6 @@ from flashmesh_core.mesh.metrics import has_area
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.sheets import open_edge_count
 
-SAMPLES = 5_000
 WORSE = 1.25  # times the proxy's distances, and SLACK: a result beyond says so
 SLACK = 0.003  # of the longest side
 
@@ -72,9 +71,8 @@ def inspect(source: Source, mesh: Mesh) -> Quality:
     if not len(mesh.faces) or not has_area(unit.vertices, unit.faces):
         inf = float("inf")
         return Quality(inf, inf, inf, inf, 0.0, open_edges, *wrong, source.is_closed)
-    rng = np.random.default_rng(0)
-    there = sample_surface(source.surface.vertices, source.surface.faces, SAMPLES, rng).points
-    here = sample_surface(unit.vertices, unit.faces, SAMPLES, rng).points
+    there = source.surface_samples
+    here = sample_surface(unit.vertices, unit.faces, MEASURED_POINTS, np.random.default_rng(1)).points
     gaps = TriangleTree.of_mesh(unit.vertices, unit.faces).distance(there) * side
     excesses = source.surface_tree.distance(here) * side
     proxy_gap = TriangleTree.of_mesh(proxy.vertices, proxy.faces).distance(there).max() * side

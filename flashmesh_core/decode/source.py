@@ -21,6 +21,7 @@ from flashmesh_core.surface.reading import MIN_FACES, Reading, read_surface
 SURFACE_POINTS = 16_384  # samples that creases and slices are made from, as in training; at least
 MAX_SURFACE_POINTS = 131_072
 SAMPLES_A_BIN = 0.8  # samples a square bin: fewer do not tell what is uncovered on a large surface (docs/log.md)
+MEASURED_POINTS = 5_000  # samples of a surface that distances are taken from
 UNASKED_FACES = 1_000  # of the proxy if no number of faces is wanted
 MARGIN = 0.01  # of the longest side, left free on either side of the source, as in training
 
@@ -53,6 +54,12 @@ class Source:
     def surface_tree(self) -> TriangleTree:
         """For distances to the surface."""
         return TriangleTree.of_mesh(self.surface.vertices, self.surface.faces)
+
+    @cached_property
+    def surface_samples(self) -> np.ndarray:
+        """Points (5,000, 3) of the surface, from which results are measured."""
+        rng = np.random.default_rng(0)
+        return sample_surface(self.surface.vertices, self.surface.faces, MEASURED_POINTS, rng).points
 
 
 def prepare_source(

@@ -12,8 +12,8 @@ import hmac
 import json
 import os
 import platform
-import sys
-from collections.abc import Awaitable, Callable, Collection
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flashmesh_core.service import protocol
+from flashmesh_core.service.generation import Generation
+from flashmesh_core.service.memory import memory_in_use
+from flashmesh_core.service.metrics import prometheus_text
 from flashmesh_core.service.protocol import RequestError
-from flashmesh_core.service.worker import EngineWorker, Generation
+from flashmesh_core.service.worker import EngineWorker
 
 HEARTBEAT_SECONDS = 1.0  # a progress event after this long without another one
 BODY_IDLE_SECONDS = 15.0  # a body that stands still for this long is given up
+BODY_SECONDS, BODY_RATE = 60.0, 50_000  # time for a whole body, and bytes that each further second asks for
+MAX_BODIES = 3 * protocol.MAX_REQUEST_BYTES  # bytes of all bodies that are on their way in
+STALL_SECONDS = 120.0  # a client that takes no event for this long has gone away
 _DRAIN_SECONDS = 0.25  # a refused sender that is silent for this long is answered at once
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # one folder with a config.json for each bundled checkpoint
 
@@ -41,17 +47,26 @@ def create_app(
     hosts: Collection[str] | Callable[[str], bool],
     version: str = "",
     body_idle_seconds: float = BODY_IDLE_SECONDS,
+    connections: Callable[[], int] = lambda: 0,
 ) -> ASGIApp:
     """The ASGI application around `worker`.
 
-    `hosts` are the allowed values of the Host header in lower case, port included, or a test for them.
+    `hosts` are the allowed values of the Host header in lower case, port included, or a test for them; `connections`
+    tells how many are open.
     """
+    bodies = Bodies()
 
     async def health(request: Request) -> Response:
         status = worker.status()
         facts = {"version": version, "protocol": protocol.PROTOCOL_VERSION, "pid": os.getpid()}
-        python = platform.python_version()
-        return JSONResponse({**status, **facts, "python": python, "memory": _memory(status["checkpoint"])})
+        python, memory = platform.python_version(), memory_in_use(status["checkpoint"] is not None)
+        return JSONResponse({**status, **facts, "python": python, "memory": memory})
+
+    async def metrics(request: Request) -> Response:
+        status = worker.status()
+        memory = memory_in_use(status["checkpoint"] is not None)
+        text = prometheus_text(status, worker.counts, memory, connections())
+        return Response(text, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def checkpoints(request: Request) -> Response:
         status = worker.status()
@@ -63,8 +78,10 @@ def create_app(
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != protocol.CONTENT_TYPE:
             raise RequestError(f"content-type must be {protocol.CONTENT_TYPE}, got {kind!r:.80}", status=415)
-        body = await _read_body(request.receive, body_idle_seconds)
-        wanted = await asyncio.to_thread(protocol.decode_request, body)
+        async with bodies.room_for(request.headers.get("content-length")) as room:
+            body = await _read_body(request.receive, body_idle_seconds, room)
+            wanted = await asyncio.to_thread(protocol.decode_request, body)
+        del body
         name = wanted.options.get("checkpoint")
         names = checkpoint_names(worker.checkpoint)
         if name is not None and name not in names:
@@ -88,6 +105,7 @@ def create_app(
 
     routes = [
         Route("/health", health),
+        Route("/metrics", metrics),
         Route("/v1/checkpoints", checkpoints),
         Route("/v1/generate", generate, methods=["POST"]),
         Route("/v1/generations/{id}/cancel", cancel, methods=["POST"]),
@@ -151,6 +169,39 @@ class _Guard:
         return None
 
 
+class Bodies:
+    """Bytes of all bodies that are on their way in: announced ones count before they are read."""
+
+    def __init__(self, limit: int = MAX_BODIES) -> None:
+        self.limit, self.taken = limit, 0
+
+    @contextlib.asynccontextmanager
+    async def room_for(self, length: str | None) -> AsyncIterator[Room]:
+        """Room for a body of the announced length, for as long as it is read; a RequestError (503) without any."""
+        room = Room(self)
+        try:
+            room.take(int(length) if length is not None and length.isdigit() else 0)
+            yield room
+        finally:
+            self.taken -= room.taken
+
+
+class Room:
+    """The part of `Bodies` that one body takes."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies, self.taken = bodies, 0
+
+    def take(self, size: int) -> None:
+        """Grows to `size` bytes, if it was smaller."""
+        more = max(0, size - self.taken)
+        if self._bodies.taken + more > self._bodies.limit:
+            message = f"bodies that are being sent may have {self._bodies.limit:,} bytes in all; try again later"
+            raise RequestError(message, "body", 503)
+        self.taken += more
+        self._bodies.taken += more
+
+
 class _EventStream(Response):
     """The answer of /v1/generate: frames until the generation ends or the client goes away."""
 
@@ -181,7 +232,10 @@ class _EventStream(Response):
             except asyncio.TimeoutError:
                 frame = self._progress()
             body = {"type": "http.response.body", "body": frame or b"", "more_body": frame is not None}
-            await send(body)
+            try:
+                await asyncio.wait_for(send(body), STALL_SECONDS)
+            except asyncio.TimeoutError:
+                return  # which ends the stream, and with it the generation
             if frame is None:
                 return
 
@@ -200,22 +254,25 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _read_body(receive: Receive, idle_seconds: float) -> bytes:
-    """The whole body; RequestError if it grows too large (413) or stands still (408)."""
-    body = bytearray()
+async def _read_body(receive: Receive, idle_seconds: float, room: Room) -> bytearray:
+    """The whole body; RequestError if it grows too large (413), stands still or is too slow (408)."""
+    body, began = bytearray(), time.monotonic()
     while True:
+        left = began + BODY_SECONDS + len(body) / BODY_RATE - time.monotonic()
         try:
-            message = await asyncio.wait_for(receive(), idle_seconds)
+            message = await asyncio.wait_for(receive(), min(idle_seconds, max(left, 0.01)))
         except asyncio.TimeoutError:
-            raise RequestError(f"the body stood still for {idle_seconds:g} s", status=408) from None
+            why = f"stood still for {idle_seconds:g} s" if left > idle_seconds else f"took over {BODY_SECONDS:g} s"
+            raise RequestError(f"the body {why}", status=408) from None
         if message["type"] == "http.disconnect":
             raise RequestError("the client went away before the end of the body", status=400)
         body += message.get("body", b"")
         if len(body) > protocol.MAX_REQUEST_BYTES:
             await _drain(receive)
             raise _too_large(len(body))
+        room.take(len(body))
         if not message.get("more_body", False):
-            return bytes(body)
+            return body
 
 
 async def _drain(receive: Receive) -> None:
@@ -236,7 +293,7 @@ def _too_large(size: int) -> RequestError:
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     headers = {"retry-after": "2"} if error.status == 503 else {}
-    if error.status in (408, 413):
+    if error.status in (408, 413, 503):
         headers["connection"] = "close"
     return JSONResponse(error.to_json(), error.status, headers=headers)
 
@@ -250,21 +307,3 @@ async def _on_http(request: Request, error: Exception) -> Response:
 async def _on_failure(request: Request, error: Exception) -> Response:
     refusal = RequestError(f"the service failed: {type(error).__name__}: {error}", status=500)
     return JSONResponse(refusal.to_json(), 500)
-
-
-def _memory(loaded: str | None) -> dict[str, int | None]:
-    """Bytes resident in this process, and bytes held on the CUDA device once an engine is loaded."""
-    resident = None
-    with contextlib.suppress(OSError, ValueError, IndexError):  # Linux; elsewhere the peak, or unknown
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        resident = pages * os.sysconf("SC_PAGE_SIZE")
-    if resident is None and sys.platform == "darwin":
-        import resource
-
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    torch = sys.modules.get("torch") if loaded is not None else None
-    on_cuda = torch is not None and torch.cuda.is_initialized()
-    return {
-        "resident_bytes": resident,
-        "cuda_bytes": torch.cuda.memory_reserved() if torch and on_cuda else None,
-    }

@@ -25,7 +25,8 @@ option left out has the engine's own default. The answer is a stream of frames, 
     queued         first, always: `id`, `position` (generations ahead of this one)
     loading        only if a checkpoint has to be loaded: `checkpoint`
     compiling      after loading: the engine makes its compiled functions ready, which takes minutes the first time
-    encoding       the engine looks at the surface
+    encoding       the engine reads the surface; `progress` events then carry `step` (such as clean, denoise, simplify)
+                   and `share`, how much of it is done
     faces          array `faces` (k, 3, 3) float32, source scale; `candidate`, `n_faces` (total so far),
                    `n_tokens`, `seconds`
     progress       after a second without another event: `stage` (queued, loading, compiling, encoding,
@@ -39,7 +40,8 @@ option left out has the engine's own default. The answer is a stream of frames, 
                    null), `open_edges`, `gap` and `excess` (largest distance from the source to the result and back,
                    over the source's longest side), and the welded mesh: arrays `vertices` (V, 3) float32 and
                    `face_indices` (F, 3) int32
-    error          last, instead of `end`: `error` {`field`, `message`}, `status` (as it would be in HTTP)
+    error          last, instead of `end`: `error` {`field`, `message`}, `status` (as it would be in HTTP; 504 where
+                   the request's `deadline` has passed)
 
 A stream that ends without `end` or `error` was broken off. Refusals: JSON {"error": {"field", "message"}}.
 """
@@ -67,6 +69,7 @@ MIN_POINTS, MAX_POINTS = 16, 500_000  # of a cloud
 MAX_TRIANGLES = 4_000_000
 MIN_VERTICES, MAX_VERTICES = 3, 3 * MAX_TRIANGLES  # of a mesh: at most, no two triangles share one
 MAX_HEADER_BYTES = 65_536
+MAX_FIELD = 80  # characters of the name in a refusal
 MAX_BODY_BYTES = (MAX_VERTICES + MAX_TRIANGLES) * 3 * 4  # of one frame, either direction: the largest mesh, 192 MB
 
 _PREFIX = struct.Struct("<4sHHII")
@@ -77,6 +80,14 @@ _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
 _SURFACE = {"points", "normals", "triangles"}  # arrays of a request
 
 
+def cut(message: str, limit: int = 2_000) -> str:
+    """The message in at most `limit` characters, and what its length was."""
+    if len(message) <= limit:
+        return message
+    ending = f" ... ({len(message):,} characters in all)"
+    return message[: limit - len(ending)] + ending
+
+
 class RequestError(InputError):
     """A message that is refused: what is wrong, in which field, and the HTTP status that says so."""
 
@@ -85,8 +96,9 @@ class RequestError(InputError):
         self.status = status
 
     def to_json(self) -> dict[str, Any]:
-        """The body of the refusal: {"error": {"field", "message"}}."""
-        return {"error": {"field": self.field, "message": self.message}}
+        """The body of the refusal: {"error": {"field", "message"}}; a long message is cut, so that it fits a frame."""
+        field = None if self.field is None else self.field[:MAX_FIELD]
+        return {"error": {"field": field, "message": cut(self.message)}}
 
 
 class EngineError(Exception):
@@ -136,7 +148,7 @@ def encode_frame(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | N
     return _PREFIX.pack(_MAGIC, PROTOCOL_VERSION, 0, len(head), len(body)) + head + body
 
 
-def decode_prefix(data: bytes) -> tuple[int, int]:
+def decode_prefix(data: bytes | bytearray) -> tuple[int, int]:
     """The lengths (header, body) in bytes that the first 16 bytes of a frame announce."""
     if len(data) < PREFIX_BYTES:
         raise RequestError(f"a frame must have at least {PREFIX_BYTES} bytes, got {len(data)}")
@@ -149,7 +161,7 @@ def decode_prefix(data: bytes) -> tuple[int, int]:
     return head, body
 
 
-def decode_frame(data: bytes) -> Frame:
+def decode_frame(data: bytes | bytearray) -> Frame:
     """A whole frame, no byte more or less. Raises RequestError that says what is wrong with it."""
     head, body = decode_prefix(data)
     if len(data) != PREFIX_BYTES + head + body:
@@ -198,7 +210,7 @@ def encode_request(
     return encode_frame({"options": check_options(options or {})}, arrays)
 
 
-def decode_request(data: bytes) -> GenerationRequest:
+def decode_request(data: bytes | bytearray) -> GenerationRequest:
     """The body of `POST /v1/generate` to a checked request. Raises RequestError that names the field."""
     frame = decode_frame(data)
     unknown = [*(frame.header.keys() - {"options"}), *(frame.arrays.keys() - _SURFACE)]

@@ -27,8 +27,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from flashmesh_core.service.connections import Limits, bounded_protocol
 from flashmesh_core.service.protocol import PROTOCOL_VERSION, TOKEN_VARIABLE
-from flashmesh_core.service.worker import QUEUE_LIMIT, EngineFactory, EngineWorker
+from flashmesh_core.service.worker import PARALLEL, QUEUE_LIMIT, EngineFactory, EngineWorker
 
 MIN_REMOTE_TOKEN = 16  # characters
 EXIT_USAGE, EXIT_LACKS = 2, 3  # wrong arguments; a library is missing
@@ -57,6 +58,9 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="generations that may wait (default: %(default)s)",
     )
+    add("--parallel", type=int, default=PARALLEL, metavar="N", help="generations that share the engine, pass by pass "
+        "(default: %(default)s)")  # fmt: skip
+    add("--deadline", type=float, metavar="SECONDS", help="end generations that name no deadline after SECONDS")
     add("--watch-stdin", action="store_true", help="end when stdin, a pipe, is closed: when the parent ends")
 
 
@@ -77,6 +81,8 @@ def run_serve(args: argparse.Namespace, factory: EngineFactory | None = None) ->
             checkpoint=args.checkpoint,
             device=args.device,
             queue_limit=args.queue,
+            parallel=args.parallel,
+            deadline=args.deadline,
             idle_unload=args.idle_unload,
             get_ready=args.get_ready,
         )
@@ -98,7 +104,10 @@ def run_serve(args: argparse.Namespace, factory: EngineFactory | None = None) ->
 class Service:
     """A worker behind HTTP on one listening socket. `run` blocks; `stop` may be called from any thread."""
 
-    def __init__(self, worker: EngineWorker, listener: socket.socket, *, token: str, **app_options: Any) -> None:
+    def __init__(
+        self, worker: EngineWorker, listener: socket.socket, *, token: str, limits: Limits | None = None,
+        **app_options: Any,
+    ) -> None:  # fmt: skip
         import uvicorn
 
         from flashmesh_core.service.app import create_app
@@ -106,17 +115,18 @@ class Service:
         self.worker, self.token = worker, token
         host, port = listener.getsockname()[:2]
         self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        app = create_app(worker, token=token, hosts=host_test(host, port), version=version(), **app_options)
+        self.limits = limits or Limits()
+        app_options |= {"hosts": host_test(host, port), "connections": self.open_connections}
+        app = create_app(worker, token=token, version=version(), **app_options)
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=bounded_protocol(self.limits, token),
             ws="none",
             loop="asyncio",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=64,
             timeout_graceful_shutdown=1,
         )
         self._listener = listener

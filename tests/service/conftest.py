@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from flashmesh_core.service.client import EngineClient
+from flashmesh_core.service.connections import Limits
 from flashmesh_core.service.server import Service, listen, load_engine
 from flashmesh_core.service.worker import EngineFactory, EngineWorker
 
@@ -39,9 +40,13 @@ def fastest(measure: Callable[[], float], bound: float, attempts: int = 3) -> fl
 class RunningService:
     """A Service in a thread, with the client and the worker that belong to it."""
 
-    def __init__(self, checkpoint: str = "debug", *, factory: EngineFactory = load_engine, **options: object) -> None:
+    def __init__(
+        self, checkpoint: str = "debug", *, factory: EngineFactory = load_engine, limits: Limits | None = None,
+        **options: object,
+    ) -> None:  # fmt: skip
         self.worker = EngineWorker(factory, checkpoint=checkpoint, **options)
-        self.service = Service(self.worker, listen("127.0.0.1", 0), token=TOKEN, body_idle_seconds=0.3)
+        listener = listen("127.0.0.1", 0)
+        self.service = Service(self.worker, listener, token=TOKEN, limits=limits, body_idle_seconds=0.3)
         ready = threading.Event()
         self.thread = threading.Thread(target=self.service.run, args=(lambda service: ready.set(),), daemon=True)
         self.thread.start()
@@ -61,8 +66,8 @@ class RunningService:
 
 @pytest.fixture(scope="module")
 def running(endless: str) -> Iterator[RunningService]:
-    """A service whose generations end by themselves only at `max_faces`."""
-    service = RunningService(endless)
+    """A service whose generations end by themselves only at `max_faces`, one after the other."""
+    service = RunningService(endless, parallel=1)
     yield service
     service.stop()
 

@@ -232,7 +232,7 @@ def test_old_names_are_flags_too(flag: str) -> None:
 
 
 def test_every_option_but_two_is_the_engines() -> None:
-    assert OPTIONS.keys() - {option.name for option in fields(Options)} == {"candidates", "checkpoint"}
+    assert OPTIONS.keys() - {option.name for option in fields(Options)} == {"candidates", "checkpoint", "deadline"}
 
 
 def test_the_command_line_checks_before_it_loads_anything(capsys: pytest.CaptureFixture) -> None:

@@ -134,7 +134,7 @@ def test_an_error_names_what_was_sent(
         def warm_up(self) -> None:
             pass
 
-        def generate(self, *arguments: object, **options: object) -> None:
+        def prepare(self, *arguments: object) -> None:
             raise InputError("not so", field)
 
     client = make_service(factory=lambda checkpoint, device: Refusing()).client
@@ -172,12 +172,13 @@ def test_a_failure_of_the_engine_ends_that_generation_only(
 ) -> None:
     def fails_once(checkpoint: str, device: str) -> Engine:
         engine = load_engine(checkpoint, device)
+        engine.warm_up()
 
-        def generate(*arguments: object, **options: object) -> None:
-            del engine.generate
+        def run(*arguments: object, **options: object) -> None:
+            del engine.run
             raise failure
 
-        engine.generate = generate
+        engine.run = run
         return engine
 
     client = make_service(factory=fails_once).client
@@ -236,7 +237,7 @@ def test_a_waiting_generation_whose_client_leaves_is_never_started(running: Runn
 
 
 def test_a_full_queue_is_a_503(make_service: Callable, points: np.ndarray, endless: str) -> None:
-    running = make_service(endless, queue_limit=1)
+    running = make_service(endless, queue_limit=1, parallel=1)
     with running.client.generate(points):
         running.wait_for_state("busy")
         with running.client.generate(points), pytest.raises(EngineError) as caught:

@@ -1,0 +1,50 @@
+"""The engine that a worker holds: made when it is needed, compiled once, dropped with its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flashmesh_core.service.memory import give_back_memory
+
+EngineFactory = Callable[[str, str], Any]  # (checkpoint, device) -> an Engine
+
+
+class EngineHolder:
+    """At most one engine. Its fields may be read from any thread, its methods are the worker's own thread's."""
+
+    def __init__(self, factory: EngineFactory, device: str) -> None:
+        self.engine: Any = None
+        self.checkpoint: str | None = None  # that `engine` was made from
+        self.is_warm = False  # whether it has compiled what it runs
+        self._factory, self._device = factory, device
+
+    @property
+    def device(self) -> str:
+        """Where the engine's weights are, or where they are wanted."""
+        engine = self.engine
+        return self._device if engine is None else str(engine.device)
+
+    def load(self, checkpoint: str) -> None:
+        """Makes the engine of a checkpoint, after the present one is dropped."""
+        self.drop()
+        self.engine, self.is_warm = self._factory(checkpoint, self._device), False
+        self.checkpoint = checkpoint
+
+    def warm_up(self) -> None:
+        """Lets the engine compile what it runs."""
+        self.engine.warm_up()
+        self.is_warm = True
+
+    def forget(self) -> bool:
+        """Lets go of the engine; whether there was one."""
+        had_one = self.engine is not None
+        self.engine, self.checkpoint = None, None
+        return had_one
+
+    def drop(self) -> bool:
+        """As `forget`, and gives its memory back."""
+        had_one = self.forget()
+        if had_one:
+            give_back_memory()
+        return had_one
