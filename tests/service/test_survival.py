@@ -194,7 +194,7 @@ def test_a_reader_that_is_killed_is_an_error_that_says_so() -> None:
     try:
         with pytest.raises(ReadingEndedError, match="ended by SIGKILL: the machine ran out of memory, most likely"):
             readers.prepare(grid(400), None, CONFIG, faces=60, progress=kill)
-        assert readers.prepare(grid(40), None, CONFIG, faces=60).followed.shape[1:] == (3, 3)
+        assert len(readers.prepare(grid(40), None, CONFIG, faces=60).proxy.faces) <= 60
     finally:
         readers.close()
 
