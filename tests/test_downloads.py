@@ -44,6 +44,8 @@ class Server(ThreadingHTTPServer):
         self.break_after: int | None = None
         self.with_ranges = True
         self.redirect: str | None = None
+        self.stand_still_after: int | None = None  # bytes of a body; -1: even before the head
+        self.go_on = threading.Event()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}{path}"
@@ -57,6 +59,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         self.server.ranges.append((path, asked))
         data = self.server.files.get(path)
+        if self.server.stand_still_after == -1:
+            self.server.go_on.wait(60.0)
         if data is None:
             self.send_error(404)
             return
@@ -79,6 +83,10 @@ class Handler(BaseHTTPRequestHandler):
         end = len(data)
         if self.server.break_after is not None:
             end, self.server.break_after = start + self.server.break_after, None
+        if self.server.stand_still_after is not None and self.server.stand_still_after >= 0:
+            self.wfile.write(data[start : start + self.server.stand_still_after])
+            self.server.go_on.wait(60.0)
+            return
         self.wfile.write(data[start:end])
 
     def log_message(self, *arguments: object) -> None:
@@ -221,6 +229,75 @@ def test_what_is_no_checkpoint_is_refused(
         downloads.download_checkpoint(tmp_path, server.url("/tiny/model.safetensors"), Listener())
     assert not (tmp_path / "checkpoints" / "tiny").exists()
     assert not (tmp_path / "checkpoints" / ".tiny.new").exists()
+
+
+def test_giving_up_takes_effect_while_nothing_comes(server: Server, tmp_path: Path) -> None:
+    """The server sends a head and some bytes, then stands still until the test is over."""
+    url = server.url("/tiny/model.safetensors")
+    server.stand_still_after = 1_000
+
+    class GivesUp(Listener):
+        def tell(self, line: str, progress: float | None = None) -> None:
+            self.give_up = self.give_up or (progress or 0) > 0
+
+    with pytest.raises(KeyboardInterrupt):
+        downloads.download_checkpoint(tmp_path, url, GivesUp())
+    assert not server.go_on.is_set()  # it still stands still
+    server.go_on.set()
+    server.stand_still_after = None
+    downloads.download_checkpoint(tmp_path, url, Listener())
+    assert left(tmp_path) == DONE
+
+
+def test_giving_up_takes_effect_before_the_head_comes(server: Server, tmp_path: Path) -> None:
+    server.stand_still_after = -1
+    listener = Listener()
+    threading.Timer(0.2, lambda: setattr(listener, "give_up", True)).start()
+    with pytest.raises(KeyboardInterrupt):
+        downloads.download_checkpoint(tmp_path, server.url("/tiny/model.safetensors"), listener)
+    assert not server.go_on.is_set()
+    server.go_on.set()
+
+
+def test_damaged_archives_are_errors_with_a_remedy_and_the_next_try_starts_clean(
+    server: Server, tmp_path: Path
+) -> None:
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", CONFIG)
+        archive.writestr("model.safetensors", weights())
+    whole, url = memory.getvalue(), server.url("/tiny.zip")
+    for at in range(40, len(whole), max(1, len(whole) // 60)):
+        broken = bytearray(whole)
+        broken[at] ^= 0x5A
+        server.files["/tiny.zip"] = bytes(broken)
+        try:
+            downloads.download_checkpoint(tmp_path, url, Listener())
+        except downloads.DownloadError as error:
+            assert left(tmp_path) == set(), error
+        else:  # the byte is one that nothing depends on
+            downloads.remove_checkpoint(tmp_path, str(tmp_path / "checkpoints" / "tiny"))
+    server.files["/tiny.zip"] = whole
+    downloads.download_checkpoint(tmp_path, url, Listener())
+    assert left(tmp_path) == DONE
+
+
+def test_nested_json_is_an_error_and_weights_that_fail_are_fetched_anew(server: Server, tmp_path: Path) -> None:
+    nested = b"[" * 200_000
+    url = server.url("/tiny/model.safetensors")
+    server.files["/tiny/config.json"] = nested
+    with pytest.raises(downloads.DownloadError, match=r"config\.json is not a FlashMesh configuration"):
+        downloads.download_checkpoint(tmp_path, url, Listener())
+    server.files["/tiny/config.json"] = CONFIG
+    server.files["/tiny/model.safetensors"] = struct.pack("<Q", len(nested)) + nested
+    with pytest.raises(
+        downloads.DownloadError, match=r"no safetensors file.*what was downloaded is removed"
+    ):
+        downloads.download_checkpoint(tmp_path / "other", url, Listener())
+    assert left(tmp_path / "other") == set()
+    server.files["/tiny/model.safetensors"] = weights()
+    downloads.download_checkpoint(tmp_path / "other", url, Listener())
+    assert left(tmp_path / "other") == DONE
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ import contextlib
 import hashlib
 import json
 import os
+import queue
 import re
 import shutil
 import struct
+import threading
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,7 @@ EXTRA_FILES = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE")  # taken along f
 FOLDER = "checkpoints"  # below the user folder
 MAX_BYTES, MAX_CONFIG_BYTES, MAX_HEADER_BYTES = 64 << 30, 1 << 20, 100 << 20
 _CHUNK = 1 << 18
+_LOOK_UP = 0.1  # seconds between two looks at whether the user has given up
 _TIMEOUT = 30.0  # seconds to connect, and of silence
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -126,13 +130,19 @@ def download_checkpoint(user_folder: Path, url: str, task: Reporter, *, name: st
     staging.mkdir()
     try:
         if kind == ".zip":
-            _unpack(part, staging)
+            _unpack(part, staging, task)
         else:
-            config = _fetch_small(_beside(url, CONFIG_FILE))
+            try:
+                check_weights(part)
+            except DownloadError as error:
+                _forget(part)  # the same bytes would fail again
+                raise DownloadError(f"{error}; what was downloaded is removed, try again") from None
+            config = _fetch_small(_beside(url, CONFIG_FILE), task)
             (staging / CONFIG_FILE).write_bytes(config)
-            check_checkpoint(staging / CONFIG_FILE, part)
+            check_config(staging / CONFIG_FILE)
             os.replace(part, staging / WEIGHTS_FILE)
-        check_checkpoint(staging / CONFIG_FILE, staging / WEIGHTS_FILE)
+        check_config(staging / CONFIG_FILE)
+        check_weights(staging / WEIGHTS_FILE)
         os.replace(staging, target)
     except DownloadError:
         if kind == ".zip" or not part.exists():
@@ -147,8 +157,6 @@ def download_checkpoint(user_folder: Path, url: str, task: Reporter, *, name: st
 
 def fetch(url: str, part: Path, task: Reporter) -> None:
     """Fetches `url` into `part`, going on where an earlier try ended if the file there has not changed since."""
-    import requests
-
     have = part.stat().st_size if part.is_file() else 0
     validator = _read_state(part).get("validator", "") if _read_state(part).get("url") == url else ""
     if not have or not validator:
@@ -156,7 +164,8 @@ def fetch(url: str, part: Path, task: Reporter) -> None:
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    with _requests_errors(url), requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+    with _requests_errors(url), Watched(url, headers, task) as watched:
+        response = watched.response
         _check_redirect(url, response.url)
         if response.status_code == 416:  # all of it is here already, or what is here is of another file
             total = response.headers.get("Content-Range", "").rpartition("/")[2]
@@ -178,8 +187,7 @@ def fetch(url: str, part: Path, task: Reporter) -> None:
         _write_state(part, {"url": url, "validator": validator})
         task.tell(f"Going on at {have / 1e6:.1f} MB" if have else f"Downloading {url}", have / total if total else None)
         with open(part, "ab" if resumed else "wb") as file:
-            for chunk in response.iter_content(_CHUNK):
-                task.check()
+            for chunk in watched:
                 have += len(chunk)
                 if have > MAX_BYTES:
                     raise DownloadError(f"{url} must be at most {MAX_BYTES >> 30} GiB")
@@ -189,16 +197,75 @@ def fetch(url: str, part: Path, task: Reporter) -> None:
         raise DownloadError(f"the connection broke after {have} of {total} bytes: try again, it goes on from there")
 
 
-def check_checkpoint(config: Path, weights: Path) -> None:
-    """Raises DownloadError unless the two files are a configuration and all the weights their header promises."""
+class Watched:
+    """A response that is read in a thread of its own, so that giving up takes effect while nothing comes.
+
+    Iterating gives the body in pieces as they come. Raises what `task.check` and requests raise.
+    """
+
+    def __init__(self, url: str, headers: dict[str, str], task: Reporter) -> None:
+        self._url, self._headers, self._task = url, headers, task
+        self._pieces: queue.Queue[Any] = queue.Queue(maxsize=8)
+        self._ended = threading.Event()
+        self.response: Any = None
+
+    def __enter__(self) -> Watched:
+        threading.Thread(target=self._read, name="flashmesh-download", daemon=True).start()
+        self.response = self._next()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        if self.response is not None:
+            self.response.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (piece := self._next()) is not None:
+            yield piece
+
+    def _next(self) -> Any:
+        while True:
+            self._task.check()
+            with contextlib.suppress(queue.Empty):
+                piece = self._pieces.get(timeout=_LOOK_UP)
+                if isinstance(piece, BaseException):
+                    raise piece
+                return piece
+
+    def _read(self) -> None:
+        import requests
+
+        try:
+            response = requests.get(self._url, headers=self._headers, stream=True, timeout=_TIMEOUT)
+            self._put(response)
+            while piece := response.raw.read1(_CHUNK) if hasattr(response.raw, "read1") else response.raw.read(_CHUNK):
+                self._put(piece)
+                if self._ended.is_set():
+                    return
+            self._put(None)
+        except BaseException as error:  # the caller raises it
+            self._put(error)
+
+    def _put(self, piece: Any) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(queue.Full):
+                self._pieces.put(piece, timeout=_LOOK_UP)
+                return
+
+
+def check_config(config: Path) -> None:
+    """Raises DownloadError unless the file is a configuration."""
     try:
         model = json.loads(config.read_text(encoding="utf-8"))["model"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DownloadError(
-            f"{CONFIG_FILE} is not a FlashMesh configuration ({type(error).__name__}: {error})"
-        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise DownloadError(f"{CONFIG_FILE} is not a FlashMesh configuration ({why})") from None
     if not isinstance(model, dict):
         raise DownloadError(f'{CONFIG_FILE} must have an object "model", got {type(model).__name__}')
+
+
+def check_weights(weights: Path) -> None:
+    """Raises DownloadError unless the file has all the weights that its header promises."""
     size = weights.stat().st_size
     try:
         with open(weights, "rb") as file:
@@ -208,7 +275,7 @@ def check_checkpoint(config: Path, weights: Path) -> None:
             header = json.loads(file.read(length))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         needed = 8 + length + max(ends)
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise DownloadError(f"the weights are no safetensors file: {error}") from None
     if size != needed:
         raise DownloadError(f"the weights must have {needed} bytes as their header says, got {size}")
@@ -234,7 +301,7 @@ def remove_checkpoint(user_folder: Path, value: str) -> None:
     shutil.rmtree(path)
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def _unpack(archive: Path, folder: Path, task: Reporter) -> None:
     """The files of a checkpoint out of a zip, wherever in it they lie; nothing else of it is written."""
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -253,21 +320,22 @@ def _unpack(archive: Path, folder: Path) -> None:
                 if item.file_size > limit:
                     raise DownloadError(f"{item.filename} must have at most {limit} bytes, got {item.file_size}")
                 with opened.open(item) as source, open(folder / item.filename.rpartition("/")[2], "wb") as file:
-                    shutil.copyfileobj(source, file, 1 << 20)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise DownloadError(f"the zip can't be read: {error}") from None
+                    while block := source.read(1 << 20):
+                        task.check()
+                        file.write(block)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise DownloadError(f"the zip can't be read: {error}; what was downloaded is removed, try again") from None
 
 
-def _fetch_small(url: str) -> bytes:
-    import requests
-
-    with _requests_errors(url), requests.get(url, stream=True, timeout=_TIMEOUT) as response:
+def _fetch_small(url: str, task: Reporter) -> bytes:
+    with _requests_errors(url), Watched(url, {"Accept-Encoding": "identity"}, task) as watched:
+        response = watched.response
         _check_redirect(url, response.url)
         if response.status_code != 200:
             why = f"{response.status_code} {response.reason}"
             raise DownloadError(f"{url} must be there, beside the weights, got {why}")
         data = b""
-        for chunk in response.iter_content(_CHUNK):
+        for chunk in watched:
             data += chunk
             if len(data) > MAX_CONFIG_BYTES:
                 raise DownloadError(f"{url} must have at most {MAX_CONFIG_BYTES} bytes")
@@ -277,6 +345,7 @@ def _fetch_small(url: str) -> bytes:
 @contextlib.contextmanager
 def _requests_errors(url: str) -> Iterator[None]:
     import requests
+    import urllib3
 
     try:
         yield
@@ -284,7 +353,7 @@ def _requests_errors(url: str) -> Iterator[None]:
         raise DownloadError(f"{url} did not answer in {_TIMEOUT:g} s: try again, it goes on from there") from None
     except requests.exceptions.SSLError as error:
         raise DownloadError(f"the certificate of {url} is not trusted: {error}") from None
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise DownloadError(f"the download of {url} broke: {error}. Try again, it goes on from there") from None
 
 
@@ -317,7 +386,7 @@ def _state_file(part: Path) -> Path:
 def _read_state(part: Path) -> dict[str, Any]:
     try:
         state = json.loads(_state_file(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return state if isinstance(state, dict) else {}
 
