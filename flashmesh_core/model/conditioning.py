@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flashmesh_core.config import ModelConfig
-from flashmesh_core.model.layers import CrossAttention, GatedFeedForward, RMSNorm, merge_heads, split_heads
+from flashmesh_core.model.layers import CrossAttention, GatedFeedForward, RMSNorm, merge_heads, normal, split_heads
 
 
 class LatentBlock(nn.Module):
@@ -43,7 +43,7 @@ class ConditionEncoder(nn.Module):
         self.bands = config.fourier_bands
         hidden = int(config.dim * config.ffn_ratio)
         self.point_in = nn.Linear(3 * 2 * self.bands + 7, config.dim)
-        self.latents = nn.Parameter(torch.randn(config.num_latents, config.dim) * 0.02)
+        self.latents = nn.Parameter(normal(config.num_latents, config.dim, std=0.02))
         self.read_norm = RMSNorm(config.dim)
         self.point_norm = RMSNorm(config.dim)
         self.read = CrossAttention(config.dim, config.heads)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.model.conditioning import ConditionEncoder
 from flashmesh_core.model.draft_heads import DraftHeads
-from flashmesh_core.model.layers import Block, RMSNorm, rope_table
+from flashmesh_core.model.layers import Block, RMSNorm, normal, rope_table
 from flashmesh_core.tokenizer import TOKENS_PER_FACE
 
 
@@ -63,8 +63,8 @@ class Hourglass(nn.Module):
             )
 
         self.encoder = ConditionEncoder(config)
-        self.embed = nn.Embedding(config.num_bins + 3, dim)
-        self.slot_embed = nn.Embedding(TOKENS_PER_FACE, dim)
+        self.embed = nn.Embedding(config.num_bins + 3, dim, _weight=normal(config.num_bins + 3, dim))
+        self.slot_embed = nn.Embedding(TOKENS_PER_FACE, dim, _weight=normal(TOKENS_PER_FACE, dim))
         self.coordinate_down = stack(config.coordinate_layers[0], 0)
         self.vertex_in = nn.Linear(3 * dim, dim, bias=False)
         self.vertex_down = stack(config.vertex_layers[0], 1)
@@ -85,6 +85,8 @@ class Hourglass(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Normal weights of std 1/sqrt(width), what ends a residual branch a third of that; smooth bin embeddings."""
+        if self.embed.weight.is_meta:
+            return  # nothing to set; drawing numbers there would import torch._dynamo, a second
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
                 if name.endswith("bias"):
@@ -99,9 +101,8 @@ class Hourglass(nn.Module):
                 if name.endswith(("out.weight", "down.weight", "head.weight", "linear", "ffn_out", "_out")):
                     std /= 3.0
             nn.init.normal_(parameter, std=std, generator=generator)
-        if self.embed.weight.device.type != "meta":
-            with torch.no_grad():
-                self.embed.weight[: self.config.num_bins] = smooth_embedding(self.config.num_bins, self.config.dim)
+        with torch.no_grad():
+            self.embed.weight[: self.config.num_bins] = smooth_embedding(self.config.num_bins, self.config.dim)
 
     def embed_tokens(self, tokens_BN: Tensor, slots_N: Tensor) -> Tensor:
         """Token and slot embeddings, (B, N, D)."""

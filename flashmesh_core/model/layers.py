@@ -7,6 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Normally distributed numbers; none on the meta device, where that costs a second."""
+    made = torch.empty(*shape)
+    return made if made.is_meta else nn.init.normal_(made, std=std)
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation with a learned gain; computed in float32."""
 

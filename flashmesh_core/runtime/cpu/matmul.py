@@ -188,6 +188,12 @@ def linear(x, k, weights, at, per_word, y, n, m):
     product(a, np.int64(0), a.shape[1], weights, at, y, np.int64(0), y.shape[1], m, steps, panels, False)
 
 
+@njit(**REFCOUNTED, cache=True)
+def linear_alone(x, k, weights, at, per_word, y, n, m):
+    """`linear` to be called from Python: kept on the disk, so that a new process need not compile it."""
+    linear(x, k, weights, at, per_word, y, n, m)
+
+
 # Loops run from zero over views: where an index might be negative for all the compiler knows, it makes no vectors.
 
 

@@ -19,7 +19,7 @@ from flashmesh_core.model.layers import Block, rope_table
 from flashmesh_core.runtime.cpu.cpu_features import HAS_PAIRS, HAS_TILES, PANEL
 from flashmesh_core.runtime.cpu.forward import PLAN_COLUMNS
 from flashmesh_core.runtime.cpu.int16 import max_integer
-from flashmesh_core.runtime.cpu.matmul import linear
+from flashmesh_core.runtime.cpu.matmul import linear_alone
 
 DTYPES = ("bf16", "int16", "float32")
 Floats = NDArray[np.float32]
@@ -90,7 +90,7 @@ def pick_dtype(tries: int = 5) -> str:
         for dtype in contenders:
             start = time.perf_counter()
             for rows in (1, 1, 1, 18):
-                linear(x, 512, weights[dtype], 0, 1 if dtype == "float32" else 2, y, 4096, rows)
+                linear_alone(x, 512, weights[dtype], 0, 1 if dtype == "float32" else 2, y, 4096, rows)
             if attempt:  # the first one compiles
                 best[dtype] = min(best[dtype], time.perf_counter() - start)
     return min(contenders, key=lambda dtype: best[dtype])

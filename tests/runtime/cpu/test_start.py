@@ -1,0 +1,46 @@
+"""What a new process need not do again: compile the trial of dtypes, draw numbers for weights that are read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from flashmesh_core.runtime.cpu.weights import pick_dtype
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def in_a_new_process(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_trial_of_dtypes_is_compiled_once_on_a_machine() -> None:
+    pick_dtype(tries=1)
+    code = """
+from flashmesh_core.runtime.cpu import matmul, weights
+weights.pick_dtype(tries=1)
+print(sum(matmul.linear_alone.stats.cache_hits.values()), sum(matmul.linear_alone.stats.cache_misses.values()))
+"""
+    assert in_a_new_process(code) == "2 0", "one for each dtype that is tried"
+
+
+def test_loading_draws_no_numbers() -> None:
+    """On the meta device that would import a large part of torch, which takes longer than all the rest."""
+    code = """
+import sys
+from flashmesh_core.checkpoint import load_model
+model = load_model("nano")
+print("torch._dynamo" in sys.modules, any(parameter.is_meta for parameter in model.parameters()))
+"""
+    assert in_a_new_process(code) == "False False"
