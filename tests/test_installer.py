@@ -218,17 +218,17 @@ def test_reasons(tail: str, reason: str) -> None:
 def test_progress_of_pip() -> None:
     """The lines of a real pip, by a clock of the test's."""
     times = iter([10.0, 12.0, 14.0, 20.0])
-    progress = load("engine.pip_progress").PipProgress("3 of 5, torch", clock=lambda: next(times))
-    assert not progress.feed("Collecting torch>=2.6") and progress.text == "3 of 5, torch: looking for torch"
+    progress = load("engine.pip_progress").PipProgress("Step 3 of 6: torch", clock=lambda: next(times))
+    assert not progress.feed("Collecting torch>=2.6") and progress.text == "Step 3 of 6: torch, looking for torch"
     assert not progress.feed("  Downloading https://a.example/whl/cpu/torch-2.9.0%2Bcpu-cp311-linux.whl (200.0 MB)")
-    assert progress.text == "3 of 5, torch: downloading torch" and progress.share == 0.0
+    assert progress.text == "Step 3 of 6: torch, downloading torch" and progress.share == 0.0
     assert progress.feed("Progress 0 of 200000000") and progress.text.endswith("torch, 0 of 200 MB")
     assert progress.feed("Progress 50000000 of 200000000") and progress.share == 0.25
-    assert progress.text == "3 of 5, torch: downloading torch, 50 of 200 MB, about 6 s left"
+    assert progress.text == "Step 3 of 6: torch, downloading torch, 50 of 200 MB, about 6 s left"
     assert progress.feed("Progress 51000000 of 200000000") and "about 12 s left" in progress.text
     assert not progress.feed("Collecting numba>=0.61") and progress.share == 0.0
     assert not progress.feed("Installing collected packages: sympy, torch")
-    assert progress.text == "3 of 5, torch: unpacking 2 packages"
+    assert progress.text == "Step 3 of 6: torch, unpacking 2 packages"
     assert not progress.feed("Progress was made")
 
 
@@ -374,8 +374,23 @@ def test_the_ordinary_index_is_asked_where_the_own_one_cannot_be(
             thread.join()
     assert subprocess.run([python, "-c", "import tiny"], check=False).returncode == 0
     assert "/simple/tiny/" in index.asked
-    assert "Its own package index did not give it: trying the ordinary one" in listener.lines
-    assert any(line.startswith("2 of 3, tiny: downloading tiny") for line in listener.lines)
+    assert "The first package index did not answer: trying the ordinary one" in listener.lines
+    assert any(line.startswith("Step 2 of 4: tiny, downloading tiny") for line in listener.lines)
+
+
+@pytest.mark.skipif(sys.platform in installer.ONE_BUILD, reason="the ordinary index has the small build")
+def test_the_larger_build_needs_room(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is downloaded: on Linux the ordinary index has torch for graphics cards."""
+    monkeypatch.setitem(installer.SPACE, "cuda", 1 << 60)
+    steps = [(installer.TORCH, "--index-url", "http://127.0.0.1:9/simple", "--retries", "0", "--timeout", "5")]
+    with pytest.raises(installer.InstallError, match=r"must have 1073741824 GiB free, got \d+\.\d GiB"):
+        install(tmp_path / "user", wheels, steps=steps)
+    assert environments(tmp_path / "user") == []
+
+
+def test_a_large_build_is_known_as_such(tmp_path: Path) -> None:
+    (tmp_path / "lib" / "python3.13" / "site-packages" / "nvidia").mkdir(parents=True)
+    assert installer._measure(tmp_path)["build"] == "cuda" and "build" not in installer._measure(tmp_path / "none")
 
 
 def test_what_is_installed_is_known_after_a_restart(wheels: Path, tmp_path: Path) -> None:
@@ -395,6 +410,9 @@ def test_an_install_is_foretold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     lines, fits = installer.forecast(tmp_path / "not" / "there", "cpu")
     free = shutil.disk_usage(tmp_path).free
     assert f"takes 1.3 GB on disk ({free / 1e9:.0f} GB free)" in lines[0] and fits == (free >= 3 << 30)
+    assert not any("small build" in line for line in installer.forecast(tmp_path, "cpu", "darwin")[0])
+    large = "Where the small build cannot be had: 3 GB, and 6.5 GB on disk"
+    assert large in installer.forecast(tmp_path, "cpu", "linux")[0]
     monkeypatch.setitem(installer.SPACE, "cpu", 1 << 60)
     lines, fits = installer.forecast(tmp_path, "cpu")
     assert not fits and lines[-1].startswith("Needs 1152921505 GB free")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ class Task:
     def __init__(self, name: str, work: Callable[[Task], Any]) -> None:
         self.name = name
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.began = time.monotonic()  # what it said last
         self.progress: float | None = None  # in [0, 1]; None where it is unknown
         self.result: Any = None
         self.error: Exception | None = None
@@ -45,6 +47,7 @@ class Task:
         """A line for the user and how much is done; an empty line changes only the latter."""
         if line:
             self.lines.append(line)
+            self.began = time.monotonic()
         self.progress = progress
 
     def cancel(self) -> None:

@@ -151,7 +151,7 @@ def probe(python: str, core: Path, task: Reporter, *, timeout: float = 120.0) ->
     return EngineReport(program=python, **json.loads(answers[-1]))
 
 
-def warm_up(python: str, core: Path, cache: str, task: Reporter, *, timeout: float = 900.0) -> None:
+def warm_up(python: str, core: Path, cache: str, task: Reporter, *, timeout: float = 3600.0) -> None:
     """Compiles the engine of a Python, so that the first mesh need not wait for that, and tries it out.
 
     `cache` is the folder for what is compiled; empty: beside the source. Raises InstallError if no mesh comes.

@@ -26,6 +26,7 @@ POINTER, LOCK, LOG = "engine.json", "install.lock", "install.log"
 TORCH_INDEX = {"cpu": "https://download.pytorch.org/whl/cpu", "cuda": "https://download.pytorch.org/whl/cu128"}
 SPACE = {"cpu": 3 << 30, "cuda": 12 << 30}  # bytes that an install takes at its peak, pip's temporary files included
 SIZES = {"cpu": (0.4, 1.3), "cuda": (3.0, 6.5)}  # GB to download, GB on disk in the end
+ONE_BUILD = ("darwin", "win32")  # systems for which the ordinary index has the small build, not the large one
 TORCH = "torch>=2.6"
 REQUIREMENTS = (  # of the project's own list, torch aside; flashmesh_core itself comes with the add-on
     "numpy>=1.24",
@@ -92,17 +93,19 @@ def installed(folder: Path) -> Installed | None:
     return Installed(python, gigabytes=size / 1e9 if isinstance(size, int) else 0.0, **named)
 
 
-def forecast(folder: Path, build: str) -> tuple[list[str], bool]:
+def forecast(folder: Path, build: str, system: str = sys.platform) -> tuple[list[str], bool]:
     """What an install will take, in sentences, and whether there is room for it. `folder` need not be there yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     download, disk = SIZES[build]
     free = shutil.disk_usage(folder).free
-    return [
-        f"Downloads about {download:g} GB and takes {disk:g} GB on disk ({free / 1e9:.0f} GB free)",
-        "Takes 3 to 10 minutes; goes into Blender's user folder",
-        *([] if free >= SPACE[build] else [f"Needs {SPACE[build] / 1e9:.0f} GB free while it runs"]),
-    ], free >= SPACE[build]
+    lines = [f"Downloads about {download:g} GB and takes {disk:g} GB on disk ({free / 1e9:.0f} GB free)"]
+    if build == "cpu" and system not in ONE_BUILD:
+        download, disk = SIZES["cuda"]
+        lines.append(f"Where the small build cannot be had: {download:g} GB, and {disk:g} GB on disk")
+    lines.append("Takes 3 to 20 minutes; goes into Blender's user folder")
+    lines += [] if free >= SPACE[build] else [f"Needs {SPACE[build] / 1e9:.0f} GB free while it runs"]
+    return lines, free >= SPACE[build]
 
 
 def install_engine(
@@ -179,10 +182,10 @@ def _fill(
 ) -> None:
     """The environment itself, then each step of pip, then the proof that it works."""
 
-    each = 1.0 / (len(steps) + 2)
+    each = 1.0 / (len(steps) + 3)  # the last one, getting it ready, is its caller's
 
     def run(command: Sequence[str], number: int, what: str) -> tuple[int, list[str]]:
-        progress = PipProgress(f"{number + 1} of {len(steps) + 2}, {what}")
+        progress = PipProgress(f"Step {number + 1} of {len(steps) + 3}: {what}")
         task.tell(progress.text, number * each)
         tail: list[str] = []
 
@@ -209,11 +212,15 @@ def _fill(
         if tuple(step) == ("--upgrade", "pip"):
             run([*pip, *raw, *step], number, "updating the installer")  # nice to have: an old pip installs as well
             continue
-        what = step[0].split(">")[0] if len(step) < len(REQUIREMENTS) else "other libraries"
+        what = step[0].split(">")[0] if len(step) < len(REQUIREMENTS) else "smaller libraries"
         status, tail = run([*pip, *raw, *step], number, what)
         other = ordinary(step)
         if status and other is not None and not _is_full(tail):
-            task.tell("Its own package index did not give it: trying the ordinary one", number * each)
+            large = sys.platform not in ONE_BUILD and step[0] == TORCH
+            if large:
+                _check_space(fresh.parent, SPACE["cuda"])
+            size = f", whose build is larger: about {SIZES['cuda'][0]:g} GB" if large else ""
+            task.tell(f"The first package index did not answer: trying the ordinary one{size}", number * each)
             status, tail = run([*pip, *raw, *other], number, what)
         if status:
             raise InstallError(_why_failed(f"pip install {' '.join(step)}", status, tail, Path(log.name)))
@@ -237,7 +244,9 @@ def _measure(environment: Path) -> dict[str, Any]:
     found += environment.glob("Lib/site-packages/torch-*.dist-info")
     size = sum(path.stat().st_size for path in environment.rglob("*") if path.is_file() and not path.is_symlink())
     version = found[0].name.removesuffix(".dist-info").partition("-")[2] if found else ""
-    return {"torch": version, "bytes": size, "date": time.strftime("%Y-%m-%d")}
+    facts = {"torch": version, "bytes": size, "date": time.strftime("%Y-%m-%d")}
+    large = any(environment.glob("lib/python*/site-packages/nvidia"))
+    return {**facts, "build": "cuda"} if large else facts  # the ordinary index may have given the larger one
 
 
 def _why_failed(what: str, status: int, tail: Sequence[str], log: Path) -> str:

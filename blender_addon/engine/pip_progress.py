@@ -30,12 +30,13 @@ class PipProgress:
             found = pattern.match(line.strip())
             if found is not None:
                 self._name, self._since, self._had, self.share = found[1], 0.0, 0, 0.0
-                self.text = f"{self.stage}: {verb} {self._name}"
+                self.text = f"{self.stage}, {verb} {self._name}"
                 return False
         if line.startswith("Installing collected packages:"):
             names = line.partition(":")[2].split(",")
             self.share = 1.0
-            self.text = f"{self.stage}: unpacking {len(names)} package{'' if len(names) == 1 else 's'}"
+            many = f"{len(names)} packages, which takes some minutes" if len(names) > 20 else f"{len(names)} packages"
+            self.text = f"{self.stage}, unpacking {many if len(names) > 1 else '1 package'}"
         return False
 
     def _progress(self, have: int, total: int) -> None:
@@ -43,7 +44,7 @@ class PipProgress:
         if have <= self._had or not self._since:
             self._since, self._had = now, have
         self.share = min(1.0, have / max(1, total))
-        self.text = f"{self.stage}: downloading {self._name}, {have / 1e6:.0f} of {total / 1e6:.0f} MB"
+        self.text = f"{self.stage}, downloading {self._name}, {have / 1e6:.0f} of {total / 1e6:.0f} MB"
         passed = now - self._since
         if passed > 1.0 and have > self._had:
             left = (total - have) * passed / (have - self._had)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import bpy
@@ -138,7 +139,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
 
     def _show(self, run: Run) -> None:
         """Redraws the panel if it has something new to show."""
-        news = (replace(run.progress), run.cancelling)
+        news = (replace(run.progress), run.cancelling, int(time.monotonic() - run.progress.entered))
         if news != self._shown:
             self._shown = news
             watch.redraw_panels()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import bpy
 
 from ..engine import host, settings
@@ -249,6 +251,9 @@ def draw_progress(layout: bpy.types.UILayout, run: Run) -> None:
     column.label(text=f"{progress.source}{of}", icon="MESH_ICOSPHERE", translate=False)
     generating = progress.stage == "decoding"
     text = tr(progress.text)
+    waited = time.monotonic() - progress.entered
+    if waited > 2.0:
+        text += f" ({duration(waited)})"
     if generating:
         text = tr("{faces} of {wanted} faces", faces=f"{progress.faces:,}", wanted=f"{progress.wanted:,}")
     text = tr("Cancelling") if run.cancelling else text

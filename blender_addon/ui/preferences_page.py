@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..engine.engine_python import python_in
 from ..engine.installer import installed
 from ..engine.settings import user_folder
 from . import setup
+from .drawing import duration
 
 _WIDTH = 90  # characters of a line of text
 
@@ -93,7 +95,10 @@ def draw_task(box: bpy.types.UILayout, kind: str, width: int = _WIDTH) -> None:
         _draw_lines(box, lines, "CHECKMARK" if well else "ERROR", width)
         return
     row = box.row()
-    row.progress(factor=task.progress or 0.0, text=task.last_line[-width:] or "...")
+    text = task.last_line
+    if task.progress is None:
+        text += f" ({duration(time.monotonic() - task.began)})"
+    row.progress(factor=task.progress or 0.0, text=text[:width] or "...", translate=False)
     row.operator(setup.FLASHMESH_OT_cancel_install.bl_idname, icon="X").task = kind
 
 

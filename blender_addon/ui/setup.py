@@ -322,7 +322,7 @@ def _test_in_process(task: Task) -> list[str]:
 
 def _install_work(task: Task, *, folder: Path, base: str, build: str, core: Path, cache: str) -> Path:
     python = installer.install_engine(folder, task, base=base, build=build)
-    task.tell("Preparing the engine, this once (a minute or two)", None)
+    task.tell("Last step: preparing the engine, this once, for some minutes", None)
     engine_python.warm_up(str(python), core, cache, task)
     return python
 
