@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numba import njit, typeof, types
 from numba.core import cgutils
-from numba.core.caching import IndexDataCacheFile
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
@@ -28,24 +27,11 @@ from numba.extending import (
     unbox,
 )
 
+from flashmesh_core import kernel_cache
 
-def _forgiving(load: Callable) -> Callable:
-    """Reading a cache's index, where one that names what has moved or gone counts as stale.
+kernel_cache.install()
 
-    An index holds the types of its functions by the modules they were in. numba compares ages only after reading it, so
-    without this a class that moves breaks every installation that is updated in place.
-    """
-
-    def load_index(self: Any) -> Any:
-        try:
-            return load(self)
-        except (ImportError, AttributeError):
-            return {}
-
-    return load_index
-
-
-IndexDataCacheFile._load_index = _forgiving(IndexDataCacheFile._load_index)  # type: ignore[method-assign]
+__all__ = ["NO_REFCOUNT", "Reference", "njit", "njit_no_refcount", "refer"]
 
 NO_REFCOUNT: Any = {"cache": True, "_nrt": False}
 

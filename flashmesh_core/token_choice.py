@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.options import MAX_SEED
 
 NOISE_RANGE = 20.5  # the largest noise less the smallest is 20.2

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = "flashmesh_core"
 # Each noun of the core may import those of the lines above it, and its own line's.
 LAYERS = (
-    ("config", "errors", "files", "jit"),
+    ("config", "errors", "files", "jit", "kernel_cache"),
     ("drafters",),
     ("options",),
     ("service.protocol",),
@@ -33,7 +33,7 @@ LAYERS = (
 )
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
 WITHOUT_TORCH = {
-    "config", "drafters", "errors", "files", "jit", "options", "mesh",
+    "config", "drafters", "errors", "files", "jit", "kernel_cache", "options", "mesh",
     "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
     "completion", "service.protocol", "service.process", "service.client", "client",
 }  # fmt: skip

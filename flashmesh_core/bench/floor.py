@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from numba import njit
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.engine import Engine
+from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu import forward
 from flashmesh_core.runtime.cpu.matmul import linear
 from flashmesh_core.runtime.cpu.weights import FastModel, padded

@@ -8,11 +8,10 @@ the source stays one, since no surface lies in it, unless the source has none or
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from flashmesh_core.completion.growing import add_if_uncovered, grow_faces, push_corner
 from flashmesh_core.completion.loops import Within, excess_loops, open_loops, seal
-from flashmesh_core.jit import njit_no_refcount
+from flashmesh_core.jit import njit, njit_no_refcount
 from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.half_edge import build_half_edges
 from flashmesh_core.mesh.sampling import triangle_areas

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from flashmesh_core.drafting.buffers import DraftBuffers
+from flashmesh_core.jit import njit
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.half_edges import pop, push

@@ -9,12 +9,12 @@ meet, so drafts match samples nearly as often as they match greedy choices. What
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_HEADS, DRAFT_NOTHING
 from flashmesh_core.drafting.buffers import DraftBuffers
 from flashmesh_core.drafting.features import write_features
 from flashmesh_core.drafting.scorer import Scorer, score
+from flashmesh_core.jit import njit
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage_guidance import count_places, write_bias

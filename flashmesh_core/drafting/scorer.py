@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from flashmesh_core.drafting.buffers import DraftBuffers
 from flashmesh_core.drafting.features import FEATURES
+from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
 from flashmesh_core.runtime.cpu.matmul import linear
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from flashmesh_core.jit import njit
 
 from .canonical import check_faces, check_points
 

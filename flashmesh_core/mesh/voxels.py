@@ -8,7 +8,8 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from numba import njit
+
+from flashmesh_core.jit import njit
 
 from .distance import triangle_distance
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from flashmesh_core.jit import njit_no_refcount
+from flashmesh_core.jit import njit, njit_no_refcount
 
 FACET_CELLS = 32  # cells an axis of the index
 REACH = 1.5  # bins within which a facet is found

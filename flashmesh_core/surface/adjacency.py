@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from flashmesh_core.jit import njit
 
 COMPILED: Any = {"cache": True, "nogil": True, "error_model": "numpy"}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh, check_faces, check_points
 from flashmesh_core.surface.adjacency import COMPILED, find
 from flashmesh_core.surface.manifold import flip_slivers, halve_doubled, oriented, paired, split_fans, turn_outwards

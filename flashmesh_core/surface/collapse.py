@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from flashmesh_core.jit import Reference
+from flashmesh_core.jit import Reference, njit
 from flashmesh_core.surface.adjacency import manifold_twins
 from flashmesh_core.surface.edge_queue import (
     AT_FIRST,

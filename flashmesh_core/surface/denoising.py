@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
 

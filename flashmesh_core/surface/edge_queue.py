@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED
 
 UNCOUNTED: Any = {**COMPILED, "_nrt": False}  # for functions that make no arrays, see jit.Reference

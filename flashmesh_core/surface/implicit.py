@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import CHUNK, COMPILED, Progress
 from flashmesh_core.surface.winding import Grid
 

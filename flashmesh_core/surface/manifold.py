@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED, edge_order, face_components, find
 
 MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards

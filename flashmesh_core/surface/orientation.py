@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import COMPILED
 
 GRAPH_NEIGHBOURS = 10

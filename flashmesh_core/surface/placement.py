@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import CROWD, Denoised
 from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import CHUNK, COMPILED, Progress
 
 NORMAL_SIGMA = 0.35  # difference of unit normals that counts exp(-1/2)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from flashmesh_core.jit import njit
 
 Progress = Callable[[float], None]  # called with the share done; may raise to cancel
 

@@ -6,8 +6,7 @@ A row holds the sum over planes (unit normal n, point c, weight w) of w n n^T (x
 
 from __future__ import annotations
 
-from numba import njit
-
+from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED
 
 WIDTH = 11

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_components, manifold_twins
 from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import COMPILED
 
 FREE_SPACE = 0.3  # of the box on top of its sides, so that its periodic copies are out of reach

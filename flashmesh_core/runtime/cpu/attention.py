@@ -6,9 +6,10 @@ Caches hold float32, or pairs of bfloat16 as int32 words where the CPU multiplie
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu.cpu_features import HAS_TILES, LANES, PANEL
 from flashmesh_core.runtime.cpu.llvm_intrinsics import NO_REFCOUNT, bits, noinline, to_bf16
 from flashmesh_core.runtime.cpu.matmul import clear, exp32, product, sum_of

@@ -7,8 +7,8 @@ matrix is found by its number. Norms have no gains here: they are folded into th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu.attention import QUERIES, attend
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
 from flashmesh_core.runtime.cpu.matmul import exp32, linear, normalise, product

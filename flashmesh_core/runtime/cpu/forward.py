@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu.attention import QUERIES, attend, put_key, put_value
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
 from flashmesh_core.runtime.cpu.llvm_intrinsics import NO_REFCOUNT, REFCOUNTED, as_float, noinline, prefetch

@@ -17,9 +17,10 @@ that one sequence contributes; spans follow each other in the rows' order.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu.amx import LAYOUTS, TILE_ROWS, add_tiles, set_tiles
 from flashmesh_core.runtime.cpu.cpu_features import HAS_TILES, LANES, PANEL, VECTORS
 from flashmesh_core.runtime.cpu.int16 import ROUND, largest_size, max_integer, round_pairs
