@@ -290,9 +290,7 @@ def test_nested_json_is_an_error_and_weights_that_fail_are_fetched_anew(server: 
         downloads.download_checkpoint(tmp_path, url, Listener())
     server.files["/tiny/config.json"] = CONFIG
     server.files["/tiny/model.safetensors"] = struct.pack("<Q", len(nested)) + nested
-    with pytest.raises(
-        downloads.DownloadError, match=r"no safetensors file.*what was downloaded is removed"
-    ):
+    with pytest.raises(downloads.DownloadError, match=r"no safetensors file.*what was downloaded is removed"):
         downloads.download_checkpoint(tmp_path / "other", url, Listener())
     assert left(tmp_path / "other") == set()
     server.files["/tiny/model.safetensors"] = weights()

@@ -20,6 +20,7 @@ from flashmesh_core.mesh.sheets import separate_sheets
 
 from ..engine.generation import Engine, Event, Job
 from ..engine.request import RunSettings, make_request
+from ..translations import tr
 from . import mesh_bridge
 from .density import denser_where_painted
 from .figures import STAGES, Progress, Result, figures_of
@@ -76,12 +77,12 @@ class Run:
         """Whether it was told to stop and has not done so yet."""
         return self._cancelled_at is not None and not self.ended
 
-    def cancel(self, why: str = "cancelled") -> None:
+    def cancel(self, why: str = "") -> None:
         """Stops the engine's work; a later tick ends the run, within CANCEL_SECONDS. Returns at once."""
         if self.ended or self._cancelled_at is not None:
             return
         self._cancelled_at = time.monotonic()
-        self.messages.append(("INFO", why))
+        self.messages.append(("INFO", why or tr("cancelled")))
         if self._job is not None:
             self._job.cancel()
 
@@ -117,11 +118,11 @@ class Run:
     def _interruption(self, context: bpy.types.Context) -> str:
         """What happened to the scene or the mesh that this run cannot go on with."""
         if context.scene is None or context.scene.session_uid != self.scene:
-            return "stopped: another scene is shown"
+            return tr("stopped: another scene is shown")
         if context.mode != "OBJECT":
-            return "stopped: the mode was changed"
+            return tr("stopped: the mode was changed")
         if self._placement is not None and self._placement.made and self._placement.result() is None:
-            return "stopped: the growing mesh was deleted or undone"
+            return tr("stopped: the growing mesh was deleted or undone")
         return ""
 
     def _begin_next(self, context: bpy.types.Context) -> None:
@@ -140,7 +141,7 @@ class Run:
         self._growing.clear()
         obj = find(key)
         if obj is None:
-            self.messages.append(("WARNING", f"{key.name!r} is gone"))
+            self.messages.append(("WARNING", tr("{name} is gone", name=repr(key.name))))
             return
         try:
             given = self._read(context, obj, key)
@@ -240,7 +241,7 @@ class Run:
     def _void(self, reason: str) -> None:
         """The engine begins this object again: what there is of it goes."""
         self.progress.reason, self.progress.faces = reason, 0
-        self.messages.append(("WARNING", f"{reason}; it was started again"))
+        self.messages.append(("WARNING", tr("{reason}; it was started again", reason=reason)))
         self._enter("restarting")
         self._growing.clear()
         if self._placement is not None:
@@ -252,7 +253,7 @@ class Run:
         assert placement is not None
         cut_short = event["end_reason"] == "cancelled"
         if cut_short and self._cancelled_at is None:
-            self.messages.append(("WARNING", "the engine's work was cancelled from elsewhere"))
+            self.messages.append(("WARNING", tr("the engine's work was cancelled from elsewhere")))
             self._cancelled_at = time.monotonic()
         faces = event["face_indices"]
         if cut_short and not (len(faces) and self.settings.keep_unfinished):

@@ -11,6 +11,7 @@ from mathutils.bvhtree import BVHTree
 
 from flashmesh_core.mesh.topology import component_labels
 
+from ..translations import tr
 from .mesh_bridge import Surface, mesh_arrays, transform_triangles
 
 NEAR = 0.02  # of the source's size: places of it this much farther than the nearest one are looked at too
@@ -28,8 +29,9 @@ class UVResult:
     @property
     def text(self) -> str:
         """One line for the artist."""
-        how = "unwrapped anew, since the source has no UV map" if self.anew else "taken from the source"
-        return f"UVs {how}; {self.seams} seams cut"
+        if self.anew:
+            return tr("UVs unwrapped anew, since the source has no UV map; {count} seams cut", count=self.seams)
+        return tr("UVs taken from the source; {count} seams cut", count=self.seams)
 
 
 def give_uvs(context: bpy.types.Context, obj: bpy.types.Object, world: np.ndarray, surface: Surface) -> UVResult:

@@ -32,7 +32,7 @@ class FLASHMESH_OT_bake(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Whether objects may be changed now, and Blender has Cycles."""
         if "cycles" not in context.preferences.addons:
-            cls.poll_message_set("Switch the add-on Cycles on in Blender's preferences")
+            cls.poll_message_set(tr("Switch the add-on Cycles on in Blender's preferences"))
             return False
         return session.active is None and baking.active is None and context.mode == "OBJECT"
 

@@ -55,12 +55,14 @@ def too_large(obj: bpy.types.Object, context: bpy.types.Context) -> str:
     count = max(expected_faces(obj), len(seen.polygons) if seen is not None else 0)
     if count <= MAX_SOURCE_FACES:
         return ""
-    text = "{name} has {count} faces, and at most {most} can be read: lower its subdivision levels or decimate it"
-    return tr(text, name=obj.name, count=f"{count:,}", most=f"{MAX_SOURCE_FACES:,}")
+    return tr(
+        "{name} has {count} faces, and at most {most} can be read: lower its subdivision levels or decimate it",
+        name=obj.name, count=f"{count:,}", most=f"{MAX_SOURCE_FACES:,}",
+    )  # fmt: skip
 
 
 class FLASHMESH_OT_generate(bpy.types.Operator):
-    """Write a new mesh of few, well placed faces over each selected object. Options not given are the panel's"""
+    """Write a new mesh of few, well placed faces over each selected object"""
 
     bl_idname = "flashmesh.generate"
     bl_label = "Generate Artist Mesh"

@@ -28,7 +28,7 @@ STATES = {
     "starting": "Starting",
     "running": "Ready",
     "idle": "Ready",
-    "loading": "Loading what it has learned",
+    "loading": "Loading the model",
     "compiling": "Preparing itself (first time only)",
     "busy": "Working",
     "unknown": "Not asked yet",

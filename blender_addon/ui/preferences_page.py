@@ -44,7 +44,7 @@ def _draw_engine(box: bpy.types.UILayout, preferences: Any) -> None:
             found = installed(user_folder())
             if found is not None:
                 row = box.row()
-                row.label(text=found.text, icon="CHECKMARK")
+                row.label(text=found.text, icon="CHECKMARK", translate=False)
                 row.operator(setup.FLASHMESH_OT_install_engine.bl_idname, text="Repair...")
                 row.operator(setup.FLASHMESH_OT_remove_engine.bl_idname, text="Remove", icon="TRASH")
             elif not preferences.engine_python:
@@ -79,7 +79,8 @@ def _draw_checkpoints(box: bpy.types.UILayout, preferences: Any) -> None:
         size = f"{entry.size / 1e6:.0f} MB" + (", bundled" if entry.bundled else "")
         use = setup.FLASHMESH_OT_use_checkpoint.bl_idname
         icon = "RADIOBUT_ON" if chosen else "RADIOBUT_OFF"
-        row.operator(use, text=f"{entry.name} ({size})", icon=icon, emboss=False).value = entry.value
+        label = f"{entry.name} ({size})"
+        row.operator(use, text=label, icon=icon, emboss=False, translate=False).value = entry.value
         if not entry.bundled:
             row.operator(setup.FLASHMESH_OT_remove_checkpoint.bl_idname, text="", icon="TRASH").value = entry.value
     box.prop(preferences, "checkpoint", text="Name or path")
@@ -106,7 +107,7 @@ def _draw_lines(box: bpy.types.UILayout, lines: list[str], icon: str, width: int
     column = box.column(align=True)
     wrapped = [part for text in lines for line in text.splitlines() for part in textwrap.wrap(line, width)]
     for number, line in enumerate(wrapped):
-        column.label(text=line, icon="BLANK1" if number else icon)
+        column.label(text=line, icon="BLANK1" if number else icon, translate=False)
 
 
 def _has_icon(name: str) -> bool:

@@ -21,7 +21,9 @@ DRAFTER_ITEMS = (
 )
 SYMMETRY_ITEMS = (
     ("NONE", "Off", "The whole object is made"),
-    *((axis, axis, f"The half at positive {axis} is made, and mirrored") for axis in ("X", "Y", "Z")),
+    ("X", "X", "The half at positive X is made, and mirrored"),
+    ("Y", "Y", "The half at positive Y is made, and mirrored"),
+    ("Z", "Z", "The half at positive Z is made, and mirrored"),
 )
 TARGET_ITEMS = (
     ("COUNT", "Number", "A number of faces"),

@@ -23,6 +23,7 @@ from ..engine import downloads, engine_python, host, installer
 from ..engine.background import Task, TaskCancelledError
 from ..engine.core_path import core_folder
 from ..engine.settings import get_preferences, kernel_cache, resolve_engine_python, user_folder
+from ..translations import tr
 from . import watch
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class FLASHMESH_OT_install_engine(bpy.types.Operator):
         layout.prop(self, "base")
         lines, fits = installer.forecast(user_folder(), self.build.lower())
         for line in lines:
-            layout.label(text=line, icon="INFO" if fits else "ERROR")
+            layout.label(text=line, icon="INFO" if fits else "ERROR", translate=False)
 
     def execute(self, context: Context) -> set[str]:
         base = bpy.path.abspath(self.base.strip()) if self.base.strip() else ""
@@ -265,13 +266,13 @@ class FLASHMESH_OT_remove_checkpoint(bpy.types.Operator):
 
 def _poll_online(cls: type[bpy.types.Operator]) -> bool:
     if not bpy.app.online_access:
-        cls.poll_message_set(OFFLINE)
+        cls.poll_message_set(tr(OFFLINE))
     return bpy.app.online_access
 
 
 def _poll_free(cls: type[bpy.types.Operator], kind: str) -> bool:
     if kind in _tasks:
-        cls.poll_message_set("It is running already")
+        cls.poll_message_set(tr("It is running already"))
     return kind not in _tasks
 
 

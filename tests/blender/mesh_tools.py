@@ -237,7 +237,26 @@ def baked():
     return told
 
 
-SCENARIOS = (baked, expected, quads, uv_maps, unwrapped, variants, decimated)
+def german():
+    """What the panel says in another language of Blender's, and in English again."""
+    from blender_addon.translations import tr
+
+    view, source = bpy.context.preferences.view, stage.cube("Cube")
+    bpy.context.scene.flashmesh.faces = 6
+    stage.select(source)
+    told = {}
+    if not bpy.app.translations.locales:
+        return told  # bpy as a module of Python is built without them
+    for language in ("de_DE", "en_US"):
+        view.language, view.use_translate_interface = language, True
+        told[language] = [
+            stage.panels.expectation(bpy.context), stage.panels.describe(source, bpy.context),
+            tr("Keep Hard Edges"), bpy.app.translations.pgettext_iface("Another Try", "Operator"),
+        ]  # fmt: skip
+    return told
+
+
+SCENARIOS = (german, baked, expected, quads, uv_maps, unwrapped, variants, decimated)
 
 if __name__ == "__main__":
     stage.play(SCENARIOS)

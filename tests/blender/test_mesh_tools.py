@@ -80,3 +80,12 @@ def test_normals_and_colors_of_the_source_are_baked(told: dict[str, Any]) -> Non
     assert made["clean"][0] == 0 and "flashmesh colors" not in made["clean"][1]
     assert made["clean"][2].count("Sphere_colors") == 1 and "Sphere_colors" not in made["without"]
     assert "must have a source in the scene to bake from, got none" in made["refused"]
+
+
+def test_the_panel_speaks_the_language_of_blender(told: dict[str, Any]) -> None:
+    if not told["german"]:
+        pytest.skip("this Blender has no languages")
+    german, english = told["german"]["de_DE"], told["german"]["en_US"]
+    assert german[0].startswith("50 % der Dreiecke der Vorlage") and english[0].startswith("50 % of the source's tri")
+    assert german[1:] == ["Cube: 6 Flächen", "Harte Kanten behalten", "Noch ein Versuch"]
+    assert english[1:] == ["Cube: 6 faces", "Keep Hard Edges", "Another Try"]

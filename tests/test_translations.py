@@ -1,0 +1,94 @@
+"""Every text that an artist sees can be translated, and the dictionary has all of them and no others."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flashmesh_core.drafters import DRAFTERS
+
+ADDON = Path(__file__).resolve().parents[1] / "blender_addon"
+FILES = sorted(path for part in ("ui", "scene") for path in (ADDON / part).glob("*.py"))
+TABLES = {"STATES", "END_REASONS", "STAGES", "WORDS"}  # of texts that are translated where they are shown
+GERMAN = runpy.run_path(str(ADDON / "translations" / "german.py"))["GERMAN"]  # beside it is bpy, which is Blender's
+
+
+def constants(node: ast.AST | None) -> list[str]:
+    """The text that a node is, if it is one."""
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value else []
+
+
+def of_items(node: ast.AST) -> Iterator[str]:
+    """Names and descriptions of an enumeration's items."""
+    for item in ast.walk(node):
+        if isinstance(item, ast.Tuple) and len(item.elts) >= 3 and constants(item.elts[0]):
+            yield from constants(item.elts[1])
+            yield from constants(item.elts[2])
+
+
+def of_call(call: ast.Call) -> Iterator[str]:
+    """What a call of `tr`, of a property or of a layout shows."""
+    name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+    given = {word.arg: word.value for word in call.keywords}
+    if name == "tr":
+        yield from constants(call.args[0])
+    elif name.endswith("Property"):
+        hidden = "HIDDEN" in ast.dump(given["options"]) if "options" in given else False
+        for word in ("name", "description") if not hidden else ():
+            yield from constants(given.get(word))
+        if "items" in given:
+            yield from of_items(given["items"])
+    elif "text" in given and "translate" not in given:
+        yield from constants(given["text"])
+
+
+def seen(path: Path) -> Iterator[str]:
+    """All texts of a file that an artist sees."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield from of_call(node)
+        elif isinstance(node, ast.ClassDef) and "_OT_" in node.name:
+            yield from constants(ast.Constant(ast.get_docstring(node)))
+        elif isinstance(node, ast.Assign):
+            names = {getattr(target, "id", "") for target in node.targets}
+            if "bl_label" in names or "OFFLINE" in names:
+                yield from constants(node.value)
+            elif any(name.endswith("_ITEMS") for name in names):
+                yield from of_items(node.value)
+            elif names & TABLES and isinstance(node.value, ast.Dict):
+                for value in node.value.values:
+                    yield from constants(value)
+
+
+@pytest.fixture(scope="module")
+def texts() -> set[str]:
+    registered = {text for drafter in DRAFTERS.values() for text in (drafter.label, drafter.summary)}
+    return registered | {text for path in FILES for text in seen(path) if re.search("[A-Za-z]{2}", text)}
+
+
+def test_the_dictionary_has_every_text_and_no_other(texts: set[str]) -> None:
+    assert len(texts) > 150
+    assert sorted(texts - set(GERMAN)) == []
+    assert sorted(set(GERMAN) - texts) == []
+
+
+def test_translations_keep_the_places_of_values() -> None:
+    braces = re.compile(r"{\w+}")
+    assert [
+        text for text, german in GERMAN.items() if sorted(braces.findall(text)) != sorted(braces.findall(german))
+    ] == []
+    assert all(german.strip() for german in GERMAN.values())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_text_made_of_parts_is_not_translated_a_second_time(path: Path) -> None:
+    """A layout translates what it shows, unless told not to: only a whole text of the dictionary can be found there."""
+    for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+        given = {word.arg: word.value for word in call.keywords}
+        made = isinstance(given.get("text"), (ast.JoinedStr, ast.BinOp))
+        assert not made or "translate" in given, f"{path.name}:{call.lineno}"
