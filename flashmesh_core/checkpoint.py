@@ -72,8 +72,10 @@ def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return ModelConfig.from_dict(data["model"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"checkpoint config {path} can't be read: {error}", field="checkpoint") from error
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError, MemoryError) as error:
+        raise InputError(
+            f"checkpoint config {path} can't be read: {error or type(error).__name__}", field="checkpoint"
+        ) from error
 
 
 def load_model(
@@ -93,6 +95,10 @@ def load_model(
         raise InputError(
             f"checkpoint weights {folder / WEIGHTS_FILE} can't be read: {error}", field="checkpoint"
         ) from error
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            path = folder / WEIGHTS_FILE
+            raise InputError(f"checkpoint weights {path} must be finite, got NaN or infinity in {name}", "checkpoint")
     with torch.device("meta"):
         model = Hourglass(config)
     try:

@@ -48,9 +48,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for field in ("coordinate_layers", "vertex_layers", "cross_attention", "slice_rows"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
+            object.__setattr__(self, field, _tuple(field, getattr(self, field)))
         if self.level_windows is not None:
-            object.__setattr__(self, "level_windows", tuple(self.level_windows))
+            object.__setattr__(self, "level_windows", _tuple("level_windows", self.level_windows))
         ranges: dict[str, tuple[float, float]] = {
             "num_bins": (2, 4096), "dim": (16, 16384), "heads": (1, 256), "face_layers": (1, 256),
             "ffn_ratio": (0.25, 16.0), "window": (9, 10_000_000), "num_points": (16, 1_000_000),
@@ -58,8 +58,13 @@ class ModelConfig:
             "coordinate_drafts": (0, 64), "vertex_drafts": (0, 64), "face_drafts": (0, 64),
             "draft_ffn_ratio": (0.05, 16.0),
         }  # fmt: skip
+        if not isinstance(self.name, str) or not 1 <= len(self.name) <= 64:
+            raise ValueError(f"name must be a text of 1 to 64 characters, got {self.name!r:.80}")
         for field, (low, high) in ranges.items():
-            value = getattr(self, field)
+            value, kind = getattr(self, field), int if isinstance(low, int) else (int, float)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                word = "an integer" if kind is int else "a number"
+                raise ValueError(f"{field} must be {word} in [{low}, {high}], got {value!r:.80}")
             if not low <= value <= high:
                 raise ValueError(f"{field} must be in [{low}, {high}], got {value}")
         if self.dim % self.heads or (self.dim // self.heads) % 2:
@@ -67,12 +72,17 @@ class ModelConfig:
         if self.window % 9:
             raise ValueError(f"window must be a multiple of 9, got {self.window}")
         narrow = self.level_windows
-        if narrow is not None and (len(narrow) != 3 or any(w % 9 or not 9 <= w <= self.window for w in narrow)):
+        if narrow is not None and (
+            len(narrow) != 3 or any(type(w) is not int or w % 9 or not 9 <= w <= self.window for w in narrow)
+        ):
             raise ValueError(f"level_windows must be three multiples of 9 in [9, window = {self.window}], got {narrow}")
         for field in ("coordinate_layers", "vertex_layers"):
             pair = getattr(self, field)
-            if len(pair) != 2 or pair[0] < 0 or pair[1] < 1:
-                raise ValueError(f"{field} must be a pair of at least (0, 1), got {pair}")
+            whole = all(type(count) is int for count in pair)
+            if len(pair) != 2 or not whole or not (0 <= pair[0] <= 64 and 1 <= pair[1] <= 64):
+                raise ValueError(f"{field} must be a pair of integers from (0, 1) to (64, 64), got {pair!r:.80}")
+        if len(self.cross_attention) != 3 or any(type(given) is not bool for given in self.cross_attention):
+            raise ValueError(f"cross_attention must be three of true and false, got {self.cross_attention!r:.80}")
         if self.slice_rows not in ((), SLICE_ROWS):
             raise ValueError(f"slice_rows must be () or {SLICE_ROWS}, got {self.slice_rows}")
 
@@ -112,6 +122,8 @@ class ModelConfig:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ModelConfig:
         """The inverse of `to_dict`; unknown or missing fields are a ValueError."""
+        if not isinstance(data, dict):
+            raise ValueError(f"config must be an object, got {data!r:.80}")
         known = {field.name for field in dataclasses.fields(ModelConfig)}
         unknown = sorted(set(data) - known)
         if unknown:
@@ -119,6 +131,13 @@ class ModelConfig:
         if "name" not in data:
             raise ValueError("config must have a field 'name'")
         return ModelConfig(**data)
+
+
+def _tuple(field: str, value: Any) -> tuple:
+    """A short list as a tuple; a ValueError for anything else."""
+    if not isinstance(value, (list, tuple)) or len(value) > 64:
+        raise ValueError(f"{field} must be a list of at most 64 entries, got {value!r:.80}")
+    return tuple(value)
 
 
 def _presets() -> dict[str, ModelConfig]:

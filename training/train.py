@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # Two OpenMP threads that spin at their barriers beside a busy neighbour made steps ten times slower; docs/log.md.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -33,11 +32,23 @@ from training.log import Log, means
 from training.losses import joint_loss
 from training.optimizer import make_optimizers
 from training.readings import ReadingKey, keys_of
+from training.samples import draw_samples
+from training.state import (
+    NEWEST,
+    LossGuard,
+    check_alone,
+    check_finite,
+    check_settings,
+    check_unused,
+    load_state,
+    save_state,
+    settings_of,
+)
 from training.transfer import parse_drafts, transfer
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Train a FlashMesh model")
     parser.add_argument("--preset", default="debug", choices=sorted(PRESETS), help="model preset")
     parser.add_argument(
         "--data", help="packed .npz, folder with meshes.npz, or folder of mesh files; default: procedural"
@@ -99,6 +110,8 @@ class Trainer:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.out = Path(args.out)
+        if not args.resume:
+            check_unused(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.config: ModelConfig = preset(args.preset)
         if args.drafts:
@@ -116,26 +129,27 @@ class Trainer:
         self.optimizers = make_optimizers(self.model, args.optimizer, args.lr, args.muon_lr, args.weight_decay)
         self.base_rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.guard = LossGuard()
         if args.resume:
             self.resume()
+        else:
+            save_state(self.out, self.state())  # what the first steps may have to go back to
         if args.compile:
             compile_blocks(self.model)
 
-    @property
-    def state_file(self) -> Path:
-        """The checkpoint that `--resume` reads."""
-        return self.out / "state.pt"
+    def state(self) -> dict:
+        """All that a run goes on from."""
+        return {
+            "config": self.config.to_dict(), "settings": settings_of(self.args), "model": self.model.state_dict(),
+            "averaged": self.averaged, "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step, "tokens": self.tokens, "seconds": self.seconds, "skipped": self.guard.skipped,
+        }  # fmt: skip
 
     def save(self) -> None:
-        """Write the whole state and the exported weights, each file atomically."""
-        state = {
-            "config": self.config.to_dict(), "model": self.model.state_dict(), "averaged": self.averaged,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "step": self.step, "tokens": self.tokens, "seconds": self.seconds,
-        }  # fmt: skip
-        part = self.state_file.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.state_file)
+        """Write the whole state and the exported weights, each file whole or not at all; see `save_state`."""
+        check_finite(self.model.state_dict())
+        check_finite(self.averaged)
+        save_state(self.out, self.state())
         self.export(self.out / "checkpoint")
 
     def export(self, folder: Path) -> None:
@@ -146,17 +160,21 @@ class Trainer:
         save_checkpoint(folder, model, extra, dtype=torch.bfloat16)
 
     def resume(self) -> None:
-        """Take up the newest state; a ValueError where there is none or it is of another configuration."""
-        if not self.state_file.is_file():
-            raise ValueError(f"--resume needs {self.state_file}, which does not exist")
-        state = torch.load(self.state_file, map_location=self.args.device, weights_only=True)
+        """Take up the newest whole state; a ValueError where there is none or it is of another run's settings."""
+        state = load_state(self.out, self.args.device)
         if ModelConfig.from_dict(state["config"]) != self.config:
-            raise ValueError(f"{self.state_file} is of another configuration than preset and drafts say")
+            raise ValueError(f"{self.out / NEWEST} is of another configuration than preset and drafts say")
+        check_settings(state.get("settings"), self.args)
+        self.take_weights(state)
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.guard.skipped = state.get("skipped", 0)
+
+    def take_weights(self, state: dict) -> None:
+        """The weights, averages and optimizers of a state; the count of steps goes on, and with it the data."""
         self.model.load_state_dict(state["model"])
         self.averaged = state["averaged"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
 
     def set_rate(self) -> float:
         """Warm up, hold, and fall to zero over the last `cooldown` steps; returns the factor."""
@@ -183,7 +201,7 @@ class Trainer:
         return pick.long().clamp(max=groups - 1)
 
     def train_step(self, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:
-        """One optimiser step over the micro-batches; returns sums and counts per loss."""
+        """One optimiser step over the micro-batches; returns sums and counts per loss, none where it was skipped."""
         self.set_rate()
         sums: dict[str, float] = {}
         for micro, batch in enumerate(batches):
@@ -194,7 +212,10 @@ class Trainer:
             (parts.total / len(batches)).backward()
             for name, value in parts.values.items():
                 sums[name] = sums.get(name, 0.0) + value
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if not torch.isfinite(norm):
+            return self.skip_step()
+        self.guard.good()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -205,6 +226,18 @@ class Trainer:
         self.step += 1
         self.tokens += int(sums["main_count"])
         return sums
+
+    def skip_step(self) -> dict[str, float]:
+        """Leave out a step whose gradients are not finite; go back to the last good state if that repeats."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        goes_back = self.guard.bad(self.step)
+        if goes_back:
+            self.take_weights(load_state(self.out, self.args.device))
+        back = ", back to the last good state" if goes_back else ""
+        print(f"step {self.step}: the loss is not finite, skipped ({self.guard.skipped} so far){back}", file=sys.stderr)
+        return {}
 
 
 def compile_blocks(model: Hourglass) -> None:
@@ -239,37 +272,6 @@ def validate(trainer: Trainer, batches: list[dict[str, torch.Tensor]]) -> dict[s
     return result | {f"val_v{vertex}": mean[3 * vertex : 3 * vertex + 3].mean().item() for vertex in range(3)}
 
 
-def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
-    """A picture in `out`: greedy results of the averaged weights for sculpts of four validation meshes or shapes."""
-    from flashmesh_core.decode.engine import Engine
-    from flashmesh_core.evaluation.methods import generate
-    from flashmesh_core.evaluation.objects import ArtistObject, given
-    from flashmesh_core.evaluation.pictures import Pictures
-    from flashmesh_core.mesh.canonical import Mesh, Normalization
-    from flashmesh_core.mesh.figures import measure
-    from flashmesh_core.mesh.topology import is_manifold_and_closed
-    from training.shapes import random_shape
-
-    model = Hourglass(trainer.config)
-    model.load_state_dict(trainer.averaged)
-    engine = Engine(model.to(trainer.args.device), trainer.config.name)
-    if store is not None:
-        small = [n for n in range(len(store)) if len(store.faces[n]) <= 160] or list(range(len(store)))
-        chosen = [small[k * len(small) // 4] for k in range(4)]
-        sources = [(store.names[n], Mesh(store.vertices[n], store.faces[n])) for n in chosen]
-    else:
-        sources = [(f"shape {n}", random_shape(np.random.default_rng(10_000 + n), max_faces=160)) for n in range(4)]
-    header = ["artist", "source", "result"]
-    pictures = Pictures(trainer.out / "pictures", header, stem=f"step_{trainer.step:06d}")
-    for name, mesh in sources:
-        mesh = Mesh(Normalization.of_points(mesh.vertices).apply(mesh.vertices), mesh.faces)
-        closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
-        source, count = given(ArtistObject(name, mesh, closed), "sculpt"), len(mesh.faces)
-        made = generate(engine, source, count, temperature=0.0, max_faces=2 * count + 8)
-        pictures.add_source(source, {"result": (made, measure(mesh, made.mesh).as_dict())})
-    pictures.flush()
-
-
 def start_worker(_: int) -> None:
     """Data processes compute on one thread and leave signals to the main process."""
     torch.set_num_threads(1)
@@ -281,6 +283,7 @@ def run(args: argparse.Namespace) -> int:
     """Train until steps, minutes or a signal end it; the exit status."""
     from tqdm import tqdm
 
+    check_alone()
     if args.threads:
         torch.set_num_threads(args.threads)
     trainer = Trainer(args)
@@ -290,6 +293,8 @@ def run(args: argparse.Namespace) -> int:
     store = MeshStore.open(Path(args.data), "train") if args.data else None
     if store is not None:
         print(f"{len(store)} training meshes, {store.skipped} left out (over 10,000 faces or unreadable)")
+        if store.without_area:
+            print(f"left out, for they have no area: {', '.join(store.without_area)}", file=sys.stderr)
     keys = reading_keys(args, store, trainer.out / "readings.txt") if store is not None else []
     batches = MeshBatches(trainer.config, data, store, keys)
     first = trainer.step * args.accumulate
@@ -386,7 +391,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; a ValueError becomes one line on stderr and exit status 2."""
     try:
         return run(parse_arguments(arguments))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Normalization
 from flashmesh_core.mesh.io import MESH_SUFFIXES, load_mesh
+from flashmesh_core.mesh.metrics import has_area
 
 MAX_FACES = 10_000  # paper Sec. 4.1: longer meshes are left out
 
@@ -22,6 +23,7 @@ class MeshStore:
     faces: list[np.ndarray]
     names: list[str]
     skipped: int = 0
+    without_area: list[str] = field(default_factory=list)  # names of meshes left out as no surface can be sampled
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -83,11 +85,14 @@ class MeshStore:
         return store
 
     def add(self, vertices: np.ndarray, faces: np.ndarray, name: str) -> None:
-        """Append a mesh, unless it is empty or over MAX_FACES."""
+        """Append a mesh, unless it is empty, over MAX_FACES, or without area, which is noted by name."""
         if not 1 <= len(faces) <= MAX_FACES:
             self.skipped += 1
             return
         unit = Normalization.of_points(vertices).apply(vertices)
+        if not has_area(unit, np.asarray(faces)):
+            self.without_area.append(name)
+            return
         self.vertices.append(unit.astype(np.float32))
         self.faces.append(np.asarray(faces, dtype=np.int64))
         self.names.append(name)
