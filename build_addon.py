@@ -140,7 +140,7 @@ def _entry(place: str) -> zipfile.ZipInfo:
 
 def main(arguments: list[str] | None = None) -> int:
     """Builds or checks; 0 if all is well, 1 if --check finds something, 2 if there is no zip."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="DIR", help="default: dist")
     parser.add_argument("--wheels", choices=("cpu", "cuda"), help="bundle what in-process mode needs")
     parser.add_argument("--platform", choices=sorted(TARGETS), help="of the wheels")

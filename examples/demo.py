@@ -34,7 +34,7 @@ FEWER_FACES = 200  # asked for instead of anything denser
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     chair = ROOT / "examples" / "chair_remesh.ply"
     parser.add_argument("--input", type=Path, default=chair, help="mesh or point cloud")
     parser.add_argument("--out", type=Path, default=ROOT / "demo_out", help="folder for result.glb and result.png")

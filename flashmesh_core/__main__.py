@@ -107,11 +107,16 @@ def run_generate(args: argparse.Namespace) -> int:
     """IN to OUT, with a progress bar and a line of figures."""
     from tqdm import tqdm
 
+    from flashmesh_core.files import check_writable
     from flashmesh_core.mesh.canonical import Mesh
     from flashmesh_core.mesh.io import MESH_SUFFIXES, check_suffix, load_source, save_mesh
     from flashmesh_core.mesh.topology import topology_report
 
     check_suffix(args.output, MESH_SUFFIXES)
+    if not args.overwrite and args.output.resolve() == args.input.resolve():
+        raise ValueError(f"--output must be another file than the input, or --overwrite be given, got {args.output}")
+    for path in filter(None, (args.output, args.report)):
+        check_writable(path)
     options = engine_options(args, faces=args.faces, max_faces=args.max_faces)
     source = load_source(args.input)
     engine = load_engine(args)
@@ -207,6 +212,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("-o", "--output", type=Path, required=True, help="mesh file to write")
     generate.add_argument("--faces", type=int, help=f"wanted number of faces, {allowed('faces')}")
     generate.add_argument("--max-faces", type=int, help=f"end at this many faces at the latest, {allowed('max_faces')}")
+    generate.add_argument("--overwrite", action="store_true", help="let the output take the input's place")
     add_engine_arguments(generate)
     generate.set_defaults(run=run_generate)
 

@@ -7,6 +7,19 @@ import tempfile
 from pathlib import Path
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises OSError where `write_atomic` could not put a file: before the work whose outcome it is to hold.
+
+    Makes the folder, and leaves nothing else.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target}: is a folder, not a file that can be written")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part") as file:
+        file.write(b"\0")
+
+
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file beside `path` and move it there: readers see the old file or the whole new one.
 

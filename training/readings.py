@@ -133,7 +133,7 @@ def _make_one(task: tuple[Mesh, ReadingKey, Path]) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Make what is missing; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", required=True, help="packed .npz, folder with meshes.npz, or folder of mesh files")
     parser.add_argument("--out", required=True, help="the cache")
     parser.add_argument("--split", default="train")

@@ -57,7 +57,12 @@ def load_source(path: str | os.PathLike[str]) -> Mesh | PointCloud:
     if suffix == ".off":
         return _mesh_from_parts(path, suffix, [_read_off(path)])
     loaded = _load_geometry(path, suffix)
-    parts = _triangle_parts(path, loaded)
+    try:
+        parts = _triangle_parts(path, loaded)
+    except Exception as error:  # a scene whose nodes lead back to themselves, say
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        raise _unreadable(path, suffix, error) from error
     if parts:
         return _mesh_from_parts(path, suffix, parts)
     if suffix == ".ply" and len(getattr(loaded, "vertices", ())):
@@ -179,8 +184,12 @@ def _load_geometry(path: Path, suffix: str) -> Any:
     try:
         return trimesh.load(str(path), file_type=suffix[1:], process=False, **options)
     except Exception as error:  # the parsers raise anything from IndexError to struct.error on a broken file
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from error
+        raise _unreadable(path, suffix, error) from error
+
+
+def _unreadable(path: Path, suffix: str, error: Exception) -> ValueError:
+    reason = f"{type(error).__name__}: {error}".split("\n")[0][:300]
+    return ValueError(f"{path}: not readable as {suffix[1:].upper()} ({reason})")
 
 
 def _triangle_parts(path: Path, loaded: Any) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -247,12 +256,12 @@ def _mesh_from_parts(path: Path, suffix: str, parts: list[tuple[np.ndarray, np.n
 def _read_rows(path: Path, suffix: str) -> np.ndarray:
     try:
         if suffix == ".npy":
-            rows = np.load(path, allow_pickle=False)
+            rows = np.load(path, allow_pickle=False, mmap_mode="r")  # no room is made for more than the file holds
         else:
             rows = np.loadtxt(path.read_text().replace(",", " ").splitlines(), ndmin=2)
         return np.asarray(rows, dtype=np.float64)
-    except (ValueError, TypeError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: not readable as {suffix[1:].upper()} ({error})") from error
+    except Exception as error:  # of a header that is not what it should be: anything from SyntaxError to MemoryError
+        raise _unreadable(path, suffix, error) from error
 
 
 def _cloud_from_rows(path: Path, rows: np.ndarray) -> PointCloud:
