@@ -152,11 +152,13 @@ def test_saving_over_a_checkpoint_replaces_it(model: Hourglass, folder: Path) ->
     assert not torch.equal(other.head.weight, model.head.weight)
 
 
-def test_parameters_keep_their_values_exactly(folder: Path, model: Hourglass) -> None:
-    """Also the ones that are not finite: a diverged run must show, not be repaired."""
+@pytest.mark.parametrize("worth", [math.inf, -math.inf, math.nan])
+def test_weights_that_are_not_finite_are_refused(folder: Path, model: Hourglass, worth: float) -> None:
+    """A diverged run must show, not be repaired."""
     with torch.no_grad():
         weight = model.out_norm.weight[0].clone()
-        model.out_norm.weight[0] = math.inf
+        model.out_norm.weight[0] = worth
         save_checkpoint(folder, model)
         model.out_norm.weight[0] = weight
-    assert math.isinf(load_model(folder).out_norm.weight[0])
+    with pytest.raises(ValueError, match=r"must be finite, got NaN or infinity in out_norm\.weight"):
+        load_model(folder)
