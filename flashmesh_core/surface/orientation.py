@@ -9,9 +9,12 @@ from flashmesh_core.surface.point_normals import COMPILED
 
 GRAPH_NEIGHBOURS = 10
 SURE = 0.95  # agreement of a pair that joins its points in a patch
+ALIKE, OFF_PLANE = 0.95, 0.25  # cosine, and share of the distance to the last neighbor, up to which one is on a plane
 SMALL = 1e-3  # share of the points below which a patch joins others by less
 DIPOLE_CELL = 0.03  # points of a patch within such a cell are one dipole
 MAX_PATCHES = 600
+SWEEPS = 4000  # of annealing
+COUPLED = 0.1  # coupling of two pieces, per area of the smaller, above which they are sides of one body
 _EDGE_WEIGHT = 1.8  # of a pair of neighbours against the fields, in units of the spacing
 
 
@@ -21,18 +24,23 @@ def orient(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, areas: 
     Signs spread along the minimum spanning tree, surest pairs first, by the reflection rule of Koenig and Gumhold
     (2009), until only unsure pairs are left. The patches so found are then flipped, one by one and together, while
     that lowers the energy of the field of their double layers, which is least where neighbours agree and closed
-    surfaces close (the rule of Metzer et al. 2021). Each connected piece faces so that it encloses a positive volume.
+    surfaces close (the rule of Metzer et al. 2021). Pieces that no field holds to others face so that they enclose a
+    positive volume.
     """
     near = np.ascontiguousarray(nearest[:, :GRAPH_NEIGHBOURS])
-    agreement, alike = _agreements(points, normals, near)
-    agreement, alike = agreement.ravel(), alike.ravel()
+    agreement, flat = _agreements(points, normals, near)
+    agreement = agreement.ravel()
     order = np.argsort(-np.abs(agreement), kind="stable")
-    patch, sign, merges, merge_signs, count = _spread(near, agreement, alike, order, SURE, int(SMALL * len(points)))
+    patch, sign, merges, merge_signs, count = _spread(near, agreement, flat, order, int(SMALL * len(points)))
     piece = _pieces(count, merges)
     if 1 < count <= MAX_PATCHES:
         coupling = _edge_votes(near, agreement, patch, sign, count) * (_EDGE_WEIGHT * gap)
         coupling = coupling + coupling.T + _field_coupling(points, normals * sign[:, None], areas, patch, count)
-        sign *= _settle(coupling, merges, _follow(count, merges, merge_signs))[patch]
+        np.fill_diagonal(coupling, 0.0)
+        starts = (_follow(count, merges, merge_signs), _annealed(coupling))
+        signs = max((_settle(coupling, merges, start) for start in starts), key=lambda s: float(s @ coupling @ s))
+        sign *= signs[patch]
+        piece = _nested(piece, coupling * np.outer(signs, signs), np.bincount(patch, areas, minlength=count))
     elif count > 1:
         sign *= _follow(count, merges, merge_signs)[patch]
     return sign * outward_signs(points, normals * sign[:, None], piece[patch])[piece[patch]]
@@ -54,6 +62,19 @@ def _pieces(count: int, merges: np.ndarray) -> np.ndarray:
     from flashmesh_core.mesh.topology import component_labels
 
     return component_labels(count, merges)
+
+
+def _nested(piece: np.ndarray, coupling: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Pieces (P,) of patches, those as one whose fields hold each other: the inner and the outer side of a vessel."""
+    from flashmesh_core.mesh.topology import component_labels
+
+    count = int(piece.max()) + 1
+    member = np.zeros((count, len(piece)))
+    member[piece, np.arange(len(piece))] = 1.0
+    area = member @ areas
+    held = member @ coupling @ member.T > COUPLED * np.minimum(area[:, None], area)
+    np.fill_diagonal(held, False)
+    return component_labels(count, np.argwhere(held))[piece]
 
 
 def _follow(count: int, merges: np.ndarray, signs: np.ndarray) -> np.ndarray:
@@ -94,7 +115,6 @@ def _field_coupling(
 def _settle(coupling: np.ndarray, merges: np.ndarray, signs: np.ndarray) -> np.ndarray:
     """Signs (P,) after flipping groups (single patches and the tree's branches) while `coupling` gains by it."""
     count = len(coupling)
-    np.fill_diagonal(coupling, 0.0)
     groups = np.eye(count, dtype=np.float64)
     branches, where = [groups], list(range(count))
     members: list[np.ndarray] = list(groups)
@@ -119,6 +139,27 @@ def _settle(coupling: np.ndarray, merges: np.ndarray, signs: np.ndarray) -> np.n
     return signs
 
 
+def _annealed(coupling: np.ndarray) -> np.ndarray:
+    """Signs (P,) of nearly the largest sum of `coupling`, by simulated annealing; always the same."""
+    rng = np.random.default_rng(0)
+    chances = rng.random((SWEEPS, len(coupling)))
+    signs = rng.choice([-1.0, 1.0], len(coupling))
+    hottest = max(float(np.abs(coupling).sum(axis=1).max()), 1e-12)
+    _anneal(coupling, signs, chances, hottest * np.geomspace(1.0, 1e-4, SWEEPS))
+    return signs
+
+
+@njit(**COMPILED)
+def _anneal(coupling, signs, chances, temperatures):
+    field = coupling @ signs
+    for sweep in range(len(chances)):
+        for i in range(len(signs)):
+            loss = 2.0 * field[i] * signs[i]
+            if loss <= 0.0 or chances[sweep, i] < np.exp(-loss / temperatures[sweep]):
+                signs[i] = -signs[i]
+                field += 2.0 * signs[i] * coupling[i]
+
+
 @njit(**COMPILED)
 def _flip_single(coupling, signs):
     """Flips single patches, the one that gains most first, while any does."""
@@ -133,9 +174,15 @@ def _flip_single(coupling, signs):
 
 @njit(**COMPILED)
 def _agreements(points, normals, nearest):
-    """How well n_i agrees with n_j reflected in the mid-plane of the pair, (N, k), -1 to 1, and |n_i . n_j|."""
-    result, alike = np.empty(nearest.shape, dtype=np.float32), np.empty(nearest.shape, dtype=np.float32)
+    """How well n_i agrees with n_j reflected in the mid-plane of the pair, (N, k), -1 to 1, and who is on a flat part.
+
+    A point is, (N,), if all its neighbors have its normal, up to sign, and lie on its plane.
+    """
+    result, flat = np.empty(nearest.shape, dtype=np.float32), np.empty(len(points), dtype=np.bool_)
     for i in range(len(points)):
+        last = nearest[i, nearest.shape[1] - 1]
+        reach = np.sqrt(((points[last] - points[i]) ** 2).sum())
+        flat[i] = True
         for j in range(nearest.shape[1]):
             q = nearest[i, j]
             length = lean_i = lean_j = dot = 0.0
@@ -146,8 +193,8 @@ def _agreements(points, normals, nearest):
                 lean_j += along * normals[q, axis]
                 dot += normals[i, axis] * normals[q, axis]
             result[i, j] = dot - 2.0 * lean_i * lean_j / max(length, 1e-300)
-            alike[i, j] = abs(dot)
-    return result, alike
+            flat[i] &= abs(dot) >= ALIKE and abs(lean_i) <= OFF_PLANE * reach
+    return result, flat
 
 
 @njit(**COMPILED)
@@ -164,20 +211,20 @@ def _find(parent, parity, i):
 
 
 @njit(**COMPILED)
-def _spread(nearest, agreement, alike, order, sure, small):
+def _spread(nearest, agreement, flat, order, small):
     """Kruskal's tree with signs; `order` of pairs, surest first.
 
-    Returns the patch (N,) and the sign (N,) of every point, joined by pairs of agreement `sure` and, as long as
-    one side has at most `small` points, by others; then the tree's further merges (M, 2) of patches, the relative
-    sign of each, and the number of patches.
+    Returns the patch (N,) and the sign (N,) of every point, joined by pairs of agreement SURE on `flat` parts and, as
+    long as one side has at most `small` points, by others: sheets that meet at a thin rim stay apart. Then the tree's
+    further merges (M, 2) of patches, the relative sign of each, and the number of patches.
     """
     n, k = nearest.shape
     parent, parity, size = np.arange(n), np.ones(n, dtype=np.int8), np.ones(n, dtype=np.int64)
     for strict in (True, False):
         for edge in order:
-            if strict and (abs(agreement[edge]) < sure or alike[edge] < sure):
-                continue
             i, j = edge // k, nearest[edge // k, edge % k]
+            if strict and (abs(agreement[edge]) < SURE or not flat[i] or not flat[j]):
+                continue
             a, sign_a = _find(parent, parity, i)
             b, sign_b = _find(parent, parity, j)
             if a == b:
@@ -236,4 +283,5 @@ def _add_dipoles(places, moments, patches, softening, result):
             dot = moments[i, 0] * moments[j, 0] + moments[i, 1] * moments[j, 1] + moments[i, 2] * moments[j, 2]
             along_i = moments[i, 0] * x + moments[i, 1] * y + moments[i, 2] * z
             along_j = moments[j, 0] * x + moments[j, 1] * y + moments[j, 2] * z
-            result[patches[i], patches[j]] += (dot - 3.0 * along_i * along_j / square) / (square * np.sqrt(square))
+            inner = 3.0 * (along_i * along_j + softening * dot) / square  # the field within a smeared dipole as well
+            result[patches[i], patches[j]] += (dot - inner) / (square * np.sqrt(square))
