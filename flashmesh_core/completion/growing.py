@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage import center_is_uncovered, edge_on_surface, triangle_is_uncovered
 from flashmesh_core.state.fit import MAX_DEVIATION, deviation, frame_of, is_empty, is_free
@@ -48,11 +47,11 @@ def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int) ->
     `needed`: uncovered samples a square bin that a face must cover to stay. Its edges are unused before.
     """
     known, count, edge = table.order, 0, 0
-    for vertex in range(table.n[arrays.VERTICES]):  # no face below adds a vertex
+    for vertex in range(table.n[0].vertices):  # no face below adds a vertex
         if table.degree[vertex] > 0 or table.is_corner[vertex]:
             known[count] = vertex
             count += 1
-    while edge < table.n[arrays.EDGES] and table.n[arrays.FACES] < max_faces:
+    while edge < table.n[0].edges and table.n[0].faces < max_faces:
         if table.is_open[edge]:
             a, b = table.edge[edge, 1], table.edge[edge, 0]
             c = _best_third(surface, table, a, b, known[:count])
@@ -65,11 +64,11 @@ def grow_faces(surface: Surface, table: Table, needed: float, max_faces: int) ->
 @njit_no_refcount
 def add_if_uncovered(surface: Surface, table: Table, a: np.ndarray, b: np.ndarray, c: np.ndarray, least: float) -> None:
     """Push the face of three corners, bins (3,) each; take it back if it covers under `least` uncovered samples."""
-    before = table.n[arrays.COVERED]
+    before = table.n[0].covered
     push_corner(surface, table, a)
     push_corner(surface, table, b)
     push_corner(surface, table, c)
-    if table.n[arrays.COVERED] - before < least:
+    if table.n[0].covered - before < least:
         for _ in range(9):
             pop(surface, table)
 

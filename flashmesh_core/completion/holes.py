@@ -16,7 +16,6 @@ from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.half_edge import build_half_edges
 from flashmesh_core.mesh.sampling import triangle_areas
 from flashmesh_core.mesh.support import THIN
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage import (
     backing_of,
@@ -167,7 +166,7 @@ def _cover_uncovered(
 ) -> None:  # fmt: skip
     """Faces (F, 3, 3), their vertices' keys (F, 3), and how many uncovered samples each must cover to stay (F,)."""
     for number in range(proxy_bins.shape[0]):
-        if table.n[arrays.FACES] >= max_faces:
+        if table.n[0].faces >= max_faces:
             return
         a, b, c = proxy_bins[number, 0], proxy_bins[number, 1], proxy_bins[number, 2]
         if not _is_triangle(keys[number]) or not triangle_is_uncovered(surface, table, a, b, c):
@@ -198,7 +197,7 @@ def fill_holes(state: MeshState, within: Within | None = None) -> np.ndarray:
     """
     anywhere = within is not None
     table = state.table
-    faces = table.faces[: table.n[arrays.FACES]]
+    faces = table.faces[: table.n[0].faces]
     longest = MAX_ANY_LOOP if anywhere else MAX_LOOP
     out = np.zeros((longest, 3), dtype=np.int64)
     filled: list[np.ndarray] = []

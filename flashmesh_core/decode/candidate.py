@@ -15,7 +15,6 @@ from flashmesh_core.drafting.buffers import make_buffers
 from flashmesh_core.drafting.draft import draft
 from flashmesh_core.drafting.scorer import Scorer
 from flashmesh_core.jit import refer
-from flashmesh_core.state.arrays import BEGUN
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.token_choice import gumbel_noise
 from flashmesh_core.tokenizer import bos_prefix
@@ -115,7 +114,7 @@ class Candidate:
     def begun_with_main(self) -> np.ndarray:
         """The coordinates of the face begun, the main token included; all nine where it completes a face."""
         begun = self.state.table.begun
-        count = int(self.state.table.n[BEGUN])
+        count = int(self.state.table.n[0].begun)
         if count == 0 and self.state.n_faces:
             face = self.state.faces(self.state.n_faces - 1)
             return face[0, :, ::-1].reshape(-1).astype(np.int64)

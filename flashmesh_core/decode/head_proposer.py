@@ -13,7 +13,6 @@ from flashmesh_core.drafting.heads import HeadDistributions, HeadSequence
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.options import Drafting
 from flashmesh_core.runtime.decoder import Decoder
-from flashmesh_core.state import arrays
 
 BOS_VERTICES = 3
 
@@ -78,5 +77,5 @@ def drafting_floor(num_bins: int) -> float:
 def known_vertices(candidate: Candidate) -> np.ndarray:
     """The vertices (M, 3), z y x, with an open edge: what a repeated vertex may be."""
     table = candidate.state.table
-    vertices = table.open_list[: table.n[arrays.OPEN]]
+    vertices = table.open_list[: table.n[0].open]
     return table.bins[vertices][:, ::-1].astype(np.int64)

@@ -6,7 +6,6 @@ import numpy as np
 
 from flashmesh_core.drafting.buffers import DraftBuffers
 from flashmesh_core.jit import njit
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.half_edges import pop, push
 from flashmesh_core.state.masks import MASK_CLOSURE
@@ -83,7 +82,7 @@ def verify(
         dropped += buffers.dropped[position] & MASK_CLOSURE != 0
     for _ in range(drafts - accepted):
         pop(surface, table)
-    if table.n[arrays.FACES] >= max_faces:
+    if table.n[0].faces >= max_faces:
         return accepted, FACE_LIMIT, dropped
     if 0 <= token < surface.size:
         push(surface, table, token)

@@ -15,7 +15,6 @@ from flashmesh_core.drafting.buffers import DraftBuffers
 from flashmesh_core.drafting.features import write_features
 from flashmesh_core.drafting.scorer import Scorer, score
 from flashmesh_core.jit import njit
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage_guidance import count_places, write_bias
 from flashmesh_core.state.half_edges import push
@@ -30,8 +29,6 @@ LOG_TINY = float(np.log(TINY))
 NEGLIGIBLE = 1e-4  # probability of a new vertex below which none is thought of
 FITTED_AT = 0.5  # the temperature at which the scorer's samples were written
 
-_N_BEGUN, _N_FACES = arrays.BEGUN, arrays.FACES
-
 
 @njit(cache=True)
 def _weigh(
@@ -41,14 +38,14 @@ def _weigh(
 
     `heads[at]` is the heads' distribution of the next coordinate; rows of what is already written are not asked.
     """
-    slot = table.n[_N_BEGUN] // 3
+    slot = table.n[0].begun // 3
     count = write_features(surface, table, buffers.chosen, buffers.features)
     score(scorer, slot, buffers, count)
     for number in range(count):
         weight = buffers.weights[number]
         bins = table.bins[buffers.chosen[number]]
-        for coordinate in range(table.n[_N_BEGUN] % 3, 3):
-            row = at + coordinate - table.n[_N_BEGUN] % 3
+        for coordinate in range(table.n[0].begun % 3, 3):
+            row = at + coordinate - table.n[0].begun % 3
             if row < n_heads:
                 weight += HEAD_POWER * np.log(heads[row, bins[2 - coordinate]] + 1e-4)
         buffers.weights[number] = np.exp(weight)
@@ -150,9 +147,9 @@ def draft(
         buffers.dropped[position] = write_allowed(surface, table, masks, allowed)
         if strength > 0.0:
             write_bias(surface, table, strength, buffers.bias[position])
-        if position == width - 1 or mode == DRAFT_NOTHING or table.n[_N_FACES] >= max_faces:
+        if position == width - 1 or mode == DRAFT_NOTHING or table.n[0].faces >= max_faces:
             return position + 1
-        if table.n[_N_BEGUN] == 0 and strength > 0.0 and buffers.bias[position, size] == 0.0:
+        if table.n[0].begun == 0 and strength > 0.0 and buffers.bias[position, size] == 0.0:
             return position + 1
         if mode == DRAFT_GIVEN:
             token = given[position] if position < len(given) else -1
@@ -166,7 +163,7 @@ def draft(
             for value in range(size):
                 log_p[value] = np.log(heads[position, value] + TINY)
         else:
-            vertex = table.n[arrays.SLOT]
+            vertex = table.n[0].listed
             if scored != vertex:
                 scored = vertex
                 count = _weigh(surface, table, scorer, buffers, heads, n_heads, position)
@@ -175,7 +172,7 @@ def draft(
                 fresh[:] = 0.0
             else:
                 _spread_new(surface, table, heads, n_heads, position, allowed, fresh)
-            axis = 2 - table.n[_N_BEGUN] % 3
+            axis = 2 - table.n[0].begun % 3
             z, y = written(table)
             for value in range(size):
                 log_p[value] = new_weight * fresh[value]

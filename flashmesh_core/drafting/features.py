@@ -9,7 +9,6 @@ import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import BANNED_BIT, Priority, Surface, Table
 from flashmesh_core.state.coverage import quotient
 from flashmesh_core.state.half_edges import find_edge
@@ -17,9 +16,6 @@ from flashmesh_core.state.half_edges import find_edge
 FEATURES = 44
 MAX_SUGGESTIONS = 160  # the nearest to v0 where there are more
 
-_N_SUGGESTIONS, _N_FACES, _N_BEGUN, _N_LOOSE, _N_GROWABLE, _N_OPEN = (
-    arrays.SUGGESTIONS, arrays.FACES, arrays.BEGUN, arrays.LOOSE, arrays.GROWABLE, arrays.OPEN
-)  # fmt: skip
 _SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
 _BEST, _LATER, _POSSIBLE = int(Priority.BEST), int(Priority.LATER), int(Priority.POSSIBLE)
 _LISTED = 1 << STRONG | 1 << WEAK
@@ -94,10 +90,10 @@ def _is_useful(table: Table, number: int, rows: int, priority: int) -> bool:
 @njit_no_refcount
 def _reach(table: Table, v0: int, rows: int, priority: int) -> float:
     """The distance from v0 that holds MAX_SUGGESTIONS useful suggestions, about."""
-    if table.n[_N_SUGGESTIONS] <= MAX_SUGGESTIONS:
+    if table.n[0].suggestions <= MAX_SUGGESTIONS:
         return 1e9
     table.distance[:] = 0
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         if _is_useful(table, number, rows, priority):
             far = min(int(_length(table.bins, v0, table.suggestion[number])), len(table.distance) - 1)
             table.distance[far] += 1
@@ -115,13 +111,13 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
 
     The row after the last suggestion stands for a vertex that is none of them. `prepare` first.
     """
-    slot = table.n[_N_BEGUN] // 3
+    slot = table.n[0].begun // 3
     v0 = table.begun_vertex[0] if slot > 0 else -1
     v1 = table.begun_vertex[1] if slot > 1 else -1
-    last = table.n[_N_FACES] - 1
+    last = table.n[0].faces - 1
     rows = _LISTED if slot == 0 else _LISTED | _SUPPORTED
     priority = _LATER if slot == 0 else _POSSIBLE
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         if table.priority[number] == _BEST:
             rows, priority = 0, _LATER  # coverage guidance leaves the others hardly a chance
             break
@@ -130,7 +126,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     part = 1.0 / (16 * surface.factor)
     size = float(surface.size)
     count = 0
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         bits = table.suggestion_bits[number]
         if not _is_useful(table, number, rows, priority) or bits & BANNED_BIT or count == MAX_SUGGESTIONS:
             continue
@@ -175,7 +171,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
                 row[20] = 1.0 if face == last else 0.0
                 row[21] = 1.0 if last >= 0 and table.faces[face, 0] == v0 else 0.0
                 row[22] = 1.0 if find_edge(table, v0, vertex) >= 0 else 0.0
-        row[30] = 1.0 if vertex == table.n[_N_GROWABLE] and slot == 0 else 0.0
+        row[30] = 1.0 if vertex == table.n[0].growable and slot == 0 else 0.0
         row[43] = 1.0 if table.priority[number] == _LATER else 0.0
         count += 1
     _write_ranks(table, chosen, out, count)
@@ -225,8 +221,8 @@ def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
     for kind in range(1, 5):
         row[4 + kind] = 1.0 if row[kind] == 0.0 else 0.0
         row[kind] = min(row[kind], 8.0) * 0.125
-    row[9] = min(np.log(1.0 + table.n[_N_LOOSE]) * 0.1, 1.0)
-    row[10] = 1.0 if table.n[_N_LOOSE] == 0 else 0.0
-    row[11] = 1.0 if table.n[_N_GROWABLE] < 0 else 0.0
-    row[12] = 1.0 if table.n[_N_FACES] == 0 else 0.0
+    row[9] = min(np.log(1.0 + table.n[0].places) * 0.1, 1.0)
+    row[10] = 1.0 if table.n[0].places == 0 else 0.0
+    row[11] = 1.0 if table.n[0].growable < 0 else 0.0
+    row[12] = 1.0 if table.n[0].faces == 0 else 0.0
     row[42] = 1.0

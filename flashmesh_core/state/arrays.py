@@ -19,10 +19,26 @@ from flashmesh_core.mesh.surface import MAX_CELLS, SurfaceGrid
 from flashmesh_core.slices import SurfaceContext
 from flashmesh_core.state.facets import index_facets
 
-# Places in Table.n
-VERTICES, EDGES, FACES, BEGUN, COVERED, OPEN, SLOT, SUGGESTIONS, LOOSE, FANS, GROWABLE, DEAD, STUCK = range(13)
-# The v1 that was found for a v0, the faces then, and how many faces had been taken back by then and by now
-SECOND, SECOND_OF, SECOND_FACES, SECOND_UNDONE, UNDONE = range(13, 18)
+COUNTERS = np.dtype([
+    ("vertices", np.int64),  # known
+    ("edges", np.int64),
+    ("faces", np.int64),  # complete
+    ("begun", np.int64),  # coordinates of the face begun
+    ("covered", np.int64),  # samples
+    ("open", np.int64),  # vertices with open edges
+    ("listed", np.int64),  # 3 * faces + slot of the vertex whose suggestions are listed, NO_SLOT: none
+    ("suggestions", np.int64),
+    ("places", np.int64),  # that coverage guidance names beside the suggestions
+    ("fans", np.int64),  # made so far
+    ("growable", np.int64),  # the lowest growable vertex, -1: none
+    ("none_growable", np.int64),  # 1 where no vertex is, open or not used yet
+    ("stuck", np.int64),  # findings
+    ("second", np.int64),  # the v1 that was found
+    ("second_of", np.int64),  # for this v0
+    ("second_faces", np.int64),  # when there were so many faces
+    ("second_undone", np.int64),  # and so many had been taken back
+    ("undone", np.int64),  # faces taken back by now
+])  # fmt: skip
 NO_SLOT = -1
 PATCH = 4  # bins an axis of what an edge from v0 reaches or does not
 MAX_NEAR = 48  # nearest known vertices of which each may make faces
@@ -161,7 +177,7 @@ def make_surface(
 class Table(NamedTuple):
     """The unfinished mesh, with room for a number of faces (V vertices, E edges, F faces, N samples, L places)."""
 
-    n: np.ndarray  # (18,) int64 counters, see above
+    n: np.ndarray  # (1,) record of COUNTERS
     key: np.ndarray  # (V,) int64
     bins: np.ndarray  # (V, 3) int32: x, y, z
     is_corner: np.ndarray  # (V,) bool: a corner of the surface
@@ -221,7 +237,7 @@ def make_table(surface: Surface, max_faces: int) -> Table:
         return np.zeros(shape, dtype=np.int32)
 
     return Table(
-        n=np.zeros(18, dtype=np.int64), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
+        n=np.zeros(1, dtype=COUNTERS).view(np.recarray), key=np.zeros(vertices, dtype=np.int64), bins=ints(vertices, 3),
         is_corner=np.zeros(vertices, dtype=np.bool_), degree=ints(vertices), n_open=ints(vertices),
         out_head=ints(vertices), in_head=ints(vertices), slots=ints(slots), edge=ints(edges, 2),
         edge_face=ints(edges), uses=ints(edges),

@@ -10,7 +10,6 @@ import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.mesh.support import INTERIOR, MAP_CELLS, THIN
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 
 COVER_DISTANCE = 2.0  # bins between a sample and the plane of the face that covers it
@@ -19,7 +18,6 @@ COVER_COSINE = 0.5  # of their normals
 APART = 2  # bins; a new vertex nearer than this to a known one would be a slip of the pen
 EDGE_STEPS = 8  # an edge is tested at 1/8 .. 7/8
 
-_COVERED = arrays.COVERED
 _INTERIOR = INTERIOR.astype(np.int64)
 
 
@@ -87,7 +85,7 @@ def _row_of_cells(low: float, high: float, middle: float, slope: float, reach: f
 def cover(surface: Surface, table: Table, face: int) -> None:
     """Mark the samples that lie on a face and face its way."""
     places, normals = surface.places, surface.normals
-    count = table.n[_COVERED]
+    count = table.n[0].covered
     a = table.bins[table.faces[face, 0]]
     b = table.bins[table.faces[face, 1]]
     c = table.bins[table.faces[face, 2]]
@@ -130,8 +128,8 @@ def cover(surface: Surface, table: Table, face: int) -> None:
                         table.cover_stack[count] = sample
                         count += 1
                         count_uncovered(places[sample], surface.factor, len(surface.support), table.uncovered_count, -1)
-    _gather_directions(surface, table, table.n[_COVERED], count)
-    table.n[_COVERED] = count
+    _gather_directions(surface, table, table.n[0].covered, count)
+    table.n[0].covered = count
     table.cover_end[face + 1] = count
 
 
@@ -139,12 +137,12 @@ def cover(surface: Surface, table: Table, face: int) -> None:
 def uncover(surface: Surface, table: Table, face: int) -> None:
     """Take back what `cover` marked for the last face."""
     before = table.cover_end[face]
-    for at in range(before, table.n[_COVERED]):
+    for at in range(before, table.n[0].covered):
         sample = table.cover_stack[at]
         table.covered[sample] = False
         count_uncovered(surface.places[sample], surface.factor, len(surface.support), table.uncovered_count, 1)
         table.uncovered_directions[surface.home[sample]] |= surface.own[sample]
-    table.n[_COVERED] = before
+    table.n[0].covered = before
 
 
 @njit_no_refcount

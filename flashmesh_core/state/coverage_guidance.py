@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import CACHED_FANS, PATCH, Priority, Surface, Table
 from flashmesh_core.state.coverage import (
     EDGE_STEPS,
@@ -25,11 +24,6 @@ LOST_FACES = 4  # with no vertex that can go on and as many faces that covered n
 LOOSE_STRENGTH = 0.8  # of the strength: against a new place where a corner or an earlier vertex would do as well
 LATER_STRENGTH = 0.5  # the same against a v1 beyond the best one, whose face could then never be written
 FIT_SLACK = 0.2  # bins that the face of a best v2 may fit worse than the one that fits best
-
-_N_FACES, _N_BEGUN, _N_OPEN, _N_COVERED = arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.COVERED
-_N_SUGGESTIONS, _N_LOOSE, _N_FANS, _N_GROWABLE, _N_DEAD = (
-    arrays.SUGGESTIONS, arrays.LOOSE, arrays.FANS, arrays.GROWABLE, arrays.DEAD
-)  # fmt: skip
 
 
 @njit_no_refcount
@@ -55,19 +49,19 @@ def guide_first(surface: Surface, table: Table, lowest: int) -> None:
         growable = find_growable(surface, table, near, strict)
         highest = table.key[growable] if growable >= 0 else np.int64(size) * size * size
         first = find_start(surface, table, lowest, highest, near, strict)
-        if growable >= 0 or first >= 0 or table.n[_N_COVERED] >= NEARLY_COVERED * len(surface.places):
+        if growable >= 0 or first >= 0 or table.n[0].covered >= NEARLY_COVERED * len(surface.places):
             break
-    table.n[_N_DEAD] = growable < 0 and first < 0
-    table.n[_N_GROWABLE] = first if first >= 0 else growable
-    for number in range(table.n[_N_SUGGESTIONS]):
+    table.n[0].none_growable = growable < 0 and first < 0
+    table.n[0].growable = first if first >= 0 else growable
+    for number in range(table.n[0].suggestions):
         vertex = table.suggestion[number]
-        if vertex == table.n[_N_GROWABLE]:
+        if vertex == table.n[0].growable:
             table.priority[number] = Priority.BEST
         elif vertex == growable or (
             table.degree[vertex] == 0 and table.is_corner[vertex] and table.key[vertex] < highest
         ):
             table.priority[number] = Priority.POSSIBLE
-    below = table.key[table.n[_N_GROWABLE]] // (size * size) if table.n[_N_GROWABLE] >= 0 else np.int64(size)
+    below = table.key[table.n[0].growable] // (size * size) if table.n[0].growable >= 0 else np.int64(size)
     count = 0
     for place in range(_first_place(surface, lowest // (size * size)), len(surface.loose)):
         if surface.loose[place, 2] >= below:
@@ -75,7 +69,7 @@ def guide_first(surface: Surface, table: Table, lowest: int) -> None:
         if table.taken[place] == 0:
             table.loose[count] = place
             count += 1
-    table.n[_N_LOOSE] = count
+    table.n[0].places = count
 
 
 @njit_no_refcount
@@ -86,8 +80,8 @@ def _find_fan(surface: Surface, table: Table, v0: int) -> int:
     for cached in range(CACHED_FANS):
         if table.fan_key[cached] == key:
             return cached
-    number = table.n[_N_FANS] % CACHED_FANS
-    table.n[_N_FANS] += 1
+    number = table.n[0].fans % CACHED_FANS
+    table.n[0].fans += 1
     table.fan_key[number] = key
     center, start, factor = surface.patch_center, table.bins[v0], surface.factor
     support, reached, patch = surface.support, table.reached, surface.patch
@@ -121,7 +115,7 @@ def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
         if best < 0:
             best = find_second(surface, table, v0, near[:count], np.int64(0), strict)
     if best >= 0:
-        for number in range(table.n[_N_SUGGESTIONS]):
+        for number in range(table.n[0].suggestions):
             vertex = table.suggestion[number]
             if vertex == best:
                 table.priority[number] = Priority.BEST
@@ -135,7 +129,7 @@ def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
         if place >= first and taken[place] == 0:
             table.loose[count] = place
             count += 1
-    table.n[_N_LOOSE] = count
+    table.n[0].places = count
 
 
 @njit_no_refcount
@@ -143,14 +137,14 @@ def _keep_best_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool
     """Leave best only the v2 whose triangles fit best in between what is known, if any do; whether any v2 is best."""
     near = table.near
     total = np.int64(0)
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         total += table.priority[number] == Priority.BEST
     if total == 0:
         return False
     count = near_known(surface, table, v0, near)
     fits, least = table.fits, NO_FIT
     at = 0
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         if table.priority[number] == Priority.BEST:
             v2 = table.suggestion[number]
             fits[at] = NO_FIT
@@ -161,7 +155,7 @@ def _keep_best_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool
     if least == NO_FIT:
         return True
     at = 0
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         if table.priority[number] == Priority.BEST:
             if fits[at] > least + FIT_SLACK:
                 table.priority[number] = Priority.NONE
@@ -172,7 +166,7 @@ def _keep_best_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool
 @njit_no_refcount
 def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -> None:
     """v2: the best known vertices are marked; where none are, places that make a triangle on uncovered surface."""
-    table.n[_N_LOOSE] = 0
+    table.n[0].places = 0
     if _keep_best_fitting(surface, table, v0, v1):
         return
     a, b = table.bins[v0], table.bins[v1]
@@ -189,16 +183,16 @@ def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -
         if triangle_is_uncovered(surface, table, a, b, c):
             table.loose[count] = place
             count += 1
-    table.n[_N_LOOSE] = count
+    table.n[0].places = count
 
 
 @njit_no_refcount
 def _is_finished(surface: Surface, table: Table) -> bool:
     """Whether coverage guidance thinks that the mesh may end: nearly all is covered, or nothing can go on."""
-    faces = table.n[_N_FACES]
-    covered = table.n[_N_COVERED]
+    faces = table.n[0].faces
+    covered = table.n[0].covered
     idle = faces >= IDLE_FACES and table.cover_end[faces] == table.cover_end[faces - IDLE_FACES]
-    dead = table.n[_N_DEAD] != 0
+    dead = table.n[0].none_growable != 0
     if covered >= (NEARLY_COVERED if dead or idle else ENOUGH_COVERED) * len(surface.places):
         return True
     if dead and faces > 0 and len(surface.facets) > 0:  # what is uncovered can be covered from the proxy mesh
@@ -224,11 +218,11 @@ def count_places(surface: Surface, table: Table, counts: np.ndarray) -> None:
 
     The list is in key order.
     """
-    count = table.n[_N_BEGUN] % 3
+    count = table.n[0].begun % 3
     counts[:] = 0
-    low, high = np.int64(0), np.int64(table.n[_N_LOOSE])
+    low, high = np.int64(0), np.int64(table.n[0].places)
     for at in range(count):
-        value = table.begun[table.n[_N_BEGUN] - count + at]
+        value = table.begun[table.n[0].begun - count + at]
         low = _first_listed(surface.loose, table.loose, 2 - at, value, low, high)
         high = _first_listed(surface.loose, table.loose, 2 - at, value + 1, low, high)
     while low < high:
@@ -243,12 +237,12 @@ def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray
     """What it adds to the logits of the next token, (Q + 1,) float32 in [-strength, 0]; `prepare` first."""
     full, half = np.float32(-strength), np.float32(-strength * LOOSE_STRENGTH)
     size = surface.size
-    axis = 2 - table.n[_N_BEGUN] % 3
+    axis = 2 - table.n[0].begun % 3
     bias[:] = full
     z, y = written(table)
-    if table.n[_N_COVERED] < len(surface.places):
+    if table.n[0].covered < len(surface.places):
         any_best = False
-        for number in range(table.n[_N_SUGGESTIONS]):
+        for number in range(table.n[0].suggestions):
             if table.priority[number] == Priority.BEST and agrees(z, y, table.bins[table.suggestion[number]]):
                 any_best = True
         possible = half if any_best else np.float32(0.0)
@@ -256,19 +250,19 @@ def write_bias(surface: Surface, table: Table, strength: float, bias: np.ndarray
         for value in range(size):
             if table.distance[value] > 0:
                 bias[value] = possible
-        for number in range(table.n[_N_SUGGESTIONS]):
+        for number in range(table.n[0].suggestions):
             bins = table.bins[table.suggestion[number]]
             if table.priority[number] == Priority.POSSIBLE and bias[bins[axis]] == full and agrees(z, y, bins):
                 bias[bins[axis]] = possible
-        for number in range(table.n[_N_SUGGESTIONS]):
+        for number in range(table.n[0].suggestions):
             bins = table.bins[table.suggestion[number]]
             if table.priority[number] == Priority.LATER and agrees(z, y, bins):
                 bias[bins[axis]] = np.float32(-strength * LATER_STRENGTH)
-        for number in range(table.n[_N_SUGGESTIONS]):
+        for number in range(table.n[0].suggestions):
             bins = table.bins[table.suggestion[number]]
             if table.priority[number] == Priority.BEST and agrees(z, y, bins):
                 bias[bins[axis]] = np.float32(0.0)
-    if table.n[_N_BEGUN] == 0:
+    if table.n[0].begun == 0:
         finished = _is_finished(surface, table)
         if finished:
             bias[:size] = full

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import MAX_NEAR, Surface, Table
 from flashmesh_core.state.coverage import center_is_uncovered, edge_on_surface, middle_on_surface, triangle_is_uncovered
 from flashmesh_core.state.fit import MAX_DEVIATION, deviation, is_empty, is_free
@@ -14,7 +13,6 @@ from flashmesh_core.state.suggestions import distance
 
 MAX_TESTED = 24  # open vertices looked at for one that can go on
 
-_N_VERTICES, _N_FACES, _N_OPEN, _N_STUCK = arrays.VERTICES, arrays.FACES, arrays.OPEN, arrays.STUCK
 _NONE = 1 << 62
 
 
@@ -24,7 +22,7 @@ def near_known(surface: Surface, table: Table, v0: int, near: np.ndarray) -> int
     key0, bins = table.key[v0], table.bins
     table.distance[:] = 0
     total = 0
-    for vertex in range(table.n[_N_VERTICES]):
+    for vertex in range(table.n[0].vertices):
         if table.key[vertex] > key0 and (table.degree[vertex] > 0 or table.is_corner[vertex]):
             table.distance[distance(table.bins, v0, vertex)] += 1
             total += 1
@@ -37,7 +35,7 @@ def near_known(surface: Surface, table: Table, v0: int, near: np.ndarray) -> int
                 reach = np.int64(at - 1)
                 break
     count = 0
-    for vertex in range(table.n[_N_VERTICES]):
+    for vertex in range(table.n[0].vertices):
         if table.key[vertex] <= key0 or not (table.degree[vertex] > 0 or table.is_corner[vertex]):
             continue
         if distance(table.bins, v0, vertex) > reach:
@@ -61,7 +59,7 @@ def _lowest_third(table: Table, v0: int, v1: int) -> int:
 
     Faces come in order and their edges are unused.
     """
-    last = table.n[_N_FACES] - 1
+    last = table.n[0].faces - 1
     lowest = np.int64(-1)
     if last >= 0 and table.faces[last, 0] == v0:
         p1 = table.key[table.faces[last, 1]]
@@ -121,9 +119,9 @@ def find_second(surface: Surface, table: Table, v0: int, near: np.ndarray, since
 @njit_no_refcount
 def noted_second(table: Table, v0: int) -> int:
     """The v1 that was found when v0 was tested for growable, if no face has come or gone since; else -1."""
-    n = table.n
-    same = n[arrays.SECOND_OF] == v0 and n[arrays.SECOND_FACES] == n[_N_FACES]
-    return n[arrays.SECOND] if same and n[arrays.SECOND_UNDONE] == n[arrays.UNDONE] else -1
+    n = table.n[0]
+    same = n.second_of == v0 and n.second_faces == n.faces
+    return n.second if same and n.second_undone == n.undone else -1
 
 
 @njit_no_refcount
@@ -134,7 +132,7 @@ def _is_growable(surface: Surface, table: Table, v0: int, near: np.ndarray, stri
     faces with a vertex that is new since are tested about.
     """
     since = table.stuck[table.stuck_at[v0] - 1, 2] if strict and table.stuck_at[v0] > 0 else 0
-    if since == table.n[_N_VERTICES]:
+    if since == table.n[0].vertices:
         return False
     count = near_known(surface, table, v0, near)
     any_new = False
@@ -145,24 +143,24 @@ def _is_growable(surface: Surface, table: Table, v0: int, near: np.ndarray, stri
     v1 = find_second(surface, table, v0, near[:count], since, strict)
     if v1 < 0:
         return False
-    n = table.n
-    n[arrays.SECOND], n[arrays.SECOND_OF] = v1, v0
-    n[arrays.SECOND_FACES], n[arrays.SECOND_UNDONE] = n[_N_FACES], n[arrays.UNDONE]
+    n = table.n[0]
+    n.second, n.second_of = v1, v0
+    n.second_faces, n.second_undone = n.faces, n.undone
     return True
 
 
 @njit_no_refcount
 def _note_stuck(table: Table, vertex: int) -> None:
     at = table.stuck_at[vertex]
-    count = table.n[_N_STUCK]
-    if count == len(table.stuck) or (at > 0 and table.stuck[at - 1, 2] == table.n[_N_VERTICES]):
+    count = table.n[0].stuck
+    if count == len(table.stuck) or (at > 0 and table.stuck[at - 1, 2] == table.n[0].vertices):
         return
     table.stuck[count, 0] = vertex
-    table.stuck[count, 1] = table.n[_N_FACES]
-    table.stuck[count, 2] = table.n[_N_VERTICES]
+    table.stuck[count, 1] = table.n[0].faces
+    table.stuck[count, 2] = table.n[0].vertices
     table.stuck[count, 3] = at
     table.stuck_at[vertex] = count + 1
-    table.n[_N_STUCK] = count + 1
+    table.n[0].stuck = count + 1
 
 
 @njit_no_refcount
@@ -178,11 +176,11 @@ def _test(surface: Surface, table: Table, vertex: int, near: np.ndarray, strict:
 def find_growable(surface: Surface, table: Table, near: np.ndarray, strict: bool) -> int:
     """The lowest open vertex that is growable, or -1."""
     floor = np.int64(-1)
-    if table.n[_N_FACES] > 0:
-        floor = table.key[table.faces[table.n[_N_FACES] - 1, 0]] - 1
+    if table.n[0].faces > 0:
+        floor = table.key[table.faces[table.n[0].faces - 1, 0]] - 1
     for _ in range(MAX_TESTED):
         best = -1
-        for number in range(table.n[_N_OPEN]):
+        for number in range(table.n[0].open):
             vertex = table.open_list[number]
             if table.key[vertex] > floor and (best < 0 or table.key[vertex] < table.key[best]):
                 best = vertex

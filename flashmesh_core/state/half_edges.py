@@ -12,10 +12,7 @@ from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage import count_uncovered, cover, take_places, uncover
 
-_VERTICES, _EDGES, _FACES, _BEGUN, _OPEN, _SLOT = (
-    arrays.VERTICES, arrays.EDGES, arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.SLOT
-)  # fmt: skip
-_STUCK, _NO_SLOT = arrays.STUCK, arrays.NO_SLOT
+_NO_SLOT = arrays.NO_SLOT
 
 
 @njit_no_refcount
@@ -40,8 +37,8 @@ def add_vertex(size: int, table: Table, key: int) -> int:
     at = (key * 0x9E3779B1) >> 7 & mask
     while slots[at] != 0:
         at = (at + 1) & mask
-    vertex = table.n[_VERTICES]
-    table.n[_VERTICES] += 1
+    vertex = table.n[0].vertices
+    table.n[0].vertices += 1
     slots[at] = vertex + 1
     table.key[vertex] = key
     table.bins[vertex, 0] = key % size
@@ -59,14 +56,14 @@ def add_vertex(size: int, table: Table, key: int) -> int:
 @njit_no_refcount
 def remove_last_vertex(table: Table) -> None:
     """Take back the newest vertex: nothing was put into the hash table after it, so its place is simply emptied."""
-    vertex = table.n[_VERTICES] - 1
+    vertex = table.n[0].vertices - 1
     slots = table.slots
     mask = len(slots) - 1
     at = (table.key[vertex] * 0x9E3779B1) >> 7 & mask
     while slots[at] != vertex + 1:
         at = (at + 1) & mask
     slots[at] = 0
-    table.n[_VERTICES] = vertex
+    table.n[0].vertices = vertex
 
 
 @njit_no_refcount
@@ -86,9 +83,9 @@ def _open(table: Table, edge: int) -> None:
     for side in range(2):
         vertex = table.edge[edge, side]
         if table.n_open[vertex] == 0:
-            table.open_at[vertex] = table.n[_OPEN]
-            table.open_list[table.n[_OPEN]] = vertex
-            table.n[_OPEN] += 1
+            table.open_at[vertex] = table.n[0].open
+            table.open_list[table.n[0].open] = vertex
+            table.n[0].open += 1
         table.n_open[vertex] += 1
 
 
@@ -99,11 +96,11 @@ def _close(table: Table, edge: int) -> None:
         vertex = table.edge[edge, side]
         table.n_open[vertex] -= 1
         if table.n_open[vertex] == 0:
-            last = table.open_list[table.n[_OPEN] - 1]
+            last = table.open_list[table.n[0].open - 1]
             at = table.open_at[vertex]
             table.open_list[at] = last
             table.open_at[last] = at
-            table.n[_OPEN] -= 1
+            table.n[0].open -= 1
 
 
 @njit_no_refcount
@@ -113,11 +110,11 @@ def _use(table: Table, a: int, b: int) -> int:
     if edge >= 0:
         table.uses[edge] += 1
         return edge
-    edge = table.n[_EDGES]
-    table.n[_EDGES] += 1
+    edge = table.n[0].edges
+    table.n[0].edges += 1
     table.edge[edge, 0] = a
     table.edge[edge, 1] = b
-    table.edge_face[edge] = table.n[_FACES]
+    table.edge_face[edge] = table.n[0].faces
     table.uses[edge] = 1
     table.is_open[edge] = False
     table.out_next[edge] = table.out_head[a]
@@ -145,12 +142,12 @@ def _release(table: Table, edge: int) -> None:
         _open(table, find_edge(table, b, a))
     table.out_head[a] = table.out_next[edge]
     table.in_head[b] = table.in_next[edge]
-    table.n[_EDGES] -= 1
+    table.n[0].edges -= 1
 
 
 @njit_no_refcount
 def _push_face(surface: Surface, table: Table) -> None:
-    face = table.n[_FACES]
+    face = table.n[0].faces
     for slot in range(3):
         vertex = table.begun_vertex[slot]
         table.faces[face, slot] = vertex
@@ -160,18 +157,18 @@ def _push_face(surface: Surface, table: Table) -> None:
     for slot in range(3):
         table.face_edges[face, slot] = _use(table, table.faces[face, slot], table.faces[face, (slot + 1) % 3])
     cover(surface, table, face)
-    table.n[_FACES] = face + 1
+    table.n[0].faces = face + 1
 
 
 @njit_no_refcount
 def _pop_face(surface: Surface, table: Table) -> None:
     """Take the last face back and leave its nine coordinates begun."""
-    face = table.n[_FACES] - 1
-    table.n[_FACES] = face
-    table.n[arrays.UNDONE] += 1
-    while table.n[_STUCK] > 0 and table.stuck[table.n[_STUCK] - 1, 1] > face:
-        table.n[_STUCK] -= 1
-        table.stuck_at[table.stuck[table.n[_STUCK], 0]] = table.stuck[table.n[_STUCK], 3]
+    face = table.n[0].faces - 1
+    table.n[0].faces = face
+    table.n[0].undone += 1
+    while table.n[0].stuck > 0 and table.stuck[table.n[0].stuck - 1, 1] > face:
+        table.n[0].stuck -= 1
+        table.stuck_at[table.stuck[table.n[0].stuck, 0]] = table.stuck[table.n[0].stuck, 3]
     uncover(surface, table, face)
     for slot in range(2, -1, -1):
         _release(table, table.face_edges[face, slot])
@@ -188,24 +185,24 @@ def _pop_face(surface: Surface, table: Table) -> None:
 @njit_no_refcount
 def push(surface: Surface, table: Table, token: int) -> bool:
     """Append a coordinate; True where it completes a face."""
-    n = table.n
-    at = n[_BEGUN]
+    n = table.n[0]
+    at = n.begun
     table.begun[at] = token
-    n[_BEGUN] = at + 1
+    n.begun = at + 1
     if at % 3 != 2:
         return False
-    n[_SLOT] = _NO_SLOT
+    n.listed = _NO_SLOT
     size = surface.size
     key = (table.begun[at - 2] * size + table.begun[at - 1]) * size + token
     vertex = find_vertex(table, key)
     slot = at // 3
-    table.made[n[_FACES], slot] = vertex < 0
+    table.made[n.faces, slot] = vertex < 0
     if vertex < 0:
         vertex = add_vertex(size, table, key)
     table.begun_vertex[slot] = vertex
     if slot < 2:
         return False
-    n[_BEGUN] = 0
+    n.begun = 0
     _push_face(surface, table)
     return True
 
@@ -213,23 +210,23 @@ def push(surface: Surface, table: Table, token: int) -> bool:
 @njit_no_refcount
 def pop(surface: Surface, table: Table) -> None:
     """Take the last coordinate back."""
-    n = table.n
-    if n[_BEGUN] == 0:
+    n = table.n[0]
+    if n.begun == 0:
         _pop_face(surface, table)
-        n[_BEGUN] = 9
-    if n[_BEGUN] % 3 == 0:  # the vertex is complete no more
-        slot = n[_BEGUN] // 3 - 1
-        if table.made[n[_FACES], slot]:
+        n.begun = 9
+    if n.begun % 3 == 0:  # the vertex is complete no more
+        slot = n.begun // 3 - 1
+        if table.made[n.faces, slot]:
             remove_last_vertex(table)
-    n[_BEGUN] -= 1
-    n[_SLOT] = _NO_SLOT
+    n.begun -= 1
+    n.listed = _NO_SLOT
 
 
 @njit_no_refcount
 def start(surface: Surface, table: Table) -> None:
     """Fill an empty table: the corners of the surface are its first vertices, every sample is uncovered."""
-    table.n[_SLOT] = _NO_SLOT
-    table.n[arrays.SECOND_OF] = -1
+    table.n[0].listed = _NO_SLOT
+    table.n[0].second_of = -1
     for key in surface.corners:
         vertex = add_vertex(surface.size, table, key)
         table.is_corner[vertex] = True
@@ -247,11 +244,11 @@ def lowest_closable(table: Table) -> int:
     """
     p0 = np.int64(-1)
     p1 = np.int64(-1)
-    if table.n[_FACES] > 0:
-        p0 = table.key[table.faces[table.n[_FACES] - 1, 0]]
-        p1 = table.key[table.faces[table.n[_FACES] - 1, 1]]
+    if table.n[0].faces > 0:
+        p0 = table.key[table.faces[table.n[0].faces - 1, 0]]
+        p1 = table.key[table.faces[table.n[0].faces - 1, 1]]
     best = np.int64(-1)
-    for number in range(table.n[_OPEN]):
+    for number in range(table.n[0].open):
         vertex = table.open_list[number]
         key = table.key[vertex]
         if key < p0 or (best >= 0 and key >= best):

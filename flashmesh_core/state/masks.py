@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.half_edges import lowest_closable
 from flashmesh_core.state.suggestions import lowest_key
 
 MASK_SURFACE, MASK_MANIFOLD, MASK_CLOSURE = 1, 2, 4
-
-_N_FACES, _N_BEGUN = arrays.FACES, arrays.BEGUN
 
 
 @njit_no_refcount
@@ -20,11 +17,11 @@ def _bounds(surface: Surface, table: Table, closure: bool) -> tuple[int, int]:
     """The lowest and the highest key of the vertex begun with which order and surface let the face be finished."""
     first, second, third = surface.top[0], surface.top[1], surface.top[2]
     p0 = p1 = p2 = np.int64(-1)
-    last = table.n[_N_FACES] - 1
+    last = table.n[0].faces - 1
     if last >= 0:
         p0, p1, p2 = table.key[table.faces[last, 0]], table.key[table.faces[last, 1]], table.key[table.faces[last, 2]]
     lowest = np.int64(lowest_key(table))
-    slot = table.n[_N_BEGUN] // 3
+    slot = table.n[0].begun // 3
     if slot == 0:
         if lowest == p0 and (p1 > first or (p1 == first and p2 >= second)):
             lowest += 1
@@ -43,7 +40,7 @@ def _bounds(surface: Surface, table: Table, closure: bool) -> tuple[int, int]:
 @njit_no_refcount
 def _list_banned(table: Table, manifold: bool, lowest: int, highest: int, banned: np.ndarray) -> int:
     """Single vertices within the bounds that the vertex begun may not be; how many."""
-    slot = table.n[_N_BEGUN] // 3
+    slot = table.n[0].begun // 3
     count = 0
     if slot == 0:
         return count
@@ -181,7 +178,7 @@ def _allow_z(
 @njit_no_refcount
 def _attempt(surface: Surface, table: Table, masks: int, allowed: np.ndarray, banned: np.ndarray) -> bool:
     size = surface.size
-    begun = table.n[_N_BEGUN]
+    begun = table.n[0].begun
     lowest, highest = _bounds(surface, table, masks & MASK_CLOSURE != 0)
     count = _list_banned(table, masks & MASK_MANIFOLD != 0, lowest, highest, banned)
     on_surface = masks & MASK_SURFACE != 0
@@ -203,7 +200,7 @@ def write_allowed(surface: Surface, table: Table, masks: int, allowed: np.ndarra
     look ahead over the whole face. All False: the face begun can't be finished (these masks did not make the prefix).
     """
     size = surface.size
-    at_face_start = table.n[_N_BEGUN] == 0
+    at_face_start = table.n[0].begun == 0
     banned = table.banned
     dropped = 0
     while True:

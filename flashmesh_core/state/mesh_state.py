@@ -6,7 +6,6 @@ import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.jit import refer
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, make_table
 from flashmesh_core.state.coverage_guidance import write_bias
 from flashmesh_core.state.half_edges import pop, push, start
@@ -37,17 +36,17 @@ class MeshState:
     @property
     def n_faces(self) -> int:
         """Complete faces."""
-        return int(self.table.n[arrays.FACES])
+        return int(self.table.n[0].faces)
 
     @property
     def n_tokens(self) -> int:
         """Coordinates written."""
-        return 9 * self.n_faces + int(self.table.n[arrays.BEGUN])
+        return 9 * self.n_faces + int(self.table.n[0].begun)
 
     @property
     def covered(self) -> float:
         """The fraction of the surface's samples that lie on the faces so far."""
-        return int(self.table.n[arrays.COVERED]) / max(1, len(self.surface.places))
+        return int(self.table.n[0].covered) / max(1, len(self.surface.places))
 
     def push(self, token: int) -> bool:
         """Append a coordinate; True where it completes a face."""

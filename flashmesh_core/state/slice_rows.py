@@ -11,7 +11,6 @@ import numpy as np
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CREASE, SURFACE
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage_guidance import guide_first, guide_second, guide_third
 from flashmesh_core.state.suggestions import (
@@ -26,16 +25,13 @@ from flashmesh_core.state.suggestions import (
 )  # fmt: skip
 
 _ROW_BITS = (1 << len(SLICE_ROWS)) - 1
-_N_FACES, _N_BEGUN, _N_SLOT, _N_SUGGESTIONS, _N_LOOSE, _N_COVERED = (
-    arrays.FACES, arrays.BEGUN, arrays.SLOT, arrays.SUGGESTIONS, arrays.LOOSE, arrays.COVERED
-)  # fmt: skip
 
 
 @njit_no_refcount
 def prepare(surface: Surface, table: Table, guided: bool) -> None:
     """List what rows and guidance name for the vertex begun, if that was not done yet."""
-    slot = table.n[_N_BEGUN] // 3
-    if table.n[_N_SLOT] == 3 * table.n[_N_FACES] + slot:
+    slot = table.n[0].begun // 3
+    if table.n[0].listed == 3 * table.n[0].faces + slot:
         return
     lowest = lowest_key(table)
     v0 = table.begun_vertex[0] if slot > 0 else 0
@@ -48,15 +44,15 @@ def prepare(surface: Surface, table: Table, guided: bool) -> None:
         mark_third(table, v0, v1)
     list_suggestions(table, slot, lowest, v1)
     mark_supported(surface, table, slot, v0, v1)
-    table.n[_N_LOOSE] = 0
-    if guided and table.n[_N_COVERED] < len(surface.places):
+    table.n[0].places = 0
+    if guided and table.n[0].covered < len(surface.places):
         if slot == 0:
             guide_first(surface, table, lowest)
         elif slot == 1:
             guide_second(surface, table, lowest, v0)
         else:
             guide_third(surface, table, lowest, v0, v1)
-    table.n[_N_SLOT] = 3 * table.n[_N_FACES] + slot
+    table.n[0].listed = 3 * table.n[0].faces + slot
 
 
 @njit_no_refcount
@@ -75,10 +71,10 @@ def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
     if not len(rows):
         return
     rows[:] = 0
-    begun = table.n[_N_BEGUN]
+    begun = table.n[0].begun
     axis = 2 - begun % 3
     z, y = written(table)
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         vertex = table.suggestion[number]
         if not agrees(z, y, table.bins[vertex]):
             continue

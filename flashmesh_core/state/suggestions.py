@@ -15,7 +15,6 @@ from flashmesh_core.slices import (
     SUPPORTED_SEEN,
     WEAK,
 )  # fmt: skip
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import BANNED_BIT, Priority, Surface, Table
 from flashmesh_core.state.coverage import (
     backing_of,
@@ -27,9 +26,6 @@ from flashmesh_core.state.coverage import (
 )  # fmt: skip
 from flashmesh_core.state.half_edges import find_edge
 
-_N_VERTICES, _N_FACES, _N_BEGUN, _N_OPEN, _N_SUGGESTIONS = (
-    arrays.VERTICES, arrays.FACES, arrays.BEGUN, arrays.OPEN, arrays.SUGGESTIONS
-)  # fmt: skip
 _IS_STRONG, _IS_WEAK, _IS_BANNED = 1, 2, 4
 _FAR = 1 << 20
 
@@ -38,10 +34,10 @@ _FAR = 1 << 20
 def lowest_key(table: Table) -> int:
     """The lowest key that the order allows for the vertex begun: faces increase, v1 and v2 lie above v0."""
     p0 = p1 = p2 = np.int64(-1)
-    last = table.n[_N_FACES] - 1
+    last = table.n[0].faces - 1
     if last >= 0:
         p0, p1, p2 = table.key[table.faces[last, 0]], table.key[table.faces[last, 1]], table.key[table.faces[last, 2]]
-    slot = table.n[_N_BEGUN] // 3
+    slot = table.n[0].begun // 3
     if slot == 0:
         return max(p0, np.int64(0))
     v0 = table.key[table.begun_vertex[0]]
@@ -62,7 +58,7 @@ def distance(bins: np.ndarray, a: int, b: int) -> int:
 @njit_no_refcount
 def written(table: Table) -> tuple[int, int]:
     """The z and y written of the vertex begun, -1 where it has none yet."""
-    begun = table.n[_N_BEGUN]
+    begun = table.n[0].begun
     count = begun % 3
     z = table.begun[begun - count] if count > 0 else np.int64(-1)
     return z, table.begun[begun - 1] if count > 1 else np.int64(-1)
@@ -95,11 +91,11 @@ def _mark_open_edges(table: Table, vertex: int, lowest: int, beside: int) -> Non
 def mark_first(table: Table) -> None:
     """v0: the lowest open vertex that the order allows is strong, the three after it are weak."""
     previous = np.int64(-1)
-    if table.n[_N_FACES] > 0:
-        previous = table.key[table.faces[table.n[_N_FACES] - 1, 0]]
+    if table.n[0].faces > 0:
+        previous = table.key[table.faces[table.n[0].faces - 1, 0]]
     found = table.near
     count = 0
-    for number in range(table.n[_N_OPEN]):
+    for number in range(table.n[0].open):
         vertex = table.open_list[number]
         key = table.key[vertex]
         if key < previous or (count == 4 and key > table.key[found[3]]):
@@ -164,7 +160,7 @@ def mark_third(table: Table, v0: int, v1: int) -> None:
 def list_suggestions(table: Table, slot: int, lowest: int, v1: int) -> None:
     """Every legal vertex that a row names, with its rows as bits; marks are taken off on the way."""
     count = 0
-    for vertex in range(table.n[_N_VERTICES]):
+    for vertex in range(table.n[0].vertices):
         mark = table.mark[vertex]
         table.mark[vertex] = 0
         seen = table.degree[vertex] > 0
@@ -191,17 +187,17 @@ def list_suggestions(table: Table, slot: int, lowest: int, v1: int) -> None:
             table.suggestion_bits[count] = bits
             table.priority[count] = Priority.NONE
             count += 1
-    table.n[_N_SUGGESTIONS] = count
+    table.n[0].suggestions = count
 
 
 @njit_no_refcount
 def _support_reach(table: Table, v0: int) -> int:
     """The distance from v0 within which suggestions are tested for support; bounds the work on dense meshes."""
-    if table.n[_N_SUGGESTIONS] <= MAX_SUPPORT_SUGGESTIONS:
+    if table.n[0].suggestions <= MAX_SUPPORT_SUGGESTIONS:
         return _FAR
     table.distance[:] = 0
     count = 0
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         if _may_be_supported(table.suggestion_bits[number]):
             table.distance[distance(table.bins, v0, table.suggestion[number])] += 1
     for reach in range(len(table.distance)):
@@ -221,7 +217,7 @@ def mark_supported(surface: Surface, table: Table, slot: int, v0: int, v1: int) 
     """Set the supported bits, and the best priority of a v2 whose triangle lies on uncovered surface."""
     reach = _support_reach(table, v0) if slot else _FAR
     a, b = table.bins[v0], table.bins[v1]
-    for number in range(table.n[_N_SUGGESTIONS]):
+    for number in range(table.n[0].suggestions):
         bits = table.suggestion_bits[number]
         vertex = table.suggestion[number]
         if not _may_be_supported(bits) or (slot and distance(table.bins, v0, vertex) > reach):

@@ -7,7 +7,6 @@ import pytest
 
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.state import arrays
 from flashmesh_core.state.coverage import COVER_COSINE, COVER_DISTANCE
 from training.shapes import make_shape
 
@@ -57,7 +56,7 @@ def test_covering_marks_samples_of_the_face_that_face_its_way() -> None:
     normal /= np.linalg.norm(normal)
     covered = state.table.covered
     assert 0 < covered.mean() < 0.5
-    assert covered.sum() == state.table.n[arrays.COVERED]
+    assert covered.sum() == state.table.n[0].covered
     assert (surface.normals[covered] @ normal >= COVER_COSINE).all()
     assert np.abs((surface.places[covered] - corners[0]) @ normal).max() <= COVER_DISTANCE
     inside = np.abs((surface.places - corners[0]) @ normal) < 0.5

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashmesh_core.mesh.canonical import CanonicalMesh
-from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, make_surface
 from flashmesh_core.state.grammar import Grammar
 from flashmesh_core.state.half_edges import find_edge, lowest_closable
@@ -33,12 +32,12 @@ def grown(surface: Surface, tokens: list[int]) -> MeshState:
 
 def assert_same(a: MeshState, b: MeshState) -> None:
     """Every answer and every account of two states is the same."""
-    for place in (arrays.VERTICES, arrays.EDGES, arrays.FACES, arrays.BEGUN, arrays.COVERED, arrays.OPEN):
-        assert a.table.n[place] == b.table.n[place]
-    vertices = int(a.table.n[arrays.VERTICES])
+    for name in ("vertices", "edges", "faces", "begun", "covered", "open"):
+        assert a.table.n[0][name] == b.table.n[0][name]
+    vertices = int(a.table.n[0].vertices)
     for name in ("key", "degree", "n_open", "is_corner"):
         np.testing.assert_array_equal(getattr(a.table, name)[:vertices], getattr(b.table, name)[:vertices])
-    opened = int(a.table.n[arrays.OPEN])
+    opened = int(a.table.n[0].open)
     assert set(a.table.open_list[:opened].tolist()) == set(b.table.open_list[:opened].tolist())
     for name in ("slots", "covered", "uncovered_count", "uncovered_directions", "taken"):
         if name != "slots":
@@ -88,7 +87,7 @@ def test_the_table_follows_from_the_faces(kind: str) -> None:
     state = grown(surface, tokens_of(mesh)[: 9 * (len(mesh.faces) * 2 // 3)])
     keys = state.table.key[state.table.faces[: state.n_faces]]
     used = Counter((int(f[a]), int(f[(a + 1) % 3])) for f in keys for a in range(3))
-    number = {int(key): at for at, key in enumerate(state.table.key[: state.table.n[arrays.VERTICES]])}
+    number = {int(key): at for at, key in enumerate(state.table.key[: state.table.n[0].vertices])}
     for (a, b), uses in used.items():
         edge = find_edge(state.table, number[a], number[b])
         assert state.table.uses[edge] == uses
@@ -96,7 +95,7 @@ def test_the_table_follows_from_the_faces(kind: str) -> None:
         if (b, a) not in used:
             assert find_edge(state.table, number[b], number[a]) == -1
     opened = Counter(vertex for a, b in used if (b, a) not in used for vertex in (a, b))
-    assert {int(state.table.key[v]) for v in state.table.open_list[: state.table.n[arrays.OPEN]]} == set(opened)
+    assert {int(state.table.key[v]) for v in state.table.open_list[: state.table.n[0].open]} == set(opened)
     assert all(state.table.n_open[number[vertex]] == count for vertex, count in opened.items())
 
 
