@@ -41,6 +41,59 @@ def noise_at(key: np.uint64, token: int) -> np.float32:
 
 
 @njit(cache=True)
+def choose_token(
+    logits: np.ndarray, bias: np.ndarray, allowed: np.ndarray, temperature: float, seed: int, position: int
+) -> int:
+    """The token at an absolute position: arg max of the allowed (logits + bias) / temperature plus noise, (C,) each.
+
+    At temperature 0 the noise is left out. Everything is in the type of `logits` and `bias` if `temperature` is too, so
+    that a token does not depend on what else is asked. -1 where nothing is allowed.
+    """
+    best, highest = -1, logits[0]
+    for token in range(len(logits)):
+        if allowed[token] and (best < 0 or logits[token] + bias[token] > highest):
+            best, highest = token, logits[token] + bias[token]
+    if temperature == 0.0 or best < 0:
+        return best
+    bound = highest / temperature - np.float32(NOISE_RANGE)
+    key = noise_key(seed, position)
+    best = -1
+    for token in range(len(logits)):
+        if allowed[token]:
+            score = (logits[token] + bias[token]) / temperature
+            if score >= bound:  # no noise would make the others the highest
+                score += noise_at(key, token)
+                if best < 0 or score > highest:
+                    best, highest = token, score
+    return best
+
+
+@njit(cache=True)
+def probability_of(token: int, log_p: np.ndarray, allowed: np.ndarray, temperature: float) -> float:
+    """The probability of an allowed token under a temperature, from log probabilities (C,) of any scale."""
+    top = -np.inf
+    for other in range(len(log_p)):
+        if allowed[other] and log_p[other] > top:
+            top = log_p[other]
+    floored = max(temperature, 0.05)
+    total = 0.0
+    for other in range(len(log_p)):
+        if allowed[other] and log_p[other] > top - 12.0 * floored:  # the others' probabilities are nothing
+            total += np.exp((log_p[other] - top) / floored)
+    return np.exp((log_p[token] - top) / floored) / total
+
+
+def noisy_scores(
+    logits: np.ndarray, bias: np.ndarray, allowed: np.ndarray, temperature: float, seed: int, position: int
+) -> np.ndarray:
+    """What `choose_token` maximises, times the temperature, (C,) float64: in logits; -inf where nothing is allowed."""
+    score = logits.astype(np.float64) + bias
+    if temperature > 0:
+        score = score + temperature * gumbel_noise(seed, np.array([position]), len(logits))[0]
+    return np.where(allowed, score, -np.inf)
+
+
+@njit(cache=True)
 def _fill(seed: int, positions: np.ndarray, out: np.ndarray) -> None:
     for row in range(len(positions)):
         key = noise_key(seed, positions[row])

@@ -15,7 +15,7 @@ from flashmesh_core.decode.candidate import Candidate
 from flashmesh_core.decode.engine import Engine, GenerationResult
 from flashmesh_core.decode.source import Source
 from flashmesh_core.options import Options
-from flashmesh_core.token_choice import gumbel_noise
+from flashmesh_core.token_choice import noisy_scores
 from flashmesh_core.tokenizer import bos_prefix
 
 
@@ -97,12 +97,10 @@ class _Recorder:
 
 def top_two(candidate: Candidate, logits: np.ndarray, row: int, position: int) -> TopTwo:
     """The best two of row `row` of the last pass, at an absolute position; (C,) logits, as verification saw them."""
-    score = logits.astype(np.float64)
-    if candidate.state.coverage_guidance > 0:
-        score = score + candidate.buffers.bias[row]
-    if candidate.temperature > 0:
-        score = score + candidate.temperature * gumbel_noise(candidate.seed, np.array([position]), len(logits))[0]
-    score = np.where(candidate.buffers.allowed[row], score, -np.inf)
+    buffers = candidate.buffers
+    score = noisy_scores(
+        logits, buffers.bias[row], buffers.allowed[row], candidate.temperature, candidate.seed, position
+    )  # fmt: skip
     best, second = (int(token) for token in np.argsort(score)[:-3:-1])
     return TopTwo((best, second), (float(score[best]), float(score[second])))
 

@@ -11,12 +11,11 @@ from flashmesh_core.completion.holes import count_open_vertices, finish
 from flashmesh_core.completion.repair import Repaired, repair
 from flashmesh_core.decode.verification import FACE_LIMIT, verify
 from flashmesh_core.drafters import DRAFT_NOTHING
-from flashmesh_core.drafting.buffers import make_buffers
+from flashmesh_core.drafting.buffers import Plan, Rules, make_buffers
 from flashmesh_core.drafting.draft import draft
 from flashmesh_core.drafting.scorer import Scorer
 from flashmesh_core.jit import refer
 from flashmesh_core.state.mesh_state import MeshState
-from flashmesh_core.token_choice import gumbel_noise
 from flashmesh_core.tokenizer import bos_prefix
 
 CLOSING_REACH = 2.0  # bins from the surface within which gaps are closed before the proxy's faces are taken
@@ -43,6 +42,7 @@ class Candidate:
         proxy_bins: np.ndarray,
     ) -> None:  # fmt: skip
         self.state, self.seed, self.temperature = state, seed, temperature
+        self.rules = Rules(state.masks, state.coverage_guidance, state.max_faces, float(temperature), int(seed))
         self.num_bins = state.surface.size
         self.num_rows = num_rows
         self.proxy_bins = proxy_bins  # see `Source`
@@ -107,10 +107,6 @@ class Candidate:
         """The absolute position of the token after the main one."""
         return self.length + 1 if self.length else self._bos
 
-    def noise(self, count: int) -> np.ndarray:
-        """The noise of the tokens after the main one, (count, C)."""
-        return gumbel_noise(self.seed, np.arange(count) + self.first_position, self.num_bins + 1)
-
     def begun_with_main(self) -> np.ndarray:
         """The coordinates of the face begun, the main token included; all nine where it completes a face."""
         begun = self.state.table.begun
@@ -129,11 +125,8 @@ class Candidate:
         that the heads give the tokens after the main one.
         """
         width = 1 if mode == DRAFT_NOTHING else self.width
-        self.filled = draft(
-            *self.state.references, self._scorer, self._buffers, self.pending, width, mode,
-            self.state.masks, self.state.coverage_guidance, self.temperature, min_confidence, self.state.max_faces,
-            self.seed, self.first_position, heads, len(heads), given,
-        )  # fmt: skip
+        plan = Plan(mode, width, min_confidence, self.pending, self.first_position)
+        self.filled = draft(*self.state.references, self._scorer, self._buffers, self.rules, plan, heads, given)
         tokens = self.buffers.tokens[: self.filled]
         rows = self.buffers.rows[: self.filled] if self.num_rows else None
         if self.length == 0:
@@ -148,10 +141,10 @@ class Candidate:
 
         The backbone must then roll back to `length`.
         """
-        count, tally = self.filled, self.tally
+        tally = self.tally
         accepted, token, dropped = verify(
-            *self.state.references, self._buffers, logits[-count:], count, self.temperature, self.seed,
-            self.first_position, self.state.max_faces, tally.drafted_at, tally.accepted_at,
+            *self.state.references, self._buffers, self.rules, logits[-self.filled :], self.first_position,
+            tally.drafted_at, tally.accepted_at,
         )  # fmt: skip
         tally.passes += 1
         tally.tokens += accepted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from flashmesh_core.drafting.heads import HeadDistributions, HeadSequence
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.options import Drafting
 from flashmesh_core.runtime.decoder import Decoder
+from flashmesh_core.token_choice import choose_token
 
 BOS_VERTICES = 3
 
@@ -37,7 +40,7 @@ class HeadProposer:
         probabilities = self.look(decoder, number, candidate.length)
         if mode == DRAFT_UNITED or self.correction == "off":
             return candidate.propose(mode, drafting.min_confidence, probabilities)
-        given = self.tokens(candidate, probabilities, candidate.noise(candidate.width), candidate.width)
+        given = self.tokens(candidate, probabilities)
         return candidate.propose(DRAFT_GIVEN, 0.0, given=given)
 
     def look(self, decoder: Decoder, number: int, length: int) -> np.ndarray:
@@ -48,15 +51,13 @@ class HeadProposer:
         self.drafts = self.heads.draft()
         return self.drafts.probabilities[self.drafts.levels.any(axis=1)]
 
-    def tokens(self, candidate: Candidate, probabilities: np.ndarray, noise: np.ndarray, width: int) -> np.ndarray:
+    def tokens(self, candidate: Candidate, probabilities: np.ndarray) -> np.ndarray:
         """The drafts (P,): each level's likeliest tokens under the temperature and its noise, corrected."""
-        count = min(len(probabilities), width - 1)
+        count = min(len(probabilities), candidate.width - 1)
         if not count or self.drafts is None:
             return np.zeros(0, dtype=np.int64)
-        score = np.log(probabilities[:count, : self.num_bins] + drafting_floor(self.num_bins))
-        if candidate.temperature > 0:
-            score = score / candidate.temperature + noise[:count, : self.num_bins]
-        tokens = score.argmax(axis=1).astype(np.int64)
+        log_p = np.log(probabilities[:count, : self.num_bins] + drafting_floor(self.num_bins))
+        tokens = np.array([self._choose(candidate, row, position) for position, row in enumerate(log_p)])
         if self.correction == "off":
             return tokens
         begun = candidate.begun_with_main()
@@ -67,6 +68,11 @@ class HeadProposer:
             self.correction, begun, tokens, labels, probabilities[:count], lambda stream: known_vertices(candidate),
             self.num_bins,
         )  # fmt: skip
+
+    def _choose(self, candidate: Candidate, log_p: np.ndarray, position: int) -> int:
+        any_bin, no_bias = np.ones(self.num_bins, dtype=np.bool_), np.zeros(self.num_bins, dtype=np.float32)
+        temperature: Any = np.float32(candidate.temperature)
+        return choose_token(log_p, no_bias, any_bin, temperature, candidate.seed, candidate.first_position + position)
 
 
 def drafting_floor(num_bins: int) -> float:

@@ -1,4 +1,4 @@
-"""What drafting fills in for verification: the tokens of a pass, and for each position rows, masks and bias."""
+"""What drafting gets and what it fills in for verification: for each position of a pass token, rows, masks, bias."""
 
 from __future__ import annotations
 
@@ -8,6 +8,26 @@ import numpy as np
 
 from flashmesh_core.drafting.features import MAX_SUGGESTIONS
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
+
+
+class Rules(NamedTuple):
+    """What every token of a candidate keeps to, and how it is chosen."""
+
+    masks: int  # bits, see `state.masks`
+    coverage_guidance: float  # nats, 0 is off
+    max_faces: int
+    temperature: float
+    seed: int
+
+
+class Plan(NamedTuple):
+    """How one pass drafts."""
+
+    mode: int  # see `drafters`
+    width: int  # positions at most, the main token's included
+    min_confidence: float  # drafting stops where the probability of all drafts so far falls below
+    pending: int  # the main token, with which the table ends; the backbone has not seen it yet
+    first: int  # the absolute position of the token after it
 
 
 class DraftBuffers(NamedTuple):
@@ -23,6 +43,9 @@ class DraftBuffers(NamedTuple):
     hidden: np.ndarray
     inner: np.ndarray
     weights: np.ndarray
+    log_p: np.ndarray  # (Q + 1,) float64 scratch of the choice
+    fresh: np.ndarray  # (Q,) float64: the same of a new vertex
+    no_bias: np.ndarray  # (Q + 1,) zeros
 
 
 def make_buffers(width: int, num_bins: int, num_rows: int) -> DraftBuffers:
@@ -35,5 +58,6 @@ def make_buffers(width: int, num_bins: int, num_rows: int) -> DraftBuffers:
         features=np.zeros((MAX_SUGGESTIONS + 1, PANEL), dtype=np.float32),
         hidden=np.zeros((MAX_SUGGESTIONS + 1, PANEL), dtype=np.float32),
         inner=np.zeros((MAX_SUGGESTIONS + 1, PANEL), dtype=np.float32),
-        weights=np.zeros(MAX_SUGGESTIONS + 1, dtype=np.float32),
+        weights=np.zeros(MAX_SUGGESTIONS + 1, dtype=np.float32), log_p=np.zeros(num_bins + 1),
+        fresh=np.zeros(num_bins), no_bias=np.zeros(num_bins + 1),
     )  # fmt: skip

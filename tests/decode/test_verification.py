@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.decode.verification import FACE_LIMIT, pick_token, verify
-from flashmesh_core.drafting.buffers import make_buffers
+from flashmesh_core.decode.verification import FACE_LIMIT, verify
+from flashmesh_core.drafting.buffers import Rules, make_buffers
 from flashmesh_core.state.arrays import make_surface
 from flashmesh_core.state.masks import MASK_CLOSURE
 from flashmesh_core.state.mesh_state import MeshState
-from flashmesh_core.token_choice import gumbel_noise
+from flashmesh_core.token_choice import choose_token, gumbel_noise
 from tests.oracles.sampling import choose
 
 BINS = 8
@@ -18,24 +18,24 @@ NO_BIAS = np.zeros(BINS + 1, dtype=np.float32)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
-def test_pick_token_is_the_plain_choice(temperature: float) -> None:
+def test_a_token_is_the_plain_choice(temperature: float) -> None:
     rng = np.random.default_rng(3)
     for position in range(50):
         logits, bias = (8.0 * rng.standard_normal((2, BINS + 1))).astype(np.float32)
         allowed = rng.random(BINS + 1) < 0.6
         allowed[rng.integers(BINS + 1)] = True
         noise = gumbel_noise(5, np.array([position]), BINS + 1)[0]
-        assert pick_token(logits, bias, allowed, temperature, 5, position) == choose(
+        assert choose_token(logits, bias, allowed, np.float32(temperature), 5, position) == choose(
             logits + bias, allowed, temperature, noise
         )
 
 
 def test_nothing_allowed_is_minus_one_and_a_tie_is_the_first() -> None:
     logits = np.zeros(BINS + 1, dtype=np.float32)
-    assert pick_token(logits, NO_BIAS, np.zeros(BINS + 1, dtype=np.bool_), 1.0, 0, 0) == -1
+    assert choose_token(logits, NO_BIAS, np.zeros(BINS + 1, dtype=np.bool_), 1.0, 0, 0) == -1
     allowed = np.ones(BINS + 1, dtype=np.bool_)
     allowed[0] = False
-    assert pick_token(logits, NO_BIAS, allowed, 0.0, 0, 0) == 1
+    assert choose_token(logits, NO_BIAS, allowed, 0.0, 0, 0) == 1
 
 
 def drafted(drafts: list[int], main: int = 1, max_faces: int = 5) -> tuple[MeshState, object]:
@@ -52,11 +52,12 @@ def drafted(drafts: list[int], main: int = 1, max_faces: int = 5) -> tuple[MeshS
 
 
 def answer(state: MeshState, buffers: object, picks: list[int]) -> tuple[int, int, int]:
-    """Settle with logits whose arg max are `picks`."""
+    """Verify with logits whose arg max are `picks`."""
     logits = np.zeros((len(picks), BINS + 1), dtype=np.float32)
     logits[np.arange(len(picks)), picks] = 1.0
     counts = np.zeros((2, 64), dtype=np.int64)
-    return verify(*state.references, buffers, logits, len(picks), 0.0, 0, 9, state.max_faces, *counts)
+    rules = Rules(0, 0.0, state.max_faces, 0.0, 0)
+    return verify(*state.references, buffers, rules, logits, 9, *counts)
 
 
 @pytest.mark.parametrize(
