@@ -95,8 +95,16 @@ def test_an_unknown_preset_lists_the_names() -> None:
         ("level_windows", (9, 20, 27), r"level_windows must be three .*, got \(9, 20, 27\)"),
         ("level_windows", (9, 0, 27), r"level_windows must be three .*, got \(9, 0, 27\)"),
         ("level_windows", (9, 18, 1161), r"level_windows must be three .*, got \(9, 18, 1161\)"),
-        ("coordinate_layers", (1, 0), r"coordinate_layers must be a pair of integers from \(0, 1\) to \(64, 64\), got \(1, 0\)"),
-        ("vertex_layers", (1, 1, 1), r"vertex_layers must be a pair of integers from \(0, 1\) to \(64, 64\), got \(1, 1, 1\)"),
+        (
+            "coordinate_layers",
+            (1, 0),
+            r"coordinate_layers must be a pair of integers from \(0, 1\) to \(64, 64\), got \(1, 0\)",
+        ),
+        (
+            "vertex_layers",
+            (1, 1, 1),
+            r"vertex_layers must be a pair of integers from \(0, 1\) to \(64, 64\), got \(1, 1, 1\)",
+        ),
         ("slice_rows", SLICE_ROWS[:8], r"slice_rows must be \(\) or .*, got .*'supported_corner'\)"),
     ],
 )
