@@ -1,4 +1,4 @@
-"""The command line: `python -m flashmesh_core generate | evaluate | bench | serve | inspect`."""
+"""The command line: `python -m flashmesh_core generate | batch | evaluate | bench | serve | inspect`."""
 
 from __future__ import annotations
 
@@ -158,6 +158,14 @@ def run_generate(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_batch(args: argparse.Namespace) -> int:
+    """A folder of files to another, by workers of this machine or of a cluster."""
+    from flashmesh_core.batch import command
+
+    options = engine_options(args, faces=args.faces, max_faces=args.max_faces)
+    return command.run_batch(args, options, lambda line: print(line, flush=True))
+
+
 def run_evaluate(args: argparse.Namespace) -> int:
     """Remake unseen artist meshes from real sources of them; print a table of figures and write the report."""
     from flashmesh_core.evaluation import command
@@ -199,6 +207,7 @@ def run_inspect(args: argparse.Namespace) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     from flashmesh_core import __version__
+    from flashmesh_core.batch.command import add_batch_arguments
     from flashmesh_core.bench.command import add_bench_arguments, run_bench
     from flashmesh_core.evaluation.command import add_evaluate_arguments
     from flashmesh_core.service.server import add_serve_arguments, run_serve
@@ -215,6 +224,13 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--overwrite", action="store_true", help="let the output take the input's place")
     add_engine_arguments(generate)
     generate.set_defaults(run=run_generate)
+
+    batch = commands.add_parser("batch", help="every mesh file of a folder, on many processes or machines")
+    add_batch_arguments(batch)
+    batch.add_argument("--faces", type=int, help=f"wanted number of faces, {allowed('faces')}")
+    batch.add_argument("--max-faces", type=int, help=f"end at this many faces at the latest, {allowed('max_faces')}")
+    add_engine_arguments(batch)
+    batch.set_defaults(run=run_batch)
 
     evaluate = commands.add_parser("evaluate", help="figures on real sources of unseen artist meshes")
     add_evaluate_arguments(evaluate)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = "flashmesh_core"
 # Each noun of the core may import those of the lines above it, and its own line's.
 LAYERS = (
-    ("config", "errors", "files", "jit", "kernel_cache"),
+    ("config", "errors", "files", "jit", "kernel_cache", "batch.report"),
     ("drafters",),
     ("options",),
     ("service.protocol",),
@@ -28,6 +28,7 @@ LAYERS = (
     ("decode",),
     ("evaluation", "bench"),
     ("service",),
+    ("batch",),
     ("client",),
     ("__main__",),
 )
@@ -35,7 +36,7 @@ RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
 WITHOUT_TORCH = {
     "config", "drafters", "errors", "files", "jit", "kernel_cache", "options", "mesh",
     "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
-    "completion", "service.protocol", "service.process", "service.client", "client",
+    "completion", "batch.report", "service.protocol", "service.process", "service.client", "client",
 }  # fmt: skip
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}
 

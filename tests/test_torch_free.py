@@ -63,7 +63,7 @@ def test_the_client_needs_requests_beside() -> None:
 
 
 ADDON = [
-    "batch.engine", "batch.report", "engine.background", "engine.backend", "engine.core_path", "engine.downloads",
+    "batch.engine", "engine.background", "engine.backend", "engine.core_path", "engine.downloads",
     "engine.engine_python", "engine.generation", "engine.installer", "engine.pip_progress", "engine.request",
     "scene.growing",
 ]  # fmt: skip

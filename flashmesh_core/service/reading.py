@@ -156,7 +156,7 @@ def _serve(pipe: Connection) -> None:
     """The process's own loop: one request after the other, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the service's to handle
     os.dup2(sys.stderr.fileno() if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY), 1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     while True:
         try:
             pipe.send("ready")
@@ -192,7 +192,8 @@ def _answer(pipe: Connection, source: Any, normals: Any, config: ModelConfig, ke
         return "failed", error
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Ends this process, one that multiprocessing started, as soon as the one that started it has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
 """The files of a batch, and the report that lets the next run skip what is done. Standard library only."""
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from flashmesh_core.files import write_atomic
 
 ENTRY = ("file", "output", "input", "settings", "error", "objects")  # of the JSON, one a file
 FIGURES = (
@@ -124,7 +125,7 @@ class Report:
             (self.path, json.dumps({"files": entries}, indent=1)),
             (self.path.with_suffix(".csv"), table.getvalue()),
         ):
-            write_atomically(path, lambda partial, text=text: partial.write_bytes(text.encode("utf-8")))
+            write_atomic(path, text.encode("utf-8"))
 
     def _output(self, job: Job) -> str:
         output, folder = job.output.resolve(), self.path.parent.resolve()

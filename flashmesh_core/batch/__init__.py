@@ -1,0 +1,1 @@
+"""Many mesh files on many processes or machines, without Blender."""
