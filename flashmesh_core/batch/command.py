@@ -106,7 +106,7 @@ def work_off(jobs: list[Job], workers: Workers, report: Report, say: Callable[[s
         say(f"[{done}/{len(jobs)}] {job.key}: {told}")
 
     while waiting or at_work:
-        while waiting and workers.free():
+        while waiting and workers.free() > 0:
             job = waiting.popleft()
             report.begin(job)
             try:

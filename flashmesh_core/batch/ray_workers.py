@@ -9,6 +9,8 @@ from flashmesh_core.batch.workers import Outcome, Remaker, WorkSettings
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.io import PointCloud
 
+_LOOK_UP = 2.0  # seconds between two looks at whether the cluster has become smaller
+
 
 class RayWorkers:
     """Actors on the cluster at `address`, as many as its CPUs (or GPUs) unless `count` says; see batch.workers.Workers.
@@ -26,28 +28,34 @@ class RayWorkers:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ValueError(f"--ray must be the address of a Ray cluster, got {address!r} ({error!s:.200})") from error
-        kind = "GPU" if settings.device.startswith("cuda") else "CPU"
-        total = int(ray.cluster_resources().get(kind, 0))
-        if total < 1:
-            raise ValueError(f"--ray must lead to a cluster with a {kind}, got {address!r}, which has none")
+        self._kind = "GPU" if settings.device.startswith("cuda") else "CPU"
+        if self._places() < 1:
+            raise ValueError(f"--ray must lead to a cluster with a {self._kind}, got {address!r}, which has none")
         needs: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-        self._actor: Any = ray.remote(**needs, num_gpus=int(kind == "GPU"))(Remaker)
-        self._settings = settings
-        self._idle: list[Any] = [None] * min(count or total, total)
+        self._actor: Any = ray.remote(**needs, num_gpus=int(self._kind == "GPU"))(Remaker)
+        self._settings, self._count = settings, count
+        self._idle: list[Any] = []
         self._busy: dict[Any, tuple[str, Any]] = {}  # by the reference to what is to come
+
+    def _places(self) -> int:
+        """How many actors the cluster has room for, which changes as nodes come and go."""
+        return int(self._ray.cluster_resources().get(self._kind, 0))
 
     def free(self) -> int:
         """See Workers."""
-        return len(self._idle)
+        places = self._places()
+        return (places if self._count is None else min(self._count, places)) - len(self._busy)
 
     def give(self, key: str, source: Mesh | PointCloud) -> None:
         """See Workers."""
-        actor = self._idle.pop() or self._actor.remote(self._settings)
+        actor = self._idle.pop() if self._idle else self._actor.remote(self._settings)
         self._busy[actor.remake.remote(key, source)] = (key, actor)
 
     def wait(self) -> list[Outcome]:
-        """See Workers."""
-        ready, _ = self._ray.wait(list(self._busy), num_returns=1)
+        """See Workers; none after some seconds without one."""
+        ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=_LOOK_UP)
+        if not ready and len(self._idle) + len(self._busy) > self._places() and self._idle:
+            self._ray.kill(self._idle.pop())  # a node is lost, and this one holds the place that another waits for
         outcomes = []
         for reference in ready:
             key, actor = self._busy.pop(reference)
@@ -56,12 +64,12 @@ class RayWorkers:
                 self._idle.append(actor)
             except self._ray.exceptions.RayTaskError as error:  # of the engine's making: others would fare no better
                 outcomes.append(Outcome(key, error=f"the worker failed: {error.cause}"))
-                self._idle.append(None)
-            except self._ray.exceptions.RayError as error:
-                cause = getattr(error, "cause", None) or error
-                is_lost = not isinstance(error, self._ray.exceptions.ActorDiedError) or "__init__" not in str(error)
-                outcomes.append(Outcome(key, error=None if is_lost else f"the engine cannot be loaded: {cause!s:.500}"))
-                self._idle.append(None)
+            except self._ray.exceptions.ActorDiedError as error:
+                is_lost = "creation task" not in str(error) or "node" in str(error).split("creation task")[0]
+                why = None if is_lost else f"the engine cannot be loaded: {str(error).strip().splitlines()[-1]}"
+                outcomes.append(Outcome(key, error=why))
+            except self._ray.exceptions.RayError:  # its node does not answer, its result is gone with it, ...
+                outcomes.append(Outcome(key))
         return outcomes
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ class Workers(Protocol):
         """Starts work on a source; `key` comes back with its outcome."""
 
     def wait(self) -> list[Outcome]:
-        """Waits for at least one outcome of those that are at work."""
+        """Waits for outcomes of those that are at work; may give none after a while."""
 
     def close(self) -> None:
         """Ends all workers, whatever they do."""

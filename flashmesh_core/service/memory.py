@@ -10,9 +10,15 @@ import sys
 from pathlib import Path
 
 
-def give_back_memory() -> None:
-    """Collects garbage and returns freed memory to the system, which the allocator would keep for later."""
+def drop_memory() -> None:
+    """Collects garbage, that of a dropped engine too, and gives memory back; other threads stand still meanwhile."""
+    gc.unfreeze()
     gc.collect()
+    give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Returns freed memory to the system, which the allocator would keep for later; other threads go on."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
