@@ -129,10 +129,14 @@ def run_generate(args: argparse.Namespace) -> int:
 
         def progress(event: GenerationEvent) -> None:
             faces_of[event.candidate] = event.n_faces
+            bar.set_description_str("", refresh=False)
             bar.n = max(faces_of.values())
             bar.refresh() if event.kind == "end" else bar.update(0)
 
-        result = engine.generate(*given, on_event=progress, **options)
+        def reading(step: str, share: float) -> None:
+            bar.set_description_str(f"reading the surface: {step} {share:.0%}")
+
+        result = engine.generate(*given, on_event=progress, progress=reading, **options)
     if not len(result.mesh.faces):
         raise ValueError(f"no face was generated for {args.input}; try another seed or --temperature")
     save_mesh(args.output, result.mesh)
