@@ -120,7 +120,7 @@ def draw_bake(layout: bpy.types.UILayout, context: bpy.types.Context, result: bp
     """The button, or which bake goes on."""
     bake = baking.active
     if bake is None:
-        row = layout.row(align=True)
+        row = layout.split(factor=0.68, align=True)
         button = row.operator(FLASHMESH_OT_bake.bl_idname, icon="RENDER_STILL")
         button.result, button.size = result.name, int(context.scene.flashmesh.bake_size)
         row.prop(context.scene.flashmesh, "bake_size", text="")

@@ -17,7 +17,7 @@ from ..scene.results import key_of
 from ..scene.session import Run
 from ..translations import tr
 from . import watch
-from .drawing import summary
+from .drawing import faces_text, summary
 from .properties import MAX_SEED, option_properties, run_settings
 
 TICK_SECONDS = 1 / 15
@@ -130,7 +130,7 @@ class FLASHMESH_OT_generate(bpy.types.Operator):
         layout = self.layout
         layout.use_property_split = True
         for result in session.last.results if session.last is not None else ():
-            layout.label(text=summary(result), translate=False)
+            layout.label(text=f"{result.name}: {faces_text(result)}", translate=False)
         for name in FINISHING:
             layout.prop(self, name)
         column = layout.column()

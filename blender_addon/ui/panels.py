@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import bpy
@@ -83,11 +84,14 @@ class FLASHMESH_PT_finish(Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws the panel."""
-        column, chosen = self.layout.column(), context.scene.flashmesh
-        column.use_property_split, column.use_property_decorate = True, False
-        column.enabled = session.active is None
-        for name in ("snap", "quads", "hard_edges", "transfer_uvs", "hide_source", "keep_earlier"):
-            column.prop(chosen, name)
+        grid, chosen = self.layout.grid_flow(row_major=True, columns=2, even_columns=True), context.scene.flashmesh
+        grid.enabled = session.active is None
+        grid.prop(chosen, "snap")
+        grid.prop(chosen, "quads", text="Quads")  # short, beside each other; the tooltips say more
+        grid.prop(chosen, "hard_edges", text="Hard Edges")
+        grid.prop(chosen, "transfer_uvs")
+        grid.prop(chosen, "hide_source")
+        grid.prop(chosen, "keep_earlier", text="Keep Earlier")
 
 
 class FLASHMESH_PT_advanced(Sidebar, bpy.types.Panel):
@@ -128,7 +132,9 @@ class FLASHMESH_PT_engine(Sidebar, bpy.types.Panel):
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         """How the engine is, to be seen while the panel is closed."""
         if not (_engine_state() == "stopped" and settings.engine_is_missing(settings.get_preferences(context))):
-            self.layout.label(text=tr(STATES.get(_engine_state(), _engine_state())).partition(";")[0], translate=False)
+            self.layout.label(
+                text=re.split(r"; | \(", tr(STATES.get(_engine_state(), _engine_state())))[0], translate=False
+            )
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draws the panel."""
@@ -174,7 +180,7 @@ def draw_wishes(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     groups = getattr(active, "vertex_groups", None)
     if chosen.density or groups:
         column.prop_search(chosen, "density", active, "vertex_groups") if groups else column.prop(chosen, "density")
-    draw_text(column, context, expectation(context), "TIME")
+    draw_text(column, context, expectation(context), "INFO")
 
 
 def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
@@ -189,7 +195,7 @@ def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
         row = box.row()
         row.scale_y = 1.5
         row.operator(setup.FLASHMESH_OT_install_engine.bl_idname, text="Set Up Engine...", icon="IMPORT")
-    preferences_page.draw_task(box, "INSTALL", 44)
+    preferences_page.draw_task(box, "INSTALL", 34)
     return True
 
 
@@ -251,13 +257,13 @@ def draw_progress(layout: bpy.types.UILayout, run: Run) -> None:
     column.label(text=f"{progress.source}{of}", icon="MESH_ICOSPHERE", translate=False)
     generating = progress.stage == "decoding"
     text = tr(progress.text)
-    waited = time.monotonic() - progress.entered
-    if waited > 2.0:
-        text += f" ({duration(waited)})"
     if generating:
         text = tr("{faces} of {wanted} faces", faces=f"{progress.faces:,}", wanted=f"{progress.wanted:,}")
     text = tr("Cancelling") if run.cancelling else text
     column.progress(factor=progress.factor if generating else 0.0, text=text, translate=False)
+    waited = time.monotonic() - progress.entered
+    if not generating and waited > 2.0:
+        column.label(text=tr("for {time}", time=duration(waited)), translate=False)
     if generating and progress.seconds_left is not None:
         column.label(text=tr("about {time} left", time=duration(progress.seconds_left)), translate=False)
     if progress.reason:

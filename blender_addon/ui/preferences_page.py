@@ -95,11 +95,11 @@ def draw_task(box: bpy.types.UILayout, kind: str, width: int = _WIDTH) -> None:
         well, lines = setup.note(kind)
         _draw_lines(box, lines, "CHECKMARK" if well else "ERROR", width)
         return
+    since = f" ({duration(time.monotonic() - task.began)})" if task.progress is None else ""
+    _draw_lines(box, [f"{task.last_line}{since}"], "NONE", width)
     row = box.row()
-    text = task.last_line
-    if task.progress is None:
-        text += f" ({duration(time.monotonic() - task.began)})"
-    row.progress(factor=task.progress or 0.0, text=text[:width] or "...", translate=False)
+    share = task.progress or 0.0
+    row.progress(factor=share, text=f"{100.0 * share:.0f} %" if share else "...", translate=False)
     row.operator(setup.FLASHMESH_OT_cancel_install.bl_idname, icon="X").task = kind
 
 
@@ -107,7 +107,7 @@ def _draw_lines(box: bpy.types.UILayout, lines: list[str], icon: str, width: int
     column = box.column(align=True)
     wrapped = [part for text in lines for line in text.splitlines() for part in textwrap.wrap(line, width)]
     for number, line in enumerate(wrapped):
-        column.label(text=line, icon="BLANK1" if number else icon, translate=False)
+        column.label(text=line, icon="BLANK1" if number and icon != "NONE" else icon, translate=False)
 
 
 def _has_icon(name: str) -> bool:

@@ -138,13 +138,14 @@ class FLASHMESH_OT_install_engine(bpy.types.Operator):
         preferences = get_preferences(context)
         self.build = "CUDA" if preferences.device == "CUDA" else "CPU"
         self.base = preferences.engine_python
-        return context.window_manager.invoke_props_dialog(self, width=450)
+        return context.window_manager.invoke_props_dialog(self, width=450, confirm_text=tr("Install"))
 
     def draw(self, context: Context) -> None:
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "build")
-        layout.prop(self, "base")
+        if self.base:
+            layout.prop(self, "base")
         lines, fits = installer.forecast(user_folder(), self.build.lower())
         for line in lines:
             layout.label(text=line, icon="INFO" if fits else "ERROR", translate=False)

@@ -31,6 +31,7 @@ server = socket.socket(socket.AF_UNIX)
 server.bind(address)
 server.listen()
 server.setblocking(False)
+_plain_option = tuple(bpy.context.preferences.themes[0].user_interface.wcol_option.inner)
 _plain_button = tuple(bpy.context.preferences.themes[0].user_interface.wcol_tool.inner)
 
 
@@ -86,6 +87,52 @@ def mark_buttons(color=None):
     """Gives all buttons of operators a colour, or their own."""
     bpy.context.preferences.themes[0].user_interface.wcol_tool.inner = color or _plain_button
     redraw()
+
+
+def mark_options(color=None):
+    """The same for the boxes that are ticked."""
+    bpy.context.preferences.themes[0].user_interface.wcol_option.inner = color or _plain_option
+    redraw()
+
+
+def change(**options):
+    """Settings of the panel."""
+    for name, value in options.items():
+        setattr(bpy.context.scene.flashmesh, name, value)
+
+
+def look_at_results():
+    """Looks at the source, its results and what stands beside them."""
+    for item in bpy.context.scene.objects:
+        item.select_set(item.type == "MESH")
+    with in_viewport():
+        bpy.ops.view3d.view_selected()
+
+
+def show_wires():
+    """Draws the edges of all results, and looks at them."""
+    for item in bpy.context.scene.objects:
+        item.show_wire = SUFFIX in item.name
+    with in_viewport():
+        bpy.ops.view3d.view_selected()
+
+
+def export(name, path):
+    """Writes an object as glTF; how many bytes that are."""
+    select(name)
+    with in_viewport():
+        bpy.ops.export_scene.gltf(filepath=path, use_selection=True)
+    return Path(path).stat().st_size
+
+
+def speak(language):
+    """The language of the interface."""
+    bpy.context.preferences.view.language = language
+
+
+def setting(name):
+    """One of the panel's settings."""
+    return getattr(bpy.context.scene.flashmesh, name)
 
 
 def redraw():
@@ -238,6 +285,7 @@ def state():
             ]
             objects[item.name] |= {"faces": len(shown.data.polygons), "box": box}
             objects[item.name]["in_front"] = item.show_in_front
+            objects[item.name]["quads"] = sum(len(face.vertices) == 4 for face in shown.data.polygons)
     return {
         "objects": objects,
         "faces": sum(item["faces"] for name, item in objects.items() if SUFFIX in name),
@@ -255,6 +303,7 @@ def state():
         "results": 0 if run is None else len(run.results),
         "pid": host.engine(bpy.context).pid,
         "trouble": host.trouble(),
+        "images": sorted(item.name for item in bpy.data.images if item.packed_file is not None),
         "shown": _shown,
         "frozen": _frozen,
     }

@@ -96,10 +96,10 @@ class Screen:
             ["xdotool", *map(str, words)], env={**os.environ, "DISPLAY": self.display}, check=True, timeout=PATIENCE
         )
 
-    def click(self, box: Box) -> None:
-        """Moves the pointer onto the middle of a button and clicks once that has lit up."""
+    def click(self, box: Box, from_left: int = 200) -> None:
+        """Moves the pointer, from so many pixels left of it, onto the middle of a button; clicks once that is lit."""
         x, y = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
-        self.do("mousemove", box[0] - 200, y)
+        self.do("mousemove", box[0] - from_left, y)
         before = self.still(box)
         self.do("mousemove", x - 5, y, "mousemove", x, y)
         wait_for("the button to light up", lambda: not np.array_equal(self.pixels(box), before))
@@ -190,25 +190,45 @@ class Window:
         wait_for("a picture that is still", look)
         return seen[-1]
 
-    def buttons(self) -> list[Box]:
-        """The boxes of the buttons that can be pressed, from the top."""
-        self.call("mark_buttons", color=[value / 255 for value in (*MARK, 255)])
+    def buttons(self, kind: str = "buttons", width: int = 40) -> list[Box]:
+        """The boxes of the buttons that can be pressed, at least `width` pixels wide, from the top; or of "options"."""
+        self.call(f"mark_{kind}", color=[value / 255 for value in (*MARK, 255)])
 
         def look() -> list[Box]:
             labels, _ = ndimage.label((self.screen.pixels() == MARK).all(axis=2))
             places = [
                 (part[1].start, part[0].start, part[1].stop, part[0].stop) for part in ndimage.find_objects(labels)
             ]
-            return [box for box in places if box[2] - box[0] >= 40 and box[3] - box[1] >= 12]
+            return [box for box in places if box[2] - box[0] >= width and box[3] - box[1] >= min(12, width)]
 
         found = wait_for("a button", look)
-        self.call("mark_buttons")
+        self.call(f"mark_{kind}")
         wait_for("the buttons in their own colour", lambda: not look())
         return sorted(found, key=lambda box: (box[1], box[0]))
 
-    def press(self) -> None:
-        """Clicks on the uppermost button, which is the add-on's Generate or, during a run, Cancel."""
-        self.screen.click(self.buttons()[0])
+    def press(self, number: int = 0) -> None:
+        """Clicks on a button, counted from the top: 0 is the add-on's Generate or, during a run, Cancel."""
+        self.screen.click(self.buttons()[number])
+
+    def another(self) -> None:
+        """Clicks on Another Try, which is beside Generate; returns as soon as there is a run."""
+        before = self.state()["run"]
+        generate = self.buttons()[0]
+        beside = next(
+            box for box in self.buttons(width=8) if box[0] > generate[2] and generate[1] <= box[1] < generate[3]
+        )
+        self.screen.click(beside)
+        self.until("a run", lambda now: now["run"] != before)
+
+    def adjust(self, number: int) -> None:
+        """Ticks a box in Adjust Last Operation (F9), counted from the top, and closes that again."""
+        before = self.still()
+        self.key("F9")
+        self.screen.changed(before)
+        self.screen.still()
+        places = self.call("layout")
+        boxes = [box for box in self.buttons("options", width=8) if box[2] < places["sidebar"][0]]
+        self.screen.click(boxes[number], from_left=20)  # the popup closes when the pointer leaves it
 
     def generate(self) -> None:
         """Clicks on Generate; returns as soon as there is a run."""

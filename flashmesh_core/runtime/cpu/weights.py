@@ -8,12 +8,16 @@ that are multiplied with integers, and the bfloat16 that tiles take.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
+from llvmlite import binding
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flashmesh_core.files import write_atomic
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block, rope_table
 from flashmesh_core.runtime.cpu.cpu_features import HAS_PAIRS, HAS_TILES, PANEL
@@ -74,13 +78,32 @@ def as_dots(packed: NDArray) -> NDArray:
     return packed.view(np.int32) if HAS_TILES and packed.dtype == np.uint32 else packed
 
 
-def pick_dtype(tries: int = 5) -> str:
-    """The dtype whose products of 1 and 18 rows take less time on this machine, measured in some milliseconds.
+CONTENDERS = ("int16" if HAS_PAIRS and not HAS_TILES else "bf16", "float32")  # of the others the CPU lacks instructions
 
-    It is float32, or of the others the one that the CPU has instructions for. They differ in their numbers, so a caller
-    who wants the same output everywhere names one instead.
+
+def pick_dtype() -> str:
+    """The faster dtype on this machine, measured once and kept beside the compiled kernels.
+
+    Kept, since other work on the machine may turn a measurement, and the kernels of another dtype would then have to be
+    compiled, which takes minutes. They differ in their numbers, so a caller who wants the same output everywhere names
+    one instead.
     """
-    contenders = ("int16" if HAS_PAIRS and not HAS_TILES else "bf16", "float32")
+    folder = linear_alone.stats.cache_path
+    path = Path(folder or ".") / f"dtype-{binding.get_host_cpu_name()}.txt"
+    with suppress(OSError, ValueError):
+        known = path.read_text(encoding="utf-8").strip() if folder else ""
+        if known in CONTENDERS:
+            return known
+    picked = measure_dtype()
+    with suppress(OSError):
+        if folder:
+            write_atomic(path, picked.encode())
+    return picked
+
+
+def measure_dtype(tries: int = 5) -> str:
+    """The dtype of CONTENDERS whose products of 1 and 18 rows take less time, measured in some milliseconds."""
+    contenders = CONTENDERS
     generator = np.random.default_rng(0)
     matrix = generator.standard_normal((4096, 512), dtype=np.float32)
     x, y = np.ones((18, 512), np.float32), np.zeros((18, 4096), np.float32)

@@ -262,4 +262,4 @@ def test_packing_keeps_numbers_and_pads_with_zeros() -> None:
 
 
 def test_the_picked_dtype_can_be_used() -> None:
-    assert pick_dtype(tries=1) in DTYPES
+    assert pick_dtype() in DTYPES

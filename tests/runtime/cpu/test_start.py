@@ -6,8 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-from flashmesh_core.runtime.cpu.weights import pick_dtype
+import pytest
+
+from flashmesh_core.runtime.cpu import weights
+from flashmesh_core.runtime.cpu.weights import CONTENDERS, measure_dtype, pick_dtype
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -26,13 +30,26 @@ def in_a_new_process(code: str) -> str:
 
 
 def test_the_trial_of_dtypes_is_compiled_once_on_a_machine() -> None:
-    pick_dtype(tries=1)
+    measure_dtype(tries=1)
     code = """
 from flashmesh_core.runtime.cpu import matmul, weights
-weights.pick_dtype(tries=1)
+weights.measure_dtype(tries=1)
 print(sum(matmul.linear_alone.stats.cache_hits.values()), sum(matmul.linear_alone.stats.cache_misses.values()))
 """
     assert in_a_new_process(code) == "2 0", "one for each dtype that is tried"
+
+
+@pytest.mark.parametrize("kept", CONTENDERS)
+def test_what_was_picked_once_stays(kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may turn the measurement; the kernels of another dtype would have to be compiled."""
+    monkeypatch.setattr(weights, "linear_alone", SimpleNamespace(stats=SimpleNamespace(cache_path=str(tmp_path))))
+    monkeypatch.setattr(weights, "measure_dtype", lambda: kept)
+    assert pick_dtype() == kept
+    monkeypatch.setattr(weights, "measure_dtype", lambda: "measured again")
+    assert pick_dtype() == kept
+    (path,) = tmp_path.iterdir()
+    path.write_text("damaged")
+    assert pick_dtype() == "measured again"
 
 
 def test_loading_draws_no_numbers() -> None:
