@@ -1,4 +1,4 @@
-"""Broken files, frames, checkpoints and configs for some minutes: anything but a sentence is a finding.
+"""Broken files, frames, checkpoints, configs and surfaces for some minutes: anything but a sentence is a finding.
 
     python benchmarks/fuzz.py --minutes 20 [--seed 0]
 
@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from flashmesh_core.checkpoint import load_model, save_checkpoint
 from flashmesh_core.config import ModelConfig, preset
+from flashmesh_core.decode.source import prepare_source
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.io import CLOUD_SUFFIXES, MESH_SUFFIXES, PointCloud, load_source, save_mesh, save_points
 from flashmesh_core.model.hourglass import Hourglass
@@ -118,7 +119,40 @@ def make_targets(folder: Path) -> dict[str, Callable[[random.Random], None]]:
             return
         protocol.check_options({chance.choice(["faces", "seed", "width", "deadline", "x"]): chance.choice(VALUES)})
 
-    return {"files": files, "frames": frame, "checkpoints": checkpoint, "configs": fields}
+    def surfaces(chance: random.Random) -> None:
+        source = hostile_surface(chance)
+        given = (source, None) if isinstance(source, Mesh) else (source.points, source.normals)
+        prepare_source(*given, preset("debug"), faces=chance.choice([4, 50, 500]))
+
+    return {"surfaces": surfaces, "files": files, "frames": frame, "checkpoints": checkpoint, "configs": fields}
+
+
+def hostile_surface(chance: random.Random) -> Mesh | PointCloud:
+    """A small source as none should be: points on a line, a plane or one place; soups, fans, copies, far away."""
+    x = np.random.default_rng(chance.randrange(10**9))
+    count = chance.choice([3, 16, 100, 1000])
+    points = x.normal(size=(count, 3))
+    kind = chance.randrange(6)
+    if kind == 0:
+        points[:, chance.randrange(3) :] = 0.0
+    elif kind == 1:
+        points = np.round(points * chance.choice([0, 1, 3]))
+    elif kind == 2:
+        points *= 10.0 ** chance.choice([-30, -8, 8, 30, 37])
+    elif kind == 3:
+        points = np.repeat(points[: count // 8 + 1], 8, axis=0)[:count]
+    elif kind == 4:
+        points += 10.0 ** chance.choice([3, 6, 12])
+    if chance.random() < 0.4:
+        return PointCloud(points, x.normal(size=(count, 3)) if chance.random() < 0.5 else None)
+    faces = x.integers(0, len(points), (chance.choice([1, 20, 2000]), 3))
+    if chance.random() < 0.3:
+        faces[:, 0] = 0  # a fan of all of them
+    if chance.random() < 0.3:
+        faces[:, :2] = [0, 1]  # a book
+    if chance.random() < 0.3:
+        faces = np.concatenate([faces, faces[:, ::-1], faces])
+    return Mesh(points, faces)
 
 
 def on_alarm(number: int, frame: object) -> None:

@@ -18,6 +18,7 @@ from flashmesh_core.checkpoint import load_config
 from flashmesh_core.config import ModelConfig, preset
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.io import load_source, save_mesh
+from flashmesh_core.surface.reading import read_surface
 
 ROOT = Path(__file__).resolve().parents[1]
 CORNERS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
@@ -80,6 +81,13 @@ def test_a_scene_that_leads_back_to_itself_names_its_file(tmp_path: Path, childr
         assert isinstance(load_source(path), Mesh)
     except ValueError as error:
         assert "cyclic.gltf: " in str(error)
+
+
+def test_many_faces_on_one_line_show_no_surface() -> None:
+    x = np.random.default_rng(0)
+    line = np.stack([x.normal(size=16), np.zeros(16), np.zeros(16)], axis=1)
+    with pytest.raises(ValueError, match="source must have a face with area, got 2000 faces without"):
+        read_surface(Mesh(line, x.integers(0, 16, (2000, 3))), faces=100)
 
 
 HOSTILE: list[Any] = [

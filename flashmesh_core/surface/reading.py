@@ -13,7 +13,7 @@ from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cleaning import clean
-from flashmesh_core.surface.denoising import Denoised, Progress, denoise
+from flashmesh_core.surface.denoising import Denoised, Progress, denoise, typical_edge
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.simplification import proxies
@@ -70,7 +70,7 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
         progress("clean", 0.0)
     mesh = close_pinholes(clean(unit, source.faces))
     closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
-    if not len(mesh.faces):
+    if not len(mesh.faces) or typical_edge(mesh) == 0.0:
         raise InputError(f"source must have a face with area, got {len(source.faces)} faces without", field="source")
     if len(mesh.faces) <= wanted if keep is None else keep:
         return Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)
