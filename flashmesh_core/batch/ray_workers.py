@@ -65,7 +65,7 @@ class RayWorkers:
             except self._ray.exceptions.RayTaskError as error:  # of the engine's making: others would fare no better
                 outcomes.append(Outcome(key, error=f"the worker failed: {error.cause}"))
             except self._ray.exceptions.ActorDiedError as error:
-                is_lost = "creation task" not in str(error) or "node" in str(error).split("creation task")[0]
+                is_lost = "raised in its creation task" not in str(error)
                 why = None if is_lost else f"the engine cannot be loaded: {str(error).strip().splitlines()[-1]}"
                 outcomes.append(Outcome(key, error=why))
             except self._ray.exceptions.RayError:  # its node does not answer, its result is gone with it, ...
