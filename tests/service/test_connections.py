@@ -134,3 +134,35 @@ def test_a_body_that_trickles_is_given_up(make_service: Callable, monkeypatch: p
         connection.sendall(request_head(running, "POST", "/v1/generate", 1_000) + b"F")
         status, answer = read_answer(connection)
     assert (status, answer["error"]["message"]) == (408, "the body took over 0.2 s")
+
+
+def test_a_client_that_takes_nothing_is_given_up(
+    make_service: Callable, points: np.ndarray, endless: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the server sees one: a send that never returns, once the buffers between the two are full."""
+    monkeypatch.setattr(app, "STALL_SECONDS", 0.1)
+    running: RunningService = make_service(endless)
+    served = app.create_app(running.worker, token="token", hosts=lambda host: True)
+    body = protocol.encode_request(points)
+    kind = protocol.CONTENT_TYPE.encode()
+    headers = [(b"host", b"here"), (b"authorization", b"Bearer token"), (b"content-type", kind)]
+    scope = {"type": "http", "method": "POST", "path": "/v1/generate", "headers": headers, "query_string": b""}
+    sent = []
+
+    async def serve() -> None:
+        messages = [{"type": "http.request", "body": body}]
+
+        async def receive() -> dict:
+            return messages.pop() if messages else await asyncio.Event().wait()  # which never comes
+
+        async def send(message: dict) -> None:
+            sent.append(message["type"])
+            if len(sent) > 3:
+                await asyncio.Event().wait()
+
+        await served({**scope, "http_version": "1.1", "raw_path": b"/v1/generate", "client": None}, receive, send)
+
+    asyncio.run(serve())
+    assert sent[0] == "http.response.start" and len(sent) == 4
+    running.wait_for_state("idle")
+    assert running.worker.counts.totals["cancelled"] == 1
