@@ -34,6 +34,7 @@ def watch_health(address: str, token: str, ended: Any, results: Any) -> None:
     """Asks for /health ten times a second; gives the seconds of each answer and the most memory. A process's own work,
     since this one is busy with packing arrays."""
     client, seconds, most = EngineClient(address, token), [], 0
+    client.health()  # the first one imports what it needs
     while not ended.wait(0.1):
         began = time.monotonic()
         health = client.health()
