@@ -76,9 +76,13 @@ class Readers:
         self._put_back(self._take(), keep=True)
 
     def close(self) -> None:
-        """Ends the process that waits; those at work are ended by whoever waits for them."""
+        """Ends the process that waits, for good; those at work are ended by whoever waits for them."""
+        self._closed = True
+        self.rest()
+
+    def rest(self) -> None:
+        """Ends the process that waits, for its memory; the next work starts another."""
         with self._lock:
-            self._closed = True
             idle, self._idle = self._idle, []
         for reader in idle:
             reader.end()

@@ -234,7 +234,7 @@ class EngineWorker:
                 self._end_overdue()
                 if self._unloading is not None:
                     unloading, self._unloading = self._unloading, None
-                    return lambda: unloading.set_result(self._held.drop())
+                    return lambda: unloading.set_result(self._drop())
                 starting = self._next_to_start()
                 if starting is not None:
                     return lambda: self._start(starting)
@@ -242,14 +242,14 @@ class EngineWorker:
                 if due is not None:
                     return lambda: self._step(due)
                 if self._closing and not self._running:
-                    self._held.drop()
+                    self._drop()
                     return None
                 if self._is_untidy and not self._running:
                     self._is_untidy = False
                     return give_back_memory
                 rest = self._rest()
                 if rest is not None and rest <= 0:
-                    return self._held.drop
+                    return self._drop
                 self._changed.wait(rest)
 
     def _rest(self) -> float | None:
@@ -374,6 +374,10 @@ class EngineWorker:
             generation.has_failed = not isinstance(error, CancelledError)
             generation.last = last_frame(error)
             self._changed.notify_all()
+
+    def _drop(self) -> bool:
+        self._readers.rest()
+        return self._held.drop()
 
     def _finish(self, generation: Generation, last: bytes, how: str) -> None:
         """Sends the last frame of a generation, which is free of it before its client hears; the lock is held."""

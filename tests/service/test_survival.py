@@ -164,6 +164,15 @@ def test_a_reader_makes_what_this_process_would(monkeypatch: pytest.MonkeyPatch)
         readers.close()
 
 
+def test_unloading_ends_the_reader_that_waits(make_service: Callable) -> None:
+    running, mesh = make_service(), grid(40)
+    with running.client.generate(mesh.vertices, triangles=mesh.faces, faces=20, max_faces=20) as stream:
+        assert list(stream)[-1]["kind"] == "end"
+    (reader,) = running.worker._readers._idle
+    assert reader.alive and running.client.unload() is True
+    assert not reader._process.is_alive() and running.worker._readers._idle == []
+
+
 def test_raising_in_progress_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     readers, made = Readers(), []
     really = reading._Reader
