@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import threading
+import time
 import traceback
 from importlib import import_module
 from math import radians
@@ -21,6 +22,7 @@ SUFFIX = "_flashmesh"
 _SECONDS = 0.02  # between two looks at the socket
 _drawn = {"WINDOW": 0, "UI": 0}  # how often viewport and sidebar were drawn
 _shown = ""  # the engine's state when the sidebar was drawn last
+_seconds = []  # from click to first face, of each run
 _freeze_at = None  # faces from which on what comes from the engine is held back
 _frozen = False  # whether that is so now
 
@@ -228,11 +230,16 @@ class HeldJob(session.Job):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self._held = []
+        self._began, self.first_face = time.monotonic(), None  # seconds from the click to the first face
 
     def drain(self, wait=0.0):
         """The events up to the number of faces that is wanted."""
         global _frozen
-        self._held += super().drain(0.0 if self._held else wait)
+        news = super().drain(0.0 if self._held else wait)
+        if self.first_face is None and any(event["kind"] == "faces" for event in news):
+            self.first_face = time.monotonic() - self._began
+            _seconds.append(self.first_face)
+        self._held += news
         if _freeze_at is None:
             given, self._held = self._held, []
             return given
@@ -304,6 +311,7 @@ def state():
         "pid": host.engine(bpy.context).pid,
         "trouble": host.trouble(),
         "images": sorted(item.name for item in bpy.data.images if item.packed_file is not None),
+        "seconds": _seconds,
         "shown": _shown,
         "frozen": _frozen,
     }
