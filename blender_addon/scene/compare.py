@@ -37,6 +37,8 @@ def decimate_beside(context: bpy.types.Context, result: bpy.types.Object) -> bpy
     obj = bpy.data.objects.new(name, mesh)
     result.users_collection[0].objects.link(obj)
     _decimate(context, obj, wanted)
+    smooth = float(np.mean(surface.smooth)) > 0.5  # as the result is shaded
+    obj.data.polygons.foreach_set("use_smooth", np.full(len(obj.data.polygons), smooth))
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
     obj.location.x = (1.0 + _GAP) * float(high[0] - low[0])
     return obj

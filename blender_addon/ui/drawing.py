@@ -74,4 +74,4 @@ def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str,
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(lines):
-        column.label(text=line, icon="BLANK1" if number else icon, translate=False)
+        column.label(text=line, icon="BLANK1" if number and icon != "NONE" else icon, translate=False)

@@ -154,16 +154,16 @@ def draw_result(layout: bpy.types.UILayout, context: bpy.types.Context, result: 
     """The figures of one result; what is not known is left out."""
     box = layout.box().column(align=True)
     box.label(text=result.name, icon="MESH_DATA", translate=False)
-    box.label(text=faces_text(result), translate=False)
+    draw_text(box, context, faces_text(result), "NONE")
     if quads_text(result):
         draw_text(box, context, quads_text(result), "NONE")
     text = open_text(result)
     box.label(text=text[:1].upper() + text[1:], icon="CHECKMARK" if result.watertight else "NONE", translate=False)
     if repaired_text(result):
-        box.label(text=repaired_text(result), translate=False)
+        draw_text(box, context, repaired_text(result), "NONE")
     if result.distance is not None and result.farthest is not None:
         values = {"mean": share(result.distance), "most": share(result.farthest)}
-        box.label(text=tr("Off the source: {mean}, at most {most}", **values), translate=False)
+        draw_text(box, context, tr("Off the source: {mean}, at most {most}", **values), "NONE")
     if result.end_reason == "eos" and not result.faults:
         box.label(text="Complete", icon="CHECKMARK")
     elif result.end_reason != "eos":

@@ -161,6 +161,7 @@ def decimated():
     return {
         "made": made, "wanted": wanted, "got": len(other.data.polygons), "modifiers": len(other.modifiers),
         "boxes": stage.boxes(source, other), "meshes": len(bpy.data.meshes),
+        "smooth": sum(face.use_smooth for face in other.data.polygons),
     }  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def test_decimate_stands_beside_the_result(told: dict[str, Any]) -> None:
     made = told["decimated"]
     assert made["made"] == [["Ball_decimate"], ["Ball_decimate"]] and made["modifiers"] == 0 and made["meshes"] == 4
     assert 0.8 * made["wanted"] <= made["got"] <= made["wanted"]
+    assert made["smooth"] == 0, "as the source is"
     box, other = np.array(made["boxes"])
     np.testing.assert_allclose(other - box, [[2.4, 0, 0]] * 2, atol=0.25)
 

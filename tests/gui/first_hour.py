@@ -106,9 +106,8 @@ def finish(hour: Hour) -> None:
     window.call("show_wires")
     hour.picture("quads")
     name = next(name for name in done["objects"] if name.endswith("_flashmesh"))
-    window.press(len(window.buttons()) - 1)
+    window.call("bake", name=name)
     window.until("the image", lambda now: now["images"] and not now["modal"])
-    hour.picture("baked")
     with tempfile.TemporaryDirectory() as folder:
         print(f"exported {window.call('export', name=name, path=str(Path(folder) / 'table.glb'))} bytes", flush=True)
     window.call("speak", language="de_DE")

@@ -108,15 +108,22 @@ def look_at_results():
     for item in bpy.context.scene.objects:
         item.select_set(item.type == "MESH")
     with in_viewport():
+        bpy.ops.view3d.view_axis(type="FRONT")
         bpy.ops.view3d.view_selected()
 
 
 def show_wires():
     """Draws the edges of all results, and looks at them."""
     for item in bpy.context.scene.objects:
-        item.show_wire = SUFFIX in item.name
+        item.show_wire = item.show_all_edges = SUFFIX in item.name
     with in_viewport():
         bpy.ops.view3d.view_selected()
+
+
+def bake(name):
+    """Presses Bake from Source, which may be below the window's edge."""
+    with in_viewport():
+        bpy.ops.flashmesh.bake("INVOKE_DEFAULT", result=name, size=512)
 
 
 def export(name, path):
@@ -312,6 +319,7 @@ def state():
         "trouble": host.trouble(),
         "images": sorted(item.name for item in bpy.data.images if item.packed_file is not None),
         "seconds": _seconds,
+        "loaded": host.status().get("checkpoint"),
         "shown": _shown,
         "frozen": _frozen,
     }

@@ -32,3 +32,13 @@ def test_without_an_engine_the_panel_sets_it_up(window: Window, pictures: Path) 
     optimised(window.screen.picture(), pictures / "set_up_dialog.png")
     window.screen.do("key", "Escape")
     assert window.call("installing") is False
+
+
+def test_the_engine_gets_ready_as_soon_as_its_panel_is_seen(window: Window) -> None:
+    """Where the preferences allow it, and without a click: its process starts and loads the model."""
+    window.fresh("monkey")
+    assert window.state()["pid"] is None
+    window.call("set_preferences", keep_ready=True)
+    window.call("redraw")
+    ready = window.until("the engine to rest", lambda now: now["pid"] and now["shown"] == "idle" and now["loaded"])
+    assert ready["results"] == 0 and not ready["running"] and ready["loaded"] == "nano"
