@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ COORDINATE, VERTEX, FACE = range(3)
 WIDTH = (1, 3, 9)  # tokens a node of each level stands for
 
 ReadStates = Callable[[int, int, int], "Tensor | np.ndarray"]
+BlocksT = TypeVar("BlocksT")
+PartT = TypeVar("PartT", bound="BlockPart")
 
 
 class DraftBlocks(Protocol):
@@ -40,6 +42,32 @@ class DraftBlocks(Protocol):
 
     def distributions(self) -> tuple[np.ndarray, np.ndarray]:
         """Of all states since the last call: token probabilities (P, C) and label probabilities (V, 3), float32."""
+
+
+class BlockPart:
+    """A block of the draft heads over one level of one sequence; weights are shared by the sequences."""
+
+    level: Any
+
+    def look_at(self, condition_1LD: Tensor) -> None:
+        """Make what the block reads of the condition; nothing in most."""
+
+    def for_condition(self: PartT, level: Any, condition_1LD: Tensor) -> PartT:
+        """The same block over another sequence."""
+        made = copy.copy(self)
+        made.level = level
+        made.look_at(condition_1LD)
+        return made
+
+
+def copy_for_condition(blocks: BlocksT, condition_1LD: Tensor) -> BlocksT:
+    """A copy of the blocks of all levels over another, still empty sequence."""
+    made: Any = copy.copy(blocks)
+    made.levels = [level.empty_copy() for level in made.levels]
+    for name, part in vars(blocks).items():
+        if isinstance(part, BlockPart):
+            setattr(made, name, part.for_condition(made.levels[part.level.level], condition_1LD))
+    return made
 
 
 def _normed(x: Tensor) -> Tensor:
@@ -132,7 +160,7 @@ class _Level:
         return k[None, own.start + skip : own.stop], v[None, own.start + skip : own.stop]
 
 
-class _Speculation:
+class _Speculation(BlockPart):
     """An SP-Block at one node: its first `drafts` heads, with the norms' gains folded into the matrices."""
 
     def __init__(
@@ -148,16 +176,9 @@ class _Speculation:
         self.cross_out = block.cross_out[:drafts].to(dtype)
         self.linear = (block.linear[:drafts].float() * block.linear_norm.weight.float()[:, None]).to(dtype)
         self.module, self.drafts = block, drafts
-        self._look_at(condition_1LD)
+        self.look_at(condition_1LD)
 
-    def for_condition(self, level: _Level, condition_1LD: Tensor) -> _Speculation:
-        """The same heads over another sequence."""
-        made = copy.copy(self)
-        made.level = level
-        made._look_at(condition_1LD)
-        return made
-
-    def _look_at(self, condition_1LD: Tensor) -> None:
+    def look_at(self, condition_1LD: Tensor) -> None:
         """Make the keys and values of the condition."""
         k, v = self.module.condition(condition_1LD.to(self.module.cross_kv.weight.dtype))
         used = self.drafts * self.heads
@@ -178,7 +199,7 @@ class _Speculation:
         return h_D + _each(_normed(x_PD), self.linear[skip:])
 
 
-class _Fusion:
+class _Fusion(BlockPart):
     """An HF-Block below one node: its first `positions` positions. Without `fuse` it only upsamples."""
 
     def __init__(
@@ -193,12 +214,6 @@ class _Fusion:
         self.q = (block.q[:positions].float() * block.query_norm.weight.float()[:, None]).to(dtype)
         self.ffn_in = (block.ffn_in[:positions].float() * block.ffn_norm.weight.float()[:, None]).to(dtype)
         self.ffn_out = block.ffn_out[:positions].to(dtype)
-
-    def for_condition(self, level: _Level, condition_1LD: Tensor) -> _Fusion:
-        """The same positions over another sequence."""
-        made = copy.copy(self)
-        made.level = level
-        return made
 
     def __call__(self, h_PD: Tensor, first: int, given: int, skip: int, tables: _Tables) -> Tensor:
         """Lower-level states (positions - skip, D) without the first `skip` positions.
@@ -253,12 +268,8 @@ class TorchBlocks:
             self.label_weight, self.label_bias = heads.label.weight.float(), heads.label.bias.float()
 
     def for_condition(self, condition_1LD: Tensor) -> TorchBlocks:
-        """See `DraftBlocks.another`."""
-        made = copy.copy(self)
-        made.levels = [level.empty_copy() for level in self.levels]
-        for name, part in vars(self).items():
-            if isinstance(part, (_Speculation, _Fusion)):
-                setattr(made, name, part.for_condition(made.levels[part.level.level], condition_1LD))
+        """See `DraftBlocks.for_condition`."""
+        made = copy_for_condition(self, condition_1LD)
         made._rows, made._label_rows = [], []
         return made
 

@@ -62,26 +62,36 @@ def _chunks(like: np.ndarray, rounds: int, progress: Progress) -> Iterator[tuple
 
 
 @njit(**COMPILED)
+def _weigh(points, normals, i, q, near, rough, sigma, oriented):
+    """What point q counts beside i, its side, 1 or -1, and how high each stands over the other's plane.
+
+    It counts by `near`, halved inverse squares of reach, by the difference of normals, and by `rough`, those of height.
+    Where the sides are known (`oriented`), another side's counts nothing.
+    """
+    dot = normals[i, 0] * normals[q, 0] + normals[i, 1] * normals[q, 1] + normals[i, 2] * normals[q, 2]
+    side = 1.0
+    if dot < 0.0:
+        if oriented:
+            return 0.0, 1.0, 0.0, 0.0
+        side, dot = -1.0, -dot
+    dx, dy, dz = points[q, 0] - points[i, 0], points[q, 1] - points[i, 1], points[q, 2] - points[i, 2]
+    up = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
+    down = dx * normals[q, 0] + dy * normals[q, 1] + dz * normals[q, 2]
+    distance = dx * dx + dy * dy + dz * dz
+    weight = np.exp(-distance * near - (1.0 - dot) / sigma**2 - max(up * up, down * down) * rough)
+    return weight, side, up, down
+
+
+@njit(**COMPILED)
 def _filter_normals(points, normals, nearest, reach, noise, sigma, oriented, first, last, filtered):
     for i in range(first, last):
         x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
         near, rough = 0.5 / reach[i] ** 2, 0.5 / (2.0 * noise + 0.15 * reach[i]) ** 2
-        for j in range(nearest.shape[1]):
-            q = nearest[i, j]
-            dx, dy, dz = points[q, 0] - points[i, 0], points[q, 1] - points[i, 1], points[q, 2] - points[i, 2]
-            dot = normals[i, 0] * normals[q, 0] + normals[i, 1] * normals[q, 1] + normals[i, 2] * normals[q, 2]
-            side = 1.0
-            if dot < 0.0:
-                if oriented:
-                    continue
-                side, dot = -1.0, -dot
-            up = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
-            down = dx * normals[q, 0] + dy * normals[q, 1] + dz * normals[q, 2]
-            distance = dx * dx + dy * dy + dz * dz
-            weight = side * np.exp(-distance * near - (1.0 - dot) / sigma**2 - max(up * up, down * down) * rough)
-            x += weight * normals[q, 0]
-            y += weight * normals[q, 1]
-            z += weight * normals[q, 2]
+        for q in nearest[i]:
+            weight, side, _, _ = _weigh(points, normals, i, q, near, rough, sigma, oriented)
+            x += side * weight * normals[q, 0]
+            y += side * weight * normals[q, 1]
+            z += side * weight * normals[q, 2]
         scale = 1.0 / np.sqrt(x * x + y * y + z * z)
         filtered[i, 0], filtered[i, 1], filtered[i, 2] = x * scale, y * scale, z * scale
 
@@ -91,19 +101,8 @@ def _filter_positions(points, normals, nearest, reach, noise, sigma, oriented, f
     for i in range(first, last):
         near, rough = 0.5 / reach[i] ** 2, 0.5 / (2.5 * noise + 0.1 * reach[i]) ** 2
         total, height = 1.0, 0.0
-        for j in range(nearest.shape[1]):
-            q = nearest[i, j]
-            dot = normals[i, 0] * normals[q, 0] + normals[i, 1] * normals[q, 1] + normals[i, 2] * normals[q, 2]
-            side = 1.0
-            if dot < 0.0:
-                if oriented:
-                    continue
-                side, dot = -1.0, -dot
-            dx, dy, dz = points[q, 0] - points[i, 0], points[q, 1] - points[i, 1], points[q, 2] - points[i, 2]
-            up = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
-            down = dx * normals[q, 0] + dy * normals[q, 1] + dz * normals[q, 2]
-            distance = dx * dx + dy * dy + dz * dz
-            weight = np.exp(-distance * near - (1.0 - dot) / sigma**2 - max(up * up, down * down) * rough)
+        for q in nearest[i]:
+            weight, side, up, down = _weigh(points, normals, i, q, near, rough, sigma, oriented)
             total += weight
             height += weight * 0.5 * (up + side * down)
         height /= total

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flashmesh_core.jit import refer
+from flashmesh_core.runtime.chunks import checked_rows, checked_tokens
 from flashmesh_core.runtime.cpu import forward
 from flashmesh_core.runtime.cpu.attention import QUERIES
 from flashmesh_core.runtime.cpu.cpu_features import LANES, PANEL
@@ -187,44 +188,15 @@ class FastDecoder:
         None or no tokens leave a sequence as it is. `rows`: each sequence's slice rows (N_b, R, Q), needed exactly
         when the configuration names some. Raises ValueError for other shapes and for tokens out of range.
         """
-        chunks = self._checked_tokens(tokens)
-        bits = self._checked_rows(chunks, rows)
+        chunks = checked_tokens(tokens, len(self.lengths))
+        kinds, num_bins = self.fast.kinds, self.config.num_bins
+        bits = [row.reshape(len(row), kinds * num_bins) for row in checked_rows(rows, chunks, kinds, num_bins)]
         longest = max(len(chunk) for chunk in chunks)
         if longest <= self.slack:
             return self._advance(chunks, bits)
         pieces = [slice(begin, begin + self.slack) for begin in range(0, longest, self.slack)]
         parts = [self._advance([chunk[piece] for chunk in chunks], [bit[piece] for bit in bits]) for piece in pieces]
         return [np.concatenate(logits) for logits in zip(*parts, strict=True)]
-
-    def _checked_tokens(self, tokens: Sequence[NDArray | None]) -> list[NDArray]:
-        if len(tokens) != len(self.lengths):
-            raise ValueError(f"tokens must be given for {len(self.lengths)} sequences, got {len(tokens)}")
-        chunks = [np.zeros(0, np.int64) if chunk is None else np.asarray(chunk) for chunk in tokens]
-        for chunk in chunks:
-            if chunk.ndim != 1 or (chunk.size and chunk.dtype.kind not in "iu"):
-                raise ValueError(f"tokens must be integers (N,), got {chunk.dtype} of shape {chunk.shape}")
-        return chunks
-
-    def _checked_rows(self, chunks: list[NDArray], rows: Sequence[NDArray | None] | None) -> list[NDArray]:
-        """Each sequence's rows (N_b, R Q) uint8."""
-        config, kinds = self.config, self.fast.kinds
-        given = list(rows) if rows is not None else [None] * len(chunks)
-        if len(given) != len(chunks):
-            raise ValueError(f"rows must be given for {len(chunks)} sequences, got {len(given)}")
-        bits = []
-        for chunk, row in zip(chunks, given, strict=True):
-            if not kinds or not len(chunk):
-                if row is not None and len(row) and not kinds:
-                    raise ValueError("rows must be None, as slice_rows is empty")
-                bits.append(np.zeros((0, kinds * config.num_bins), np.uint8))
-                continue
-            shape = (len(chunk), kinds, config.num_bins)
-            if row is None or row.shape != shape:
-                raise ValueError(f"rows must have the shape {shape}, got {None if row is None else row.shape}")
-            bits.append(
-                (row if row.dtype == np.uint8 else row != 0).astype(np.uint8, copy=False).reshape(len(chunk), -1)
-            )
-        return bits
 
     def _advance(self, chunks: list[NDArray], bits: list[NDArray]) -> list[Floats]:
         """All sequences' rows through every level at once; each sequence's logits (N_b, C)."""

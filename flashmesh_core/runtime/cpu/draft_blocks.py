@@ -19,7 +19,15 @@ from flashmesh_core.runtime.cpu import draft_forward
 from flashmesh_core.runtime.cpu.attention import QUERIES
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
 from flashmesh_core.runtime.cpu.weights import Floats, pack, padded, to_numpy
-from flashmesh_core.runtime.draft_blocks import COORDINATE, FACE, VERTEX, WIDTH, ReadStates
+from flashmesh_core.runtime.draft_blocks import (
+    COORDINATE,
+    FACE,
+    VERTEX,
+    WIDTH,
+    BlockPart,
+    ReadStates,
+    copy_for_condition,
+)
 
 
 def _folded(norm: RMSNorm, weight_ED: Tensor) -> Floats:
@@ -140,7 +148,7 @@ class _Level:
         return max(0, last - self.window + 1) - self.start, last + 1 - self.start
 
 
-class _Speculation:
+class _Speculation(BlockPart):
     """An SP-Block's first `drafts` heads."""
 
     def __init__(self, block: SPBlock, level: _Level, drafts: int, condition_1LD: Tensor, blocks: CompiledBlocks):
@@ -158,16 +166,9 @@ class _Speculation:
         self.block = (weights, begin, int(strides[0]))
         self.dims = (blocks.per_word, heads, blocks.ones, drafts)
         self.module = block
-        self._look_at(condition_1LD)
+        self.look_at(condition_1LD)
 
-    def for_condition(self, level: _Level, condition_1LD: Tensor) -> _Speculation:
-        """The same heads over another sequence."""
-        made = copy.copy(self)
-        made.level = level
-        made._look_at(condition_1LD)
-        return made
-
-    def _look_at(self, condition_1LD: Tensor) -> None:
+    def look_at(self, condition_1LD: Tensor) -> None:
         """Make the keys and values of the condition."""
         count, width = self.drafts * self.module.heads, self.level.width
         k, v = (part[0, :count] for part in self.module.condition(condition_1LD.to(self.module.cross_kv.weight.dtype)))
@@ -192,7 +193,7 @@ class _Speculation:
         return self.drafts - skip
 
 
-class _Fusion:
+class _Fusion(BlockPart):
     """An HF-Block's first `positions` positions; without `fuse` it only upsamples."""
 
     def __init__(self, block: HFBlock, level: _Level, positions: int, fuse: bool, blocks: CompiledBlocks) -> None:
@@ -208,12 +209,6 @@ class _Fusion:
             pool.add_each(block.ffn_out, positions)
         self.block = pool.finish()
         self.dims = (blocks.per_word, block.heads, blocks.ones, hidden, positions)
-
-    def for_condition(self, level: _Level, condition_1LD: Tensor) -> _Fusion:
-        """The same positions over another sequence."""
-        made = copy.copy(self)
-        made.level = level
-        return made
 
     def __call__(self, h: Floats, count: int, first: int, skip: int, out: Floats, blocks: CompiledBlocks) -> int:
         """Lower-level states into `out`, without the first `skip` positions; returns how many.
@@ -265,12 +260,8 @@ class CompiledBlocks:
         self._allocate()
 
     def for_condition(self, condition_1LD: Tensor) -> CompiledBlocks:
-        """See `DraftBlocks.another`."""
-        made = copy.copy(self)
-        made.levels = [level.empty_copy() for level in self.levels]
-        for name, part in vars(self).items():
-            if isinstance(part, (_Speculation, _Fusion)):
-                setattr(made, name, part.for_condition(made.levels[part.level.level], condition_1LD))
+        """See `DraftBlocks.for_condition`."""
+        made = copy_for_condition(self, condition_1LD)
         made._allocate()
         return made
 

@@ -11,16 +11,9 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu.attention import QUERIES, attend
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
-from flashmesh_core.runtime.cpu.matmul import exp32, linear, normalise, product
+from flashmesh_core.runtime.cpu.matmul import clear_rows, exp32, linear, normalise, product
 
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _clear(x, m):
-    for i in range(m):
-        for j in range(x.shape[1]):
-            x[i, j] = _ZERO
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -54,7 +47,7 @@ def take(x, m, first, weights, per_word, ones, width, start, table, keys, values
     dim = len(ones)
     cos, sin = table
     normalise(x, ones, 0, dim, normed, m)
-    _clear(wide, m)
+    clear_rows(wide, m, wide.shape[1])
     linear(normed, dim, weights, 0, per_word, wide, 2 * heads * width, m)
     for i in range(m):
         position = first + i
@@ -90,7 +83,7 @@ def speculate(h, skip, block, dims, self_kv, seen, position, cross_kv, condition
     first = skip * stride
 
     normalise(h, ones, 0, dim, normed, 1)
-    _clear(q, m)
+    clear_rows(q, m, q.shape[1])
     _each(normed, 0, dim, weights, at[0] + first, stride, per_word, q, dim, m)
     for i in range(m):
         _rotate(q, i, heads, width, table[0], table[1], position)
@@ -101,7 +94,7 @@ def speculate(h, skip, block, dims, self_kv, seen, position, cross_kv, condition
     _each(mixed, mixed.shape[1], dim, weights, at[1] + first, stride, per_word, x, dim, m)
 
     normalise(x, ones, 0, dim, normed, m)
-    _clear(q, m)
+    clear_rows(q, m, q.shape[1])
     _each(normed, normed.shape[1], dim, weights, at[2] + first, stride, per_word, q, dim, m)
     begins[0], ends[0] = 0, conditions
     high = (conditions + PANEL - 1) // PANEL * PANEL
@@ -133,7 +126,7 @@ def refine(h, n, skip, block, dims, lower_kv, seen, position, table, scratch, ou
     normed, q, mixed, _, wide, narrow, scores, sums = scratch
     dim = len(ones)
     width, m = dim // heads, positions - skip
-    _clear(wide, n)
+    clear_rows(wide, n, wide.shape[1])
     linear(h, dim, weights, at[0], per_word, wide, 3 * dim, n)
     drop = 3 * n - m
     for i in range(m):
@@ -142,7 +135,7 @@ def refine(h, n, skip, block, dims, lower_kv, seen, position, table, scratch, ou
     if not hidden:
         return
     normalise(out, ones, 0, dim, normed, m)
-    _clear(q, m)
+    clear_rows(q, m, q.shape[1])
     _each(normed, normed.shape[1], dim, weights, at[1] + skip * stride[1], stride[1], per_word, q, dim, m)
     for i in range(m):
         _rotate(q, i, heads, width, table[0], table[1], position + skip + i)
@@ -155,7 +148,7 @@ def refine(h, n, skip, block, dims, lower_kv, seen, position, table, scratch, ou
                 ends, scores, sums, mixed,
             )  # fmt: skip
     normalise(mixed, ones, 0, dim, normed, m)
-    _clear(narrow, m)
+    clear_rows(narrow, m, narrow.shape[1])
     _each(normed, normed.shape[1], dim, weights, at[2] + skip * stride[2], stride[2], per_word, narrow, hidden, m)
     for i in range(m):
         for j in range(hidden):
@@ -168,7 +161,7 @@ def distribute(x, m, ones, head, per_word, classes, normed, wide, out):
     """Softmax of the output head over m states, out (m, C)."""
     dim = len(ones)
     normalise(x, ones, 0, dim, normed, m)
-    _clear(wide, m)
+    clear_rows(wide, m, wide.shape[1])
     linear(normed, dim, head, 0, per_word, wide, classes, m)
     for i in range(m):
         largest = wide[i, 0]

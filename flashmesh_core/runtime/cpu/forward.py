@@ -14,19 +14,13 @@ from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu.attention import QUERIES, attend, put_key, put_value
 from flashmesh_core.runtime.cpu.cpu_features import PANEL
 from flashmesh_core.runtime.cpu.llvm_intrinsics import NO_REFCOUNT, REFCOUNTED, as_float, noinline, prefetch
-from flashmesh_core.runtime.cpu.matmul import clear, exp32, linear, normalise, operand
+from flashmesh_core.runtime.cpu.matmul import clear_rows, exp32, linear, normalise, operand
 
 # Columns of a stack's plan: where a layer's gains and matrices begin; -1 where a layer has no cross-attention.
 GAIN_ATTENTION, GAIN_CROSS, GAIN_FEED_FORWARD, QKV, OUT, CROSS_Q, CROSS_OUT, UP, DOWN = range(9)
 PLAN_COLUMNS = 9
 LINE, FETCHED = 64, 4  # bytes of a cache line; rows of slices asked for before they are added
 _ZERO, _UNIT = np.float32(0.0), np.float32(1.0)
-
-
-@njit(**NO_REFCOUNT)
-def _clear(x, m, n):
-    for i in range(m):
-        clear(x[i, :n])
 
 
 @njit(**NO_REFCOUNT)
@@ -72,6 +66,13 @@ def _rotate_and_store(wide, spans, starts, heads, dim, cos, sin, keys, values):
             i += 1
 
 
+@njit(**NO_REFCOUNT)
+def _attend_heads(q, i, rows, width, keys, values, low, high, begins, ends, scores, sums, out):
+    """`attend` for every head of one sequence; `width` is a head's."""
+    for h in range(keys.shape[0]):
+        attend(q, i, rows, h * width, keys[h], values[h], low, high, begins, ends, scores, sums, out)
+
+
 @njit(**REFCOUNTED)
 def _self_attention(wide, spans, starts, heads, dim, window, keys, values, scores, sums, out):
     begins, ends = np.empty(QUERIES, np.int64), np.empty(QUERIES, np.int64)
@@ -88,11 +89,9 @@ def _self_attention(wide, spans, starts, heads, dim, window, keys, values, score
                 ends[r] = position + 1 - starts[sequence]
             low = begins[0] // PANEL * PANEL
             high = (ends[rows - 1] + PANEL - 1) // PANEL * PANEL
-            for h in range(heads):
-                attend(
-                    q, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], low, high, begins, ends,
-                    scores, sums, out,
-                )  # fmt: skip
+            _attend_heads(
+                q, i, rows, dim // heads, keys[sequence], values[sequence], low, high, begins, ends, scores, sums, out
+            )
             done += rows
             i += rows
 
@@ -114,11 +113,9 @@ def _cross_attention(wide, spans, heads, dim, keys, values, count, scores, sums,
         done = 0
         while done < spans[s, 2]:
             rows = min(QUERIES, spans[s, 2] - done)
-            for h in range(heads):
-                attend(
-                    q, i, rows, h * (dim // heads), keys[sequence, h], values[sequence, h], low, high, begins, ends,
-                    scores, sums, out,
-                )  # fmt: skip
+            _attend_heads(
+                q, i, rows, dim // heads, keys[sequence], values[sequence], low, high, begins, ends, scores, sums, out
+            )
             done += rows
             i += rows
 
@@ -142,7 +139,7 @@ def run_layers(
             store(x, spans, state_starts, dim, states)
         at = plan[layer]
         normalise(x, gains, at[GAIN_ATTENTION], dim, normed, m)
-        _clear(wide, m, (3 * dim + PANEL - 1) // PANEL * PANEL)
+        clear_rows(wide, m, (3 * dim + PANEL - 1) // PANEL * PANEL)
         linear(normed, dim, weights, at[QKV], per_word, wide, 3 * dim, m)
         _rotate_and_store(wide, spans, starts, heads, dim, table[0], table[1], keys[layer], values[layer])
         _self_attention(
@@ -151,14 +148,14 @@ def run_layers(
         linear(mixed, dim, weights, at[OUT], per_word, x, dim, m)
         if at[CROSS_Q] >= 0:
             normalise(x, gains, at[GAIN_CROSS], dim, normed, m)
-            _clear(wide, m, (dim + PANEL - 1) // PANEL * PANEL)
+            clear_rows(wide, m, (dim + PANEL - 1) // PANEL * PANEL)
             linear(normed, dim, weights, at[CROSS_Q], per_word, wide, dim, m)
             _cross_attention(
                 wide, spans, heads, dim, cross_keys[layer], cross_values[layer], conditions, scores, sums, mixed
             )  # fmt: skip
             linear(mixed, dim, weights, at[CROSS_OUT], per_word, x, dim, m)
         normalise(x, gains, at[GAIN_FEED_FORWARD], dim, normed, m)
-        _clear(wide, m, (2 * hidden + PANEL - 1) // PANEL * PANEL)
+        clear_rows(wide, m, (2 * hidden + PANEL - 1) // PANEL * PANEL)
         linear(normed, dim, weights, at[UP], per_word, wide, 2 * hidden, m)
         _gate(wide, m, hidden, mixed)
         linear(mixed, hidden, weights, at[DOWN], per_word, x, dim, m)
@@ -200,7 +197,7 @@ def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
                 for j in range(dim):
                     wide[i, part * dim + j] = buffer[sequence, row, j]
             i += 1
-    _clear(x, i, (dim + PANEL - 1) // PANEL * PANEL)
+    clear_rows(x, i, (dim + PANEL - 1) // PANEL * PANEL)
     linear(wide, 3 * dim, weights, at, per_word, x, dim, i)
 
 
@@ -208,7 +205,7 @@ def shorten(weights, at, per_word, dim, buffer, starts, spans, wide, x):
 def upsample(weights, at, per_word, dim, x, spans, wide, starts, buffer):
     """Project each row to three and store those of group g at positions 3g + 2 to 3g + 4."""
     m = spans[:, 2].sum()
-    _clear(wide, m, (3 * dim + PANEL - 1) // PANEL * PANEL)
+    clear_rows(wide, m, (3 * dim + PANEL - 1) // PANEL * PANEL)
     linear(x, dim, weights, at, per_word, wide, 3 * dim, m)
     i = np.int64(0)
     for s in range(spans.shape[0]):

@@ -205,6 +205,13 @@ def clear(row):
         row[j] = _ZERO
 
 
+@njit(**NO_REFCOUNT)
+def clear_rows(x, m, n):
+    """Zeros in the first `n` columns of the first `m` rows."""
+    for i in range(m):
+        clear(x[i, :n])
+
+
 @njit(**NO_REFCOUNT, fastmath={"reassoc", "contract", "nsz"})
 def _sum_squares(row):
     total = _ZERO

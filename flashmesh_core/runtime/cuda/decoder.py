@@ -20,6 +20,7 @@ from torch import Tensor
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.model.hourglass import Hourglass
+from flashmesh_core.runtime.chunks import checked_rows, checked_tokens
 from flashmesh_core.runtime.cuda.attention import pick_attention
 from flashmesh_core.runtime.cuda.cache import Caches
 from flashmesh_core.runtime.cuda.forward import CrossKeys, Inputs, Shape, StaticPass
@@ -219,8 +220,12 @@ class StaticDecoder:
         None or no tokens leave a sequence as it is. `rows`: each sequence's slice rows (N_b, R, Q), needed exactly
         when the configuration names some. Raises ValueError for other shapes and for tokens out of range.
         """
-        chunks = _checked_tokens(self.config, tokens, len(self.lengths))
-        bits = _checked_rows(self.config, rows, chunks)
+        chunks = checked_tokens(tokens, len(self.lengths))
+        for chunk in chunks:
+            if chunk.size and not 0 <= int(chunk.min()) <= int(chunk.max()) <= self.config.pad:
+                given = f"{int(chunk.min())} to {int(chunk.max())}"
+                raise ValueError(f"tokens must be in [0, {self.config.pad}], got {given}")
+        bits = checked_rows(rows, chunks, len(self.config.slice_rows), self.config.num_bins)
         parts: list[list[NDArray]] = [[] for _ in chunks]
         for begin in range(0, max(len(chunk) for chunk in chunks), self.width):
             piece = slice(begin, begin + self.width)
@@ -264,37 +269,3 @@ class StaticDecoder:
             if host.rows is not None:
                 host.rows.numpy()[sequence, : len(chunk)] = bits[sequence]  # rows past these reach nothing that is read
         return Shape(width, depth, extent)
-
-
-def _checked_tokens(config: ModelConfig, tokens: Sequence[NDArray | None], batch: int) -> list[NDArray]:
-    if len(tokens) != batch:
-        raise ValueError(f"tokens must be given for {batch} sequences, got {len(tokens)}")
-    chunks = [np.zeros(0, np.int64) if chunk is None else np.asarray(chunk) for chunk in tokens]
-    for chunk in chunks:
-        if chunk.ndim != 1 or (chunk.size and chunk.dtype.kind not in "iu"):
-            raise ValueError(f"tokens must be integers (N,), got {chunk.dtype} of shape {chunk.shape}")
-        if chunk.size and not 0 <= int(chunk.min()) <= int(chunk.max()) <= config.pad:
-            raise ValueError(f"tokens must be in [0, {config.pad}], got {int(chunk.min())} to {int(chunk.max())}")
-    return chunks
-
-
-def _checked_rows(
-    config: ModelConfig, rows: Sequence[NDArray | None] | None, chunks: list[NDArray]
-) -> list[NDArray]:  # fmt: skip
-    """Each sequence's rows (N_b, R, Q) uint8."""
-    kinds = len(config.slice_rows)
-    given = list(rows) if rows is not None else [None] * len(chunks)
-    if len(given) != len(chunks):
-        raise ValueError(f"rows must be given for {len(chunks)} sequences, got {len(given)}")
-    bits = []
-    for chunk, row in zip(chunks, given, strict=True):
-        if not kinds and row is not None and len(row):
-            raise ValueError("rows must be None, as slice_rows is empty")
-        shape = (len(chunk), kinds, config.num_bins)
-        if not kinds or not len(chunk):
-            bits.append(np.zeros(shape, np.uint8))
-            continue
-        if row is None or row.shape != shape:
-            raise ValueError(f"rows must have the shape {shape}, got {None if row is None else row.shape}")
-        bits.append((row if row.dtype == np.uint8 else row != 0).astype(np.uint8, copy=False))
-    return bits
