@@ -106,73 +106,92 @@ def _reach(table: Table, v0: int, rows: int, priority: int) -> float:
 
 
 @njit_no_refcount
+def _write_kinds(table: Table, number: int, slot: int, row: np.ndarray) -> None:
+    """What names the suggestion, and how its vertex stands in the mesh."""
+    bits, vertex = table.suggestion_bits[number], table.suggestion[number]
+    row[0] = 1.0
+    row[1] = 1.0 if bits & 1 << OPEN else 0.0
+    row[2] = 1.0 if bits & 1 << STRONG else 0.0
+    row[3] = 1.0 if bits & 1 << WEAK else 0.0
+    row[4] = 1.0 if bits & 1 << CORNER else 0.0
+    row[5] = 1.0 if bits & 1 << SEEN else 0.0
+    row[6] = 1.0 if bits & _SUPPORTED else 0.0
+    row[7] = 1.0 if table.priority[number] == _BEST else 0.0
+    row[8] = 1.0 if table.degree[vertex] == 0 else 0.0
+    row[9] = min(table.n_open[vertex], 4) * 0.25
+    row[10] = min(table.degree[vertex], 8) * 0.125
+    row[30] = 1.0 if vertex == table.n[0].growable and slot == 0 else 0.0
+    row[43] = 1.0 if table.priority[number] == _LATER else 0.0
+
+
+@njit_no_refcount
+def _write_after_last(table: Table, vertex: int, last: int, row: np.ndarray) -> None:
+    """How the vertex stands to the last face, if there is one."""
+    if last < 0:
+        return
+    for corner in range(3):
+        row[11 + corner] = 1.0 if table.faces[last, corner] == vertex else 0.0
+    row[14] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 1])) * 0.2
+    row[15] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 2])) * 0.2
+
+
+@njit_no_refcount
+def _write_beside_begun(surface: Surface, table: Table, vertex: int, slot: int, last: int, row: np.ndarray) -> None:
+    """How the vertex stands to those of the face begun, if there are any."""
+    if slot == 0:
+        return
+    v0, part = table.begun_vertex[0], 1.0 / (16 * surface.factor)
+    far = _length(table.bins, v0, vertex)
+    row[17] = far / float(surface.size)
+    row[18] = np.log(1.0 + far) * 0.2
+    row[19] = 1.0 if last >= 0 and table.faces[last, 0] == v0 else 0.0
+    row[40] = _crease_fraction(surface.crease, part, table.bins, v0, vertex)
+    if slot == 2:
+        v1 = table.begun_vertex[1]
+        _triangle(table, v0, v1, vertex, row, 20)
+        row[29] = np.log(1.0 + _length(table.bins, v1, vertex)) * 0.2
+        row[41] = _crease_fraction(surface.crease, part, table.bins, v1, vertex)
+        return
+    twin = find_edge(table, vertex, v0)
+    if twin >= 0 and table.is_open[twin]:
+        face = table.edge_face[twin]
+        row[20] = 1.0 if face == last else 0.0
+        row[21] = 1.0 if last >= 0 and table.faces[face, 0] == v0 else 0.0
+        row[22] = 1.0 if find_edge(table, v0, vertex) >= 0 else 0.0
+
+
+@njit_no_refcount
 def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.ndarray) -> int:
     """Features of the suggestions into `out` (MAX_SUGGESTIONS + 1, FEATURES), their vertices into `chosen`; how many.
 
     The row after the last suggestion stands for a vertex that is none of them. `prepare` first.
     """
-    slot = table.n[0].begun // 3
-    v0 = table.begun_vertex[0] if slot > 0 else -1
-    v1 = table.begun_vertex[1] if slot > 1 else -1
-    last = table.n[0].faces - 1
+    slot, last = table.n[0].begun // 3, table.n[0].faces - 1
     rows = _LISTED if slot == 0 else _LISTED | _SUPPORTED
     priority = _LATER if slot == 0 else _POSSIBLE
     for number in range(table.n[0].suggestions):
         if table.priority[number] == _BEST:
             rows, priority = 0, _LATER  # coverage guidance leaves the others hardly a chance
             break
-    center = v0 if v0 >= 0 else (table.faces[last, 0] if last >= 0 else 0)
+    center = table.begun_vertex[0] if slot > 0 else (table.faces[last, 0] if last >= 0 else 0)
     reach = _reach(table, center, rows, priority)
-    part = 1.0 / (16 * surface.factor)
-    size = float(surface.size)
     count = 0
     for number in range(table.n[0].suggestions):
         bits = table.suggestion_bits[number]
         if not _is_useful(table, number, rows, priority) or bits & BANNED_BIT or count == MAX_SUGGESTIONS:
             continue
         vertex = table.suggestion[number]
-        is_best = table.priority[number] == _BEST
-        if _length(table.bins, center, vertex) > reach and not (is_best or bits & 1 << STRONG):
+        is_near = _length(table.bins, center, vertex) <= reach
+        if not (is_near or bits & 1 << STRONG or table.priority[number] == _BEST):
             continue
         row = out[count, :FEATURES]
         row[:] = 0.0
         chosen[count] = vertex
-        row[0] = 1.0
-        row[1] = 1.0 if bits & 1 << OPEN else 0.0
-        row[2] = 1.0 if bits & 1 << STRONG else 0.0
-        row[3] = 1.0 if bits & 1 << WEAK else 0.0
-        row[4] = 1.0 if bits & 1 << CORNER else 0.0
-        row[5] = 1.0 if bits & 1 << SEEN else 0.0
-        row[6] = 1.0 if bits & _SUPPORTED else 0.0
-        row[7] = 1.0 if is_best else 0.0
-        row[8] = 1.0 if table.degree[vertex] == 0 else 0.0
-        row[9] = min(table.n_open[vertex], 4) * 0.25
-        row[10] = min(table.degree[vertex], 8) * 0.125
-        if last >= 0:
-            for corner in range(3):
-                row[11 + corner] = 1.0 if table.faces[last, corner] == vertex else 0.0
-            row[14] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 1])) * 0.2
-            row[15] = np.log(1.0 + _length(table.bins, vertex, table.faces[last, 2])) * 0.2
-        row[16] = (table.bins[vertex, 2] - (table.bins[center, 2] if last >= 0 or v0 >= 0 else 0)) / size
-        if v0 >= 0:
-            far = _length(table.bins, v0, vertex)
-            row[17] = far / size
-            row[18] = np.log(1.0 + far) * 0.2
-            row[19] = 1.0 if last >= 0 and table.faces[last, 0] == v0 else 0.0
-            row[40] = _crease_fraction(surface.crease, part, table.bins, v0, vertex)
-        if v1 >= 0:
-            _triangle(table, v0, v1, vertex, row, 20)
-            row[29] = np.log(1.0 + _length(table.bins, v1, vertex)) * 0.2
-            row[41] = _crease_fraction(surface.crease, part, table.bins, v1, vertex)
-        elif v0 >= 0:
-            twin = find_edge(table, vertex, v0)
-            if twin >= 0 and table.is_open[twin]:
-                face = table.edge_face[twin]
-                row[20] = 1.0 if face == last else 0.0
-                row[21] = 1.0 if last >= 0 and table.faces[face, 0] == v0 else 0.0
-                row[22] = 1.0 if find_edge(table, v0, vertex) >= 0 else 0.0
-        row[30] = 1.0 if vertex == table.n[0].growable and slot == 0 else 0.0
-        row[43] = 1.0 if table.priority[number] == _LATER else 0.0
+        _write_kinds(table, number, slot, row)
+        _write_after_last(table, vertex, last, row)
+        below = table.bins[center, 2] if last >= 0 or slot > 0 else 0
+        row[16] = (table.bins[vertex, 2] - below) / float(surface.size)
+        _write_beside_begun(surface, table, vertex, slot, last, row)
         count += 1
     _write_ranks(table, chosen, out, count)
     _write_none(table, out, count, slot)
