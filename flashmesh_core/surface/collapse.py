@@ -21,11 +21,11 @@ from flashmesh_core.surface.edge_queue import (
     HALF_WAY,
     LEVEL,
     MARK,
+    NO_REFCOUNT,
     OPTIMAL,
     QUEUED,
     RETRY,
     STALL,
-    UNCOUNTED,
     WAITING,
     is_current,
     pop,
@@ -82,7 +82,7 @@ def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray
     return state
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _prepare(s, twin):
     flat = s.faces.reshape(s.faces.size)
     for h in range(len(flat) - 1, -1, -1):
@@ -110,7 +110,7 @@ def _prepare(s, twin):
 # ---------------------------------------------------------------- one edge
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _cost(s, a, b):
     """What joining a and b costs, and where: cost, x, y, z."""
     row = s.sum
@@ -123,12 +123,12 @@ def _cost(s, a, b):
     return _weighed(s, row, error_at(row, x, y, z), length), x, y, z
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _weighed(s, row, error, length):
     return (error + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0]
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _place(s, a, b, where):
     """Where an entry of the queue puts the vertex: cost, x, y, z."""
     cost, x, y, z = _cost(s, a, b)
@@ -141,7 +141,7 @@ def _place(s, a, b, where):
     return _weighed(s, s.sum, error_at(s.sum, x, y, z), u * u + v * v + w * w), x, y, z
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _walk(s, v):
     """The first living corner of v; the list is shortened by what is dead before it."""
     c = s.head[v]
@@ -151,7 +151,7 @@ def _walk(s, v):
     return c
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _onward(s, c):
     """The next living corner of the same vertex after c, the dead ones between them left out for good."""
     d = s.following[c]
@@ -161,7 +161,7 @@ def _onward(s, c):
     return d
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _is_linked(s, a, b):
     """The link condition: joining a and b keeps a manifold a manifold, and leaves no part without faces."""
     s.numbers[MARK] += 1
@@ -197,7 +197,7 @@ def _is_linked(s, a, b):
     return degree_a > 3 or degree_b > 3
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _keeps_shape(s, a, b, x, y, z):
     """Whether the faces around a that do not hold b stay as the level asks when a moves to (x, y, z)."""
     level = s.numbers[LEVEL]
@@ -216,7 +216,7 @@ def _keeps_shape(s, a, b, x, y, z):
     return True
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _turn(p, a, u, v, x, y, z):
     """Squares of the old and the new normal's length, their product, and both shapes (1: even, 0: flat)."""
     ux, uy, uz = p[u, 0], p[u, 1], p[u, 2]
@@ -236,7 +236,7 @@ def _turn(p, a, u, v, x, y, z):
     )  # fmt: skip
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _join(s, a, b, x, y, z):
     """Join b with a, which moves to (x, y, z); faces that held both die."""
     c = _walk(s, b)
@@ -264,7 +264,7 @@ def _join(s, a, b, x, y, z):
     s.positions[a, 0], s.positions[a, 1], s.positions[a, 2] = x, y, z
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _queue_around(s, a):
     s.numbers[MARK] += 1
     mark = s.numbers[MARK]
@@ -280,7 +280,7 @@ def _queue_around(s, a):
         c = _onward(s, c)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _requeue(s):
     """Queue the edges that had to wait; those whose vertices changed since were queued then."""
     n = s.numbers[WAITING]
@@ -291,7 +291,7 @@ def _requeue(s):
             push(s, _cost(s, a, b)[0], a, b, OPTIMAL)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _wait(s, a, b):
     i = s.numbers[WAITING]
     if i < len(s.waiting):
@@ -299,7 +299,7 @@ def _wait(s, a, b):
         s.numbers[WAITING] = i + 1
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _try(s, slot):
     """Join the vertices of an entry if that is allowed; else queue other places for them and let the edge wait."""
     a, b, where = s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4]
@@ -321,7 +321,7 @@ def _try(s, slot):
     return False
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _go_on(s):
     """Give edges that had to wait another chance; False when nothing can go any more."""
     if s.numbers[QUEUED] == 0:
@@ -340,7 +340,7 @@ def collapse(state: Collapse, target: int, most: int) -> int:
     return _collapse(Reference(state), target, most)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def _collapse(s, target, most):
     for _ in range(most):
         if s.numbers[FACES] <= target:

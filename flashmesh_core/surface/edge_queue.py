@@ -10,13 +10,13 @@ from typing import Any
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED
 
-UNCOUNTED: Any = {**COMPILED, "_nrt": False}  # for functions that make no arrays, see jit.Reference
+NO_REFCOUNT: Any = {**COMPILED, "_nrt": False}  # for functions that make no arrays, see jit.Reference
 
 FACES, QUEUED, FREE, WAITING, LEVEL, RETRY, STALL, MARK = range(8)  # fields of Collapse.count
 OPTIMAL, AT_FIRST, AT_SECOND, HALF_WAY = range(4)  # where an entry of the queue would put the vertex
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def sift_down(s, i):
     n = s.numbers[QUEUED]
     cost, slot = s.cost[i], s.slot[i]
@@ -33,7 +33,7 @@ def sift_down(s, i):
     s.cost[i], s.slot[i] = cost, slot
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def push(s, cost, a, b, where):
     if s.numbers[FREE] == 0:
         purge(s)
@@ -54,13 +54,13 @@ def push(s, cost, a, b, where):
     s.cost[i], s.slot[i] = cost, slot
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def is_current(s, slot):
     a, b = s.entry[slot, 0], s.entry[slot, 1]
     return s.entry[slot, 2] == s.version[a] and s.entry[slot, 3] == s.version[b]
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def purge(s):
     """Leave out entries that are no longer current: at most one an edge is."""
     kept = 0
@@ -77,7 +77,7 @@ def purge(s):
         sift_down(s, i)
 
 
-@njit(**UNCOUNTED)
+@njit(**NO_REFCOUNT)
 def pop(s):
     """The slot of the cheapest entry, which is free from now on but still readable, and its cost."""
     cost, slot = s.cost[0], s.slot[0]
