@@ -43,7 +43,7 @@ def panel_product(rows: int, following: bool = False) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 3, 5)]
             offsets = args[1], args[2], args[4], args[6], args[7]
-            _emit(builder, rows, kind, data, offsets, args[8], args[9] if following else None)
+            _Product(builder, rows, kind, data, offsets, args[8]).emit(args[9] if following else None)
             return context.get_dummy_value()
 
         return types.void(a, a0, a_step, b, b0, c, c0, c_step, n, far), codegen
@@ -51,89 +51,122 @@ def panel_product(rows: int, following: bool = False) -> Any:
     return multiply
 
 
-def _emit(
-    builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[Any, ...], count: Any, far: Any
-) -> None:  # fmt: skip
-    """LLVM code of the loop over K: the sums of all rows and vectors stay in registers."""
-    a, b, c = data
-    integers = kind == "int16"
-    if integers:
-        b = builder.bitcast(b, ir.IntType(32).as_pointer())
-    a0, a_step, b0, c0, c_step = offsets
-    f32, i32, i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-    floats, ints = ir.VectorType(f32, LANES), ir.VectorType(i32, LANES)
-    step = fma_of_lanes(builder)
-    if kind == "dots":
-        step = ir.InlineAsm(ir.FunctionType(floats, [ints, ints, floats]), "vdpbf16ps $2, $1, $0", "=v,v,v,0")
+class _Product:
+    """The LLVM code of one micro-kernel. The sums of all rows and vectors stay in registers over the loop over K."""
 
-    def add(x: Any, weights: Any, total: Any) -> Any:
-        return add_products(builder, x, weights, total) if integers else builder.call(step, [x, weights, total])
+    def __init__(self, builder: Any, rows: int, kind: str, data: list[Any], offsets: tuple[Any, ...], count: Any):
+        self.builder, self.rows, self.kind, self.count = builder, rows, kind, count
+        self.is_int16 = kind == "int16"
+        self.a, self.b, self.c = data
+        if self.is_int16:
+            self.b = builder.bitcast(self.b, ir.IntType(32).as_pointer())
+        self.a0, self.a_step, self.b0, self.c0, self.c_step = offsets
+        self.floats, self.ints = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.IntType(32), LANES)
+        self.sums_of = self.ints if self.is_int16 else self.floats
+        self.fma = self.step = fma_of_lanes(builder)
+        if kind == "dots":
+            kinds = ir.FunctionType(self.floats, [self.ints, self.ints, self.floats])
+            self.step = ir.InlineAsm(kinds, "vdpbf16ps $2, $1, $0", "=v,v,v,0")
 
-    def number(value: int) -> Any:
-        return ir.Constant(i64, value)
+    def emit(self, far: Any) -> None:
+        """The whole kernel; `far` as in `panel_product`, None where B comes panel after panel."""
+        builder = self.builder
+        places = [self._vectors_at(self.c, self._row_of(self.c0, self.c_step, row), self.floats)
+                  for row in range(self.rows)]  # fmt: skip
+        begin = [[self._begin(place) for place in row] for row in places]
+        a_rows = [self._row_of(self.a0, self.a_step, row) for row in range(self.rows)]
+        totals = self._loop(begin, a_rows, far)
+        if self.is_int16:
+            totals = self._scaled(places, totals, a_rows)
+        for place, total in ((p, t) for row in zip(places, totals, strict=True) for p, t in zip(*row, strict=True)):
+            builder.store(total, place, align=4)
 
-    def row_of(base: Any, step: Any, row: int) -> Any:
-        return builder.add(base, builder.mul(step, number(row)))
+    def _loop(self, begin: list[list[Any]], a_rows: list[Any], far: Any) -> list[list[Any]]:
+        """The loop over K from the sums in `begin`; the sums after it, which may have no round."""
+        builder = self.builder
+        entry = builder.block
+        loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
+        builder.cbranch(builder.icmp_signed(">", self.count, _number(0)), loop, done)
+        builder.position_at_end(loop)
+        k = builder.phi(ir.IntType(64))
+        sums = [[builder.phi(self.sums_of) for _ in range(VECTORS)] for _ in range(self.rows)]
+        k.add_incoming(_number(0), entry)
+        after = self._round(k, sums, a_rows, far)
+        following = builder.add(k, _number(1))
+        k.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, self.count), loop, done)
+        builder.position_at_end(done)
+        totals = [[builder.phi(self.sums_of) for _ in range(VECTORS)] for _ in range(self.rows)]
+        for row in range(self.rows):
+            for v in range(VECTORS):
+                for phi in (sums[row][v], totals[row][v]):
+                    phi.add_incoming(begin[row][v], entry)
+                    phi.add_incoming(after[row][v], loop)
+        return totals
 
-    def vectors_at(base: Any, index: Any, vector: Any) -> list[Any]:
-        at = [builder.gep(base, [builder.add(index, number(v * LANES))]) for v in range(VECTORS)]
-        return [builder.bitcast(pointer, vector.as_pointer()) for pointer in at]
+    def _round(self, k: Any, sums: list[list[Any]], a_rows: list[Any], far: Any) -> list[list[Any]]:
+        """The sums after the numbers at `k`, or the pairs there."""
+        builder = self.builder
+        at_b = builder.add(self.b0, builder.mul(k, _number(PANEL)))
+        if far is None:
+            _prefetch_row(builder, self.b, builder.add(at_b, _number(AHEAD * PANEL)), VECTORS, 3)
+        else:
+            _prefetch_row(builder, self.b, builder.add(at_b, far), 2, 2)
+        words = self._vectors_at(self.b, at_b, self.floats if self.kind == "floats" else self.ints)
+        after = [list(row) for row in sums]
+        for weights, half in self._halves([builder.load(place, align=4) for place in words]):
+            along = builder.add(builder.shl(k, _number(1)), _number(half)) if self.kind == "pairs" else k
+            for row in range(self.rows):
+                x = splat(builder, builder.load(builder.gep(self.a, [builder.add(a_rows[row], along)]), align=4))
+                if self.kind in ("dots", "int16"):
+                    x = builder.bitcast(x, self.ints)
+                after[row] = [self._add(x, w, total) for w, total in zip(weights, after[row], strict=True)]
+        return after
 
-    places = [vectors_at(c, row_of(c0, c_step, row), floats) for row in range(rows)]
-    begin = [
-        [ir.Constant(ints, [0] * LANES) if integers else builder.load(place, align=4) for place in row]
-        for row in places
-    ]
-    a_rows = [row_of(a0, a_step, row) for row in range(rows)]
-    entry = builder.block
-    loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
-    builder.cbranch(builder.icmp_signed(">", count, number(0)), loop, done)
-    builder.position_at_end(loop)
-    k = builder.phi(i64)
-    sums = [[builder.phi(ints if integers else floats) for _ in range(VECTORS)] for _ in range(rows)]
-    k.add_incoming(number(0), entry)
-    at_b = builder.add(b0, builder.mul(k, number(PANEL)))
-    if far is None:
-        _prefetch_row(builder, b, builder.add(at_b, number(AHEAD * PANEL)), VECTORS, 3)
-    else:
-        _prefetch_row(builder, b, builder.add(at_b, far), 2, 2)
-    loaded = [builder.load(place, align=4) for place in vectors_at(b, at_b, floats if kind == "floats" else ints)]
-    halves = [(loaded, 0)]
-    if kind == "pairs":
-        shift, mask = ir.Constant(ints, [16] * LANES), ir.Constant(ints, [0xFFFF0000] * LANES)
-        low = [builder.bitcast(builder.shl(word, shift), floats) for word in loaded]
-        high = [builder.bitcast(builder.and_(word, mask), floats) for word in loaded]
-        halves = [(low, 0), (high, 1)]
-    after = [list(row) for row in sums]
-    for weights, half in halves:
-        along = builder.add(builder.shl(k, number(1)), number(half)) if kind == "pairs" else k
-        for row in range(rows):
-            x = splat(builder, builder.load(builder.gep(a, [builder.add(a_rows[row], along)]), align=4))
-            if kind in ("dots", "int16"):
-                x = builder.bitcast(x, ints)
-            after[row] = [add(x, w, s) for w, s in zip(weights, after[row], strict=True)]
-    following = builder.add(k, number(1))
-    k.add_incoming(following, loop)
-    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
-    builder.position_at_end(done)
-    for row in range(rows):
-        for v in range(VECTORS):
-            sums[row][v].add_incoming(begin[row][v], entry)
-            sums[row][v].add_incoming(after[row][v], loop)
-            out = builder.phi(ints if integers else floats)
-            out.add_incoming(begin[row][v], entry)
-            out.add_incoming(after[row][v], loop)
-            places[row][v] = (places[row][v], out)
-    if integers:
-        at_scales = builder.add(b0, builder.mul(count, number(PANEL)))
-        scales = [builder.load(place, align=4) for place in vectors_at(b, at_scales, floats)]
-        for row in range(rows):
-            own = splat(builder, builder.load(builder.gep(a, [builder.add(a_rows[row], count)]), align=4))
-            for v, (place, total) in enumerate(places[row]):
-                terms = [builder.sitofp(total, floats), builder.fmul(own, scales[v]), builder.load(place, align=4)]
-                places[row][v] = (place, builder.call(step, terms))
-    for place, out in (pair for row in places for pair in row):
-        builder.store(out, place, align=4)
+    def _halves(self, words: list[Any]) -> list[tuple[list[Any], int]]:
+        """The weights that each half of words of bfloat16 pairs holds; other words as they are."""
+        if self.kind != "pairs":
+            return [(words, 0)]
+        builder = self.builder
+        shift, mask = ir.Constant(self.ints, [16] * LANES), ir.Constant(self.ints, [0xFFFF0000] * LANES)
+        low = [builder.bitcast(builder.shl(word, shift), self.floats) for word in words]
+        high = [builder.bitcast(builder.and_(word, mask), self.floats) for word in words]
+        return [(low, 0), (high, 1)]
+
+    def _scaled(self, places: list[list[Any]], totals: list[list[Any]], a_rows: list[Any]) -> list[list[Any]]:
+        """Sums of integers times the scales that stand behind both sides' numbers, added to what C holds."""
+        builder = self.builder
+        at_scales = builder.add(self.b0, builder.mul(self.count, _number(PANEL)))
+        scales = [builder.load(place, align=4) for place in self._vectors_at(self.b, at_scales, self.floats)]
+        scaled = []
+        for row in range(self.rows):
+            at_scale = builder.gep(self.a, [builder.add(a_rows[row], self.count)])
+            own = splat(builder, builder.load(at_scale, align=4))
+            scaled.append([
+                builder.call(self.fma, [builder.sitofp(total, self.floats), builder.fmul(own, scales[v]),
+                                        builder.load(places[row][v], align=4)])
+                for v, total in enumerate(totals[row])
+            ])  # fmt: skip
+        return scaled
+
+    def _begin(self, place: Any) -> Any:
+        return ir.Constant(self.ints, [0] * LANES) if self.is_int16 else self.builder.load(place, align=4)
+
+    def _add(self, x: Any, weights: Any, total: Any) -> Any:
+        if self.is_int16:
+            return add_products(self.builder, x, weights, total)
+        return self.builder.call(self.step, [x, weights, total])
+
+    def _row_of(self, base: Any, step: Any, row: int) -> Any:
+        return self.builder.add(base, self.builder.mul(step, _number(row)))
+
+    def _vectors_at(self, base: Any, index: Any, vector: Any) -> list[Any]:
+        at = [self.builder.gep(base, [self.builder.add(index, _number(v * LANES))]) for v in range(VECTORS)]
+        return [self.builder.bitcast(pointer, vector.as_pointer()) for pointer in at]
+
+
+def _number(value: int) -> Any:
+    return ir.Constant(ir.IntType(64), value)
 
 
 def _prefetch_row(builder: Any, base: Any, index: Any, lines: int, near: int) -> None:
