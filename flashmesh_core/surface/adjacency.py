@@ -15,6 +15,13 @@ from flashmesh_core.jit import njit
 COMPILED: Any = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
+def compact(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `count` vertices faces (F, 3) use, (count,) bool, and the faces over those alone, int32."""
+    used = np.zeros(count, dtype=bool)
+    used[faces.ravel()] = True
+    return used, (np.cumsum(used) - 1).astype(np.int32)[faces]
+
+
 @njit(**COMPILED)
 def count_sort(keys, order, n_keys):
     """`order` (N,) sorted by `keys[order]`, equal ones in the order they were; keys in [0, n_keys)."""

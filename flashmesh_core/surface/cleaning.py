@@ -6,7 +6,7 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh, check_faces, check_points
-from flashmesh_core.surface.adjacency import COMPILED, find
+from flashmesh_core.surface.adjacency import COMPILED, compact, find
 from flashmesh_core.surface.manifold import flip_slivers, halve_doubled, oriented, paired, split_fans, turn_outwards
 
 SAME_PLACE = 1e-6  # of the longest side: vertices nearer than this are one
@@ -51,15 +51,8 @@ def clean(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
             break
         twin = paired(vertices, faces)
         vertices, faces = split_fans(vertices, faces, twin)
-    return _compact(vertices, faces)
-
-
-def _compact(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
-    """The mesh without unused vertices."""
-    used = np.zeros(len(vertices), dtype=bool)
-    used[faces.ravel()] = True
-    number = np.cumsum(used) - 1
-    return Mesh(np.ascontiguousarray(vertices[used]), number[faces].astype(np.int64))
+    used, faces = compact(faces, len(vertices))
+    return Mesh(np.ascontiguousarray(vertices[used]), faces.astype(np.int64))
 
 
 # ---------------------------------------------------------------- copies

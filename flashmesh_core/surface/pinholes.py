@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.surface.adjacency import compact
 from flashmesh_core.surface.denoising import COARSE, typical_edge
 
 MAX_EDGES = 8.0  # perimeter of a hole that is an accident, in typical edges
@@ -31,9 +32,8 @@ def close_pinholes(mesh: Mesh) -> Mesh:
             middle = np.full(len(loop), len(mesh.vertices) + number)
             fans.append(np.stack([loop, np.roll(loop, -1), middle], axis=1))
     vertices, faces = np.concatenate([mesh.vertices, middles]), np.concatenate([mesh.faces, *fans])
-    used = np.zeros(len(vertices), dtype=bool)
-    used[faces.ravel()] = True
-    return Mesh(vertices[used], (np.cumsum(used) - 1)[faces])
+    used, faces = compact(faces, len(vertices))
+    return Mesh(vertices[used], faces.astype(np.int64))
 
 
 def _border_loops(faces: np.ndarray) -> list[np.ndarray]:

@@ -12,16 +12,18 @@ import numpy as np
 from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
 from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import Denoised, Progress, denoise, typical_edge
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
-from flashmesh_core.surface.simplification import proxies
+from flashmesh_core.surface.simplification import HANDLE_EDGES, proxies
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
 GRID = 2.0**28
 MIN_FACES = 4  # of a proxy; a closed surface has no fewer
+CLOUD_HANDLE_EDGES = 16.0  # noise makes handles; a mesh has those that somebody made
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
 
 
@@ -74,8 +76,8 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
         raise InputError(f"source must have a face with area, got {len(source.faces)} faces without", field="source")
     if len(mesh.faces) <= wanted if keep is None else keep:
         return Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)
-    made = _with_proxies(mesh, wanted, None, progress)
-    return Reading(box, made[0].mesh, made[0].noise, made[1], manifold, closed)
+    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, HANDLE_EDGES, progress)
+    return Reading(box, denoised.mesh, denoised.noise, made, manifold, closed)
 
 
 def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, progress: Progress | None) -> Reading:
@@ -85,20 +87,20 @@ def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, pro
     box = Normalization.of_points(points)
     made = reconstruct(_on_grid(box.apply(points)), _checked_normals(normals, points), progress=progress)
     mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces)) if made is not None else None
-    if mesh is None or not len(mesh.faces):
+    if made is None or mesh is None or not len(mesh.faces):
         raise InputError(f"points must lie on a surface, got {len(points)} of which none can be made", field="points")
-    denoised, made_proxies = _with_proxies(mesh, wanted, None, progress)
+    denoised, made_proxies = _with_proxies(mesh, wanted, CLOUD_HANDLE_EDGES, progress)
     closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
-    return Reading(box, denoised.mesh, made.noise if made else 0.0, made_proxies, True, closed)
+    return Reading(box, denoised.mesh, made.noise, made_proxies, True, closed)
 
 
 def _with_proxies(
-    mesh: Mesh, wanted: int, noise: float | None, progress: Progress | None
+    mesh: Mesh, wanted: int, handle_edges: float, progress: Progress | None
 ) -> tuple[Denoised, tuple[Mesh, ...]]:
-    """The surface without noise and its proxies; where it has fewer faces than a proxy wants, its faces are split."""
-    denoised = denoise(mesh, noise=noise, progress=progress)
+    """The surface without noise, and its proxies."""
+    denoised = denoise(mesh, progress=progress)
     counts = [times * wanted for times in RICHER]
-    return denoised, tuple(proxies(denoised, counts, progress=progress))
+    return denoised, tuple(proxies(denoised, counts, handle_edges=handle_edges, progress=progress))
 
 
 def _on_grid(points: np.ndarray) -> np.ndarray:

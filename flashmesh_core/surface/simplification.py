@@ -8,7 +8,7 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import COMPILED, face_components, manifold_twins
+from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, manifold_twins
 from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, typical_edge
 from flashmesh_core.surface.handles import cut_handles
@@ -18,17 +18,25 @@ from flashmesh_core.surface.quadrics import WIDTH, add_plane
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FINE = 1 / 90  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
+MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
+CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
 HANDLE_FACES = 4_000  # that handles are first looked for at
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
 
-def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | None = None) -> list[Mesh]:
+def proxies(
+    denoised: Denoised,
+    counts: Sequence[int],
+    *,
+    handle_edges: float = HANDLE_EDGES,
+    progress: Progress | None = None,
+) -> list[Mesh]:
     """The surface with about each of `counts` faces, in their order; one sequence of collapses for all.
 
-    A mesh has at most the wanted faces, or as few as its topology allows (a closed part keeps four). A surface that has
-    no more than wanted comes back as it is. Closed stays closed, edges stay manifold.
-    Raises ValueError for a count below 4.
+    A mesh has at most the wanted faces. Handles whose loops are below `handle_edges` typical edges are cut first;
+    longer ones and then the smallest parts go where the count can't be reached otherwise. A surface of no more faces than
+    wanted comes back as it is. Closed stays closed, edges stay manifold. Raises ValueError for a count below 4.
     """
     if any(count < 4 for count in counts):
         raise ValueError(f"counts must be at least 4, got {min(counts)}")
@@ -37,7 +45,7 @@ def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | N
     denoised = _without_crumbs(denoised)
     planes = planes_of(denoised)
     edge = typical_edge(denoised.mesh)
-    fine, longest = edge < FINE, 0.0 if edge > COARSE else max(HANDLE_EDGES * edge, HANDLE_NOISE * denoised.noise)
+    fine, longest = edge < FINE, 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
@@ -45,7 +53,8 @@ def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | N
             found[count] = denoised.mesh
             continue
         state = _run_cutting(state, count, min(counts), longest, progress)
-        vertices, faces = _snapshot(state)
+        used, faces = compact(state.faces[state.alive], len(state.positions))
+        vertices = state.positions[used]
         found[count] = Mesh(place_on(vertices, faces, planes) if fine else vertices, faces.astype(np.int64))
     return [found[count] for count in counts]
 
@@ -53,24 +62,16 @@ def proxies(denoised: Denoised, counts: Sequence[int], *, progress: Progress | N
 def _without_crumbs(denoised: Denoised) -> Denoised:
     """The surface without parts of a few faces that are smaller than its detail; all of it if nothing else is there."""
     mesh, edge = denoised.mesh, typical_edge(denoised.mesh)
-    faces = mesh.faces.astype(np.int32)
-    label, count = face_components(faces, manifold_twins(faces, len(mesh.vertices)))
-    sizes = np.bincount(label, minlength=count)
-    if edge > COARSE or not (sizes <= CRUMB_FACES).any():
+    if edge > COARSE:
         return denoised
-    low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
-    some = np.flatnonzero(sizes[label] <= CRUMB_FACES)
-    for corner in mesh.triangles[some].transpose(1, 0, 2):
-        np.minimum.at(low, label[some], corner)
-        np.maximum.at(high, label[some], corner)
-    crumb = (sizes <= CRUMB_FACES) & ((high - low).max(axis=1) < max(CRUMB_EDGES * edge, 4.0 * denoised.noise))
+    label, size = _parts(mesh.vertices, mesh.faces.astype(np.int32))
+    few = np.bincount(label, minlength=len(size)) <= CRUMB_FACES
+    crumb = few & (size < max(CRUMB_EDGES * edge, 4.0 * denoised.noise))
     kept = ~crumb[label]
     if kept.all() or not kept.any():
         return denoised
-    used = np.zeros(len(mesh.vertices), dtype=bool)
-    used[mesh.faces[kept].ravel()] = True
-    smaller = Mesh(mesh.vertices[used], (np.cumsum(used) - 1)[mesh.faces[kept]])
-    return Denoised(smaller, denoised.normals[kept], denoised.noise)
+    used, numbered = compact(mesh.faces[kept], len(mesh.vertices))
+    return Denoised(Mesh(mesh.vertices[used], numbered.astype(np.int64)), denoised.normals[kept], denoised.noise)
 
 
 def _run(state: Collapse, count: int, least: int, progress: Progress | None) -> None:
@@ -82,48 +83,59 @@ def _run(state: Collapse, count: int, least: int, progress: Progress | None) -> 
 
 
 def _run_cutting(state: Collapse, count: int, least: int, longest: float, progress: Progress | None) -> Collapse:
-    """Collapse down to `count` faces by halves; of what is left after each, loops below `longest` are cut."""
+    """Collapse down to `count` faces by halves; of what is left after each, loops below `longest` are cut.
+
+    Where the topology still keeps more faces than wanted, longer and longer loops are, up to MAX_LOOP.
+    """
     while longest > 0.0 and state.numbers[FACES] > count:
         stage = max(count, min(int(state.numbers[FACES]) // 2, HANDLE_FACES))
         before = int(state.numbers[FACES])
         _run(state, stage, least, progress)
         state = _without_handles(state, longest)
         if state.numbers[FACES] >= before:
-            break
+            if longest >= MAX_LOOP:
+                break
+            longest = min(2.0 * longest, MAX_LOOP)
+    if state.numbers[FACES] > CROWDED * count:
+        state = _with_large_parts(state, max(count // PART_FACES, 1))
     _run(state, count, least, progress)
     return state
 
 
+def _with_large_parts(state: Collapse, most: int) -> Collapse:
+    """The collapse started anew on its `most` largest parts."""
+    faces = state.faces[state.alive]
+    label, size = _parts(state.positions, faces)
+    if len(size) <= most:
+        return state
+    return _restarted(state.positions, state.quadrics, faces[size[label] >= np.sort(size)[-most]])
+
+
 def _without_handles(state: Collapse, longest: float) -> Collapse:
     """The collapse started anew on the mesh as it is now, its small handles cut, what was cut off left out."""
-    faces = state.faces[state.alive]
-    used = np.zeros(len(state.positions), dtype=bool)
-    used[faces.ravel()] = True
-    faces = (np.cumsum(used) - 1).astype(np.int32)[faces]
+    used, faces = compact(state.faces[state.alive], len(state.positions))
     positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest)
     if len(cut) == len(faces):
         return state
-    label, count = face_components(cut, manifold_twins(cut, len(positions)))
+    label, size = _parts(positions, cut)
+    large = size >= 0.5 * longest
+    return _restarted(positions, quadrics, cut[large[label]] if large.any() else cut)
+
+
+def _restarted(positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:
+    """A new collapse of `faces` (F, 3), the other vertices left out."""
+    used, faces = compact(faces, len(positions))
+    return start_collapse(positions[used], faces, np.ascontiguousarray(quadrics[used]))
+
+
+def _parts(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of each face, (F,), and the longest side of each part's box."""
+    label, count = face_components(faces, manifold_twins(faces, len(positions)))
     low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
-    for corner in positions[cut].transpose(1, 0, 2):
+    for corner in positions[faces].transpose(1, 0, 2):
         np.minimum.at(low, label, corner)
         np.maximum.at(high, label, corner)
-    large = (high - low).max(axis=1) >= 0.5 * longest
-    if large.any():
-        cut = cut[large[label]]
-    used = np.zeros(len(positions), dtype=bool)
-    used[cut.ravel()] = True
-    renumbered = (np.cumsum(used) - 1).astype(np.int32)[cut]
-    return start_collapse(positions[used], renumbered, np.ascontiguousarray(quadrics[used]))
-
-
-def _snapshot(state: Collapse) -> tuple[np.ndarray, np.ndarray]:
-    """The mesh as it is now: vertices (V, 3), faces (F, 3) int32."""
-    faces = state.faces[state.alive]
-    used = np.zeros(len(state.positions), dtype=bool)
-    used[faces.ravel()] = True
-    number = (np.cumsum(used) - 1).astype(np.int32)
-    return state.positions[used], number[faces]
+    return label, (high - low).max(axis=1)
 
 
 @njit(**COMPILED)

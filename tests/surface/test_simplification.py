@@ -110,3 +110,34 @@ def test_progress_rises_and_may_cancel():
     proxies(BOX, [12], progress=lambda stage, share: shares.append((stage, share)))
     assert all(stage == "simplify" and 0.0 <= share <= 1.0 for stage, share in shares)
     assert shares == sorted(shares)
+
+
+def test_parts_too_many_for_the_count_lose_the_smallest():
+    """27 boxes, one of them larger: with 4 faces each they would be 108."""
+    size = np.where(np.arange(27) == 13, 0.11, 0.08)
+    axis = np.linspace(-0.4, 0.4, 3)
+    middles = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+
+    def field(points):
+        boxes = [np.abs(points - middle).max(axis=-1) - half for middle, half in zip(middles, size, strict=True)]
+        return np.min(boxes, axis=0)
+
+    mesh = proxies(denoise(voxels(field, 64)), [48])[0]
+    assert 12 <= len(mesh.faces) <= 52
+    assert np.linalg.norm(mesh.vertices, axis=1).min() < 0.2  # the others lie at least 0.26 from the middle
+
+
+def test_longer_handles_are_cut_for_the_count():
+    """A plate with 25 holes keeps them while there are faces for them."""
+    many, few = (_euler(mesh) for mesh in proxies(denoise(voxels(_sieve, 72)), [600, 60]))
+    assert many < -40 and few > many + 20
+
+
+def _euler(mesh: Mesh) -> int:
+    report = topology_report(mesh.vertices, mesh.faces)
+    return len(np.unique(mesh.faces)) - report.n_edges + report.n_faces
+
+
+def _sieve(points):
+    along = [np.abs((points[..., axis] / 0.2 + 0.5) % 1.0 - 0.5) * 0.2 for axis in (0, 1)]
+    return np.maximum(box_distance([0.5, 0.5, 0.05])(points), 0.05 - np.hypot(*along))

@@ -1,0 +1,72 @@
+"""Hidden insides of thin walls left out: a voxel remesh gives an open mesh a second skin inside, which nobody sees.
+
+Where the walls are no thicker than the source's own resolution can tell, that skin would cost half of the faces. The
+outer one then stands for the whole wall and moves to its middle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins
+from flashmesh_core.surface.denoising import COARSE, typical_edge
+
+WALL = 4.0  # typical edges: a cavity is left out if half of it is no farther from the outer surface
+NEAR = 1.8  # wall thicknesses from the cavity up to which the outer surface is that of its wall
+FACING = 0.5  # cosine between the way to the cavity and the surface's inner side
+
+
+def without_thin_cavities(mesh: Mesh) -> Mesh:
+    """The mesh without closed parts that are wound inwards and lie a thin wall behind the others.
+
+    `mesh` is clean. A thicker wall keeps its inside; meshes of few large faces come back as they are.
+    """
+    edge = typical_edge(mesh)
+    if not len(mesh.faces) or edge > COARSE:
+        return mesh
+    faces = mesh.faces.astype(np.int32)
+    twins = manifold_twins(faces, len(mesh.vertices))
+    label, count = face_components(faces, twins)
+    a, b, c = mesh.triangles.transpose(1, 0, 2)
+    volume = np.bincount(label, np.einsum("ij,ij->i", a, np.cross(b, c)), minlength=count)
+    border = np.bincount(label, (twins.reshape(-1, 3) < 0).any(axis=1), minlength=count)
+    inwards = (volume < 0.0) & (border == 0)
+    if not inwards.any() or inwards.all():
+        return mesh
+    thickness = _thicknesses(mesh, label, inwards)
+    thin = thickness <= WALL * edge
+    if not thin.any():
+        return mesh
+    used, kept = compact(mesh.faces[~thin[label]], len(mesh.vertices))
+    outer = Mesh(mesh.vertices[used], kept.astype(np.int64))
+    part = np.zeros(len(mesh.vertices), dtype=np.int64)
+    part[mesh.faces.ravel()] = np.repeat(label, 3)
+    inner = thin[part]
+    return Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]]), outer.faces)
+
+
+def _thicknesses(mesh: Mesh, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:
+    """The wall between each part (P,) that is wound inwards and the nearest that is not: a median; inf for others."""
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(mesh.vertices[np.unique(mesh.faces[~inwards[label]])])
+    result = np.full(len(inwards), np.inf)
+    for part in np.flatnonzero(inwards):
+        result[part] = np.median(tree.query(mesh.vertices[np.unique(mesh.faces[label == part])])[0])
+    return result
+
+
+def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray) -> np.ndarray:
+    """The outer vertices (V, 3), half a wall inwards where `inner` (N, 3), a `thickness` (N,) away, lies behind them."""
+    from scipy.spatial import cKDTree
+
+    normals = np.zeros_like(outer.vertices)
+    a, b, c = outer.triangles.transpose(1, 0, 2)
+    for corner in outer.faces.T:
+        np.add.at(normals, corner, np.cross(b - a, c - a))
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    distance, nearest = cKDTree(inner).query(outer.vertices)
+    way = np.einsum("ij,ij->i", outer.vertices - inner[nearest], normals)
+    walls = (distance < NEAR * thickness[nearest]) & (way > FACING * distance)
+    return outer.vertices - (0.5 * thickness[nearest] * walls)[:, None] * normals

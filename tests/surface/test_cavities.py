@@ -1,0 +1,61 @@
+"""The inner skin of a thin wall goes, and the outer one stands in the wall's middle; other insides stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.surface.cavities import without_thin_cavities
+from flashmesh_core.surface.reading import read_surface
+from tests.surface.shapes import box_distance, cube, volume, voxels
+
+HALF = np.array([0.5, 0.4, 0.3])
+
+
+def shell(thickness: float) -> Mesh:
+    """A box hollow but for walls of `thickness` around its sides, as a voxel remesh of cells of 0.019 gives it."""
+    distance = box_distance(HALF)
+    return voxels(lambda points: np.abs(distance(points)) - 0.5 * thickness, cells=64)
+
+
+def test_the_inner_skin_of_a_thin_wall_goes_and_the_outer_one_moves_to_its_middle():
+    found = without_thin_cavities(shell(0.05))
+    assert is_manifold_and_closed(found.vertices, found.faces) == (True, True)
+    assert volume(found) == pytest.approx(8.0 * HALF.prod(), rel=0.03)
+    assert np.abs(box_distance(HALF)(found.vertices)).max() < 0.012
+
+
+def test_a_thick_wall_keeps_its_inside():
+    mesh = shell(0.15)
+    assert without_thin_cavities(mesh) is mesh
+
+
+def test_a_part_beside_others_and_a_low_poly_inside_stay():
+    mesh = shell(0.05)
+    outer = without_thin_cavities(mesh)
+    assert without_thin_cavities(outer) is outer
+    both = Mesh(
+        np.concatenate([cube().vertices, 0.97 * cube().vertices]),
+        np.concatenate([cube().faces, cube().faces[:, ::-1] + 8]),
+    )
+    assert without_thin_cavities(both) is both
+
+
+def test_an_inside_out_mesh_is_no_cavity():
+    solid = voxels(box_distance(HALF), cells=48)
+    turned = Mesh(solid.vertices, solid.faces[:, ::-1].copy())
+    assert without_thin_cavities(turned) is turned
+
+
+def test_no_face_is_spent_on_the_inner_skin():
+    reading = read_surface(shell(0.05), faces=12)
+    proxy = reading.proxies[0]
+    assert len(proxy.faces) == 12 and reading.is_closed
+    assert np.abs(reading.box.invert(proxy.vertices)) == pytest.approx(np.tile(HALF, (8, 1)), abs=0.012)
+
+
+def test_kept_vertices_keep_their_inside():
+    mesh = shell(0.05)
+    assert len(read_surface(mesh, faces=12, keep_vertices=True).surface.faces) >= 0.9 * len(mesh.faces)
