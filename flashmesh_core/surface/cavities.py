@@ -58,7 +58,7 @@ def _thicknesses(mesh: Mesh, label: np.ndarray, inwards: np.ndarray) -> np.ndarr
 
 
 def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray) -> np.ndarray:
-    """The outer vertices (V, 3), half a wall inwards where `inner` (N, 3), a `thickness` (N,) away, lies behind them."""
+    """The outer vertices (V, 3), half a wall inwards where `inner` (N, 3), `thickness` (N,) away, is behind them."""
     from scipy.spatial import cKDTree
 
     normals = np.zeros_like(outer.vertices)
