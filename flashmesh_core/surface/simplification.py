@@ -36,7 +36,8 @@ def proxies(
 
     A mesh has at most the wanted faces. Handles whose loops are below `handle_edges` typical edges are cut first;
     longer ones and then the smallest parts go where the count can't be reached otherwise. A surface of no more
-    faces than wanted comes back as it is. Closed stays closed, edges stay manifold. Raises ValueError for a count below 4.
+    faces than wanted comes back as it is. Closed stays closed, edges stay manifold.
+    Raises ValueError for a count below 4.
     """
     if any(count < 4 for count in counts):
         raise ValueError(f"counts must be at least 4, got {min(counts)}")
