@@ -8,7 +8,7 @@ before a run: `python -m training.readings --data DIR --out CACHE`.
 from __future__ import annotations
 
 import argparse
-import os
+import io
 import sys
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
@@ -19,13 +19,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from flashmesh_core import sources
+from flashmesh_core.evaluation.objects import check_families
+from flashmesh_core.files import write_atomic
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.sources import FAMILIES, MESH_FAMILIES, make_source, vary
 from flashmesh_core.surface.reading import read_surface
 
-VERSION = 1  # of how readings are made: another one makes all anew
+VERSION = 2  # of how sources are read; a change of it, or of how they are made, makes all anew
 UNREADABLE = "no surface"
 
 
@@ -47,7 +50,7 @@ class ReadingKey:
 
     def file(self, cache: Path) -> Path:
         """Where it is kept."""
-        return cache / f"v{VERSION}" / self.family / f"{self.name}_{self.variant}.npz"
+        return cache / f"v{VERSION}_{sources.VERSION}" / self.family / f"{self.name}_{self.variant}.npz"
 
 
 def keys_of(store: MeshStore, families: tuple[str, ...], variants: int, max_faces: int) -> list[tuple[int, ReadingKey]]:
@@ -64,6 +67,24 @@ def keys_of(store: MeshStore, families: tuple[str, ...], variants: int, max_face
             if closed or family not in MESH_FAMILIES:
                 found += [(number, ReadingKey(store.names[number], family, v)) for v in range(variants)]
     return found
+
+
+def kept_keys(
+    keys: list[tuple[int, ReadingKey]], cache: Path, listed: Path, *, go_on: bool
+) -> list[tuple[int, ReadingKey]]:
+    """Those of `keys` whose readings are in `cache`, written to the file `listed`; those of that file to `go_on`.
+
+    A run that is resumed so draws from the same readings, whatever is made meanwhile. Raises ValueError for none.
+    """
+    if go_on and listed.is_file():
+        names = set(listed.read_text(encoding="utf-8").split("\n"))
+        keys = [(number, key) for number, key in keys if str(key) in names]
+    else:
+        keys = [(number, key) for number, key in keys if key.file(cache).is_file()]
+        write_atomic(listed, "\n".join(str(key) for _, key in keys).encode())
+    if not keys:
+        raise ValueError(f"--readings must hold readings of the meshes in --data, got none in {cache}")
+    return keys
 
 
 def make_reading(mesh: Mesh, key: ReadingKey) -> TrainingReading | None:
@@ -115,15 +136,15 @@ def _rounded(reading: TrainingReading | None) -> TrainingReading | None:
 def _keep(reading: TrainingReading | None, file: Path) -> None:
     """Write a reading as one file, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.stem}.{os.getpid()}.part.npz")
     arrays = {UNREADABLE: np.zeros(1)}
     if reading is not None:
         arrays = {"noise": np.array(reading.noise)}
         for number, proxy in enumerate(reading.proxies):
             arrays[f"v{number}"] = proxy.vertices.astype(np.float32)
             arrays[f"f{number}"] = proxy.faces.astype(np.uint16 if len(proxy.vertices) < 1 << 16 else np.int32)
-    np.savez_compressed(part, **arrays)
-    os.replace(part, file)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    write_atomic(file, packed.getvalue())
 
 
 def _make_one(task: tuple[Mesh, ReadingKey, Path]) -> bool:
@@ -143,11 +164,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(arguments)
     store = MeshStore.open(Path(args.data), args.split)
-    families = tuple(args.families.split(","))
-    if unknown := set(families) - set(FAMILIES):
-        parser.error(f"--families must be of {FAMILIES}, got {sorted(unknown)}")
+    try:
+        families = check_families(args.families.split(","))
+    except ValueError as error:
+        parser.error(f"--families: {error}")
     wanted = keys_of(store, families, args.variants, args.max_faces)
-    missing = [(n, key) for n, key in wanted if not key.file(Path(args.out)).is_file()]
+    missing = [(number, key) for number, key in wanted if not key.file(Path(args.out)).is_file()]
     print(f"{len(wanted)} readings, {len(missing)} to make", flush=True)
     tasks = ((Mesh(store.vertices[n], store.faces[n]), key, Path(args.out)) for n, key in missing)
     done = found = 0

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.config import PRESETS, ModelConfig, preset
+from flashmesh_core.evaluation.objects import check_families
 from flashmesh_core.mesh.store import MAX_FACES, MeshStore
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block
@@ -31,7 +32,7 @@ from training.data import DataConfig, MeshBatches
 from training.log import Log, means
 from training.losses import joint_loss
 from training.optimizer import make_optimizers
-from training.readings import ReadingKey, keys_of
+from training.readings import kept_keys, keys_of
 from training.samples import draw_samples
 from training.state import (
     NEWEST,
@@ -96,9 +97,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     ):  # fmt: skip
         if not low <= getattr(args, name) <= high:
             parser.error(f"--{name.replace('_', '-')} must be in [{low}, {high}], got {getattr(args, name)}")
-    args.families = tuple(args.families.split(","))
-    if unknown := sorted(set(args.families) - set(FAMILIES)):
-        parser.error(f"--families must be of {', '.join(FAMILIES)}, got {', '.join(unknown)}")
+    try:
+        args.families = check_families(args.families.split(","))
+    except ValueError as error:
+        parser.error(f"--families: {error}")
+    if args.cached_only and not args.readings:
+        parser.error("--cached-only must come with --readings, got no cache")
     if args.freeze_backbone and args.draft_every != 1:
         parser.error(f"--draft-every must be 1 with --freeze-backbone, got {args.draft_every}")
     return args
@@ -295,7 +299,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(store)} training meshes, {store.skipped} left out (over 10,000 faces or unreadable)")
         if store.without_area:
             print(f"left out, for they have no area: {', '.join(store.without_area)}", file=sys.stderr)
-    keys = reading_keys(args, store, trainer.out / "readings.txt") if store is not None else []
+    keys = []
+    if store is not None:
+        keys = keys_of(store, args.families, args.variants, args.max_faces)
+        if args.cached_only:
+            keys = kept_keys(keys, Path(args.readings), trainer.out / "readings.txt", go_on=args.resume)
+        print(f"{len(keys)} readings of {len({number for number, _ in keys})} meshes")
     batches = MeshBatches(trainer.config, data, store, keys)
     first = trainer.step * args.accumulate
     loader = DataLoader(
@@ -348,22 +357,6 @@ def run(args: argparse.Namespace) -> int:
     bar.close()
     print(f"step {trainer.step}, {trainer.tokens:,} tokens, checkpoint in {trainer.out / 'checkpoint'}")
     return 0
-
-
-def reading_keys(args: argparse.Namespace, store: MeshStore, kept: Path) -> list[tuple[int, ReadingKey]]:
-    """The readings of this run, listed in `kept`, so that `--resume` draws from the same whatever is made meanwhile."""
-    keys = keys_of(store, args.families, args.variants, args.max_faces)
-    if args.cached_only:
-        if args.resume and kept.is_file():
-            listed = set(kept.read_text(encoding="utf-8").split("\n"))
-            keys = [(number, key) for number, key in keys if str(key) in listed]
-        else:
-            keys = [(number, key) for number, key in keys if key.file(Path(args.readings or ".")).is_file()]
-            kept.write_text("\n".join(str(key) for _, key in keys), encoding="utf-8")
-    if not keys:
-        raise ValueError(f"--readings must hold readings of the meshes in --data, got none in {args.readings}")
-    print(f"{len(keys)} readings of {len({number for number, _ in keys})} meshes")
-    return keys
 
 
 def validation_batches(
