@@ -11,7 +11,7 @@ from flashmesh_core.completion.holes import count_open_vertices, finish
 from flashmesh_core.completion.repair import Repaired, repair
 from flashmesh_core.decode.verification import FACE_LIMIT, verify
 from flashmesh_core.drafters import DRAFT_NOTHING
-from flashmesh_core.drafting.buffers import Plan, Rules, make_buffers
+from flashmesh_core.drafting.buffers import Rules, make_buffers
 from flashmesh_core.drafting.draft import draft
 from flashmesh_core.drafting.scorer import Scorer
 from flashmesh_core.jit import refer
@@ -42,7 +42,8 @@ class Candidate:
         proxy_bins: np.ndarray,
     ) -> None:  # fmt: skip
         self.state, self.seed, self.temperature = state, seed, temperature
-        self.rules = Rules(state.masks, state.coverage_guidance, state.max_faces, float(temperature), int(seed))
+        rules = Rules(state.masks, state.coverage_guidance, state.max_faces, float(temperature), int(seed))
+        self._rules = refer(rules)  # a named tuple itself takes longer to pass than a pass's own Python
         self.num_bins = state.surface.size
         self.num_rows = num_rows
         self.proxy_bins = proxy_bins  # see `Source`
@@ -125,8 +126,8 @@ class Candidate:
         that the heads give the tokens after the main one.
         """
         width = 1 if mode == DRAFT_NOTHING else self.width
-        plan = Plan(mode, width, min_confidence, self.pending, self.first_position)
-        self.filled = draft(*self.state.references, self._scorer, self._buffers, self.rules, plan, heads, given)
+        self.buffers.plan[0] = mode, width, min_confidence, self.pending, self.first_position
+        self.filled = draft(*self.state.references, self._scorer, self._buffers, self._rules, heads, given)
         tokens = self.buffers.tokens[: self.filled]
         rows = self.buffers.rows[: self.filled] if self.num_rows else None
         if self.length == 0:
@@ -143,7 +144,7 @@ class Candidate:
         """
         tally = self.tally
         accepted, token, dropped = verify(
-            *self.state.references, self._buffers, self.rules, logits[-self.filled :], self.first_position,
+            *self.state.references, self._buffers, self._rules, logits[-self.filled :], self.first_position,
             tally.drafted_at, tally.accepted_at,
         )  # fmt: skip
         tally.passes += 1

@@ -20,19 +20,19 @@ class Rules(NamedTuple):
     seed: int
 
 
-class Plan(NamedTuple):
-    """How one pass drafts."""
-
-    mode: int  # see `drafters`
-    width: int  # positions at most, the main token's included
-    min_confidence: float  # drafting stops where the probability of all drafts so far falls below
-    pending: int  # the main token, with which the table ends; the backbone has not seen it yet
-    first: int  # the absolute position of the token after it
+PLAN = np.dtype([  # how one pass drafts
+    ("mode", np.int64),  # see `drafters`
+    ("width", np.int64),  # positions at most, the main token's included
+    ("min_confidence", np.float64),  # drafting stops where the probability of all drafts so far falls below
+    ("pending", np.int64),  # the main token, with which the table ends; the backbone has not seen it yet
+    ("first", np.int64),  # the absolute position of the token after it
+])  # fmt: skip
 
 
 class DraftBuffers(NamedTuple):
     """A pass of at most W positions (R rows, Q bins)."""
 
+    plan: np.ndarray  # (1,) record of PLAN
     tokens: np.ndarray  # (W,) int64: the main token and the drafts
     rows: np.ndarray  # (W, R, Q) uint8
     allowed: np.ndarray  # (W, Q + 1) bool
@@ -51,6 +51,7 @@ class DraftBuffers(NamedTuple):
 def make_buffers(width: int, num_bins: int, num_rows: int) -> DraftBuffers:
     """Buffers for a pass of `width` positions."""
     return DraftBuffers(
+        plan=np.zeros(1, dtype=PLAN).view(np.recarray),
         tokens=np.zeros(width, dtype=np.int64), rows=np.zeros((width, num_rows, num_bins), dtype=np.uint8),
         allowed=np.zeros((width, num_bins + 1), dtype=np.bool_),
         bias=np.zeros((width, num_bins + 1), dtype=np.float32), dropped=np.zeros(width, dtype=np.int64),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_HEADS, DRAFT_NOTHING
-from flashmesh_core.drafting.buffers import DraftBuffers, Plan, Rules
+from flashmesh_core.drafting.buffers import DraftBuffers, Rules
 from flashmesh_core.drafting.features import write_features
 from flashmesh_core.drafting.scorer import Scorer, score
 from flashmesh_core.jit import njit
@@ -43,8 +43,9 @@ def _fill(surface: Surface, table: Table, buffers: DraftBuffers, rules: Rules, p
 
 
 @njit(cache=True)
-def _is_last(surface: Surface, table: Table, buffers: DraftBuffers, rules: Rules, plan: Plan, position: int) -> bool:
+def _is_last(surface: Surface, table: Table, buffers: DraftBuffers, rules: Rules, position: int) -> bool:
     """Whether nothing is drafted after this position: the pass is full, or the mesh is, or likely ends here."""
+    plan = buffers.plan[0]
     if position == plan.width - 1 or plan.mode == DRAFT_NOTHING or table.n[0].faces >= rules.max_faces:
         return True
     at_face_start = table.n[0].begun == 0
@@ -145,16 +146,16 @@ def draft(
     scorer: Scorer,
     buffers: DraftBuffers,
     rules: Rules,
-    plan: Plan,
     heads: np.ndarray,
     given: np.ndarray,
 ) -> int:
-    """Draft up to `plan.width` - 1 tokens and push them; the number of positions filled in, the main token's included.
+    """Draft tokens by `buffers.plan` and push them; the number of positions filled in, the main token's included.
 
     `heads` (P, Q + 1) are the heads' distributions from the token after the main one on, `given` the drafts of
     DRAFT_GIVEN. Drafting stops at a token that can't be, at the face limit, at the likely end, and where the
     probability of everything drafted so far falls under `plan.min_confidence`.
     """
+    plan = buffers.plan[0]
     temperature = rules.temperature if plan.mode == DRAFT_HEADS else rules.temperature / FITTED_AT
     token, confidence = plan.pending, 1.0
     weighed = np.int64(-1), np.int64(0), 0.0
@@ -164,7 +165,7 @@ def draft(
         if position > 0:
             push(surface, table, token)
         _fill(surface, table, buffers, rules, position)
-        if _is_last(surface, table, buffers, rules, plan, position):
+        if _is_last(surface, table, buffers, rules, position):
             return position + 1
         allowed = buffers.allowed[position]
         if plan.mode == DRAFT_GIVEN:
