@@ -81,4 +81,5 @@ def main():
         print(MARK + json.dumps(answer), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

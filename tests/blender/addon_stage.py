@@ -18,6 +18,7 @@ import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 
 import blender_addon  # noqa: E402
+from benchmarks.blender_shapes import select  # noqa: E402, F401
 
 blender_addon.register()
 from blender_addon.engine import host, settings  # noqa: E402
@@ -45,13 +46,6 @@ def reload():
 def empty_scene():
     """An empty file."""
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
-
-
-def select(*objects):
-    """Selects exactly these; the last one is active."""
-    for item in bpy.context.scene.objects:
-        item.select_set(item in objects)
-    bpy.context.view_layer.objects.active = objects[-1]
 
 
 def cube(name="Source", **placed):

@@ -8,62 +8,13 @@ import addon_stage as stage
 import bpy
 import numpy as np
 
+from benchmarks.blender_shapes import cog, house, table
+
 
 def generate(source, **options):
     stage.select(source)
     bpy.ops.flashmesh.generate(**{"preset": "STANDARD", "seed": 0, **options})
     return bpy.data.objects[stage.session.last.results[-1].name]
-
-
-def joined(name, parts):
-    """One object of several."""
-    stage.select(*parts)
-    bpy.ops.object.join()
-    obj = bpy.context.view_layer.objects.active
-    obj.name = name
-    bpy.ops.object.transform_apply(location=True, rotation=True, scale=True)
-    return obj
-
-
-def box(size, place):
-    bpy.ops.mesh.primitive_cube_add(size=1, location=place, scale=size)
-    return bpy.context.object
-
-
-def table():
-    legs = [box((0.1, 0.1, 0.9), (x, y, 0.45)) for x in (-0.9, 0.9) for y in (-0.5, 0.5)]
-    return joined("Table", [box((2.0, 1.2, 0.1), (0, 0, 0.95)), *legs])
-
-
-def house():
-    bpy.ops.mesh.primitive_cylinder_add(vertices=3, radius=1.0, depth=2.2, rotation=(0, np.pi / 2, 0))
-    roof = bpy.context.object
-    roof.location, roof.scale = (0, 0, 1.25), (0.6, 1.0, 1.0)
-    return joined("House", [box((2.0, 1.4, 1.2), (0, 0, 0.6)), roof, box((0.25, 0.25, 0.8), (0.5, 0.3, 1.6))])
-
-
-def cog(teeth=8):
-    """A cog wheel with a hole, of four sides."""
-    ring = []
-    for k in range(4 * teeth):
-        radius = 1.0 if k % 4 in (1, 2) else 0.75
-        angle = 2 * np.pi * (k + 0.15 * (1 if k % 4 in (0, 2) else -1)) / (4 * teeth)
-        ring.append((radius * np.cos(angle), radius * np.sin(angle)))
-    count = len(ring)
-    hole = [(0.3 * np.cos(2 * np.pi * k / count), 0.3 * np.sin(2 * np.pi * k / count)) for k in range(count)]
-    vertices = [(*place, z) for z in (-0.15, 0.15) for loop in (ring, hole) for place in loop]
-    faces = []
-    for k in range(count):
-        n = (k + 1) % count
-        out, out_n, inn, inn_n = k, n, count + k, count + n
-        up = 2 * count
-        faces += [(out, out_n, up + out_n, up + out), (inn_n, inn, up + inn, up + inn_n)]
-        faces += [(out_n, out, inn, inn_n), (up + out, up + out_n, up + inn_n, up + inn)]
-    mesh = bpy.data.meshes.new("Cog")
-    mesh.from_pydata(vertices, [], faces)
-    obj = bpy.data.objects.new("Cog", mesh)
-    bpy.context.scene.collection.objects.link(obj)
-    return obj
 
 
 def triangles(obj):
