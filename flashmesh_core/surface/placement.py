@@ -68,12 +68,14 @@ def place(vertices: np.ndarray, faces: np.ndarray, denoised: Denoised) -> np.nda
     return place_on(np.asarray(vertices, dtype=np.float64), np.asarray(faces).astype(np.int32), planes_of(denoised))
 
 
-def place_on(vertices: np.ndarray, faces: np.ndarray, planes: Planes) -> np.ndarray:
-    """As `place`, with the planes made before; `faces` int32."""
-    vertices = vertices.copy()
+def place_on(vertices: np.ndarray, faces: np.ndarray, planes: Planes, farthest: float = np.inf) -> np.ndarray:
+    """As `place`, with the planes made before; `faces` int32. A vertex whose place is beyond `farthest` stays."""
+    first, vertices = vertices, vertices.copy()
     start, around = faces_at_vertices(faces, len(vertices))
     for _ in range(ROUNDS):
         targets = _targets(vertices, faces, start, around, planes, NEAR, PULL)
+        far = np.linalg.norm(targets - first, axis=1) > farthest
+        targets[far] = vertices[far]
         _move(vertices, faces, start, around, targets)
     return vertices
 

@@ -10,12 +10,13 @@ from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, manifold_twins
 from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse
-from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, typical_edge
+from flashmesh_core.surface.denoising import COARSE, NOISY, Denoised, Progress, typical_edge
 from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
+FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
 FINE = 1 / 90  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
@@ -47,6 +48,7 @@ def proxies(
     planes = planes_of(denoised)
     edge = typical_edge(denoised.mesh)
     fine, longest = edge < FINE, 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
+    farthest = FARTHEST * edge * (1.0 + min(denoised.noise / edge / NOISY, 1.5))
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
@@ -56,7 +58,7 @@ def proxies(
         state = _run_cutting(state, count, min(counts), longest, progress)
         used, faces = compact(state.faces[state.alive], len(state.positions))
         vertices = state.positions[used]
-        found[count] = Mesh(place_on(vertices, faces, planes) if fine else vertices, faces.astype(np.int64))
+        found[count] = Mesh(place_on(vertices, faces, planes, farthest) if fine else vertices, faces.astype(np.int64))
     return [found[count] for count in counts]
 
 
