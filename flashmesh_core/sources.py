@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import coo_matrix
 
-from flashmesh_core.mesh.canonical import Mesh, check_faces, check_points
+from flashmesh_core.mesh.canonical import Mesh, check_faces, check_points, vertex_normals
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.io import PointCloud
 from flashmesh_core.mesh.sampling import sample_surface
@@ -193,17 +193,6 @@ def laplacian_smooth(mesh: Mesh, rounds: int, weight: float = 0.5) -> np.ndarray
     for _ in range(rounds):
         vertices = vertices + weight * (neighbors @ vertices / degree - vertices)
     return vertices
-
-
-def vertex_normals(mesh: Mesh) -> np.ndarray:
-    """Unit normals (V, 3), the mean of the faces' by area; zero at a vertex of no face."""
-    a, b, c = mesh.vertices[mesh.faces.T]
-    cross = np.cross(b - a, c - a)
-    normals = np.empty_like(mesh.vertices)
-    for axis in range(3):
-        weights = np.repeat(cross[:, axis], 3)
-        normals[:, axis] = np.bincount(mesh.faces.ravel(), weights, minlength=len(normals))
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def bumps(points: np.ndarray, height: float, rng: np.random.Generator) -> np.ndarray:

@@ -153,3 +153,14 @@ def canonicalize(
     vertices = check_points("vertices", vertices)
     normalization = normalization or Normalization.of_points(vertices)
     return canonicalize_bins(quantize(normalization.apply(vertices), num_bins), faces, num_bins)
+
+
+def vertex_normals(mesh: Mesh) -> np.ndarray:
+    """Unit normals (V, 3), the mean of the faces' by area; zero at a vertex of no face."""
+    a, b, c = mesh.vertices[mesh.faces.T]
+    cross = np.cross(b - a, c - a)
+    normals = np.empty_like(mesh.vertices)
+    for axis in range(3):
+        weights = np.repeat(cross[:, axis], 3)
+        normals[:, axis] = np.bincount(mesh.faces.ravel(), weights, minlength=len(normals))
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins
 from flashmesh_core.surface.denoising import COARSE, typical_edge
 
@@ -61,11 +61,7 @@ def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray) -> np.ndar
     """The outer vertices (V, 3), half a wall inwards where `inner` (N, 3), `thickness` (N,) away, is behind them."""
     from scipy.spatial import cKDTree
 
-    normals = np.zeros_like(outer.vertices)
-    a, b, c = outer.triangles.transpose(1, 0, 2)
-    for corner in outer.faces.T:
-        np.add.at(normals, corner, np.cross(b - a, c - a))
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    normals = vertex_normals(outer)
     distance, nearest = cKDTree(inner).query(outer.vertices)
     way = np.einsum("ij,ij->i", outer.vertices - inner[nearest], normals)
     walls = (distance < NEAR * thickness[nearest]) & (way > FACING * distance)

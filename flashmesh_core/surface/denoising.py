@@ -60,6 +60,11 @@ def typical_edge(mesh: Mesh) -> float:
     return float(np.sqrt((areas**2).sum() / total * 4.0 / np.sqrt(3.0))) if total > 0.0 else 0.0
 
 
+def noisiness(noise: float, edge: float) -> float:
+    """How noisy a surface of typical `edge` is: 0 without noise, 1 as a sculpt, at most 1.5."""
+    return min(noise / edge / NOISY, 1.5)
+
+
 def denoise(mesh: Mesh, *, noise: float | None = None, progress: Progress | None = None) -> Denoised:
     """The surface without noise: normals filtered, vertices moved; connectivity stays.
 
@@ -76,7 +81,7 @@ def denoise(mesh: Mesh, *, noise: float | None = None, progress: Progress | None
     if not len(faces) or edge > COARSE:
         return Denoised(mesh, normals, noise if edge <= COARSE else 0.0)
     start, around = faces_at_vertices(faces, len(mesh.vertices))
-    width = CLEAN_WIDTH + (NOISY_WIDTH - CLEAN_WIDTH) * min(noise / edge / NOISY, 1.5)
+    width = CLEAN_WIDTH + (NOISY_WIDTH - CLEAN_WIDTH) * noisiness(noise, edge)
     normals = _filtered(faces, normals, areas, centers, start, around, min(REACH * edge, MAX_REACH), width, progress)
     vertices, moved = mesh.vertices.copy(), np.empty_like(mesh.vertices)
     for i in range(VERTEX_ROUNDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit
+from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface.point_normals import COMPILED
 
 GRAPH_NEIGHBOURS = 10
@@ -32,13 +33,14 @@ def orient(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, areas: 
     agreement = agreement.ravel()
     order = np.argsort(-np.abs(agreement), kind="stable")
     patch, sign, merges, merge_signs, count = _spread(near, agreement, flat, order, int(SMALL * len(points)))
-    piece = _pieces(count, merges)
+    piece = component_labels(count, merges)
     if 1 < count <= MAX_PATCHES:
         coupling = _edge_votes(near, agreement, patch, sign, count) * (_EDGE_WEIGHT * gap)
         coupling = coupling + coupling.T + _field_coupling(points, normals * sign[:, None], areas, patch, count)
         np.fill_diagonal(coupling, 0.0)
         starts = (_follow(count, merges, merge_signs), _annealed(coupling))
-        signs = max((_settle(coupling, merges, start) for start in starts), key=lambda s: float(s @ coupling @ s))
+        branches = _branches(count, merges)
+        signs = max((_settle(coupling, branches, start) for start in starts), key=lambda s: float(s @ coupling @ s))
         sign *= signs[patch]
         piece = _nested(piece, coupling * np.outer(signs, signs), np.bincount(patch, areas, minlength=count))
     elif count > 1:
@@ -57,17 +59,8 @@ def outward_signs(points: np.ndarray, normals: np.ndarray, piece: np.ndarray) ->
     return np.where(flux < 0.0, -1.0, 1.0)
 
 
-def _pieces(count: int, merges: np.ndarray) -> np.ndarray:
-    """The connected piece of every patch."""
-    from flashmesh_core.mesh.topology import component_labels
-
-    return component_labels(count, merges)
-
-
 def _nested(piece: np.ndarray, coupling: np.ndarray, areas: np.ndarray) -> np.ndarray:
     """Pieces (P,) of patches, those as one whose fields hold each other: the inner and the outer side of a vessel."""
-    from flashmesh_core.mesh.topology import component_labels
-
     count = int(piece.max()) + 1
     member = np.zeros((count, len(piece)))
     member[piece, np.arange(len(piece))] = 1.0
@@ -112,12 +105,10 @@ def _field_coupling(
     return result + result.T
 
 
-def _settle(coupling: np.ndarray, merges: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """Signs (P,) after flipping groups (single patches and the tree's branches) while `coupling` gains by it."""
-    count = len(coupling)
-    groups = np.eye(count, dtype=np.float64)
-    branches, where = [groups], list(range(count))
-    members: list[np.ndarray] = list(groups)
+def _branches(count: int, merges: np.ndarray) -> np.ndarray:
+    """Groups of patches that may be flipped together (G, P), 0 or 1: each patch, and each branch of the tree."""
+    branches, where = [np.eye(count, dtype=np.float64)], list(range(count))
+    members: list[np.ndarray] = list(branches[0])
     for a, b in merges:
         while where[a] != a:
             a = where[a]
@@ -126,8 +117,12 @@ def _settle(coupling: np.ndarray, merges: np.ndarray, signs: np.ndarray) -> np.n
         members[a] = members[a] + members[b]
         where[b] = a
         branches.append(members[a][None])
-    groups = np.concatenate(branches)
-    for _ in range(count):
+    return np.concatenate(branches)
+
+
+def _settle(coupling: np.ndarray, groups: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Signs (P,) after flipping single patches and `groups` (G, P) of them while `coupling` gains by it."""
+    for _ in range(len(coupling)):
         _flip_single(coupling, signs)
         signed = groups * signs
         # Minus the coupling across a group's border is what flipping it gains.

@@ -10,7 +10,7 @@ from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, manifold_twins
 from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse
-from flashmesh_core.surface.denoising import COARSE, NOISY, Denoised, Progress, typical_edge
+from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
@@ -48,7 +48,7 @@ def proxies(
     planes = planes_of(denoised)
     edge = typical_edge(denoised.mesh)
     fine, longest = edge < FINE, 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
-    farthest = FARTHEST * edge * (1.0 + min(denoised.noise / edge / NOISY, 1.5))
+    farthest = FARTHEST * edge * (1.0 + noisiness(denoised.noise, edge))
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
