@@ -54,6 +54,13 @@ class Runner:
         lines = [line for line in done.stdout.splitlines() if line.startswith(f"{mark} ")]
         return [json.loads(line.removeprefix(f"{mark} ")) for line in lines]
 
+    def told(self, script: Path) -> dict[str, Any]:
+        """What each scenario of a script told, by its name; none has failed."""
+        (answers,) = self.ask("TOLD", script)
+        for name, answer in answers.items():
+            assert "failed" not in answer, f"{name}: {answer['failed']}"
+        return answers
+
     def describe(self, *paths: Path) -> list[dict[str, dict[str, Any]]]:
         """For each mesh file its objects by name; see describe.py."""
         answers = self.ask("DESCRIBED", HERE / "describe.py", *paths)

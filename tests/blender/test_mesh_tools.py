@@ -15,10 +15,7 @@ pytestmark = pytest.mark.blender
 @pytest.fixture(scope="module")
 def told(blender: Runner) -> dict[str, Any]:
     """What each scenario of mesh_tools.py told, by its name."""
-    (answers,) = blender.ask("TOLD", HERE / "mesh_tools.py")
-    for name, answer in answers.items():
-        assert "failed" not in answer, f"{name}: {answer['failed']}"
-    return answers
+    return blender.told(HERE / "mesh_tools.py")
 
 
 @pytest.mark.parametrize("name", ["house.glb", "table.ply"])

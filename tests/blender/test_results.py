@@ -16,10 +16,7 @@ Told = dict[str, Any]
 @pytest.fixture(scope="module")
 def told(blender: Runner) -> Told:
     """What each scenario of addon_results.py told, by its name."""
-    (answers,) = blender.ask("TOLD", HERE / "addon_results.py")
-    for name, answer in answers.items():
-        assert "failed" not in answer, f"{name}: {answer['failed']}"
-    return answers
+    return blender.told(HERE / "addon_results.py")
 
 
 def test_a_second_click_replaces_the_result(told: Told) -> None:

@@ -14,10 +14,7 @@ pytestmark = pytest.mark.blender
 @pytest.fixture(scope="module")
 def told(blender: Runner) -> dict[str, Any]:
     """What each scenario of addon_wishes.py told, by its name."""
-    (answers,) = blender.ask("TOLD", HERE / "addon_wishes.py")
-    for name, answer in answers.items():
-        assert "failed" not in answer, f"{name}: {answer['failed']}"
-    return answers
+    return blender.told(HERE / "addon_wishes.py")
 
 
 def test_a_share_of_the_triangles_can_be_the_target(told: dict[str, Any]) -> None:
