@@ -272,15 +272,4 @@ def draw_progress(layout: bpy.types.UILayout, run: Run) -> None:
 
 
 _CLASSES = (FLASHMESH_PT_main, FLASHMESH_PT_finish, FLASHMESH_PT_advanced, FLASHMESH_PT_engine)
-
-
-def register() -> None:
-    """Registers the panels."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Undoes register."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

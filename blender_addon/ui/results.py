@@ -176,15 +176,4 @@ _CLASSES = (
     FLASHMESH_OT_show_result, FLASHMESH_OT_keep_result, FLASHMESH_OT_decimate, FLASHMESH_PT_result,
     FLASHMESH_PT_variants,
 )  # fmt: skip
-
-
-def register() -> None:
-    """Registers operators and panels."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Undoes register."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)
