@@ -34,7 +34,8 @@ from blender_addon.batch.engine import DEFAULT_CHECKPOINT, Engine, EngineUnavail
 from blender_addon.batch.files import SourceObject  # noqa: E402
 from blender_addon.engine.request import centred_mesh  # noqa: E402
 from blender_addon.scene import mesh_bridge  # noqa: E402
-from flashmesh_core.batch.report import Job, Report, plan_jobs, write_atomically  # noqa: E402
+from flashmesh_core.batch.report import Job, Report, plan_jobs  # noqa: E402
+from flashmesh_core.files import write_atomically  # noqa: E402
 from flashmesh_core.mesh.sheets import open_edge_count, separate_sheets  # noqa: E402
 from flashmesh_core.options import OPTIONS  # noqa: E402
 from flashmesh_core.service import protocol  # noqa: E402

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flashmesh_core.batch.report import COLUMNS, UNFINISHED, Job, Report, plan_jobs, write_atomically
+from flashmesh_core.batch.report import COLUMNS, UNFINISHED, Job, Report, plan_jobs
+from flashmesh_core.files import write_atomically
 
 SUFFIXES = (".obj", ".stl", ".ply", ".blend")
 ROW = {"object": "A", "faces": 3, "seconds": 0.5, "tokens_per_second": 54.0, "chamfer": 0.1}
