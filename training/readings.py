@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import random
 import sys
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
@@ -170,6 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--families: {error}")
     wanted = keys_of(store, families, args.variants, args.max_faces)
     missing = [(number, key) for number, key in wanted if not key.file(Path(args.out)).is_file()]
+    random.Random(0).shuffle(missing)  # stopped at any time, the cache is a fair sample of all
     print(f"{len(wanted)} readings, {len(missing)} to make", flush=True)
     tasks = ((Mesh(store.vertices[n], store.faces[n]), key, Path(args.out)) for n, key in missing)
     done = found = 0
