@@ -26,7 +26,7 @@ sys.meta_path.insert(0, Blocker())
 def run(code: str, blocked: list[str]) -> subprocess.CompletedProcess[str]:
     """Run code in a Python in which the blocked packages cannot be imported."""
     command = [sys.executable, "-c", BLOCKER.format(blocked=set(blocked)) + code]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
 def modules_in(folder: str) -> list[str]:

@@ -17,7 +17,7 @@ from flashmesh_core.service.server import load_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-TIMEOUT = 300  # seconds for one start of Blender
+TIMEOUT = 1800  # seconds, against a hang alone: a fresh extension compiles all its kernels
 
 
 @dataclass(frozen=True)

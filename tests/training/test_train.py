@@ -72,7 +72,7 @@ def test_sigterm_saves_and_resume_goes_on(tmp_path: Path) -> None:
             assert process.poll() is None
             time.sleep(0.2)
         os.killpg(process.pid, signal.SIGTERM)  # as a service manager does: the data process gets it too
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=600) == 0
     finally:
         process.kill()
     step = state(tmp_path)["step"]
