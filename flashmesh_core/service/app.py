@@ -54,39 +54,57 @@ def create_app(
     `hosts` are the allowed values of the Host header in lower case, port included, or a test for them; `connections`
     tells how many are open.
     """
-    bodies = Bodies()
+    endpoints = _Endpoints(worker, version, body_idle_seconds, connections)
+    routes = [
+        Route("/health", endpoints.health),
+        Route("/metrics", endpoints.metrics),
+        Route("/v1/checkpoints", endpoints.checkpoints),
+        Route("/v1/generate", endpoints.generate, methods=["POST"]),
+        Route("/v1/generations/{id}/cancel", endpoints.cancel, methods=["POST"]),
+        Route("/v1/unload", endpoints.unload, methods=["POST"]),
+    ]
+    handlers: dict[Any, Any] = {RequestError: _on_refusal, HTTPException: _on_http, Exception: _on_failure}
+    allows = hosts if callable(hosts) else frozenset(hosts).__contains__
+    return _Guard(Starlette(routes=routes, exception_handlers=handlers), token, allows)
 
-    async def health(request: Request) -> Response:
-        status = worker.status()
-        facts = {"version": version, "protocol": protocol.PROTOCOL_VERSION, "pid": os.getpid()}
+
+class _Endpoints:
+    """What each route answers."""
+
+    def __init__(
+        self, worker: EngineWorker, version: str, body_idle_seconds: float, connections: Callable[[], int]
+    ) -> None:
+        self._worker, self._version = worker, version
+        self._body_idle_seconds, self._connections = body_idle_seconds, connections
+        self._bodies = Bodies()
+
+    async def health(self, request: Request) -> Response:
+        status = self._worker.status()
+        facts = {"version": self._version, "protocol": protocol.PROTOCOL_VERSION, "pid": os.getpid()}
         python, memory = platform.python_version(), memory_in_use(status["checkpoint"] is not None)
         return JSONResponse({**status, **facts, "python": python, "memory": memory})
 
-    async def metrics(request: Request) -> Response:
-        status = worker.status()
+    async def metrics(self, request: Request) -> Response:
+        status = self._worker.status()
         memory = memory_in_use(status["checkpoint"] is not None)
-        text = prometheus_text(status, worker.counts, memory, connections())
+        text = prometheus_text(status, self._worker.counts, memory, self._connections())
         return Response(text, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    async def checkpoints(request: Request) -> Response:
-        status = worker.status()
-        described = [describe_checkpoint(name) for name in checkpoint_names(worker.checkpoint)]
+    async def checkpoints(self, request: Request) -> Response:
+        status = self._worker.status()
+        described = [describe_checkpoint(name) for name in checkpoint_names(self._worker.checkpoint)]
         loaded, default = status["checkpoint"], status["default_checkpoint"]
         return JSONResponse({"checkpoints": described, "default": default, "loaded": loaded})
 
-    async def generate(request: Request) -> Response:
+    async def generate(self, request: Request) -> Response:
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != protocol.CONTENT_TYPE:
             raise RequestError(f"content-type must be {protocol.CONTENT_TYPE}, got {kind!r:.80}", status=415)
-        async with bodies.room_for(request.headers.get("content-length")) as room:
-            body = await _read_body(request.receive, body_idle_seconds, room)
+        async with self._bodies.room_for(request.headers.get("content-length")) as room:
+            body = await _read_body(request.receive, self._body_idle_seconds, room)
             wanted = await asyncio.to_thread(protocol.decode_request, body)
         del body
-        name = wanted.options.get("checkpoint")
-        names = checkpoint_names(worker.checkpoint)
-        if name is not None and name not in names:
-            allowed = ", ".join(names)
-            raise RequestError(f"checkpoint must be one of {allowed}, got {name!r:.80}", field="checkpoint")
+        self._check_checkpoint(wanted.options.get("checkpoint"))
         frames: asyncio.Queue[bytes | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -94,26 +112,21 @@ def create_app(
             with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would read this
                 loop.call_soon_threadsafe(frames.put_nowait, frame)
 
-        return _EventStream(worker, worker.submit(wanted, sink), frames)
+        return _EventStream(self._worker, self._worker.submit(wanted, sink), frames)
 
-    async def cancel(request: Request) -> Response:
+    async def cancel(self, request: Request) -> Response:
         generation_id = request.path_params["id"]
-        return JSONResponse({"id": generation_id, "cancelled": worker.cancel(generation_id)})
+        return JSONResponse({"id": generation_id, "cancelled": self._worker.cancel(generation_id)})
 
-    async def unload(request: Request) -> Response:
-        return JSONResponse({"unloaded": await asyncio.wrap_future(worker.unload())})
+    async def unload(self, request: Request) -> Response:
+        return JSONResponse({"unloaded": await asyncio.wrap_future(self._worker.unload())})
 
-    routes = [
-        Route("/health", health),
-        Route("/metrics", metrics),
-        Route("/v1/checkpoints", checkpoints),
-        Route("/v1/generate", generate, methods=["POST"]),
-        Route("/v1/generations/{id}/cancel", cancel, methods=["POST"]),
-        Route("/v1/unload", unload, methods=["POST"]),
-    ]
-    handlers: dict[Any, Any] = {RequestError: _on_refusal, HTTPException: _on_http, Exception: _on_failure}
-    allows = hosts if callable(hosts) else frozenset(hosts).__contains__
-    return _Guard(Starlette(routes=routes, exception_handlers=handlers), token, allows)
+    def _check_checkpoint(self, name: str | None) -> None:
+        """A RequestError where a request names a checkpoint that is not here."""
+        names = checkpoint_names(self._worker.checkpoint)
+        if name is not None and name not in names:
+            allowed = ", ".join(names)
+            raise RequestError(f"checkpoint must be one of {allowed}, got {name!r:.80}", field="checkpoint")
 
 
 def checkpoint_names(default: str) -> list[str]:

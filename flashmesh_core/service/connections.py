@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
 
 @dataclass(eq=False)
 class Limits:
@@ -37,78 +39,80 @@ class Limits:
         return None
 
 
-def bounded_protocol(limits: Limits, token: str) -> Any:
-    """The class of uvicorn's HTTP protocol that keeps to `limits`."""
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+class BoundedProtocol(H11Protocol):
+    """uvicorn's HTTP protocol, which keeps to `limits`; see `bounded_protocol`."""
 
+    limits: Limits
+    shown: tuple[bytes, bytes]  # the header that makes a stranger known
+    _timer: asyncio.TimerHandle | None = None
+    _refused = False
+
+    @property
+    def peer(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        refusal = self.limits.admit(self)
+        if refusal is not None:
+            self.refuse(503, refusal)
+        else:
+            self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.limits.open.pop(self, None)
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_timer()
+            if self.shown in self.headers and self in self.limits.open:
+                self.limits.open[self] = False
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle is None or self.cycle.response_complete:
+            self._expect_head()
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(400, msg)
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answers in the protocol's own form, and closes the connection."""
+        self._refused = True
+        self._stop_timer()
+        body = json.dumps({"error": {"field": None, "message": message}}).encode()
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        if not self.transport.is_closing():
+            self.transport.write(head.encode() + body)
+            self.transport.close()
+
+    def end(self) -> None:
+        """Makes room for another connection."""
+        self.limits.open.pop(self, None)
+        self._stop_timer()
+        self.transport.abort()
+
+    def _expect_head(self) -> None:
+        self._stop_timer()
+        if not self.transport.is_closing():
+            self._timer = self.loop.call_later(self.limits.head_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self.refuse(408, f"a request's head must come within {self.limits.head_seconds:g} s")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def bounded_protocol(limits: Limits, token: str) -> type[BoundedProtocol]:
+    """The protocol's class for one service: its bounds, and the bearer token that makes a stranger known."""
     shown = (b"authorization", f"Bearer {token}".encode("latin-1"))
-
-    class BoundedProtocol(H11Protocol):
-        _timer: asyncio.TimerHandle | None = None
-        _refused = False
-
-        @property
-        def peer(self) -> str:
-            return self.client[0] if self.client else ""
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            refusal = limits.admit(self)
-            if refusal is not None:
-                self.refuse(503, refusal)
-            else:
-                self._expect_head()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            limits.open.pop(self, None)
-            self._stop_timer()
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            if self._refused:
-                return
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._stop_timer()
-                if shown in self.headers and self in limits.open:
-                    limits.open[self] = False
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            if self.cycle is None or self.cycle.response_complete:
-                self._expect_head()
-
-        def send_400_response(self, msg: str) -> None:
-            self.refuse(400, msg)
-
-        def refuse(self, status: int, message: str) -> None:
-            """Answers in the protocol's own form, and closes the connection."""
-            self._refused = True
-            self._stop_timer()
-            body = json.dumps({"error": {"field": None, "message": message}}).encode()
-            head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
-            head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            if not self.transport.is_closing():
-                self.transport.write(head.encode() + body)
-                self.transport.close()
-
-        def end(self) -> None:
-            """Makes room for another connection."""
-            limits.open.pop(self, None)
-            self._stop_timer()
-            self.transport.abort()
-
-        def _expect_head(self) -> None:
-            self._stop_timer()
-            if not self.transport.is_closing():
-                self._timer = self.loop.call_later(limits.head_seconds, self._give_up)
-
-        def _give_up(self) -> None:
-            self.refuse(408, f"a request's head must come within {limits.head_seconds:g} s")
-
-        def _stop_timer(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-    return BoundedProtocol
+    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "shown": shown})

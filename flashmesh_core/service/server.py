@@ -25,11 +25,13 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flashmesh_core.service.connections import Limits, bounded_protocol
 from flashmesh_core.service.protocol import PROTOCOL_VERSION, TOKEN_VARIABLE
 from flashmesh_core.service.worker import PARALLEL, QUEUE_LIMIT, EngineFactory, EngineWorker
+
+if TYPE_CHECKING:
+    from flashmesh_core.service.connections import Limits
 
 MIN_REMOTE_TOKEN = 16  # characters
 EXIT_USAGE, EXIT_LACKS = 2, 3  # wrong arguments; a library is missing
@@ -111,6 +113,7 @@ class Service:
         import uvicorn
 
         from flashmesh_core.service.app import create_app
+        from flashmesh_core.service.connections import Limits, bounded_protocol
 
         self.worker, self.token = worker, token
         host, port = listener.getsockname()[:2]
