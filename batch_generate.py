@@ -30,10 +30,12 @@ import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 
 from blender_addon.batch import files  # noqa: E402
+from blender_addon.batch.console import Console  # noqa: E402
 from blender_addon.batch.engine import DEFAULT_CHECKPOINT, Engine, EngineUnavailableError, make_engine  # noqa: E402
 from blender_addon.batch.files import SourceObject  # noqa: E402
 from blender_addon.engine.request import centred_mesh  # noqa: E402
 from blender_addon.scene import mesh_bridge  # noqa: E402
+from blender_addon.scene.figures import STEPS  # noqa: E402
 from flashmesh_core.batch.report import Job, Report, plan_jobs  # noqa: E402
 from flashmesh_core.files import write_atomically  # noqa: E402
 from flashmesh_core.mesh.sheets import open_edge_count, separate_sheets  # noqa: E402
@@ -151,12 +153,21 @@ def wanted_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None and value is not SWITCHES.get(name)}
 
 
-def generate_object(engine: Engine, source: SourceObject, options: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one object, its `vertices` (V, 3) in world space and its `face_indices` (F, 3)."""
+def generate_object(
+    engine: Engine, source: SourceObject, options: argparse.Namespace, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """The figures of one object, its `vertices` (V, 3) in world space and its `face_indices` (F, 3).
+
+    `tell` is called with how far the reading of its surface is.
+    """
+
+    def reading(step: str, share: float) -> None:
+        tell(f"reading the surface: {STEPS.get(step, step).lower()}, {share:.0%}")
+
     if source.error is not None:
         raise ValueError(source.error)
     points, triangles, center = centred_mesh(source.vertices, source.faces)
-    result = engine.generate(points, triangles, **wanted_options(options))
+    result = engine.generate(points, triangles, reading, **wanted_options(options))
     vertices, faces = np.asarray(result["vertices"], dtype=np.float64), np.asarray(result["face_indices"])
     vertices, faces = separate_sheets(vertices, faces)
     if result["end_reason"] == "cancelled":
@@ -170,30 +181,28 @@ def generate_object(engine: Engine, source: SourceObject, options: argparse.Name
     return row | {name: result[name] for name in ("end_reason", "verdict", "repaired", "wanted")}
 
 
-def process_file(
-    job: Job, engine: Engine, options: argparse.Namespace, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
+def process_file(job: Job, engine: Engine, options: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
     """Does one file: a row of the report per object. Raises what is wrong with the file as a whole."""
     limits = {"max_faces": options.max_source_faces, "visible_only": options.visible_only}
     sources = files.read_objects(job.source, **limits)
     rows: list[dict[str, Any]] = []
     results, counts = [], []
     for number, source in enumerate(sources, start=1):
-        of = f" ({number}/{len(sources)})" if len(sources) > 1 else ""
+        name = source.name + (f" ({number}/{len(sources)})" if len(sources) > 1 else "")
         try:
-            row = generate_object(engine, source, options)
+            row = generate_object(engine, source, options, partial(console.tell, f"{name}:"))
         except EngineUnavailableError:
             raise
         except Exception as error:
             rows.append({"object": source.name, "error": message(error)})
-            say(f"{source.name}{of}: failed: {message(error)}")
+            console.say(f"{name}: failed: {message(error)}")
             continue
         results.append((source, row.pop("vertices"), row.pop("face_indices")))
         rows.append({"object": source.name, **row, "error": None})
         chamfer = "unknown" if row["chamfer"] is None else f"{row['chamfer']:.4f}"
         speed = f"{row['seconds'] or 0:.1f} s, {row['tokens_per_second'] or 0:.0f} tokens/s"
-        say(
-            f"{source.name}{of}: {row['faces']} faces in {speed}, Chamfer {chamfer}, "
+        console.say(
+            f"{name}: {row['faces']} faces in {speed}, Chamfer {chamfer}, "
             f"{row['repaired']} repaired, {row['open_edges']} open edges, {row['verdict']} ({row['end_reason']})"
         )
     if results:
@@ -224,9 +233,9 @@ def run(options: argparse.Namespace) -> int:
     engine: Engine | None = None
     try:
         for number, job in enumerate(jobs, start=1):
-            say = partial(print, f"[{number}/{len(jobs)}] {job.key}:", flush=True)
+            console = Console(sys.stdout, f"[{number}/{len(jobs)}] {job.key}:")
             if not options.overwrite and report.is_done(job):
-                say("done before, skipped")
+                console.say("done before, skipped")
                 counts["skipped"] += 1
                 continue
             engine = engine or make_engine(options)
@@ -234,12 +243,12 @@ def run(options: argparse.Namespace) -> int:
             rows: list[dict[str, Any]] = []
             error = None
             try:
-                rows = process_file(job, engine, options, say)
+                rows = process_file(job, engine, options, console)
             except Exception as wrong:
                 if _signals:
                     raise Interrupted from wrong
                 error = message(wrong)
-                say(f"failed: {error}")
+                console.say(f"failed: {error}")
                 if isinstance(wrong, EngineUnavailableError):
                     report.finish(job, rows, error)
                     raise

@@ -13,8 +13,9 @@ import pytest
 from flashmesh_core.drafters import DRAFTERS
 
 ADDON = Path(__file__).resolve().parents[1] / "blender_addon"
+CORE = ADDON.parent / "flashmesh_core"
 FILES = sorted(path for part in ("ui", "scene") for path in (ADDON / part).glob("*.py"))
-TABLES = {"STATES", "END_REASONS", "STAGES", "WORDS"}  # of texts that are translated where they are shown
+TABLES = {"STATES", "END_REASONS", "STAGES", "STEPS", "WORDS"}  # of texts that are translated where they are shown
 GERMAN = runpy.run_path(str(ADDON / "translations" / "german.py"))["GERMAN"]  # beside it is bpy, which is Blender's
 
 
@@ -83,6 +84,22 @@ def test_translations_keep_the_places_of_values() -> None:
         text for text, german in GERMAN.items() if sorted(braces.findall(text)) != sorted(braces.findall(german))
     ] == []
     assert all(german.strip() for german in GERMAN.values())
+
+
+def test_every_step_of_reading_has_words() -> None:
+    """Those that the engine tells, but for the start of its reader, of which there is nothing to say."""
+    tree = ast.parse((ADDON / "scene" / "figures.py").read_text(encoding="utf-8"))
+    words = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "STEPS"
+    )
+    told: set[str] = set()
+    for path in (*(CORE / "surface").glob("*.py"), CORE / "service" / "reading.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("progress", "report") and node.args:
+                told.update(constants(node.args[0]))
+    assert told == set(words)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -7,6 +7,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]  # where flashmesh_core lies
 DEFAULT_CHECKPOINT = "nano"
 
 
+Reading = Callable[[str, float], None]
+
+
 class EngineUnavailableError(Exception):
     """No object can be done with the engine that was asked for; the message says why."""
 
@@ -28,10 +32,11 @@ class EngineUnavailableError(Exception):
 class Engine(Protocol):
     """What the loop needs of an engine, wherever it runs."""
 
-    def generate(self, vertices: np.ndarray, triangles: np.ndarray, **wanted: Any) -> dict[str, Any]:
+    def generate(self, vertices: np.ndarray, triangles: np.ndarray, reading: Reading, **wanted: Any) -> dict[str, Any]:
         """The figures of the best candidate, its `vertices` (V, 3) and its `face_indices` (F, 3).
 
         `vertices` (N, 3) and `triangles` (T, 3) are the source; `wanted` are options of flashmesh_core.options.OPTIONS.
+        `reading` is called with the step of reading that goes on, as the engine calls it, and the share done.
         """
 
     def close(self) -> None:
@@ -50,9 +55,9 @@ class LocalEngine:
         except (ValueError, OSError, ImportError) as error:
             raise EngineUnavailableError(f"the engine cannot be loaded: {error}") from error
 
-    def generate(self, vertices: np.ndarray, triangles: np.ndarray, **wanted: Any) -> dict[str, Any]:
+    def generate(self, vertices: np.ndarray, triangles: np.ndarray, reading: Reading, **wanted: Any) -> dict[str, Any]:
         """As Engine.generate."""
-        result = self._engine.generate(Mesh(vertices, triangles), **wanted)
+        result = self._engine.generate(Mesh(vertices, triangles), progress=reading, **wanted)
         names = ("end_reason", "seconds", "tokens_per_second", "chamfer")
         return {
             **{name: getattr(result, name) for name in names},
@@ -88,15 +93,16 @@ class ServiceEngine:
         except EngineError as error:
             raise EngineUnavailableError(str(error)) from error
 
-    def generate(self, vertices: np.ndarray, triangles: np.ndarray, **wanted: Any) -> dict[str, Any]:
+    def generate(self, vertices: np.ndarray, triangles: np.ndarray, reading: Reading, **wanted: Any) -> dict[str, Any]:
         """As Engine.generate."""
         if self._process is not None and not self._process.alive:
             self._process = self._start()
         client = self._client if self._process is None else self._process.client
         try:
             with client.generate(vertices, triangles=triangles, **wanted, **self._given) as stream:
-                for _ in stream:
-                    pass
+                for event in stream:
+                    if "step" in event:
+                        reading(event["step"], event["share"])
         except self._error as error:
             if error.field in ("checkpoint", "device", *wanted):  # no other object would fare better
                 raise EngineUnavailableError(str(error)) from error

@@ -22,8 +22,23 @@ STAGES = {
     "queued": "Waiting for the engine",
     "loading": "Loading the model",
     "compiling": "Preparing the engine (first time only)",
-    "encoding": "Looking at the surface",
+    "encoding": "Reading the surface",
     "decoding": "Generating",
+}
+STEPS = {  # of reading the surface, by the engine's names; those of clouds come first
+    "reading": "Looking at the points",
+    "neighbours": "Looking at the points",
+    "planes": "Finding which way it faces",
+    "normals": "Removing noise",
+    "positions": "Moving points onto it",
+    "sides": "Telling inside from outside",
+    "distances": "Making a surface of the points",
+    "triangles": "Making a surface of the points",
+    "clean": "Cleaning up",
+    "denoise": "Removing noise",
+    "flatten": "Evening it out",
+    "simplify": "Reducing its faces",
+    "measure": "Measuring it",
 }
 
 
@@ -35,6 +50,8 @@ class Progress:
     number: int = 0  # of the object, from 1
     of: int = 0
     stage: str = "sampling"
+    step: str = ""  # of reading the surface, as the engine calls it; empty where it has not said
+    step_share: float = 0.0  # how much of that step is done
     entered: float = field(default_factory=time.monotonic)  # when the stage began
     reason: str = ""  # why the engine had to be started again
     faces: int = 0  # in the scene
@@ -47,9 +64,16 @@ class Progress:
         return STAGES.get(self.stage, self.stage)
 
     @property
+    def step_text(self) -> str:
+        """The step of reading the surface in words; empty where none is known."""
+        return STEPS.get(self.step, "")
+
+    @property
     def factor(self) -> float:
-        """Of this object, from 0 to 1."""
-        return min(1.0, self.faces / self.wanted) if self.wanted else 0.0
+        """Of the faces of this object, or of the step of reading its surface, from 0 to 1; 0 where nothing is known."""
+        if self.stage == "encoding":
+            return self.step_share
+        return min(1.0, self.faces / self.wanted) if self.wanted and self.stage == "decoding" else 0.0
 
     @property
     def seconds_left(self) -> float | None:

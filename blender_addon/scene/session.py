@@ -203,6 +203,7 @@ class Run:
                     newest.append(event["faces"])
             elif kind == "progress":
                 self._enter(event["stage"])
+                self.progress.step, self.progress.step_share = event.get("step", ""), event.get("share", 0.0)
             elif kind == "restarting":
                 newest.clear()
                 self._void(event["reason"])
@@ -222,6 +223,7 @@ class Run:
     def _enter(self, stage: str) -> None:
         if stage != self.progress.stage:
             self.progress.stage, self.progress.entered = stage, time.monotonic()
+            self.progress.step, self.progress.step_share = "", 0.0
             if stage == "encoding":
                 self._looked_at = self.progress.entered
 

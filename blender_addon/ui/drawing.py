@@ -8,12 +8,25 @@ import textwrap
 import bpy
 
 from ..scene.figures import Result
+from ..scene.session import Run
 from ..translations import tr
 
 END_REASONS = {
     "face_limit": "Cut off at the number of faces",
     "cancelled": "Unfinished: cancelled",
 }
+
+
+def progress_text(run: Run) -> str:
+    """What the bar of a run says: how far it is, in words."""
+    progress = run.progress
+    if run.cancelling:
+        return tr("Cancelling")
+    if progress.stage == "decoding":
+        return tr("{faces} of {wanted} faces", faces=f"{progress.faces:,}", wanted=f"{progress.wanted:,}")
+    if not progress.step_text:
+        return tr(progress.text)
+    return tr("{step}, {percent} %", step=tr(progress.step_text), percent=f"{100.0 * progress.factor:.0f}")
 
 
 def summary(result: Result) -> str:

@@ -14,7 +14,7 @@ from ..scene import session
 from ..scene.session import Run
 from ..translations import tr
 from . import preferences_page, setup, watch
-from .drawing import draw_text, duration
+from .drawing import draw_text, duration, progress_text
 from .operators import (
     FLASHMESH_OT_another,
     FLASHMESH_OT_cancel,
@@ -256,11 +256,9 @@ def draw_progress(layout: bpy.types.UILayout, run: Run) -> None:
     column = layout.column()
     column.label(text=f"{progress.source}{of}", icon="MESH_ICOSPHERE", translate=False)
     generating = progress.stage == "decoding"
-    text = tr(progress.text)
-    if generating:
-        text = tr("{faces} of {wanted} faces", faces=f"{progress.faces:,}", wanted=f"{progress.wanted:,}")
-    text = tr("Cancelling") if run.cancelling else text
-    column.progress(factor=progress.factor if generating else 0.0, text=text, translate=False)
+    if progress.step_text:
+        column.label(text=progress.text)
+    column.progress(factor=progress.factor, text=progress_text(run), translate=False)
     waited = time.monotonic() - progress.entered
     if not generating and waited > 2.0:
         column.label(text=tr("for {time}", time=duration(waited)), translate=False)

@@ -88,6 +88,22 @@ def placed():
     }  # fmt: skip
 
 
+def reading():
+    """A source so large that the engine tells how far its reading is, several times."""
+    bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=6)
+    run, told = stage.begin(bpy.context.object, **SMALL), []
+
+    def look():
+        progress = run.progress
+        now = [progress.stage, progress.step, progress.factor, stage.drawing.progress_text(run)]
+        if now not in told:
+            told.append(now)
+        return run.ended
+
+    stage.tick_until(run, look)
+    return {"told": told, **stage.outcome(run)}
+
+
 def far_away():
     source = stage.cube(location=(100_000, -200_000, 0), scale=(0.1, 0.1, 0.1))
     told = generate(source, snap=True)
@@ -321,7 +337,7 @@ def registered_again():
 
 
 SCENARIOS = (
-    every_kind, placed, far_away, flattened, snapped, looks, plain_looks, uvs, quads, closing, sheets, hiding,
+    every_kind, placed, reading, far_away, flattened, snapped, looks, plain_looks, uvs, quads, closing, sheets, hiding,
     same_seed, names, refused, polls, settings, registered_again,
 )  # fmt: skip
 

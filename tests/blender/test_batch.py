@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,14 +214,39 @@ def test_the_engine_is_given_the_mesh(debug_engine: Engine, kind: str) -> None:
     named = {"engine": kind, "engine_python": sys.executable, "checkpoint": "debug", "device": "cpu"}
     engine = addon_modules.load("batch.engine").make_engine(argparse.Namespace(**named))
     vertices, triangles = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), np.int32([[0, 2, 1], [0, 1, 3]])
+    steps: list[tuple[str, float]] = []
     try:
-        row = engine.generate(vertices, triangles, max_faces=8, seed=3)
+        row = engine.generate(vertices, triangles, lambda *told: steps.append(told), max_faces=8, seed=3)
     finally:
         engine.close()
     expected = debug_engine.generate(Mesh(vertices, triangles), max_faces=8, seed=3)
     np.testing.assert_array_equal(row["vertices"], expected.mesh.vertices)
     np.testing.assert_array_equal(row["face_indices"], expected.mesh.faces)
     assert row["chamfer"] == expected.chamfer
+    assert steps[0] == ("clean", 0.0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_shows_how_far_reading_is(blender: Runner, sources: Path, tmp_path: Path) -> None:
+    """In a line that the next one takes the place of; a file has the lines that stay alone."""
+    arguments = ("--input", sources / "chair.obj", "--output", tmp_path / "out", *SMALL)
+    ours, theirs = os.openpty()
+    child = subprocess.Popen(
+        blender.arguments(SCRIPT, *arguments), env=blender.environment(), stdout=theirs, stderr=subprocess.DEVNULL
+    )
+    os.close(theirs)
+    text = b""
+    try:
+        with suppress(OSError):  # the other end is closed: on Linux an error
+            while part := os.read(ours, 4096):
+                text += part
+    finally:
+        os.close(ours)
+        assert child.wait(TIMEOUT) == 0
+    said = text.decode(errors="replace")
+    assert "[1/1] chair.obj: Leg (1/2): reading the surface: cleaning up, 0%" in said
+    stays = [line.rpartition("\r")[2].rstrip() for line in said.replace("\r\n", "\n").split("\n")]
+    assert len([line for line in stays if LINE.match(line)]) == 2 and not any("reading" in line for line in stays)
 
 
 class Recorded:

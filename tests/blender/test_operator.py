@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,20 @@ def test_the_result_lies_where_the_engine_says(told: Told) -> None:
     assert (
         placed["parent"] == "Parent" and placed["collection"] == ["FlashMesh"] and placed["made"] == ["Child_flashmesh"]
     )
+
+
+def test_the_steps_of_reading_are_told_in_words(told: Told) -> None:
+    """One after the other and each from its beginning on; nothing of them is left once faces come."""
+    reading = told["reading"]
+    assert reading["outcome"] == "finished"
+    steps = [row for row in reading["told"] if row[1] not in ("", "start")]
+    assert len({step for _, step, _, _ in steps}) >= 2
+    for stage, step, factor, text in steps:
+        assert stage == "encoding" and 0 <= factor <= 1
+        assert text.endswith(f", {100 * factor:.0f} %") and not text.lower().startswith(step)
+    assert all(step == "" for stage, step, _, _ in reading["told"] if stage != "encoding")
+    for before, after in pairwise(steps):
+        assert before[1] != after[1] or before[2] <= after[2]
 
 
 def test_far_from_the_origin(told: Told) -> None:
