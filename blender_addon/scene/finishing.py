@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import bmesh
 import bpy
 import numpy as np
 from mathutils.bvhtree import BVHTree
 from mathutils.kdtree import KDTree
 
-from flashmesh_core.mesh.quads import pair_triangles
+from flashmesh_core.mesh.quads import plan_quads
 
 from ..engine.request import RunSettings
 from ..translations import tr
@@ -100,7 +102,8 @@ def finish_mesh(
 def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None) -> None:
     """Joins pairs of triangles into quads, flat and right-angled ones first, as they are seen through `world` (4, 4).
 
-    Not over a border between materials, nor over an edge that is marked sharp or as a seam.
+    Not over a border between materials, nor over an edge that is marked sharp or as a seam. Edges in flat places are
+    turned where that makes a quad more.
     """
     local, faces = mesh_arrays(mesh)
     if not len(faces) or len(faces) != len(mesh.polygons):
@@ -112,12 +115,18 @@ def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None) -> None:
     try:
         work.from_mesh(mesh)
         work.verts.ensure_lookup_table()
-        gone = []
-        for a, b in pair_triangles(vertices, turned, materials).tolist():
-            edge = work.edges.get((work.verts[a], work.verts[b]))
-            if edge is not None and edge.smooth and not edge.seam:
-                gone.append(edge)
-        bmesh.ops.dissolve_edges(work, edges=gone, use_verts=False, use_face_split=False)
+        kept = [[end.index for end in edge.verts] for edge in work.edges if edge.seam or not edge.smooth]
+        quads = plan_quads(vertices, turned, materials, np.array(kept, dtype=np.int64))
+
+        def edges(pairs: np.ndarray) -> Iterator[bmesh.types.BMEdge]:
+            for a, b in pairs.tolist():
+                edge = work.edges.get((work.verts[a], work.verts[b]))
+                if edge is not None:
+                    yield edge
+
+        for edge in edges(quads.flips):
+            bmesh.utils.edge_rotate(edge)
+        bmesh.ops.dissolve_edges(work, edges=list(edges(quads.joints)), use_verts=False, use_face_split=False)
         work.to_mesh(mesh)
     finally:
         work.free()

@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+from flashmesh_core.mesh.recutting import Recutting
 
 MAX_ANGLE = np.radians(40.0)  # between the two triangles of a quad
 MAX_CORNER = np.radians(170.0)  # of a quad: beyond it the quad is a triangle to the eye, or not convex
 _FLATNESS, _SQUARENESS = 1.0, 0.5  # what a bend of MAX_ANGLE, and a corner that is 90 degrees off, cost
 _LONGEST = 31  # pairs that are joined anew to win one more
+
+
+@dataclass(frozen=True, eq=False)
+class Quads:
+    """How triangles become quads: first edges are turned, one after the other, then edges go."""
+
+    flips: np.ndarray  # (N, 2) int64, rows of vertices: the edge before its turn
+    joints: np.ndarray  # (Q, 2) int64, rows of vertices, of the mesh once edges are turned
+    faces: np.ndarray  # (F, 3) int64, the triangles once edges are turned
+
+
+def plan_quads(
+    vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray | None = None, kept: np.ndarray | None = None,
+    *, max_angle: float = MAX_ANGLE,
+) -> Quads:  # fmt: skip
+    """As many quads as can be found, where flat places may be cut anew for it.
+
+    As `pair_triangles`; then a triangle left over wanders through flat quads, each cut anew, to another one. Places
+    that are bent, borders, `kept` edges (K, 2) and those between `groups` stay as they are; no vertex moves.
+    """
+    faces = np.asarray(faces, dtype=np.int64).reshape(-1, 3)
+    vertices = np.asarray(vertices, dtype=np.float64).reshape(-1, 3)
+    groups = np.zeros(len(faces), dtype=np.int64) if groups is None else np.asarray(groups)
+    kept = np.zeros((0, 2), dtype=np.int64) if kept is None else np.sort(np.asarray(kept).reshape(-1, 2), axis=1)
+    partner, _ = _pair(vertices, faces, groups, kept, max_angle)
+    limits = {"max_angle": max_angle, "max_corner": MAX_CORNER}
+    again = Recutting(vertices, faces, partner, groups, {(a, b) for a, b in kept.tolist()}, **limits)
+    again.run()
+    joints = [
+        sorted(set(face) & set(again.faces[other]))
+        for face, other in zip(again.faces, again.partner, strict=True)
+        if other >= 0
+    ]
+    return Quads(
+        np.array(again.flips, dtype=np.int64).reshape(-1, 2),
+        np.unique(np.array(joints, dtype=np.int64).reshape(-1, 2), axis=0),
+        np.array(again.faces, dtype=np.int64).reshape(-1, 3),
+    )
 
 
 def pair_triangles(
@@ -20,8 +62,18 @@ def pair_triangles(
     where that ends at another one left over: one quad more each time. Every quad is convex and bent by less than
     `max_angle` (radians).
     """
-    faces = np.asarray(faces, dtype=np.int64)
+    return _pair(vertices, np.asarray(faces, dtype=np.int64), groups, np.zeros((0, 2), dtype=np.int64), max_angle)[1]
+
+
+def _pair(
+    vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray | None, kept: np.ndarray, max_angle: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The partner (F,) of each face, or -1, and the edges (Q, 2) that pairs share; `kept` (K, 2) have sorted rows."""
     edges, pairs, cost = _pairings(np.asarray(vertices, dtype=np.float64), faces, groups, max_angle)
+    if len(kept):
+        size = len(vertices)
+        may_go = ~np.isin(edges @ (size, 1), kept @ (size, 1))
+        edges, pairs, cost = edges[may_go], pairs[may_go], cost[may_go]
     neighbors: list[list[tuple[float, int, int]]] = [[] for _ in faces]
     partner = np.full(len(faces), -1, dtype=np.int64)
     joint = np.full(len(faces), -1, dtype=np.int64)  # the pairing that a face is paired by
@@ -34,7 +86,7 @@ def pair_triangles(
     for face in range(len(faces)):
         if partner[face] < 0 and neighbors[face]:
             _augment(face, neighbors, partner, joint)
-    return edges[np.unique(joint[joint >= 0])]
+    return partner, edges[np.unique(joint[joint >= 0])]
 
 
 def _pairings(

@@ -7,6 +7,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import addon_stage as stage
 import bpy
 import numpy as np
+from mathutils.geometry import delaunay_2d_cdt
+
+from flashmesh_core.mesh.quads import plan_quads
 
 EXAMPLES = stage.ROOT / "examples"
 
@@ -49,6 +52,37 @@ def quads():
         }  # fmt: skip
         stage.empty_scene()
     return told
+
+
+def cut_anew():
+    """A flat square of random triangles, with a UV map, two materials and sharp edges: what is left of it."""
+    places = np.random.default_rng(2).random((60, 2))
+    vertices, _, faces, *_ = delaunay_2d_cdt([tuple(place) for place in places.tolist()], [], [], 0, 1e-9)
+    mesh = bpy.data.meshes.new("Square")
+    mesh.from_pydata([(*place, 0.0) for place in vertices], [], faces)
+    layer = mesh.uv_layers.new()
+    for loop in mesh.loops:
+        layer.data[loop.index].uv = vertices[loop.vertex_index]
+    for name in ("Left", "Right"):
+        mesh.materials.append(bpy.data.materials.new(name))
+    for face in mesh.polygons:
+        face.material_index = int(face.center.x > 0.5)
+    sides = [sum(face.area for face in mesh.polygons if face.material_index == side) for side in (0, 1)]
+    sharp = [tuple(sorted(edge.vertices)) for edge in mesh.edges if edge.index % 9 == 0]
+    for edge in mesh.edges:
+        edge.use_edge_sharp = edge.index % 9 == 0
+    local, triangles = stage.mesh_bridge.mesh_arrays(mesh)
+    groups = np.array([face.material_index for face in mesh.polygons])
+    plan = plan_quads(local, triangles, groups, np.array(sharp))
+    stage.finishing.make_quads(mesh)
+    layer = mesh.uv_layers.active.data
+    return {
+        "flips": len(plan.flips), "planned": len(plan.joints),
+        "quads": sum(len(face.vertices) == 4 for face in mesh.polygons), "valid": not mesh.validate(),
+        "off": max((layer[loop.index].uv - mesh.vertices[loop.vertex_index].co.xy).length for loop in mesh.loops),
+        "sides": [sides, [sum(face.area for face in mesh.polygons if face.material_index == side) for side in (0, 1)]],
+        "sharp": sorted(sharp) == sorted(tuple(sorted(edge.vertices)) for edge in mesh.edges if edge.use_edge_sharp),
+    }  # fmt: skip
 
 
 def stretched(mesh):
@@ -257,7 +291,7 @@ def german():
     return told
 
 
-SCENARIOS = (german, baked, expected, quads, uv_maps, unwrapped, variants, decimated)
+SCENARIOS = (german, baked, expected, quads, cut_anew, uv_maps, unwrapped, variants, decimated)
 
 if __name__ == "__main__":
     stage.play(SCENARIOS)

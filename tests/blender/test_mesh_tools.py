@@ -26,6 +26,14 @@ def test_most_faces_become_quads_and_the_surface_stays(told: dict[str, Any], nam
     assert quads["materials"] and quads["valid"]
 
 
+def test_edges_are_turned_for_more_quads_and_nothing_else_changes(told: dict[str, Any]) -> None:
+    """UV map, materials and sharp edges stay where they are; in Blender there are the quads that were planned."""
+    made = told["cut_anew"]
+    assert made["flips"] > 3 and made["quads"] == made["planned"] > 20 and made["valid"]
+    assert made["off"] < 1e-6 and made["sharp"]
+    np.testing.assert_allclose(*made["sides"], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["ball", "cube"])
 def test_a_uv_map_comes_over_in_whole_pieces(told: dict[str, Any], name: str) -> None:
     """No face is stretched over the map, and all of them cover as much of it as the source's do."""
