@@ -40,7 +40,10 @@ def count_sort(keys, order, n_keys):
 
 @njit(**COMPILED)
 def edge_order(faces, n_vertices):
-    """All half-edges (3F,) so that those of one edge follow each other; and the edges' two ends (3F,), low and high."""
+    """All half-edges (3F,) so that those of one edge follow each other, and where each of the E edges begins, (E + 1,).
+
+    Half-edges of edge e: `order[first[e] : first[e + 1]]`. Then the two ends of each half-edge (3F,), low and high.
+    """
     flat = faces.ravel()
     n = len(flat)
     low, high = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
@@ -48,28 +51,34 @@ def edge_order(faces, n_vertices):
         a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
         low[h], high[h] = min(a, b), max(a, b)
     order = count_sort(high, np.arange(n).astype(np.int32), n_vertices)
-    return count_sort(low, order, n_vertices), low, high
+    order = count_sort(low, order, n_vertices)
+    first, count = np.empty(n + 1, dtype=np.int32), 0
+    for i in range(n):
+        if i == 0 or low[order[i]] != low[order[i - 1]] or high[order[i]] != high[order[i - 1]]:
+            first[count] = i
+            count += 1
+    first[count] = n
+    return order, first[: count + 1], low, high
+
+
+@njit(**COMPILED)
+def opposite_pairs(faces, order, first):
+    """The other half-edge (3F,) of each edge that has exactly two, which run opposite ways; -1 elsewhere."""
+    flat = faces.ravel()
+    twin = np.full(len(flat), -1, dtype=np.int32)
+    for e in range(len(first) - 1):
+        if first[e + 1] - first[e] == 2:
+            h, g = order[first[e]], order[first[e] + 1]
+            if flat[h] != flat[g]:
+                twin[h], twin[g] = g, h
+    return twin
 
 
 @njit(**COMPILED)
 def manifold_twins(faces, n_vertices):
     """The other half-edge of each edge (3F,) int32; -1 where an edge has not exactly two that run opposite ways."""
-    order, low, high = edge_order(faces, n_vertices)
-    n = len(order)
-    flat = faces.ravel()
-    twin = np.full(n, -1, dtype=np.int32)
-    i = 0
-    while i < n:
-        h = order[i]
-        j = i + 1
-        while j < n and low[order[j]] == low[h] and high[order[j]] == high[h]:
-            j += 1
-        if j == i + 2:
-            g = order[i + 1]
-            if flat[h] != flat[g]:
-                twin[h], twin[g] = g, h
-        i = j
-    return twin
+    order, first, _, _ = edge_order(faces, n_vertices)
+    return opposite_pairs(faces, order, first)
 
 
 @njit(**COMPILED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.surface.adjacency import COMPILED, edge_order, face_components, find
+from flashmesh_core.surface.adjacency import COMPILED, edge_order, face_components, find, opposite_pairs
 
 MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards
 
@@ -14,19 +14,15 @@ MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, al
 def oriented(vertices, faces):
     """`faces` with windings that agree over edges of two faces; in each patch the larger area keeps its winding."""
     n = len(faces)
-    order, low, high = edge_order(faces, len(vertices))
+    order, first, _, _ = edge_order(faces, len(vertices))
     flat = faces.ravel()
     link = np.full(3 * n, -1, dtype=np.int32)
-    i, agree = 0, True
-    while i < 3 * n:
-        h, j = order[i], i + 1
-        while j < 3 * n and low[order[j]] == low[h] and high[order[j]] == high[h]:
-            j += 1
-        if j == i + 2:
-            g = order[i + 1]
+    agree = True
+    for e in range(len(first) - 1):
+        if first[e + 1] - first[e] == 2:
+            h, g = order[first[e]], order[first[e] + 1]
             link[h], link[g] = g, h
             agree = agree and flat[h] != flat[g]
-        i = j
     if agree:
         return faces
     turned = np.full(n, -1, dtype=np.int8)
@@ -70,22 +66,12 @@ def paired(vertices, faces):
     Where more than two faces meet, a face is paired with the next one that bounds the same inside; so parts that touch
     come apart. Faces that run the same way are never paired.
     """
-    n = 3 * len(faces)
-    order, low, high = edge_order(faces, len(vertices))
-    flat = faces.ravel()
-    twin = np.full(n, -1, dtype=np.int32)
-    i = 0
-    while i < n:
-        h, j = order[i], i + 1
-        while j < n and low[order[j]] == low[h] and high[order[j]] == high[h]:
-            j += 1
-        if j == i + 2:
-            g = order[i + 1]
-            if flat[h] != flat[g]:
-                twin[h], twin[g] = g, h
-        elif j > i + 2:
-            _pair_by_angle(vertices, flat, twin, order[i:j], low[h], high[h])
-        i = j
+    order, first, low, high = edge_order(faces, len(vertices))
+    twin = opposite_pairs(faces, order, first)
+    for e in range(len(first) - 1):
+        if first[e + 1] - first[e] > 2:
+            group = order[first[e] : first[e + 1]]
+            _pair_by_angle(vertices, faces.ravel(), twin, group, low[group[0]], high[group[0]])
     return twin
 
 
@@ -172,14 +158,13 @@ def halve_doubled(vertices, faces, twin):
     Two fans may share both ends of an edge and still be one fan at each; halving keeps what is closed closed.
     """
     n = 3 * len(faces)
-    order, low, high = edge_order(faces, len(vertices))
+    order, first, _, _ = edge_order(faces, len(vertices))
     halved = np.full(n, -1, dtype=np.int32)
     touched = np.zeros(len(faces), dtype=np.bool_)
-    count, i = 0, 0
-    while i < n:
-        h, j = order[i], i + 1
-        while j < n and low[order[j]] == low[h] and high[order[j]] == high[h]:
-            g = order[j]
+    count = 0
+    for e in range(len(first) - 1):
+        h = order[first[e]]
+        for g in order[first[e] + 1 : first[e + 1]]:
             other = twin[g]
             fresh = not touched[g // 3] and (other < 0 or not touched[other // 3])
             if g != twin[h] and halved[g] < 0 and fresh:
@@ -187,8 +172,6 @@ def halve_doubled(vertices, faces, twin):
                 if other >= 0:
                     halved[other], touched[other // 3] = count, True
                 count += 1
-            j += 1
-        i = j
     positions = np.empty((len(vertices) + count, 3))
     positions[: len(vertices)] = vertices
     result, more = np.empty((len(faces) + touched.sum(), 3), dtype=np.int32), len(faces)
