@@ -34,6 +34,7 @@ from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize_bins
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.state.mesh_state import MeshState
 from flashmesh_core.state.slice_rows import prepare
+from training.options import add_former_name
 
 HIDDEN = (64, 32)
 MIN_FACES, MAX_FACES = 20, 400
@@ -76,12 +77,12 @@ def collect(state: MeshState, bins_F33: np.ndarray, slots: list[Slot]) -> None:
                 state.push(int(token))
 
 
-def samples(engine: Engine, meshes: list[Mesh], own_share: float, temperature: float, seed: int) -> list[Slot]:
-    """The samples of all slots over some meshes; `own_share` of them are generated, the others as they are."""
+def samples(engine: Engine, meshes: list[Mesh], own_probability: float, temperature: float, seed: int) -> list[Slot]:
+    """The samples of all slots over some meshes; each is generated with `own_probability`, or as it is."""
     slots = [Slot([], []) for _ in range(3)]
     rng = np.random.default_rng(seed)
     for mesh in tqdm(meshes, desc="meshes", mininterval=5):
-        own = rng.random() < own_share
+        own = rng.random() < own_probability
         options = Options(faces=len(mesh.faces), temperature=temperature, seed=int(rng.integers(1 << 30)))
         source = engine.prepare(mesh, None, options)
         if own:
@@ -178,7 +179,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", default="nano")
     parser.add_argument("--meshes", type=int, default=200, help="meshes to fit on")
     parser.add_argument("--held", type=int, default=30, help="further meshes to judge by")
-    parser.add_argument("--own-share", type=float, default=0.8, help="share of meshes that the checkpoint generates")
+    own = "with which a mesh is one that the checkpoint generates"
+    parser.add_argument("--own-probability", type=float, default=0.8, help=own)
+    add_former_name(parser, "--own-share", "own_probability")
     parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
@@ -194,7 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     order = np.random.default_rng(args.seed).permutation(len(meshes))
     taken = [meshes[number] for number in order[: args.meshes + args.held]]
     held = samples(engine, taken[: args.held], 1.0, args.temperature, args.seed + 1)
-    slots = samples(engine, taken[args.held :], args.own_share, args.temperature, args.seed)
+    slots = samples(engine, taken[args.held :], args.own_probability, args.temperature, args.seed)
     nets = []
     for number, slot in enumerate(slots):
         net, loss, right = fit(slot, held[number], args.epochs, args.seed)

@@ -19,9 +19,11 @@ SUMS = "state.sums.json"  # of both generations; written before they are moved, 
 # What the steps of a run depend on, beside the data. The ends (--steps, --minutes, --cooldown) may change.
 FIXED = (
     "seed", "optimizer", "lr", "muon_lr", "weight_decay", "warmup", "accumulate", "batch_tokens", "draft_every",
-    "draft_share", "draft_weight", "procedural", "precision", "ema", "freeze_backbone", "families", "variants",
+    "draft_probability", "draft_weight", "procedural", "precision", "ema", "freeze_backbone", "families", "variants",
     "max_faces",
 )  # fmt: skip
+
+FORMER_NAMES = {"draft_share": "draft_probability"}  # of options, in the states of older runs
 
 
 def check_unused(folder: Path) -> None:
@@ -45,8 +47,9 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def check_settings(saved: dict[str, Any] | None, args: argparse.Namespace) -> None:
     """A ValueError that names the first option that is not as the run was started with; older states name none."""
+    known = {FORMER_NAMES.get(name, name): value for name, value in (saved or {}).items()}
     for name, value in settings_of(args).items():
-        was = (saved or {}).get(name, value)
+        was = known.get(name, value)
         if was != value:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"{flag} must be {was}, as the run was started with, to go on with --resume, got {value}")

@@ -7,7 +7,6 @@ Without --data it trains on procedural shapes, so that it needs nothing. Stop it
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import signal
 import sys
@@ -22,16 +21,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from flashmesh_core.checkpoint import save_checkpoint
-from flashmesh_core.config import PRESETS, ModelConfig, preset
-from flashmesh_core.evaluation.objects import check_families
-from flashmesh_core.mesh.store import MAX_FACES, MeshStore
+from flashmesh_core.config import ModelConfig, preset
+from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block
-from flashmesh_core.sources import FAMILIES
 from training.data import DataConfig, MeshBatches
 from training.log import Log, means
 from training.losses import joint_loss
 from training.optimizer import make_optimizers
+from training.options import parse_arguments
 from training.readings import kept_keys, keys_of
 from training.samples import draw_samples
 from training.state import (
@@ -46,66 +44,6 @@ from training.state import (
     settings_of,
 )
 from training.transfer import parse_drafts, transfer
-
-
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a FlashMesh model")
-    parser.add_argument("--preset", default="debug", choices=sorted(PRESETS), help="model preset")
-    parser.add_argument(
-        "--data", help="packed .npz, folder with meshes.npz, or folder of mesh files; default: procedural"
-    )
-    parser.add_argument("--readings", help="cache of readings of real sources (python -m training.readings)")
-    parser.add_argument("--families", default=",".join(FAMILIES), help="of sources that readings are made of")
-    parser.add_argument("--variants", type=int, default=1, help="readings of each family and mesh")
-    parser.add_argument("--max-faces", type=int, default=MAX_FACES, help="leave larger meshes out")
-    parser.add_argument("--cached-only", action="store_true", help="draw only from readings that are in the cache now")
-    parser.add_argument("--out", default="runs/train", help="where checkpoints, logs and pictures go")
-    parser.add_argument("--steps", type=int, default=100_000, help="optimiser steps in all")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of this run")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
-    parser.add_argument("--weights", help="start from the weights of this checkpoint (a new run: fresh optimiser)")
-    parser.add_argument("--drafts", metavar="N-M[-C]", help="tokens that the face, vertex and coordinate level draft")
-    parser.add_argument("--freeze-backbone", action="store_true", help="train the draft heads alone")
-    parser.add_argument("--optimizer", default="muon", choices=("muon", "adam"))
-    parser.add_argument("--lr", type=float, default=2e-3, help="Adam's learning rate (the paper: 1e-4 at 30k steps)")
-    parser.add_argument("--muon-lr", type=float, default=1.5e-2, help="Muon's learning rate")
-    parser.add_argument("--weight-decay", type=float, default=0.01)
-    parser.add_argument("--warmup", type=int, default=50, help="steps of linear warm-up")
-    parser.add_argument("--cooldown", type=int, default=0, help="last steps over which the rate falls to zero")
-    parser.add_argument("--accumulate", type=int, default=2, help="micro-batches a step")
-    parser.add_argument("--batch-tokens", type=int, default=4608, help="tokens of a micro-batch")
-    parser.add_argument("--draft-every", type=int, default=2, help="every n-th micro-batch trains the heads; 0: none")
-    parser.add_argument("--draft-share", type=float, default=0.125, help="share of the split nodes that train them")
-    parser.add_argument("--draft-weight", type=float, default=1.0, help="weight of a drafted token (the paper: 1)")
-    parser.add_argument("--procedural", type=float, default=0.15, help="share of procedural shapes beside --data")
-    parser.add_argument("--precision", default="bf16", choices=("bf16", "float32"))
-    parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are exported")
-    parser.add_argument("--compile", action="store_true", help="torch.compile with static shapes")
-    parser.add_argument("--workers", type=int, default=1, help="data processes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
-    parser.add_argument("--picture-minutes", type=float, default=15.0, help="between sample pictures; 0: none")
-    parser.add_argument("--validate-every", type=int, default=200, help="steps between validations")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
-    args = parser.parse_args(arguments)
-    for name, low, high in (
-        ("steps", 1, 10**9), ("accumulate", 1, 4096), ("draft_every", 0, 10**6), ("draft_share", 0.001, 1.0),
-        ("minutes", 0.0, math.inf), ("ema", 0.0, 0.99999), ("procedural", 0.0, 1.0), ("workers", 0, 64),
-        ("cooldown", 0, 10**9), ("warmup", 0, 10**9), ("lr", 1e-8, 1.0), ("muon_lr", 1e-8, 1.0),
-        ("draft_weight", 0.0, 100.0), ("batch_tokens", 576, 10**7),
-    ):  # fmt: skip
-        if not low <= getattr(args, name) <= high:
-            parser.error(f"--{name.replace('_', '-')} must be in [{low}, {high}], got {getattr(args, name)}")
-    try:
-        args.families = check_families(args.families.split(","))
-    except ValueError as error:
-        parser.error(f"--families: {error}")
-    if args.cached_only and not args.readings:
-        parser.error("--cached-only must come with --readings, got no cache")
-    if args.freeze_backbone and args.draft_every != 1:
-        parser.error(f"--draft-every must be 1 with --freeze-backbone, got {args.draft_every}")
-    return args
 
 
 class Trainer:
@@ -200,7 +138,7 @@ class Trainer:
         groups = batch["tokens"].shape[1] // 9
         valid = (batch["tokens"] != self.config.pad).sum(dim=1).float() / 9.0
         generator = torch.Generator().manual_seed(args.seed * 1_000_003 + number)
-        count = max(1, int(groups * args.draft_share))
+        count = max(1, int(groups * args.draft_probability))
         pick = torch.rand((len(valid), count), generator=generator).to(valid.device) * valid[:, None]
         return pick.long().clamp(max=groups - 1)
 
@@ -283,44 +221,86 @@ def start_worker(_: int) -> None:
         signal.signal(name, signal.SIG_IGN)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train until steps, minutes or a signal end it; the exit status."""
-    from tqdm import tqdm
-
-    check_alone()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    trainer = Trainer(args)
-    samples_from = None if args.data is None else MeshStore.open(Path(args.data), "val")
+def make_loader(args: argparse.Namespace, trainer: Trainer) -> tuple[DataLoader, list[dict[str, torch.Tensor]]]:
+    """The micro-batches that are left to do, and the fixed ones for validation; tells how much data there is."""
     cache = None if args.readings is None else Path(args.readings)
     data = DataConfig(seed=args.seed, procedural=args.procedural, batch_tokens=args.batch_tokens, readings=cache)
     store = MeshStore.open(Path(args.data), "train") if args.data else None
+    keys = []
     if store is not None:
         print(f"{len(store)} training meshes, {store.skipped} left out (over 10,000 faces or unreadable)")
         if store.without_area:
             print(f"left out, for they have no area: {', '.join(store.without_area)}", file=sys.stderr)
-    keys = []
-    if store is not None:
         keys = keys_of(store, args.families, args.variants, args.max_faces)
         if args.cached_only:
             keys = kept_keys(keys, Path(args.readings), trainer.out / "readings.txt", go_on=args.resume)
         print(f"{len(keys)} readings of {len({number for number, _ in keys})} meshes")
-    batches = MeshBatches(trainer.config, data, store, keys)
     first = trainer.step * args.accumulate
     loader = DataLoader(
-        batches, batch_size=None, sampler=range(first, args.steps * args.accumulate), num_workers=args.workers,
+        MeshBatches(trainer.config, data, store, keys), batch_size=None,
+        sampler=range(first, args.steps * args.accumulate), num_workers=args.workers,
         prefetch_factor=4 if args.workers else None, worker_init_fn=start_worker if args.workers else None,
     )  # fmt: skip
-    fixed = validation_batches(args, trainer.config, data)
+    return loader, validation_batches(args, trainer.config, data)
+
+
+class Progress:
+    """What a run tells and keeps between its steps: rows of the log, checkpoints and pictures, each at its time."""
+
+    def __init__(self, trainer: Trainer, fixed: list[dict[str, torch.Tensor]]) -> None:
+        from tqdm import tqdm
+
+        self.trainer, self.fixed, args = trainer, fixed, trainer.args
+        self.samples_from = None if args.data is None else MeshStore.open(Path(args.data), "val")
+        self.log = Log(trainer.out)
+        self.saved = self.drawn = self.mark = time.monotonic()
+        self.tokens = 0  # since `mark`
+        self.sums: dict[str, float] = {}
+        self.bar = tqdm(total=args.steps, initial=trainer.step, unit="step", smoothing=0.05, mininterval=5.0)
+
+    def add(self, sums: dict[str, float], tokens: int) -> None:
+        """Counts a step: its losses, and the tokens of its micro-batches."""
+        self.tokens += tokens
+        for name, value in sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.bar.update()
+
+    def keep(self, done: bool) -> None:
+        """Writes what is due, and all of it in the end."""
+        trainer, args, now = self.trainer, self.trainer.args, time.monotonic()
+        if trainer.step % 20 == 0 or done:
+            self.write_row(done, now)
+        if done or now - self.saved > args.checkpoint_minutes * 60:
+            trainer.save()
+            self.saved = time.monotonic()
+        if args.picture_minutes and (done or now - self.drawn > args.picture_minutes * 60):
+            draw_samples(trainer, self.samples_from)
+            self.drawn = time.monotonic()
+
+    def write_row(self, done: bool, now: float) -> None:
+        """A row of the log: mean losses and speed since the last one, and now and then a validation."""
+        trainer = self.trainer
+        row = {"step": trainer.step, "tokens": trainer.tokens, "seconds": round(trainer.seconds, 1)}
+        row |= {"tokens_per_second": round(self.tokens / (now - self.mark))} | means(self.sums)
+        if self.fixed and (trainer.step % trainer.args.validate_every == 0 or done):
+            row |= validate(trainer, self.fixed)
+        told = {name: f"{row[name]:.3f}" for name in ("loss", "face", "val") if name in row}
+        self.bar.set_postfix(told | {"tok/s": row["tokens_per_second"]})
+        self.log.write(row)
+        self.sums, self.tokens, self.mark = {}, 0, time.monotonic()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train until steps, minutes or a signal end it; the exit status."""
+    check_alone()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    trainer = Trainer(args)
+    loader, fixed = make_loader(args, trainer)
     stop: list[int] = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stop.append(number))
-
-    log, began = Log(trainer.out), time.monotonic()
-    saved = drawn = began
-    counted, mark = 0, time.monotonic()
-    bar = tqdm(total=args.steps, initial=trainer.step, unit="step", smoothing=0.05, mininterval=5.0)
-    running: dict[str, float] = {}
+    progress, began = Progress(trainer, fixed), time.monotonic()
     pending: list[dict[str, torch.Tensor]] = []
     for batch in loader:
         pending.append(batch)
@@ -329,32 +309,13 @@ def run(args: argparse.Namespace) -> int:
         before = time.monotonic()
         sums = trainer.train_step(pending)
         trainer.seconds += time.monotonic() - before
-        counted += sum(batch["tokens"].numel() for batch in pending)
+        progress.add(sums, sum(batch["tokens"].numel() for batch in pending))
         pending = []
-        for name, value in sums.items():
-            running[name] = running.get(name, 0.0) + value
-        bar.update()
-        now = time.monotonic()
-        done = trainer.step >= args.steps or bool(stop) or now - began > args.minutes * 60
-        if trainer.step % 20 == 0 or done:
-            row = {"step": trainer.step, "tokens": trainer.tokens, "seconds": round(trainer.seconds, 1)}
-            row |= {"tokens_per_second": round(counted / (now - mark))} | means(running)
-            if fixed and (trainer.step % args.validate_every == 0 or done):
-                row |= validate(trainer, fixed)
-            bar.set_postfix(
-                {k: f"{row[k]:.3f}" for k in ("loss", "face", "val") if k in row} | {"tok/s": row["tokens_per_second"]}
-            )
-            log.write(row)
-            running, counted, mark = {}, 0, time.monotonic()
-        if done or now - saved > args.checkpoint_minutes * 60:
-            trainer.save()
-            saved = time.monotonic()
-        if args.picture_minutes and (done or now - drawn > args.picture_minutes * 60):
-            draw_samples(trainer, samples_from)
-            drawn = time.monotonic()
+        done = trainer.step >= args.steps or bool(stop) or time.monotonic() - began > args.minutes * 60
+        progress.keep(done)
         if done:
             break
-    bar.close()
+    progress.bar.close()
     print(f"step {trainer.step}, {trainer.tokens:,} tokens, checkpoint in {trainer.out / 'checkpoint'}")
     return 0
 
