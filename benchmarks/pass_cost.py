@@ -65,6 +65,73 @@ def measure(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, 
     return {name: 1e3 * statistics.median(times) for name, times in seconds.items()}
 
 
+class Decoders:
+    """The reference and the fast decoders of a model, on the same random tokens and slice rows."""
+
+    def __init__(self, model: Hourglass, length: int, density: float) -> None:
+        config, rng = model.config, np.random.default_rng(0)
+        self.config = config
+        self.tokens = rng.integers(0, config.num_bins, length)
+        rows = (rng.random((length, len(config.slice_rows), config.num_bins)) < density).astype(np.uint8)
+        self.rows = rows if config.slice_rows else None
+        condition = model.encode(torch.rand(1, config.num_points, 7) - 0.5, torch.tensor([200.0]))
+        self.reference = CachedDecoder(model, condition)
+        self.fast = {dtype: FastDecoder(FastModel(model, dtype), condition) for dtype in DTYPES}
+
+    def run_reference(self, begin: int, end: int) -> None:
+        """A pass of the reference over tokens `begin` to `end`."""
+        bits = None if self.rows is None else torch.from_numpy(self.rows[None, begin:end]).float()
+        self.reference.extend(torch.from_numpy(self.tokens[None, begin:end]), bits)
+
+    def run_fast(self, dtype: str, begin: int, end: int) -> None:
+        """A pass of a fast decoder."""
+        rows = None if self.rows is None else [self.rows[begin:end]]
+        self.fast[dtype].extend([self.tokens[begin:end]], rows)
+
+    def back(self, dtype: str, context: int) -> None:
+        """Drops what a fast decoder holds beyond `context` tokens."""
+        self.fast[dtype].truncate(0, context)
+
+    def advance(self, context: int) -> None:
+        """Feeds all decoders up to `context` tokens."""
+        for begin in range(self.reference.length, context, 144):
+            self.run_reference(begin, min(begin + 144, context))
+        for dtype, decoder in self.fast.items():
+            self.run_fast(dtype, int(decoder.lengths[0]), context)
+
+    def contenders(self, context: int, count: int) -> dict[str, Callable[[], Any]]:
+        """What is compared, by name: passes of `count` tokens at `context`, and their matrix products alone."""
+        found = {"reference": at_context(self.run_reference, self.reference.truncate, context, count)}
+        for dtype, decoder in self.fast.items():
+            found[dtype] = at_context(partial(self.run_fast, dtype), partial(self.back, dtype), context, count)
+            ours = partial(compiled_floor, decoder.fast)
+            by_torch = partial(torch_floor, self.config, TORCH_DTYPES[dtype], "cpu")
+            found[f"{dtype} products"] = floors(ours, context, count)
+            found[f"{dtype} products by torch"] = floors(by_torch, context, count)
+        return found
+
+
+def figures(context: int, count: int, times: dict[str, float]) -> dict[str, Any]:
+    """One row of the table: the milliseconds of each contender, and the fast decoders' ratios to the others."""
+    row: dict[str, Any] = {"context": context, "tokens": count}
+    row |= {f"{name} ms": round(time, 3) for name, time in times.items()}
+    for dtype in DTYPES:
+        row[f"{dtype} over products"] = round(times[dtype] / times[f"{dtype} products"], 2)
+        row[f"{dtype} over products by torch"] = round(times[dtype] / times[f"{dtype} products by torch"], 2)
+        row[f"{dtype} times faster"] = round(times["reference"] / times[dtype], 1)
+    return row
+
+
+def model_or_preset(name: str) -> Hourglass:
+    """The checkpoint of this name, or the preset with random weights."""
+    try:
+        return load_model(name)
+    except ValueError:
+        if name not in PRESETS:
+            raise
+        return Hourglass(preset(name)).eval()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano", help="a checkpoint, or a preset with random weights")
@@ -76,60 +143,21 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_grad_enabled(False)
-    try:
-        model = load_model(arguments.model)
-    except ValueError:
-        if arguments.model not in PRESETS:
-            raise
-        model = Hourglass(preset(arguments.model)).eval()
-    config = model.config
-    rng = np.random.default_rng(0)
     length = 9 * (max(arguments.contexts) // 9) + 9 + max(arguments.tokens)
-    tokens = rng.integers(0, config.num_bins, length)
-    rows = (rng.random((length, len(config.slice_rows), config.num_bins)) < arguments.density).astype(np.uint8)
-    kinds = len(config.slice_rows)
-    condition = model.encode(torch.rand(1, config.num_points, 7) - 0.5, torch.tensor([200.0]))
-    reference = CachedDecoder(model, condition)
-    fast = {dtype: FastDecoder(FastModel(model, dtype), condition) for dtype in DTYPES}
-
-    def run_reference(begin: int, end: int) -> None:
-        bits = torch.from_numpy(rows[None, begin:end]).float() if kinds else None
-        reference.extend(torch.from_numpy(tokens[None, begin:end]), bits)
-
-    def runner(decoder: FastDecoder) -> Callable[[int, int], Any]:
-        return lambda begin, end: decoder.extend([tokens[begin:end]], [rows[begin:end]] if kinds else None)
-
+    decoders = Decoders(model_or_preset(arguments.model), length, arguments.density)
     table = []
     for wanted in sorted(arguments.contexts):
         context = 9 * (wanted // 9)
-        for begin in range(reference.length, context, 144):
-            run_reference(begin, min(begin + 144, context))
-        for decoder in fast.values():
-            runner(decoder)(int(decoder.lengths[0]), context)
+        decoders.advance(context)
         for count in arguments.tokens:
-            contenders: dict[str, Callable[[], Any]] = {
-                "reference": at_context(run_reference, reference.truncate, context, count)
-            }
-            for dtype, decoder in fast.items():
-                back = lambda length, decoder=decoder: decoder.truncate(0, length)  # noqa: E731
-                contenders[dtype] = at_context(runner(decoder), back, context, count)
-                ours = partial(compiled_floor, decoder.fast)
-                by_torch = partial(torch_floor, config, TORCH_DTYPES[dtype], "cpu")
-                contenders[f"{dtype} products"] = floors(ours, context, count)
-                contenders[f"{dtype} products by torch"] = floors(by_torch, context, count)
             repeats = 9 if count == 1 else 1
-            times = {name: time / repeats for name, time in measure(contenders, arguments.rounds).items()}
-            row: dict[str, Any] = {"context": context, "tokens": count}
-            row |= {f"{name} ms": round(time, 3) for name, time in times.items()}
-            for dtype in DTYPES:
-                row[f"{dtype} over products"] = round(times[dtype] / times[f"{dtype} products"], 2)
-                row[f"{dtype} over products by torch"] = round(times[dtype] / times[f"{dtype} products by torch"], 2)
-                row[f"{dtype} times faster"] = round(times["reference"] / times[dtype], 1)
+            measured = measure(decoders.contenders(context, count), arguments.rounds)
+            row = figures(context, count, {name: time / repeats for name, time in measured.items()})
             table.append(row)
             print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-        reference.truncate(context)
-        for decoder in fast.values():
-            decoder.truncate(0, context)
+        decoders.reference.truncate(context)
+        for dtype in DTYPES:
+            decoders.back(dtype, context)
     print(json.dumps({"model": arguments.model, "torch_threads": arguments.threads, "rows": table}))
 
 

@@ -14,7 +14,10 @@ from flashmesh_core.drafters import AUTO_DRAFTER, DRAFTER_NAMES
 from flashmesh_core.options import AUTO_CHOICES, DEFAULT_COVERAGE_GUIDANCE, DEFAULT_WIDTH, OPTIONS, check_options
 
 if TYPE_CHECKING:
-    from flashmesh_core.decode.engine import Engine, GenerationEvent
+    from flashmesh_core.decode.engine import Engine
+    from flashmesh_core.decode.results import GenerationEvent, GenerationResult
+    from flashmesh_core.mesh.canonical import Mesh
+    from flashmesh_core.mesh.io import PointCloud
 
 # Spinning OpenMP threads lose far more beside a busy neighbour than they gain; must be set before torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -105,10 +108,7 @@ def finite(value: object) -> object:
 
 def run_generate(args: argparse.Namespace) -> int:
     """IN to OUT, with a progress bar and a line of figures."""
-    from tqdm import tqdm
-
     from flashmesh_core.files import check_writable
-    from flashmesh_core.mesh.canonical import Mesh
     from flashmesh_core.mesh.io import MESH_SUFFIXES, check_suffix, load_source, save_mesh
     from flashmesh_core.mesh.topology import topology_report
 
@@ -120,12 +120,34 @@ def run_generate(args: argparse.Namespace) -> int:
     options = engine_options(args, faces=args.faces, max_faces=args.max_faces)
     source = load_source(args.input)
     engine = load_engine(args)
-    if isinstance(source, Mesh):
-        given: tuple = (source, None)
-    else:
-        given = (source.points, source.normals)
+    result = generate_with_bar(engine, source, options)
+    if not len(result.mesh.faces):
+        raise ValueError(f"no face was generated for {args.input}; try another seed or --temperature")
+    save_mesh(args.output, result.mesh)
+    topology = topology_report(result.mesh.vertices, result.mesh.faces)
+    names: dict[str, object] = {"input": str(args.input), "output": str(args.output)}
+    names |= {"checkpoint": engine.name, "device": engine.device}
+    write_report(args.report, {**names, **generation_figures(result), "topology": topology.as_dict()})
+    print(
+        f"{args.output}: {len(result.mesh.faces)} faces, {len(result.mesh.vertices)} vertices, "
+        f"{result.seconds:.1f} s, {result.tokens_per_second:.0f} tokens/s, Chamfer {result.chamfer:.4f}, "
+        f"Hausdorff {result.hausdorff:.4f}, {'watertight' if topology.is_watertight else 'open'}, ended by "
+        f"{result.end_reason}; {result.filled} faces repaired; {result.verdict}"
+    )
+    if args.watertight and result.tally.gave_up_closure:
+        print(f"watertight had to give up at {result.tally.gave_up_closure} vertices: open edges are left there")
+    return 0
+
+
+def generate_with_bar(engine: Engine, source: Mesh | PointCloud, options: dict[str, Any]) -> GenerationResult:
+    """The result of a generation, while a bar on stderr tells how far it is."""
+    from tqdm import tqdm
+
+    from flashmesh_core.mesh.canonical import Mesh
+
+    given: tuple = (source, None) if isinstance(source, Mesh) else (source.points, source.normals)
     faces_of: dict[int, int] = {}
-    with tqdm(total=args.faces, unit="face", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=options["faces"], unit="face", disable=not sys.stderr.isatty()) as bar:
 
         def progress(event: GenerationEvent) -> None:
             faces_of[event.candidate] = event.n_faces
@@ -136,30 +158,18 @@ def run_generate(args: argparse.Namespace) -> int:
         def reading(step: str, share: float) -> None:
             bar.set_description_str(f"reading the surface: {step} {share:.0%}")
 
-        result = engine.generate(*given, on_event=progress, progress=reading, **options)
-    if not len(result.mesh.faces):
-        raise ValueError(f"no face was generated for {args.input}; try another seed or --temperature")
-    save_mesh(args.output, result.mesh)
-    topology = topology_report(result.mesh.vertices, result.mesh.faces)
-    report: dict[str, object] = {
-        "input": str(args.input), "output": str(args.output), "checkpoint": engine.name, "device": engine.device,
+        return engine.generate(*given, on_event=progress, progress=reading, **options)
+
+
+def generation_figures(result: GenerationResult) -> dict[str, object]:
+    """What the report of `generate` says of a result, its topology aside."""
+    return {
         "faces": len(result.mesh.faces), "vertices": len(result.mesh.vertices), "end_reason": result.end_reason,
         "tokens": result.n_tokens, "seconds": result.seconds, "tokens_per_second": result.tokens_per_second,
         "passes": result.n_passes, "tokens_per_pass": result.tokens_per_pass,
         "vertices_without_closure": result.tally.gave_up_closure, **result.told(),
         "chamfer": result.chamfer, "hausdorff": result.hausdorff, "seed": result.seed,
-        "topology": topology.as_dict(),
     }  # fmt: skip
-    write_report(args.report, report)
-    print(
-        f"{args.output}: {len(result.mesh.faces)} faces, {len(result.mesh.vertices)} vertices, "
-        f"{result.seconds:.1f} s, {result.tokens_per_second:.0f} tokens/s, Chamfer {result.chamfer:.4f}, "
-        f"Hausdorff {result.hausdorff:.4f}, {'watertight' if topology.is_watertight else 'open'}, ended by "
-        f"{result.end_reason}; {result.filled} faces repaired; {result.verdict}"
-    )
-    if args.watertight and result.tally.gave_up_closure:
-        print(f"watertight had to give up at {result.tally.gave_up_closure} vertices: open edges are left there")
-    return 0
 
 
 def run_batch(args: argparse.Namespace) -> int:

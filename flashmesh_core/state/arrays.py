@@ -96,6 +96,12 @@ class Surface(NamedTuple):
     facet_listed: np.ndarray
 
 
+def _cell_of(bins: np.ndarray, factor: int, cells: int) -> np.ndarray:
+    """The cell of `marks` that each bin (N, 3) is in, (N,), of `cells` an axis with `factor` bins each."""
+    at = bins // factor
+    return (at[:, 2] * cells + at[:, 1]) * cells + at[:, 0]
+
+
 def _index_by_cell(cell: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(cell, kind="stable")
     start = np.zeros(count + 1, dtype=np.int32)
@@ -147,16 +153,11 @@ def make_surface(
     places = (points + 0.5) * num_bins - 0.5  # bin centers are integers
     bins = np.clip(np.floor(places + 0.5), 0, num_bins - 1).astype(np.int64)
     loose = key_bins(np.unique(vertex_keys(bins, num_bins)), num_bins)
-
-    def cell_of(bins_N3: np.ndarray) -> np.ndarray:
-        at = bins_N3 // factor
-        return (at[:, 2] * cells + at[:, 1]) * cells + at[:, 0]
-
-    cell_start, order = _index_by_cell(cell_of(bins), cells**3)
+    cell_start, order = _index_by_cell(_cell_of(bins, factor, cells), cells**3)
     places, normals, bins = places[order], normals[order], bins[order]
     patch, patch_center = _patches(loose)
     facets, facet_normals, facet_start, facet_listed = index_facets(proxy_bins, num_bins)
-    loose_start, loose_number = _index_by_cell(cell_of(loose), cells**3)
+    loose_start, loose_number = _index_by_cell(_cell_of(loose, factor, cells), cells**3)
     return Surface(
         size=num_bins, factor=grid_factor,
         shown=shown, crease=crease, support=context.support_grid.occupied if context else nothing, mask=mask,
@@ -166,7 +167,7 @@ def make_surface(
         mark_factor=factor, marks=context.directions.marks if context else np.zeros((cells,) * 3, dtype=np.uint32),
         backing=BACKING_BITS, places=np.ascontiguousarray(places),
         normals=np.ascontiguousarray(normals, dtype=np.float64), own=own_bits(normals),
-        home=cell_of(bins).astype(np.int32), cell_start=cell_start,
+        home=_cell_of(bins, factor, cells).astype(np.int32), cell_start=cell_start,
         loose=np.ascontiguousarray(loose, dtype=np.int32), loose_start=loose_start, loose_number=loose_number,
         patch=patch, patch_center=patch_center,
         corners=context.corner_keys.astype(np.int64) if context else np.zeros(0, dtype=np.int64),
