@@ -20,7 +20,7 @@ from flashmesh_core.decode.decoding import Chunk, Decoding, Pass
 from flashmesh_core.decode.head_proposer import HeadProposer
 from flashmesh_core.decode.results import GenerationEvent, GenerationResult
 from flashmesh_core.decode.source import Source, prepare_source
-from flashmesh_core.drafters import resolve_drafter
+from flashmesh_core.drafters import AUTO_DRAFTER, resolve_drafter
 from flashmesh_core.drafting.scorer import load_scorer
 from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh
@@ -67,15 +67,20 @@ class Engine:
         """Where the weights are, for example "cpu" or "cuda:0"."""
         return str(next(self.model.parameters()).device)
 
-    def warm_up(self) -> None:
-        """Compile what a generation runs: a minute or two the first time on a machine, then a second from the disk."""
+    def warm_up(
+        self, using: Callable[..., Source] = prepare_source, drafters: Sequence[str] = (AUTO_DRAFTER, "none")
+    ) -> None:
+        """Compile what a generation runs: a minute or two the first time on a machine, then a second from the disk.
+
+        `using` reads the source, as in `prepare`; where it does so in another process, that one compiles what reads.
+        `drafters` are those of the generation that is to come.
+        """
         corners = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
         sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
         cube = Mesh(corners, np.array([half for a, b, c, d in sides for half in ((a, b, c), (a, c, d))]))
-        for drafter in ("half_edge", "none"):
-            options = Options(max_faces=4, drafter=drafter)
-            source = self.prepare(cube, None, options)
-            decoding = self.run([source], options).run()
+        source = self.prepare(cube, None, Options(max_faces=4), using=using)
+        for drafter in drafters:
+            decoding = self.run([source], Options(max_faces=4, drafter=drafter)).run()
         finish(decoding.candidates[0].state, source.proxy_bins)  # a mesh cut off has holes, but they are left
 
     @staticmethod

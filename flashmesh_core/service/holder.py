@@ -6,7 +6,10 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+from flashmesh_core.drafters import AUTO_DRAFTER
+from flashmesh_core.service.generation import Generation
 from flashmesh_core.service.memory import drop_memory
+from flashmesh_core.service.reading import SMALL, Readers
 
 EngineFactory = Callable[[str, str], Any]  # (checkpoint, device) -> an Engine
 
@@ -32,9 +35,17 @@ class EngineHolder:
         self.engine, self.is_warm = self._factory(checkpoint, self._device), False
         self.checkpoint = checkpoint
 
-    def warm_up(self) -> None:
-        """Lets the engine compile what it runs."""
-        self.engine.warm_up()
+    def warm_up(self, readers: Readers, generation: Generation | None = None) -> None:
+        """Lets the engine compile what a generation runs, or all generations where none is given.
+
+        What reads large sources is compiled by the process that does so, which is then ready, too.
+        """
+        if generation is None:
+            self.engine.warm_up()
+            self.engine.warm_up(readers.prepare_apart, (AUTO_DRAFTER,))
+        else:
+            using = readers.prepare_apart if generation.rows > SMALL else readers.prepare
+            self.engine.warm_up(using, (generation.options.get("drafter") or AUTO_DRAFTER,))
         self.is_warm = True
         gc.freeze()  # looking through all that is loaded takes a third of a second, in which nobody is answered
 

@@ -6,6 +6,7 @@ killed, gives all its memory back, and takes nothing down with it where it crash
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -55,25 +56,35 @@ class Readers:
         Raises what `prepare_source` raises, and ReadingEndedError where the process ends before it has an answer.
         """
         rows = max(len(source.faces), len(source.vertices)) if isinstance(source, Mesh) else len(source)
-        report = progress or (lambda stage, share: None)
         if rows <= SMALL:
             from flashmesh_core.decode.source import prepare_source
 
-            return prepare_source(source, normals, config, progress=report, **keywords)
+            return prepare_source(source, normals, config, progress=progress, **keywords)
+        return self.prepare_apart(source, normals, config, progress=progress, keep=rows <= LARGE, **keywords)
+
+    def prepare_apart(
+        self, source: Mesh | np.ndarray, normals: np.ndarray | None, config: ModelConfig, *,
+        progress: Progress | None = None, keep: bool = True, **keywords: Any,
+    ) -> Source:  # fmt: skip
+        """As `prepare`, however small the source is; the process waits for more afterwards where it is to be kept."""
+        report = progress or (lambda stage, share: None)
         reader = self._take()
         try:
             outcome = reader.read((source, normals, config, keywords), report)
         except BaseException:
             reader.end()
             raise
-        self._put_back(reader, keep=rows <= LARGE)
+        self._put_back(reader, keep)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
     def start(self) -> None:
-        """Starts a process ahead of its first work."""
-        self._put_back(self._take(), keep=True)
+        """Starts a process ahead of its first work, unless one waits for work already."""
+        with self._lock:
+            waits = any(reader.alive for reader in self._idle)
+        if not waits:
+            self._put_back(self._take(), keep=True)
 
     def close(self) -> None:
         """Ends the process that waits, for good; those at work are ended by whoever waits for them."""
@@ -161,6 +172,7 @@ def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the service's to handle
     os.dup2(sys.stderr.fileno() if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY), 1)
     threading.Thread(target=end_with_parent, daemon=True).start()
+    importlib.import_module("flashmesh_core.decode.source")  # half a second, before anything is asked
     while True:
         try:
             pipe.send("ready")

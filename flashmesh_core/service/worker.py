@@ -290,8 +290,8 @@ class EngineWorker:
     def _start(self, generation: Generation) -> None:
         """Loads what the generation needs, and lets its surface be read."""
         try:
-            if generation.rows > SMALL:  # while the engine is loaded
-                threading.Thread(target=self._readers.start, daemon=True).start()
+            if generation.rows > SMALL:  # it imports what it needs while the engine is loaded
+                self._readers.start()
             checkpoint = generation.options.get("checkpoint") or self.checkpoint
             if self._held.engine is None or self._held.checkpoint != checkpoint:
                 self._state = "loading"
@@ -300,7 +300,7 @@ class EngineWorker:
             if not self._held.is_warm and not generation.cancelled.is_set():
                 self._state = "compiling"
                 generation.enter("compiling")
-                self._held.warm_up()
+                self._held.warm_up(self._readers, generation)
             self._state = "busy"
             generation.check()
             generation.enter("encoding")
@@ -323,7 +323,7 @@ class EngineWorker:
             self._held.load(self.checkpoint)
             if not self._closing:
                 tell("compiling")
-                self._held.warm_up()
+                self._held.warm_up(self._readers)
         except Exception:
             logger.exception("the engine could not be loaded ahead of its first use")
         with self._changed:

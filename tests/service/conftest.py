@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.service.client import EngineClient
 from flashmesh_core.service.connections import Limits
 from flashmesh_core.service.server import Service, listen, load_engine
@@ -35,6 +36,15 @@ def fastest(measure: Callable[[], float], bound: float, attempts: int = 3) -> fl
             break
         best = min(best, measure())
     return best
+
+
+def grid(rows: int) -> Mesh:
+    """A wavy sheet of 2 rows^2 triangles."""
+    x, y = np.meshgrid(np.linspace(0, 1, rows + 1), np.linspace(0, 1, rows + 1), indexing="ij")
+    vertices = np.stack([x, y, 0.2 * np.sin(4 * x) * np.cos(3 * y)], axis=-1).reshape(-1, 3)
+    a = (np.arange(rows)[:, None] * (rows + 1) + np.arange(rows)).reshape(-1)
+    b, c, d = a + rows + 1, a + rows + 2, a + 1
+    return Mesh(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]))
 
 
 class RunningService:

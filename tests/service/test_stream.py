@@ -131,7 +131,7 @@ def test_an_error_names_what_was_sent(
     class Refusing:
         device = "cpu"
 
-        def warm_up(self) -> None:
+        def warm_up(self, *how: object) -> None:
             pass
 
         def prepare(self, *arguments: object) -> None:
@@ -288,7 +288,7 @@ def test_the_engine_is_compiled_before_its_first_generation(
         engine = load_engine(checkpoint, device)
         really = engine.warm_up
 
-        def warm_up() -> None:
+        def warm_up(*how: object) -> None:
             begun.set()
             assert release.wait(DEADLINE)
             really()

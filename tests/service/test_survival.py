@@ -15,13 +15,12 @@ import pytest
 from flashmesh_core.config import preset
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.decode.source import prepare_source
-from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.service import protocol, reading, turns
 from flashmesh_core.service.client import EngineClient, EngineError
 from flashmesh_core.service.reading import Readers, ReadingEndedError
 from flashmesh_core.service.server import load_engine
 
-from .conftest import DEADLINE, RunningService, wait_until
+from .conftest import DEADLINE, RunningService, grid, wait_until
 
 CONFIG = preset("debug")
 
@@ -35,15 +34,6 @@ def fails(client: EngineClient, points: np.ndarray, **options: object) -> Engine
 def works(client: EngineClient, points: np.ndarray) -> bool:
     with client.generate(points, max_faces=2) as stream:
         return list(stream)[-1]["kind"] == "end"
-
-
-def grid(rows: int) -> Mesh:
-    """A wavy sheet of 2 rows^2 triangles."""
-    x, y = np.meshgrid(np.linspace(0, 1, rows + 1), np.linspace(0, 1, rows + 1), indexing="ij")
-    vertices = np.stack([x, y, 0.2 * np.sin(4 * x) * np.cos(3 * y)], axis=-1).reshape(-1, 3)
-    a = (np.arange(rows)[:, None] * (rows + 1) + np.arange(rows)).reshape(-1)
-    b, c, d = a + rows + 1, a + rows + 2, a + 1
-    return Mesh(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]))
 
 
 def test_a_message_longer_than_a_frame_is_cut(
