@@ -36,20 +36,22 @@ class Runner:
         own = {"BLENDER_USER_RESOURCES": str(self.home), "OMP_NUM_THREADS": "1"}
         return {"FLASHMESH_PYTHON": sys.executable, **inherited, **own}
 
-    def run(self, script: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, script: Path, *arguments: object, timeout: float | None = TIMEOUT, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.arguments(script, *arguments),
             env={**self.environment(), **environment},
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=TIMEOUT,
+            timeout=timeout,
             check=False,
         )
 
-    def ask(self, mark: str, script: Path, *arguments: object) -> list[Any]:
+    def ask(self, mark: str, script: Path, *arguments: object, timeout: float | None = TIMEOUT) -> list[Any]:
         """What the script prints as JSON after `mark`, line by line."""
-        done = self.run(script, *arguments)
+        done = self.run(script, *arguments, timeout=timeout)
         assert done.returncode == 0, done.stdout + done.stderr
         lines = [line for line in done.stdout.splitlines() if line.startswith(f"{mark} ")]
         return [json.loads(line.removeprefix(f"{mark} ")) for line in lines]

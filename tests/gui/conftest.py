@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ import pytest
 import build_addon
 
 from .window import PATIENCE, Screen, Window, missing_programs
+
+COMPILE = """
+import sys
+from flashmesh_core.service.server import load_engine
+load_engine(sys.argv[1], "cpu").warm_up()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +31,11 @@ def programs() -> None:
 
 
 @pytest.fixture(scope="session")
-def home(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Blender's settings, with the add-on installed and enabled."""
+def home(programs: None, endless: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Blender's settings, with the add-on installed and enabled, and its engine's kernels compiled.
+
+    That takes as long as it takes: what a test waits for afterwards must not depend on it.
+    """
     folder = tmp_path_factory.mktemp("home")
     built = build_addon.build(tmp_path_factory.mktemp("dist"))
     done = subprocess.run(
@@ -34,6 +44,11 @@ def home(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    extensions = folder / "extensions"
+    own = extensions / ".user" / "user_default" / "flashmesh" / "kernels"  # see kernel_cache in engine/settings.py
+    more = {"PYTHONPATH": str(extensions / "user_default" / "flashmesh" / "lib"), "NUMBA_CACHE_DIR": str(own)}
+    for checkpoint in ("nano", endless):
+        subprocess.run([sys.executable, "-c", COMPILE, checkpoint], env={**os.environ, **more}, cwd=folder, check=True)
     return folder
 
 
