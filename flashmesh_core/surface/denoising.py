@@ -25,6 +25,7 @@ REACH = 1.0  # typical edges over which faces count as neighbors, times that
 MAX_REACH = 1 / 64  # faces that much apart are hardly neighbors, however large
 CROWD = 32  # faces at a vertex from which on only those across an edge are neighbors
 LARGER = 4.0  # a neighbor counts as at most this many times one's own area
+HELD_NOISE, HELD_EDGE = 3.0, 0.02  # a vertex moves at most that many times the noise and wanted edges, together
 SHARP = 0.5  # cosine: vertices with a normal that far off their own are on an edge, and say nothing about noise
 CHUNK = 1_000_000  # faces times rounds between two reports
 
@@ -57,7 +58,12 @@ def typical_edge(mesh: Mesh) -> float:
     """The edge of an even triangle as large as the face that a random point of the surface lies on."""
     _, areas, _ = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
     total = areas.sum()
-    return float(np.sqrt((areas**2).sum() / total * 4.0 / np.sqrt(3.0))) if total > 0.0 else 0.0
+    return even_edge((areas**2).sum() / total) if total > 0.0 else 0.0
+
+
+def even_edge(area: float) -> float:
+    """The edge of the triangle of three equal sides that has this area."""
+    return float(np.sqrt(area * 4.0 / np.sqrt(3.0)))
 
 
 def noisiness(noise: float, edge: float) -> float:
@@ -65,11 +71,14 @@ def noisiness(noise: float, edge: float) -> float:
     return min(noise / edge / NOISY, 1.5)
 
 
-def denoise(mesh: Mesh, *, noise: float | None = None, progress: Progress | None = None) -> Denoised:
+def denoise(
+    mesh: Mesh, *, noise: float | None = None, wanted: int | None = None, progress: Progress | None = None
+) -> Denoised:
     """The surface without noise: normals filtered, vertices moved; connectivity stays.
 
-    `mesh` is clean (see cleaning.clean) and fills the unit box; `noise` is measured where None. A mesh of few
-    large faces comes back as it is. Raises ValueError for a noise below 0.
+    `mesh` is clean (see cleaning.clean) and fills the unit box; `noise` is measured where None. With many `wanted`
+    faces no vertex moves far enough for them to show it, unless the noise is that large. A mesh of few large faces
+    comes back as it is. Raises ValueError for a noise below 0.
     """
     if noise is None:
         noise = estimate_noise(mesh)
@@ -89,7 +98,20 @@ def denoise(mesh: Mesh, *, noise: float | None = None, progress: Progress | None
             progress("flatten", i / VERTEX_ROUNDS)
         _to_planes(vertices, faces, normals, areas, start, around, moved)
         vertices, moved = moved, vertices
+    if wanted is not None:
+        bound = HELD_NOISE * noise + HELD_EDGE * even_edge(float(areas.sum()) / wanted)
+        vertices, normals = _held_back(mesh, vertices, normals, bound)
     return Denoised(Mesh(vertices, mesh.faces), normals, noise)
+
+
+def _held_back(mesh: Mesh, moved: np.ndarray, normals: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and normals; none is further than `bound` from where it was; the faces of those held have their own."""
+    way = moved - mesh.vertices
+    length = np.linalg.norm(way, axis=1)
+    vertices = mesh.vertices + way * (bound / np.maximum(length, bound))[:, None]
+    held = (length > bound)[mesh.faces].any(axis=1)
+    own, _, _ = face_geometry(vertices, mesh.faces.astype(np.int32))
+    return vertices, np.where(held[:, None], own, normals)
 
 
 def _filtered(faces, normals, areas, centers, start, around, reach, width, progress: Progress | None) -> np.ndarray:

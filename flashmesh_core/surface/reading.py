@@ -98,7 +98,7 @@ def _with_proxies(
     mesh: Mesh, wanted: int, handle_edges: float, progress: Progress | None
 ) -> tuple[Denoised, tuple[Mesh, ...]]:
     """The surface without noise, and its proxies."""
-    denoised = denoise(mesh, progress=progress)
+    denoised = denoise(mesh, wanted=wanted, progress=progress)
     counts = [times * wanted for times in RICHER]
     return denoised, tuple(proxies(denoised, counts, handle_edges=handle_edges, progress=progress))
 

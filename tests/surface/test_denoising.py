@@ -77,3 +77,20 @@ def test_progress_is_reported_and_may_cancel():
         denoise(BOX, progress=cancel)
     with pytest.raises(ValueError, match="noise must be at least 0"):
         denoise(BOX, noise=-1.0)
+
+
+def test_many_wanted_faces_hold_vertices_back():
+    def most(result, start):
+        return np.linalg.norm(result.mesh.vertices - start.vertices, axis=1).max()
+
+    free, few, many = denoise(BOX), denoise(BOX, wanted=12), denoise(BOX, wanted=20_000)
+    np.testing.assert_array_equal(few.mesh.vertices, free.mesh.vertices)
+    edge = np.sqrt(face_geometry(BOX.vertices, BOX.faces.astype(np.int32))[1].sum() / 20_000 * 4 / np.sqrt(3))
+    assert most(many, BOX) <= 0.021 * edge + 3 * many.noise < 0.5 * most(free, BOX)
+    np.testing.assert_allclose(np.linalg.norm(many.normals, axis=1), 1.0, atol=1e-6)
+
+
+def test_noise_goes_however_many_faces_are_wanted():
+    noisy = shaken(BOX, 0.0015)
+    left = [off_box(denoise(noisy, wanted=wanted).mesh.vertices).mean() for wanted in (12, 20_000)]
+    assert left[1] < 1.1 * left[0]
