@@ -50,7 +50,7 @@ def add_step_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draft-probability", type=float, default=0.125, help=probability)
     add_former_name(parser, "--draft-share", "draft_probability")
     parser.add_argument("--draft-weight", type=float, default=1.0, help="weight of a drafted token (the paper: 1)")
-    parser.add_argument("--precision", default="bf16", choices=("bf16", "float32"))
+    parser.add_argument("--precision", choices=("bf16", "float32"), help="default: bf16 where the device multiplies it")
     parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are exported")
 
 

@@ -14,10 +14,13 @@ import pytest
 import torch
 
 from flashmesh_core.checkpoint import load_model
-from training.train import main, parse_arguments
+from training.train import fast_precision, main, parse_arguments
 
 REPO = Path(__file__).resolve().parents[2]
-FAST = ["--preset", "debug", "--batch-tokens", "2304", "--accumulate", "1", "--workers", "0", "--picture-minutes", "0"]
+FAST = [
+    "--preset", "debug", "--batch-tokens", "2304", "--accumulate", "1", "--workers", "0", "--precision", "float32",
+    "--picture-minutes", "0",
+]  # fmt: skip
 
 
 def state(folder: Path) -> dict:
@@ -67,7 +70,7 @@ def test_sigterm_saves_and_resume_goes_on(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 1200
         while time.monotonic() < deadline and (not (tmp_path / "log.csv").is_file() or rows_of(tmp_path) < 1):
             assert process.poll() is None
             time.sleep(0.2)
@@ -100,3 +103,15 @@ def test_bad_options_name_the_range(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "data must be an .npz file or a folder" in capsys.readouterr().err
     assert main([*FAST, "--out", str(tmp_path), "--resume"]) == 2
     assert "--resume needs" in capsys.readouterr().err
+
+
+def test_the_precision_is_the_devices_own_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = [option for option in FAST if option not in ("--precision", "float32")]
+    for supported, wanted in ((True, "bf16"), (False, "float32")):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda supported=supported: supported)
+        assert fast_precision("cpu") == wanted
+        assert fast_precision("cuda:0") == "bf16"
+    assert main([*start, "--steps", "1", "--out", str(tmp_path)]) == 0
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)  # another machine
+    assert main([*start, "--steps", "2", "--out", str(tmp_path), "--resume"]) == 0
+    assert state(tmp_path)["settings"]["precision"] == "float32"

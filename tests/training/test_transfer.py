@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_train import FAST
 
 from flashmesh_core.checkpoint import load_model, save_checkpoint
 from flashmesh_core.config import preset
@@ -14,8 +15,6 @@ from flashmesh_core.drafting.heads import HeadSequence
 from flashmesh_core.model.hourglass import Hourglass
 from training.train import main
 from training.transfer import parse_drafts, transfer
-
-FAST = ["--preset", "debug", "--batch-tokens", "2304", "--accumulate", "1", "--workers", "0", "--picture-minutes", "0"]
 
 
 def drafted(model: Hourglass, **tokens: int) -> np.ndarray:
