@@ -93,7 +93,7 @@ def test_a_lost_worker_is_replaced_and_its_file_tried_again(tmp_path: Path, monk
 
     def wait(self: LocalWorkers) -> list:
         if not killed:
-            killed.append(os.kill(self.pids[0], signal.SIGKILL))
+            killed.append(os.kill(next(iter(self._busy.values())).pid, signal.SIGKILL))
         return really(self)
 
     monkeypatch.setattr(LocalWorkers, "wait", wait)

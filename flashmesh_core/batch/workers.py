@@ -129,11 +129,6 @@ class LocalWorkers:
             if process is not None:
                 process.end()
 
-    @property
-    def pids(self) -> list[int]:
-        """Of the processes that are at work."""
-        return [process.pid for process in self._busy.values()]
-
 
 class _Process:
     def __init__(self, settings: WorkSettings) -> None:

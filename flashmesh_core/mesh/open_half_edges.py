@@ -42,24 +42,6 @@ class OpenHalfEdges:
                 del self.degree[vertex]
         return face
 
-    def lowest_open(self, minimum: int = -1) -> int | None:
-        """The lowest vertex >= `minimum` with an open edge, or None."""
-        at = bisect_left(self.open_vertices, minimum)
-        return self.open_vertices[at] if at < len(self.open_vertices) else None
-
-    def lowest_closable(self) -> int | None:
-        """The lowest vertex of an open edge that a later face can still close, or None.
-
-        Faces come in order: a later one has no vertex below the last v0, and with that v0 no v1 below the last v1.
-        """
-        p0, p1 = self.faces[-1][:2] if self.faces else (-1, -1)
-        for vertex in self.open_vertices[bisect_left(self.open_vertices, p0) :]:
-            if any(w > vertex for w in self.leaving.get(vertex, ())):
-                return vertex
-            if any(x > vertex and (vertex > p0 or x >= p1) for x in self.entering.get(vertex, ())):
-                return vertex
-        return None
-
     def is_used(self, a: int, b: int) -> bool:
         """Whether a face uses the directed edge a -> b."""
         return (a, b) in self.uses

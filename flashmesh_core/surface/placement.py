@@ -59,17 +59,13 @@ def planes_of(denoised: Denoised) -> Planes:
     )
 
 
-def place(vertices: np.ndarray, faces: np.ndarray, denoised: Denoised) -> np.ndarray:
+def place_on(vertices: np.ndarray, faces: np.ndarray, planes: Planes, farthest: float = np.inf) -> np.ndarray:
     """New positions (V, 3) for the vertices of a simplified mesh: nearest to the planes of the dense faces around each.
 
-    `vertices` (V, 3) and `faces` (F, 3) approximate `denoised`. Around: connected, nearer to the vertex than to its
-    neighbors, within 0.6 of its shortest edge. A vertex stays where it would turn a face over.
+    `vertices` (V, 3) float64 and `faces` (F, 3) int32 approximate the surface that `planes` are of. Around: connected,
+    nearer to the vertex than to its neighbors, within 0.6 of its shortest edge. A vertex stays where it would turn a
+    face over, or where its place is beyond `farthest`.
     """
-    return place_on(np.asarray(vertices, dtype=np.float64), np.asarray(faces).astype(np.int32), planes_of(denoised))
-
-
-def place_on(vertices: np.ndarray, faces: np.ndarray, planes: Planes, farthest: float = np.inf) -> np.ndarray:
-    """As `place`, with the planes made before; `faces` int32. A vertex whose place is beyond `farthest` stays."""
     first, vertices = vertices, vertices.copy()
     start, around = faces_at_vertices(faces, len(vertices))
     for _ in range(ROUNDS):

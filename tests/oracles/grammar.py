@@ -8,10 +8,12 @@ that a coordinate is allowed only if its vertex can be finished; order and surfa
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 
 import numpy as np
 
+from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
 from flashmesh_core.state.grammar import Grammar
 from tests.oracles.prefix import Prefix
 
@@ -31,11 +33,25 @@ def allowed_tokens(grammar: Grammar, prefix: Prefix) -> np.ndarray:
     allowed = np.zeros(grammar.num_bins + 1, dtype=bool)
     for attempt in relaxed:
         allowed[:-1] = _allowed_bins(attempt, prefix)
-        if at_face_start and not (attempt.closure and prefix.table.lowest_closable() is not None):
+        if at_face_start and not (attempt.closure and lowest_closable(prefix.table) is not None):
             allowed[-1] = True
         if allowed.any():
             break
     return allowed
+
+
+def lowest_closable(table: OpenHalfEdges) -> int | None:
+    """The lowest vertex of an open edge that a later face can still close, or None.
+
+    Faces come in order: a later one has no vertex below the last v0, and with that v0 no v1 below the last v1.
+    """
+    p0, p1 = table.faces[-1][:2] if table.faces else (-1, -1)
+    for vertex in table.open_vertices[bisect_left(table.open_vertices, p0) :]:
+        if any(w > vertex for w in table.leaving.get(vertex, ())):
+            return vertex
+        if any(x > vertex and (vertex > p0 or x >= p1) for x in table.entering.get(vertex, ())):
+            return vertex
+    return None
 
 
 def _bounds(grammar: Grammar, prefix: Prefix) -> tuple[int, int]:
@@ -52,7 +68,7 @@ def _bounds(grammar: Grammar, prefix: Prefix) -> tuple[int, int]:
             lowest += 1
         highest = third
         if grammar.closure:
-            lowest_open = prefix.table.lowest_closable()
+            lowest_open = lowest_closable(prefix.table)
             highest = highest if lowest_open is None else min(highest, lowest_open)
         return lowest, highest
     if prefix.slot == 1 and lowest == p1 and prefix.key(0) == p0 and p2 >= (second if p1 >= first else first):

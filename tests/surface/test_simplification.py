@@ -12,7 +12,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
-from flashmesh_core.surface.placement import place
+from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.simplification import proxies
 from tests.surface.shapes import box_distance, cube, cylinder, grid, sphere, volume, voxels
 
@@ -101,7 +101,7 @@ def test_loose_parts_stay_and_crumbs_go():
 def test_placing_moves_a_corner_home_and_turns_no_face():
     rough = proxies(BOX, [12])[0]
     moved = rough.vertices * 0.985
-    placed = place(moved, rough.faces, BOX)
+    placed = place_on(moved, rough.faces.astype(np.int32), planes_of(BOX))
     assert cKDTree(placed).query(CORNERS)[0].max() < 0.004 < cKDTree(moved).query(CORNERS)[0].max()
 
 
