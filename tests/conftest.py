@@ -29,7 +29,7 @@ QUICK = (
     "mesh/test_io.py", "mesh/test_metrics.py", "mesh/test_open_half_edges.py", "mesh/test_sampling.py",
     "mesh/test_topology.py", "model/test_hourglass.py", "model/test_layers.py", "oracles/test_grammar.py",
     "oracles/test_prefix.py", "service/test_protocol.py", "test_build_addon.py", "test_config.py",
-    "test_duplicates.py", "test_files.py",
+    "test_docs.py", "test_duplicates.py", "test_files.py",
     "test_imports.py", "test_jit.py", "test_picture.py", "test_sizes.py", "test_tokenizer.py",
 )  # fmt: skip
 
