@@ -16,7 +16,8 @@ import numpy as np
 from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.distance import TriangleTree
 
-MAX_DEVIATION = 0.6  # bins from the proxy at which the model's faces of a region may lie
+TOLERANCE = 0.3  # bins from the proxy at which the model's faces of a region may lie, where there is no noise
+MAX_NOISE = 0.3  # bins that noise may add to it
 MIN_AREA, MAX_AREA = 0.8, 1.05  # times the area of the proxy's faces of a region; more means folds
 _PLACES = (
     np.array([[1, 1, 1], [1.5, 1.5, 0], [0, 1.5, 1.5], [1.5, 0, 1.5], [2, 0.5, 0.5], [0.5, 2, 0.5], [0.5, 0.5, 2]])
@@ -48,12 +49,13 @@ def repair(
     positions: dict[int, np.ndarray],
     size: int,
     closing: np.ndarray | None = None,
+    noise: float = 0.0,
 ) -> Repaired:
     """The faces that stand in the end, the model's first.
 
     `written` (F, 3, 3) and `proxy` (P, 3, 3) are bins of `size` an axis, columns x, y, z; `positions` tells where the
     vertex of a key is, in bins; without one it is at the center of its bin. `closing` (C, 3, 3) are faces that close
-    gaps in what was written: with them more regions have the proxy's border.
+    gaps in what was written: with them more regions have the proxy's border. `noise` is the surface's, in bins.
     """
     bins_of: dict[int, np.ndarray] = {}
     model = _faces_of(written, size, bins_of)
@@ -63,7 +65,8 @@ def repair(
     common = [face for face in ours if face in theirs]
     regions = _regions([f for f in ours if f not in theirs], [f for f in theirs if f not in ours])
     tree = TriangleTree.of_mesh(*_mesh(list(theirs), positions)) if theirs else None
-    kept = [region for region in regions if _is_good(region, positions, tree)]
+    tolerance = TOLERANCE + min(noise, MAX_NOISE)
+    kept = [region for region in regions if _is_good(region, positions, tree, tolerance)]
     swapped = [region for region in regions if region not in kept]
     _give_up_nonmanifold(kept, swapped, common)
     stand = [*common, *(f for region in kept for f in region.ours), *(f for region in swapped for f in region.theirs)]
@@ -138,7 +141,7 @@ def _mesh(faces: list[Face], positions: dict[int, np.ndarray]) -> tuple[np.ndarr
     return vertices, np.arange(len(vertices)).reshape(-1, 3)
 
 
-def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTree | None) -> bool:
+def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTree | None, tolerance: float) -> bool:
     """Whether the model's faces may stand for the proxy's."""
     if not region.ours or not region.theirs or tree is None or _border(region.ours) != _border(region.theirs):
         return False
@@ -148,7 +151,7 @@ def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTr
     if not MIN_AREA <= ratio <= MAX_AREA:
         return False
     places = np.einsum("pc,fcx->fpx", _PLACES, triangles).reshape(-1, 3)
-    return bool((tree.distance(places) <= MAX_DEVIATION).all())
+    return bool((tree.distance(places) <= tolerance).all())
 
 
 def _area(triangles: np.ndarray) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from flashmesh_core.completion.holes import count_open_vertices, finish
 from flashmesh_core.completion.repair import Repaired, repair
+from flashmesh_core.decode.source import Source
 from flashmesh_core.decode.verification import FACE_LIMIT, verify
 from flashmesh_core.drafters import DRAFT_NOTHING
 from flashmesh_core.drafting.buffers import Rules, make_buffers
@@ -75,7 +76,7 @@ class Candidate:
         if self.end_reason == "eos":
             self.closing = finish(self.state, self.proxy_bins, math.inf, limit)
 
-    def repair(self, positions: dict[int, np.ndarray], limit: int | None) -> None:
+    def repair(self, source: Source, limit: int | None) -> None:
         """Hold what was written against the proxy mesh and repair it from there; see `completion.repair`.
 
         A mesh without faces stays as it is, and so does one that was cancelled, that the user's `limit` of faces cut
@@ -85,7 +86,9 @@ class Candidate:
         if cut or not self.state.n_faces:
             return
         closing = finish(self.state, self.proxy_bins, CLOSING_REACH)
-        repaired = repair(self.state.faces(), self.proxy_bins.astype(np.int32), positions, self.num_bins, closing)
+        proxy, size = self.proxy_bins.astype(np.int32), self.num_bins
+        positions, noise = source.places.by_key(size), source.noise * size
+        repaired = repair(self.state.faces(), proxy, positions, size, closing, noise)
         if limit is None or len(repaired.bins) <= limit:
             self.repaired = repaired
             self.closing = repaired.bins[~repaired.decoded]

@@ -117,7 +117,7 @@ class Decoding:
         if self.options.watertight and not source.is_closed:
             candidate.close(self.options.closing_limit)
         elif self.options.fill_holes or self.options.watertight:
-            candidate.repair(source.places.by_key(candidate.num_bins), self.options.max_faces)
+            candidate.repair(source, self.options.max_faces)
         if self.options.watertight:
             candidate.count_open()
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashmesh_core.completion.repair import Repaired, repair
-from flashmesh_core.mesh.canonical import canonicalize_bins
+from flashmesh_core.mesh.canonical import canonicalize_bins, vertex_keys
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from tests.mesh.shapes import box
 
@@ -70,6 +70,19 @@ def test_a_dent_with_the_right_border_goes() -> None:
     dent = np.array([[corners[k], corners[(k + 1) % 4], middle] for k in range(4)], dtype=np.int32)
     made = repair(np.concatenate([dent, CUBE[2:]]), CUBE, {}, SIZE)
     assert made.dropped == 4 and len(made.bins) == 12 and is_closed(made)
+
+
+@pytest.mark.parametrize(("noise", "stays"), [(0.0, False), (0.2, True)])
+def test_a_shallow_dent_stays_where_the_surface_is_noisy(noise: float, stays: bool) -> None:
+    """Four faces around a vertex 0.6 bins below a side, so that places on them are up to 0.4 below."""
+    side = CUBE[:2]
+    corners = np.array([side[0, 0], side[0, 1], side[0, 2], side[1, 2]])
+    center = corners.mean(axis=0)
+    middle = np.round(center).astype(np.int32)
+    below = {int(vertex_keys(middle[None], SIZE)[0]): center + 0.6 * (28 - center) / 8}
+    dent = np.array([[corners[k], corners[(k + 1) % 4], middle] for k in range(4)], dtype=np.int32)
+    made = repair(np.concatenate([dent, CUBE[2:]]), CUBE, below, SIZE, noise=noise)
+    assert made.dropped == (0 if stays else 4) and len(made.bins) == (14 if stays else 12) and is_closed(made)
 
 
 @settings(max_examples=60, deadline=None)
