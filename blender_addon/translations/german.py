@@ -58,6 +58,8 @@ GERMAN = {
     "Select the faces that shall be made anew": "Die Flächen auswählen, die neu erzeugt werden sollen",
     "Select a mesh, curve, surface, text, metaball or collection instance": "Ein Netz, eine Kurve, Oberfläche, einen Text, Metaball oder eine Sammlungsinstanz auswählen",
     "{name} has {count} faces, and at most {most} can be read: lower its subdivision levels or decimate it": "{name} hat {count} Flächen, und höchstens {most} können gelesen werden: weniger unterteilen oder dezimieren",
+    "1 face selected": "1 Fläche ausgewählt",
+    "{count} faces selected": "{count} Flächen ausgewählt",
     # At the end
     "At the End": "Am Ende",
     "Snap to Source": "Anschmiegen",

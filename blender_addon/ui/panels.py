@@ -239,9 +239,13 @@ def draw_selection(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
 
 
 def describe(obj: bpy.types.Object, context: bpy.types.Context) -> str:
-    """An object and its number of faces as it is shown, modifiers included."""
+    """An object and its number of faces as it is shown, modifiers included; in Edit Mode those that are selected."""
     if obj.type != "MESH":
         return obj.name
+    if obj.mode == "EDIT":
+        count = obj.data.total_face_sel
+        many = tr("1 face selected") if count == 1 else tr("{count} faces selected", count=f"{count:,}")
+        return f"{obj.name}: {many}"
     depsgraph = context.view_layer.depsgraph
     shown = obj.evaluated_get(depsgraph).data if depsgraph is not None else obj.data
     if len(shown.polygons):

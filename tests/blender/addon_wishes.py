@@ -151,6 +151,7 @@ def patch():
     bpy.ops.object.mode_set(mode="EDIT")
     told = {"poll": bpy.ops.flashmesh.generate.poll()}
     chosen = [face.select for face in mesh.polygons]
+    told["described"] = [stage.panels.describe(source, bpy.context), chosen.count(True)]
     bpy.ops.flashmesh.generate(faces=120, preset="STANDARD", seed=0)
     result = bpy.data.objects[stage.session.last.results[-1].name]
     told["result"] = vars(stage.session.last.results[0])

@@ -58,6 +58,7 @@ def test_a_wheel_of_voxels_gets_more_quads_than_its_triangles_pair_up_to(told: d
 def test_selected_faces_alone_are_made_anew_and_welded(told: dict[str, Any]) -> None:
     """From Edit Mode: the other faces stay, quads, materials and modifiers too; the whole is closed as it was."""
     made = told["patch"]
+    assert made["described"][0] == f"Sphere: {made['described'][1]} faces selected"
     assert made["poll"] and made["result"]["watertight"] and made["result"]["open_edges"] == 0 and made["valid"]
     assert made["result"]["wanted"] == 120 and 108 <= made["result"]["faces"] <= 132
     assert made["messages"] == ["Welded to the rest along 48 edges"]
