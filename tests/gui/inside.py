@@ -1,6 +1,6 @@
 """Run by Blender with a window: answers a test over a socket, one JSON line each way. `-- SOCKET PYTHON`.
 
-A test calls the functions of this file by name. They run on Blender's main thread, between its events.
+A test calls the functions of this file and of scenes.py by name. They run on Blender's main thread, between its events.
 """
 
 import json
@@ -10,15 +10,17 @@ import threading
 import time
 import traceback
 from importlib import import_module
-from math import radians
 from pathlib import Path
 
 import bpy
 from bpy.app.handlers import persistent
 from mathutils.bvhtree import BVHTree
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import scenes
+from scenes import SUFFIX, area_and_region, in_viewport
+
 MODULE = "bl_ext.user_default.flashmesh"
-SUFFIX = "_flashmesh"
 _SECONDS = 0.02  # between two looks at the socket
 _drawn = {"WINDOW": 0, "UI": 0}  # how often viewport and sidebar were drawn
 _shown = ""  # the engine's state when the sidebar was drawn last
@@ -35,18 +37,6 @@ server.listen()
 server.setblocking(False)
 _plain_option = tuple(bpy.context.preferences.themes[0].user_interface.wcol_option.inner)
 _plain_button = tuple(bpy.context.preferences.themes[0].user_interface.wcol_tool.inner)
-
-
-def area_and_region(kind="WINDOW"):
-    """The 3D viewport, and its region of that kind."""
-    area = next(area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "VIEW_3D")
-    return area, next(region for region in area.regions if region.type == kind)
-
-
-def in_viewport():
-    """A context as if the pointer were over the viewport."""
-    area, region = area_and_region()
-    return bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area, region=region)
 
 
 def new_file():
@@ -103,23 +93,6 @@ def change(**options):
         setattr(bpy.context.scene.flashmesh, name, value)
 
 
-def look_at_results():
-    """Looks at the source, its results and what stands beside them."""
-    for item in bpy.context.scene.objects:
-        item.select_set(item.type == "MESH")
-    with in_viewport():
-        bpy.ops.view3d.view_axis(type="FRONT")
-        bpy.ops.view3d.view_selected()
-
-
-def show_wires():
-    """Draws the edges of all results, and looks at them."""
-    for item in bpy.context.scene.objects:
-        item.show_wire = item.show_all_edges = SUFFIX in item.name
-    with in_viewport():
-        bpy.ops.view3d.view_selected()
-
-
 def bake(name):
     """Presses Bake from Source, which may be below the window's edge."""
     with in_viewport():
@@ -161,49 +134,6 @@ def _count_draws(kind):
     _drawn[kind] += 1
     if kind == "UI":
         _shown = host.status()["state"]
-
-
-def monkey():
-    """A selected monkey, with an undo step."""
-    with in_viewport():
-        bpy.ops.mesh.primitive_monkey_add()
-        bpy.context.object.name = "Monkey"
-        bpy.context.object.rotation_euler.z = radians(60.0)
-        frame()
-
-
-def table():
-    """A selected table: a quarter of it, mirrored by a modifier, unevenly stretched, as its turned parent is too."""
-    vertices, faces = [], []
-    for (x0, y0, z0), (x1, y1, z1), skip in (
-        ((0.0, 0.0, 0.9), (1.0, 0.6, 1.0), (0, 2)),  # the top, open where it is mirrored
-        ((0.8, 0.4, 0.0), (0.9, 0.5, 0.9), ()),
-    ):
-        start = len(vertices)
-        vertices += [(x, y, z) for x in (x0, x1) for y in (y0, y1) for z in (z0, z1)]
-        sides = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
-        faces += [[start + corner for corner in side] for number, side in enumerate(sides) if number not in skip]
-    mesh = bpy.data.meshes.new("Table")
-    mesh.from_pydata(vertices, [], faces)
-    item = bpy.data.objects.new("Table", mesh)
-    parent = bpy.data.objects.new("Room", None)
-    for made in (item, parent):
-        bpy.context.scene.collection.objects.link(made)
-    parent.location, parent.rotation_euler = (3.0, -2.0, 1.0), (0.0, radians(10.0), radians(35.0))
-    parent.scale, parent.empty_display_size = (1.0, 1.3, 1.0), 0.5
-    item.parent = parent
-    item.scale, item.rotation_euler.z = (1.0, 1.4, 0.8), radians(20.0)
-    item.modifiers.new("Mirror", "MIRROR").use_axis[1] = True
-    item.select_set(True)
-    bpy.context.view_layer.objects.active = item
-    with in_viewport():
-        frame()
-
-
-def frame():
-    """Looks at the selected object, and makes an undo step."""
-    bpy.ops.view3d.view_selected()
-    bpy.ops.ed.undo_push(message="Scene")
 
 
 def wire(name):
@@ -313,6 +243,7 @@ def state():
         "run": id(run),
         "outcome": "" if run is None else run.outcome,
         "stage": "" if run is None else run.progress.stage,
+        "step": "" if run is None else run.progress.step,
         "messages": [] if run is None else [text for _, text in run.messages],
         "results": 0 if run is None else len(run.results),
         "pid": host.engine(bpy.context).pid,
@@ -364,7 +295,8 @@ def _look():
         connection.setblocking(True)
         try:
             call = json.loads(stream.readline())
-            answer = {"answer": globals()[call["name"]](**call["arguments"])}
+            function = globals().get(call["name"]) or getattr(scenes, call["name"])
+            answer = {"answer": function(**call["arguments"])}
         except Exception:
             answer = {"error": traceback.format_exc()}
         stream.write(json.dumps(answer) + "\n")
