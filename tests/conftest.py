@@ -23,7 +23,7 @@ settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parents[1]
 # `make test ARGS="-m quick"`: what neither loads an engine nor compiles kernels nor starts a process, nor goes through
-# all shared meshes.
+# all shared meshes or a split of them.
 QUICK = (
     "bench/test_figures.py", "drafting/test_correction.py", "mesh/test_canonical.py", "mesh/test_half_edge.py",
     "mesh/test_io.py", "mesh/test_metrics.py", "mesh/test_open_half_edges.py", "mesh/test_sampling.py",
@@ -37,7 +37,7 @@ QUICK = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the quick tests."""
     for item in items:
-        whole_data = "all_meshes" in getattr(item, "fixturenames", ())
+        whole_data = {"all_meshes", "test_split"} & set(getattr(item, "fixturenames", ()))
         if item.path.relative_to(ROOT / "tests").as_posix() in QUICK and not whole_data:
             item.add_marker(pytest.mark.quick)
 

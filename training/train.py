@@ -232,11 +232,12 @@ def start_worker(_: int) -> None:
         signal.signal(name, signal.SIG_IGN)
 
 
-def make_loader(args: argparse.Namespace, trainer: Trainer) -> tuple[DataLoader, list[dict[str, torch.Tensor]]]:
+def make_loader(
+    args: argparse.Namespace, trainer: Trainer, store: MeshStore | None
+) -> tuple[DataLoader, list[dict[str, torch.Tensor]]]:
     """The micro-batches that are left to do, and the fixed ones for validation; tells how much data there is."""
     cache = None if args.readings is None else Path(args.readings)
     data = DataConfig(seed=args.seed, procedural=args.procedural, batch_tokens=args.batch_tokens, readings=cache)
-    store = MeshStore.open(Path(args.data), "train") if args.data else None
     keys = []
     if store is not None:
         print(f"{len(store)} training meshes, {store.skipped} left out (over 10,000 faces or unreadable)")
@@ -306,8 +307,9 @@ def run(args: argparse.Namespace) -> int:
     check_alone()
     if args.threads:
         torch.set_num_threads(args.threads)
+    store = MeshStore.open(Path(args.data), "train") if args.data else None  # wrong data leaves no state behind
     trainer = Trainer(args)
-    loader, fixed = make_loader(args, trainer)
+    loader, fixed = make_loader(args, trainer, store)
     stop: list[int] = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stop.append(number))
