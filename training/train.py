@@ -83,7 +83,6 @@ class Trainer:
             self.resume()
         else:
             args.precision = args.precision or fast_precision(args.device)
-            save_state(self.out, self.state())  # what the first steps may have to go back to
         if args.compile:
             compile_blocks(self.model)
 
@@ -310,6 +309,8 @@ def run(args: argparse.Namespace) -> int:
     store = MeshStore.open(Path(args.data), "train") if args.data else None  # wrong data leaves no state behind
     trainer = Trainer(args)
     loader, fixed = make_loader(args, trainer, store)
+    if not args.resume:  # all that was given is good
+        save_state(trainer.out, trainer.state())  # what the first steps may have to go back to
     stop: list[int] = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stop.append(number))
