@@ -269,7 +269,7 @@ def flip_slivers(vertices, faces, twin, flat):
         g = other // 3
         a, c, b = faces[f, side], faces[f, (side + 1) % 3], faces[f, (side + 2) % 3]
         d = faces[g, (other + 2) % 3]
-        if touched[g] or b == d or _are_joined(faces, twin, 3 * f + (side + 2) % 3, d):
+        if touched[g] or b == d or are_joined(faces, twin, 3 * f + (side + 2) % 3, d):
             continue
         faces[f, 0], faces[f, 1], faces[f, 2] = a, d, b
         faces[g, 0], faces[g, 1], faces[g, 2] = d, c, b
@@ -284,7 +284,7 @@ def flip_slivers(vertices, faces, twin, flat):
 
 
 @njit(**COMPILED)
-def _are_joined(faces, twin, h, other):
+def are_joined(faces, twin, h, other):
     """Whether an edge joins the origin of half-edge h with the vertex `other`; looks at the fan around the origin."""
     flat = faces.ravel()
     g = h

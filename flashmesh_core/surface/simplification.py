@@ -11,6 +11,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, manifold_twins
 from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
+from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
@@ -58,7 +59,8 @@ def proxies(
         state = _run_cutting(state, count, min(counts), longest, progress)
         used, faces = compact(state.faces[state.alive], len(state.positions))
         vertices = state.positions[used]
-        found[count] = Mesh(place_on(vertices, faces, planes, farthest) if fine else vertices, faces.astype(np.int64))
+        vertices = place_on(vertices, faces, planes, farthest) if fine else vertices
+        found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
     return [found[count] for count in counts]
 
 
