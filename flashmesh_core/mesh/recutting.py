@@ -33,7 +33,6 @@ class _Step:
     before: _Step | None = None
     pentagon: Triangle = ()  # its corners in turn; the triangle came in at the last one
     apex: int = -1  # the corner that all three triangles of the pentagon meet at now
-    ear: int = -1  # the corner that the triangle is cut off at now
     turns: tuple[tuple[Edge, Edge], ...] = ()  # edges that are turned, and what becomes of them
     taken: Edge = (-1, -1)  # the two faces of the quad that it went through
 
@@ -133,7 +132,7 @@ class Recutting:
             joined = self._joint(step.triangle, self.faces[near], a, b)
             if joined is not None:  # no edge is turned: the farther face is left over
                 ear = 1 if apex == 0 else 2
-                found.append((joined, _Step(_fan(pentagon, ear - 1)[0], step, pentagon, apex, ear, (), (near, far))))
+                found.append((joined, _Step(_fan(pentagon, ear - 1)[0], step, pentagon, apex, (), (near, far))))
             normal = self._plane(pentagon, (step.triangle, self.faces[near], self.faces[far]))
             if normal is not None:
                 found += self._cuts(step, pentagon, apex, normal, (near, far), made)
@@ -154,7 +153,7 @@ class Recutting:
                 triangle = (pentagon[ear - 1], pentagon[ear], pentagon[(ear + 1) % 5])
                 crooked = self._crooked(tuple(pentagon[(ear + k) % 5] for k in range(1, 5)), normal)
                 if crooked is not None and _dot(self._area(triangle), normal) > 0.0:
-                    found.append((crooked, _Step(triangle, step, pentagon, new_apex, ear, named, taken)))
+                    found.append((crooked, _Step(triangle, step, pentagon, new_apex, named, taken)))
         return found
 
     def _apply(self, start: int, last: _Step, goal: int) -> None:
