@@ -73,7 +73,7 @@ def test_the_steps_of_reading_are_told_in_words(told: Told) -> None:
     assert len({step for _, step, _, _ in steps}) >= 2
     for stage, step, factor, text in steps:
         assert stage == "encoding" and 0 <= factor <= 1
-        assert text.endswith(f", {100 * factor:.0f} %") and not text.lower().startswith(step)
+        assert text.endswith(f", {100 * factor:.0f} %") and not text.startswith(f"{step},"), "in words"
     assert all(step == "" for stage, step, _, _ in reading["told"] if stage != "encoding")
     for before, after in pairwise(steps):
         assert before[1] != after[1] or before[2] <= after[2]
