@@ -9,7 +9,7 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED, manifold_twins
-from flashmesh_core.surface.manifold import are_joined
+from flashmesh_core.surface.manifold import turn_edge
 
 FLAT_DISTANCE = 5e-4  # of the longest side, here 1: how far the four corners around an edge may be off one plane
 FLAT_COSINE = 0.996  # of the angle between its two faces; 5 degrees
@@ -37,22 +37,13 @@ def _turned(vertices, faces, twin):
     faces, touched = faces.copy(), np.zeros(len(faces), dtype=np.bool_)
     changed = False
     for h in range(len(twin)):
-        f, g = h // 3, twin[h] // 3
-        if twin[h] < h or touched[f] or touched[g]:
+        if twin[h] < h:
             continue
+        f, g = h // 3, twin[h] // 3
         a, b, c = faces[f, h % 3], faces[f, (h + 1) % 3], faces[f, (h + 2) % 3]
         d = faces[g, (twin[h] + 2) % 3]
-        if c == d or not _should_turn(vertices[a], vertices[b], vertices[c], vertices[d]):
-            continue
-        if are_joined(faces, twin, 3 * f + (h + 2) % 3, d):
-            continue
-        faces[f, 0], faces[f, 1], faces[f, 2] = a, d, c
-        faces[g, 0], faces[g, 1], faces[g, 2] = d, b, c
-        changed = True
-        for k in range(3):  # twins are only right again after the round: leave the neighbors alone
-            touched[twin[3 * f + k] // 3] = touched[twin[3 * f + k] // 3] or twin[3 * f + k] >= 0
-            touched[twin[3 * g + k] // 3] = touched[twin[3 * g + k] // 3] or twin[3 * g + k] >= 0
-        touched[f], touched[g] = True, True
+        if _should_turn(vertices[a], vertices[b], vertices[c], vertices[d]):
+            changed = turn_edge(faces, twin, touched, h) or changed
     return faces, changed
 
 

@@ -266,21 +266,29 @@ def flip_slivers(vertices, faces, twin, flat):
             kept[f], changed = not border, changed or border
             touched[f] = True
             continue
-        g = other // 3
-        a, c, b = faces[f, side], faces[f, (side + 1) % 3], faces[f, (side + 2) % 3]
-        d = faces[g, (other + 2) % 3]
-        if touched[g] or b == d or are_joined(faces, twin, 3 * f + (side + 2) % 3, d):
-            continue
-        faces[f, 0], faces[f, 1], faces[f, 2] = a, d, b
-        faces[g, 0], faces[g, 1], faces[g, 2] = d, c, b
-        touched[f], touched[g], changed = True, True, True
-        for h in range(3 * f, 3 * f + 3):  # twins are only right again after the round: leave the neighbors alone
-            if twin[h] >= 0:
-                touched[twin[h] // 3] = True
-        for h in range(3 * g, 3 * g + 3):
-            if twin[h] >= 0:
-                touched[twin[h] // 3] = True
+        changed = turn_edge(faces, twin, touched, 3 * f + side) or changed
     return faces[kept], changed
+
+
+@njit(**COMPILED)
+def turn_edge(faces, twin, touched, h):
+    """Turns the edge of half-edge h in `faces`, and whether it could; marks the faces whose twins are wrong then.
+
+    It stays where a face beside it was touched in this round, and where the new edge is there already.
+    """
+    f, g = h // 3, twin[h] // 3
+    a, b, c = faces[f, h % 3], faces[f, (h + 1) % 3], faces[f, (h + 2) % 3]
+    d = faces[g, (twin[h] + 2) % 3]
+    if touched[f] or touched[g] or c == d or are_joined(faces, twin, 3 * f + (h + 2) % 3, d):
+        return False
+    faces[f, 0], faces[f, 1], faces[f, 2] = a, d, c
+    faces[g, 0], faces[g, 1], faces[g, 2] = d, b, c
+    touched[f], touched[g] = True, True
+    for face in (f, g):  # twins are only right again after the round: leave the neighbors alone
+        for k in range(3 * face, 3 * face + 3):
+            if twin[k] >= 0:
+                touched[twin[k] // 3] = True
+    return True
 
 
 @njit(**COMPILED)
