@@ -231,10 +231,9 @@ def start_worker(_: int) -> None:
         signal.signal(name, signal.SIG_IGN)
 
 
-def make_loader(
-    args: argparse.Namespace, trainer: Trainer, store: MeshStore | None
-) -> tuple[DataLoader, list[dict[str, torch.Tensor]]]:
+def make_loader(args: argparse.Namespace, trainer: Trainer) -> tuple[DataLoader, list[dict[str, torch.Tensor]]]:
     """The micro-batches that are left to do, and the fixed ones for validation; tells how much data there is."""
+    store = MeshStore.open(Path(args.data), "train") if args.data else None
     cache = None if args.readings is None else Path(args.readings)
     data = DataConfig(seed=args.seed, procedural=args.procedural, batch_tokens=args.batch_tokens, readings=cache)
     keys = []
@@ -306,10 +305,9 @@ def run(args: argparse.Namespace) -> int:
     check_alone()
     if args.threads:
         torch.set_num_threads(args.threads)
-    store = MeshStore.open(Path(args.data), "train") if args.data else None  # wrong data leaves no state behind
     trainer = Trainer(args)
-    loader, fixed = make_loader(args, trainer, store)
-    if not args.resume:  # all that was given is good
+    loader, fixed = make_loader(args, trainer)
+    if not args.resume:  # all that was given is good: wrong data leaves no state behind
         save_state(trainer.out, trainer.state())  # what the first steps may have to go back to
     stop: list[int] = []
     for name in (signal.SIGTERM, signal.SIGINT):
