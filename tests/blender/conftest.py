@@ -36,22 +36,20 @@ class Runner:
         own = {"BLENDER_USER_RESOURCES": str(self.home), "OMP_NUM_THREADS": "1"}
         return {"FLASHMESH_PYTHON": sys.executable, **inherited, **own}
 
-    def run(
-        self, script: Path, *arguments: object, timeout: float | None = TIMEOUT, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, script: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.arguments(script, *arguments),
             env={**self.environment(), **environment},
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=timeout,
+            timeout=TIMEOUT,
             check=False,
         )
 
-    def ask(self, mark: str, script: Path, *arguments: object, timeout: float | None = TIMEOUT) -> list[Any]:
+    def ask(self, mark: str, script: Path, *arguments: object) -> list[Any]:
         """What the script prints as JSON after `mark`, line by line."""
-        done = self.run(script, *arguments, timeout=timeout)
+        done = self.run(script, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         lines = [line for line in done.stdout.splitlines() if line.startswith(f"{mark} ")]
         return [json.loads(line.removeprefix(f"{mark} ")) for line in lines]
