@@ -17,6 +17,7 @@ from flashmesh_core.completion.holes import finish
 from flashmesh_core.config import PRECISIONS, ModelConfig, preset
 from flashmesh_core.decode.candidate import Candidate
 from flashmesh_core.decode.decoding import Chunk, Decoding, Pass
+from flashmesh_core.decode.example import FACES, spindle
 from flashmesh_core.decode.head_proposer import HeadProposer
 from flashmesh_core.decode.results import GenerationEvent, GenerationResult
 from flashmesh_core.decode.source import Source, prepare_source
@@ -75,13 +76,14 @@ class Engine:
         `using` reads the source, as in `prepare`; where it does so in another process, that one compiles what reads.
         `drafters` are those of the generation that is to come.
         """
-        corners = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
-        sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-        cube = Mesh(corners, np.array([half for a, b, c, d in sides for half in ((a, b, c), (a, c, d))]))
-        source = self.prepare(cube, None, Options(max_faces=4), using=using)
+        source = self.warm_up_reading(using)
         for drafter in drafters:
             decoding = self.run([source], Options(max_faces=4, drafter=drafter)).run()
         finish(decoding.candidates[0].state, source.proxy_bins)  # a mesh cut off has holes, but they are left
+
+    def warm_up_reading(self, using: Callable[..., Source] = prepare_source) -> Source:
+        """Compile what reads a dense mesh, as in `warm_up`, and nothing else."""
+        return self.prepare(spindle(), None, Options(faces=FACES), using=using)
 
     @staticmethod
     def load(name_or_path: str | os.PathLike[str] = "nano", *, device: str = "auto", precision: str = "auto") -> Engine:

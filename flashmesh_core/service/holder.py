@@ -42,7 +42,7 @@ class EngineHolder:
         """
         if generation is None:
             self.engine.warm_up()
-            self.engine.warm_up(readers.prepare_apart, (AUTO_DRAFTER,))
+            self.engine.warm_up_reading(readers.prepare_apart)
         else:
             using = readers.prepare_apart if generation.rows > SMALL else readers.prepare
             self.engine.warm_up(using, (generation.options.get("drafter") or AUTO_DRAFTER,))

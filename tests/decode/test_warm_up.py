@@ -1,0 +1,39 @@
+"""An engine that was warmed up has compiled all that reading and decoding a dense mesh need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = """
+import sys
+from numba.core.dispatcher import Dispatcher
+from flashmesh_core.decode.engine import Engine
+from flashmesh_core.options import Options
+from tests.surface.shapes import sphere
+
+def compiled():
+    modules = [module for name, module in sys.modules.items() if name.startswith("flashmesh_core.")]
+    kernels = {id(item): item for module in modules for item in vars(module).values() if isinstance(item, Dispatcher)}
+    return {(item.__name__, str(kind)) for item in kernels.values() for kind in item.signatures}
+
+engine = Engine.random("debug")
+engine.warm_up()
+before = compiled()
+options = Options(faces=8, max_faces=8)
+source = engine.prepare(sphere(250, 80), None, options)
+assert not source.kept
+engine.run([source], options).run()
+print(len(before) > 50, sorted(compiled() - before))
+"""
+
+
+def test_a_dense_mesh_needs_nothing_more_than_was_warmed_up() -> None:
+    """In a process of its own; what a machine has compiled before is read from its disk, and counts alike."""
+    more = {"PYTHONPATH": str(ROOT)}
+    asked = [sys.executable, "-c", CODE]
+    done = subprocess.run(asked, cwd=ROOT, env={**os.environ, **more}, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True []", done.stdout + done.stderr
