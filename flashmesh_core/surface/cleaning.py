@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from flashmesh_core.jit import njit
@@ -15,13 +17,15 @@ SLIVER_ROUNDS, HALVING_ROUNDS = 4, 8
 DOUBLED = 0.9  # of a part's faces with a reversed copy: the copies are a sheet's back
 
 
-def clean(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
+def clean(vertices: np.ndarray, faces: np.ndarray, *, progress: Callable[[float], None] | None = None) -> Mesh:
     """An edge-manifold, consistently wound mesh of the same surface; float64 vertices, int64 faces.
 
     `vertices` (V, 3) and `faces` (F, 3) may hold copies, slivers, branching edges and mixed windings. Closed parts wind
     outwards (cavities inwards), open ones as most of their area did. The mesh has no faces where none has area.
+    `progress(share done)` is called between the steps and may raise to cancel.
     Raises ValueError for wrong shapes, indices out of range or positions that are not finite.
     """
+    report = progress or (lambda share: None)
     vertices = check_points("vertices", vertices, minimum=0)
     faces = check_faces("faces", faces, len(vertices)).astype(np.int32)
     if not len(faces):
@@ -34,10 +38,13 @@ def clean(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     if size == 0.0:
         return Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
     faces = _unique_faces(_weld(vertices, used, SAME_PLACE * size)[faces])
+    report(0.3)
     faces = _without_backs(faces, len(vertices))
     faces = oriented(vertices, faces)
     twin = paired(vertices, faces)
+    report(0.4)
     turn_outwards(vertices, faces, twin)
+    report(0.6)
     vertices, faces = split_fans(vertices, faces, twin)
     for _ in range(SLIVER_ROUNDS):
         faces, changed = flip_slivers(vertices, faces, twin, FLAT)
@@ -45,6 +52,7 @@ def clean(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
             break
         twin = paired(vertices, faces)
         vertices, faces = split_fans(vertices, faces, twin)
+    report(0.9)
     for _ in range(HALVING_ROUNDS):
         vertices, faces, changed = halve_doubled(vertices, faces, twin)
         if not changed:

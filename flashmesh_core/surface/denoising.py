@@ -80,6 +80,8 @@ def denoise(
     faces no vertex moves far enough for them to show it, unless the noise is that large. A mesh of few large faces
     comes back as it is. Raises ValueError for a noise below 0.
     """
+    if progress:
+        progress("denoise", 0.0)  # measuring the noise and finding neighbors takes longer than a round
     if noise is None:
         noise = estimate_noise(mesh)
     elif not noise >= 0.0:

@@ -23,6 +23,7 @@ MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
 GRID = 2.0**28
 MIN_FACES = 4  # of a proxy; a closed surface has no fewer
+CLEANED, FILLED = 0.5, 0.7  # of cleaning up, done once the mesh is clean and once its pinholes are closed
 CLOUD_HANDLE_EDGES = 16.0  # noise makes handles; a mesh has those that somebody made
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
 
@@ -68,9 +69,12 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
     box = Normalization.of_points(source.vertices)
     unit = _on_grid(box.apply(source.vertices))
     manifold, closed = is_manifold_and_closed(unit, source.faces)
-    if progress:
-        progress("clean", 0.0)
-    mesh = close_pinholes(clean(unit, source.faces))
+    report = progress or (lambda stage, share: None)
+    report("clean", 0.0)
+    mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
+    report("clean", CLEANED)
+    mesh = close_pinholes(mesh)
+    report("clean", FILLED)
     closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     if not len(mesh.faces) or typical_edge(mesh) == 0.0:
         raise InputError(f"source must have a face with area, got {len(source.faces)} faces without", field="source")

@@ -113,3 +113,17 @@ def test_voxels_keep_their_faces():
     shape = voxels(lambda p: np.linalg.norm(p, axis=-1) - 0.4)
     mesh = clean(shape.vertices, shape.faces)
     assert report(mesh).is_watertight and volume(mesh) == pytest.approx(volume(shape), rel=1e-6)
+
+
+def test_progress_rises_and_may_cancel():
+    shares = []
+    shape = sphere(24, 12)
+    told = clean(shape.vertices, shape.faces, progress=shares.append)
+    assert len(shares) >= 4 and shares == sorted(set(shares)) and shares[0] > 0.0 and shares[-1] < 1.0
+    np.testing.assert_array_equal(told.vertices, clean(shape.vertices, shape.faces).vertices)
+
+    def cancel(share):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        clean(shape.vertices, shape.faces, progress=cancel)
