@@ -23,7 +23,7 @@ from scipy import ndimage
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("blender", "Xvfb", "xdotool")
 SIZE = (1600, 900)
-PATIENCE = 1800  # seconds, against a hang alone: nothing that a test waits for takes minutes, however busy the machine is
+PATIENCE = 1800  # seconds, against a hang alone: kernels are compiled before, and nothing else takes minutes
 MARK = (255, 0, 255)
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the screen
 
