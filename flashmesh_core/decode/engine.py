@@ -79,6 +79,7 @@ class Engine:
         source = self.warm_up_reading(using)
         for drafter in drafters:
             decoding = self.run([source], Options(max_faces=4, drafter=drafter)).run()
+        decoding.results()  # measured
         finish(decoding.candidates[0].state, source.proxy_bins)  # a mesh cut off has holes, but they are left
 
     def warm_up_reading(self, using: Callable[..., Source] = prepare_source) -> Source:

@@ -1,4 +1,4 @@
-"""An engine that was warmed up has compiled all that reading and decoding a dense mesh need."""
+"""An engine that was warmed up has compiled all that reading a dense mesh, decoding and measuring results need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ CODE = """
 import sys
 from numba.core.dispatcher import Dispatcher
 from flashmesh_core.decode.engine import Engine
-from flashmesh_core.options import Options
 from tests.surface.shapes import sphere
 
 def compiled():
@@ -23,10 +22,7 @@ def compiled():
 engine = Engine.random("debug")
 engine.warm_up()
 before = compiled()
-options = Options(faces=8, max_faces=8)
-source = engine.prepare(sphere(250, 80), None, options)
-assert not source.kept
-engine.run([source], options).run()
+engine.generate(sphere(250, 80), faces=8, max_faces=8, candidates=2, watertight=True)
 names = {name for name, _ in before}
 print({"_filter_normals", "_collapse", "_move", "run_pass"} <= names, sorted(compiled() - before))
 """
