@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Read when numpy and torch load, so they must be set first; child processes inherit them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,8 +34,36 @@ QUICK = (
 )  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the quick tests."""
+# What takes longest, by CPU seconds: begun first, so that several processes end together.
+LONGEST = ("gui/",)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile`, in the order below; the tests in the window are as one file, since they share an install."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "tests/gui" if file.startswith("tests/gui/") else file
+
+    config.option.loadscopereorder = False  # by how many tests a file has, which says little
+    return ByFile(config, log)
+
+
+def place(item: pytest.Item) -> int:
+    """Where a test stands in LONGEST, or behind it."""
+    file = item.path.relative_to(ROOT / "tests").as_posix()
+    return next((number for number, start in enumerate(LONGEST) if file.startswith(start)), len(LONGEST))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the quick tests; where several processes share the tests, the longest files come first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=place)
     for item in items:
         whole_data = {"all_meshes", "test_split"} & set(getattr(item, "fixturenames", ()))
         if item.path.relative_to(ROOT / "tests").as_posix() in QUICK and not whole_data:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from flashmesh_core.service.server import load_engine
+from tests import kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-TIMEOUT = 1800  # seconds, against a hang alone: a fresh extension compiles all its kernels
+TIMEOUT = 1800  # seconds, against a hang alone: kernels are compiled before
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class Runner:
 @pytest.fixture(scope="session", autouse=True)
 def compiled() -> None:
     """The engine's kernels, which every engine process finds on the disk then: no test waits for the compiler."""
-    for checkpoint in ("debug", "nano"):
-        load_engine(checkpoint, "cpu").warm_up()
+    kernels.compile_all()
 
 
 @pytest.fixture(scope="session", params=["blender", "bpy"])

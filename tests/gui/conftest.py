@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 import build_addon
+from tests import kernels
 
 from .window import PATIENCE, Screen, Window, missing_programs
 
 COMPILE = """
 import sys
 from flashmesh_core.service.server import load_engine
-load_engine(sys.argv[1], "cpu").warm_up()
+for checkpoint in sys.argv[1:]:
+    load_engine(checkpoint, "cpu").warm_up()
 """
 
 
@@ -34,7 +36,7 @@ def programs() -> None:
 def home(programs: None, endless: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Blender's settings, with the add-on installed and enabled, and its engine's kernels compiled.
 
-    That takes as long as it takes: what a test waits for afterwards must not depend on it.
+    What is compiled here already is lent; the rest takes as long as it takes: no test waits for it afterwards.
     """
     folder = tmp_path_factory.mktemp("home")
     built = build_addon.build(tmp_path_factory.mktemp("dist"))
@@ -46,9 +48,11 @@ def home(programs: None, endless: str, tmp_path_factory: pytest.TempPathFactory)
     assert done.returncode == 0, done.stdout + done.stderr
     extensions = folder / "extensions"
     own = extensions / ".user" / "user_default" / "flashmesh" / "kernels"  # see kernel_cache in engine/settings.py
-    more = {"PYTHONPATH": str(extensions / "user_default" / "flashmesh" / "lib"), "NUMBA_CACHE_DIR": str(own)}
-    for checkpoint in ("nano", endless):
-        subprocess.run([sys.executable, "-c", COMPILE, checkpoint], env={**os.environ, **more}, cwd=folder, check=True)
+    core = extensions / "user_default" / "flashmesh" / "lib"
+    kernels.lend(core / "flashmesh_core", own)
+    more = {"PYTHONPATH": str(core), "NUMBA_CACHE_DIR": str(own)}
+    command = [sys.executable, "-c", COMPILE, "nano", endless]
+    subprocess.run(command, env={**os.environ, **more}, cwd=folder, check=True)
     return folder
 
 
