@@ -7,6 +7,7 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface.point_normals import COMPILED
+from flashmesh_core.surface.visibility import openness
 
 GRAPH_NEIGHBOURS = 10
 SURE = 0.95  # agreement of a pair that joins its points in a patch
@@ -16,6 +17,9 @@ DIPOLE_CELL = 0.03  # points of a patch within such a cell are one dipole
 MAX_PATCHES = 600
 SWEEPS = 4000  # of annealing
 COUPLED = 0.1  # coupling of two pieces, per area of the smaller, above which they are sides of one body
+SEEN = 10.0  # what an area seen from outside alone weighs, against the fields
+UNSEEN = 0.1  # share of a piece below which its volume tells its sides
+CONFLICT = 8.0  # samples seen from outside on both of two patches whose sides contradict each other: not joined
 _EDGE_WEIGHT = 1.8  # of a pair of neighbours against the fields, in units of the spacing
 
 
@@ -23,29 +27,45 @@ def orient(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, areas: 
     """Signs (N,) of +1 and -1 that make unit `normals` (N, 3) agree over the neighbours `nearest` (N, k), outwards.
 
     Signs spread along the minimum spanning tree, surest pairs first, by the reflection rule of Koenig and Gumhold
-    (2009), until only unsure pairs are left. The patches so found are then flipped, one by one and together, while
-    that lowers the energy of the field of their double layers, which is least where neighbours agree and closed
-    surfaces close (the rule of Metzer et al. 2021). Pieces that no field holds to others face so that they enclose a
-    positive volume.
+    (2009), until only unsure pairs are left, and never join what is seen from outside with what is seen from
+    behind. The patches so found are then flipped, one by one and together, while that lowers the energy of the field
+    of their double layers, which is least where neighbours agree and closed surfaces close (the rule of Metzer et al.
+    2021), and while more of them is seen from outside. Pieces that neither tells face so that they enclose a positive
+    volume.
     """
     near = np.ascontiguousarray(nearest[:, :GRAPH_NEIGHBOURS])
     agreement, flat = _agreements(points, normals, near)
     agreement = agreement.ravel()
     order = np.argsort(-np.abs(agreement), kind="stable")
-    patch, sign, merges, merge_signs, count = _spread(near, agreement, flat, order, int(SMALL * len(points)))
+    seen = openness(points, normals, gap)
+    patch, sign, count = _spread(near, agreement, flat, order, int(SMALL * len(points)), seen)
+    merges, merge_signs = _merges(near, agreement, order, patch, sign, count)
     piece = component_labels(count, merges)
-    if 1 < count <= MAX_PATCHES:
+    if count <= MAX_PATCHES:
         coupling = _edge_votes(near, agreement, patch, sign, count) * (_EDGE_WEIGHT * gap)
         coupling = coupling + coupling.T + _field_coupling(points, normals * sign[:, None], areas, patch, count)
         np.fill_diagonal(coupling, 0.0)
-        starts = (_follow(count, merges, merge_signs), _annealed(coupling))
-        branches = _branches(count, merges)
-        signs = max((_settle(coupling, branches, start) for start in starts), key=lambda s: float(s @ coupling @ s))
+        # One more patch, the outside, that holds each by how much it is seen from there.
+        votes = 0.5 * SEEN * np.bincount(patch, areas * seen * sign, minlength=count)
+        held = np.block([[coupling, votes[:, None]], [votes[None], np.zeros((1, 1))]])
+        starts = (np.append(_follow(count, merges, merge_signs), 1.0), _annealed(held))
+        branches = np.pad(_branches(count, merges), ((0, 0), (0, 1)))
+        signs = max((_settle(held, branches, start) for start in starts), key=lambda s: float(s @ held @ s))
+        signs = signs[:-1] * signs[-1]
         sign *= signs[patch]
         piece = _nested(piece, coupling * np.outer(signs, signs), np.bincount(patch, areas, minlength=count))
     elif count > 1:
         sign *= _follow(count, merges, merge_signs)[patch]
-    return sign * outward_signs(points, normals * sign[:, None], piece[patch])[piece[patch]]
+    return sign * _outwards(points, normals * sign[:, None], piece[patch], areas, seen * sign)
+
+
+def _outwards(
+    points: np.ndarray, normals: np.ndarray, piece: np.ndarray, areas: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """+1 or -1 a sample (N,), the same all over a `piece` (N,): by where it is seen from, else by its volume."""
+    total = np.maximum(np.bincount(piece, areas), 1e-300)
+    share = np.bincount(piece, areas * seen) / total
+    return np.where(np.abs(share) > UNSEEN, np.sign(share), outward_signs(points, normals, piece))[piece]
 
 
 def outward_signs(points: np.ndarray, normals: np.ndarray, piece: np.ndarray) -> np.ndarray:
@@ -206,15 +226,16 @@ def _find(parent, parity, i):
 
 
 @njit(**COMPILED)
-def _spread(nearest, agreement, flat, order, small):
+def _spread(nearest, agreement, flat, order, small, seen):
     """Kruskal's tree with signs; `order` of pairs, surest first.
 
     Returns the patch (N,) and the sign (N,) of every point, joined by pairs of agreement SURE on `flat` parts and, as
-    long as one side has at most `small` points, by others: sheets that meet at a thin rim stay apart. Then the tree's
-    further merges (M, 2) of patches, the relative sign of each, and the number of patches.
+    long as one side has at most `small` points, by others: sheets that meet at a thin rim stay apart, as do patches
+    that are `seen` (N,) from contradicting sides. Then the number of patches.
     """
     n, k = nearest.shape
     parent, parity, size = np.arange(n), np.ones(n, dtype=np.int8), np.ones(n, dtype=np.int64)
+    votes = seen.copy()  # of a root's patch, on the root's side
     for strict in (True, False):
         for edge in order:
             i, j = edge // k, nearest[edge // k, edge % k]
@@ -222,23 +243,32 @@ def _spread(nearest, agreement, flat, order, small):
                 continue
             a, sign_a = _find(parent, parity, i)
             b, sign_b = _find(parent, parity, j)
-            if a == b:
-                continue
             if size[a] < size[b]:
                 a, b = b, a
-            if strict or size[b] <= small:
-                parent[b] = a
-                size[a] += size[b]
-                parity[b] = sign_a * sign_b * (1 if agreement[edge] >= 0.0 else -1)
+            if a == b or not (strict or size[b] <= small):
+                continue
+            turn = sign_a * sign_b * (1 if agreement[edge] >= 0.0 else -1)
+            if min(abs(votes[a]), abs(votes[b])) > CONFLICT and votes[a] * votes[b] * turn < 0.0:
+                continue
+            parent[b], parity[b] = a, turn
+            size[a] += size[b]
+            votes[a] += turn * votes[b]
     patch, sign = np.empty(n, dtype=np.int64), np.empty(n)
     number = np.full(n, -1)
-    count = n_left = 0
+    count = 0
     for i in range(n):
         root, own = _find(parent, parity, i)
         if number[root] < 0:
             number[root] = count
             count += 1
         patch[i], sign[i] = number[root], own
+    return patch, sign, count
+
+
+@njit(**COMPILED)
+def _merges(nearest, agreement, order, patch, sign, count):
+    """The tree over `count` patches: its merges (M, 2) of two of them, and the relative sign (M,) of each."""
+    k = nearest.shape[1]
     parent, parity = np.arange(count), np.ones(count, dtype=np.int8)
     merges, signs = np.empty((max(count - 1, 0), 2), dtype=np.int64), np.empty(max(count - 1, 0))
     n_left = 0
@@ -251,7 +281,7 @@ def _spread(nearest, agreement, flat, order, small):
             merges[n_left, 0], merges[n_left, 1] = patch[i], patch[j]
             signs[n_left] = sign[i] * sign[j] * (1.0 if agreement[edge] >= 0.0 else -1.0)
             n_left += 1
-    return patch, sign, merges[:n_left], signs[:n_left], count
+    return merges[:n_left], signs[:n_left]
 
 
 @njit(**COMPILED)

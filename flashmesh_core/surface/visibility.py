@@ -1,0 +1,73 @@
+"""From which side each sample of a cloud is seen from outside: what tells outwards from inwards where bodies touch."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from flashmesh_core.jit import njit
+from flashmesh_core.surface.point_normals import COMPILED
+
+CELL, FINEST = 2.0, 1 / 96  # spacings of a cell's side, its least: a surface leaves hardly a cell without samples
+OFFSET = 1.6  # cells from a sample to where one looks from, on either side
+STEEP = 0.3  # cosine to the normal that a direction must have
+_DIRECTIONS = np.array([step for step in product((-1, 0, 1), repeat=3) if any(step)], dtype=np.int64)
+
+
+def openness(points: np.ndarray, normals: np.ndarray, gap: float) -> np.ndarray:
+    """How much more each of `points` (N, 3) is seen from its normal's side than from the other, (N,), -1 to 1.
+
+    The share of directions that meet no other cell with samples on their way out, on the one side less the other's.
+    A sheet is seen from both sides alike, the wall of a closed body from one; cells are two spacings `gap` wide.
+    """
+    side = max(CELL * gap, FINEST)
+    low = points.min(axis=0) - 2.0 * side
+    shape = np.floor((points.max(axis=0) + 2.0 * side - low) / side).astype(np.int64) + 1
+    taken = np.zeros(tuple(shape), dtype=np.bool_)
+    cells = np.floor((points - low) / side).astype(np.int64)
+    taken[tuple(cells.T)] = True
+    seen = np.empty((len(_DIRECTIONS), *shape), dtype=np.bool_)
+    for number, step in enumerate(_DIRECTIONS):
+        _look(taken, step, seen[number])
+    return _difference(points, normals, seen, _DIRECTIONS, low, side, OFFSET * side, STEEP)
+
+
+@njit(**COMPILED)
+def _look(taken, step, seen):
+    """From which free cells one leaves the grid by `step` after `step` without meeting a taken cell."""
+    size = taken.shape
+    for a in range(size[0]):
+        i = a if step[0] <= 0 else size[0] - 1 - a
+        for b in range(size[1]):
+            j = b if step[1] <= 0 else size[1] - 1 - b
+            for c in range(size[2]):
+                k = c if step[2] <= 0 else size[2] - 1 - c
+                u, v, w = i + step[0], j + step[1], k + step[2]
+                out = u < 0 or u >= size[0] or v < 0 or v >= size[1] or w < 0 or w >= size[2]
+                seen[i, j, k] = not taken[i, j, k] and (out or seen[u, v, w])
+
+
+@njit(**COMPILED)
+def _difference(points, normals, seen, directions, low, side, offset, steep):
+    result = np.empty(len(points))
+    for i in range(len(points)):
+        shares = np.zeros(2)
+        for way in range(2):
+            sign = 1.0 if way == 0 else -1.0
+            cell = np.empty(3, dtype=np.int64)
+            for axis in range(3):
+                at = (points[i, axis] + sign * offset * normals[i, axis] - low[axis]) / side
+                cell[axis] = min(max(np.int64(np.floor(at)), 0), seen.shape[axis + 1] - 1)
+            open_, total = 0.0, 0.0
+            for d in range(len(directions)):
+                dot = length = 0.0
+                for axis in range(3):
+                    dot += sign * normals[i, axis] * directions[d, axis]
+                    length += directions[d, axis] ** 2
+                if dot > steep * np.sqrt(length):
+                    total += 1.0
+                    open_ += seen[d, cell[0], cell[1], cell[2]]
+            shares[way] = open_ / max(total, 1.0)
+        result[i] = shares[0] - shares[1]
+    return result
