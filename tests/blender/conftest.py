@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flashmesh_core.service.process import EngineProcess
 from tests import kernels
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +90,13 @@ def blender(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     options = ("--background", "--factory-startup", "--python-exit-code", "9", "--python")
     return Runner("blender", (program, *options), home)
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[EngineProcess]:
+    """A service that somebody else has started, for all that isn't about starting one."""
+    with EngineProcess.start(sys.executable, checkpoint="debug") as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

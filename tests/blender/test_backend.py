@@ -75,13 +75,6 @@ def local(endless: str) -> Iterator[Any]:
     engine.stop()
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[EngineProcess]:
-    """A service that somebody else has started."""
-    with EngineProcess.start(sys.executable, checkpoint="debug") as process:
-        yield process
-
-
 def test_a_process_is_started_on_first_use_and_ended(local: Any) -> None:
     assert local.status() == {"state": "stopped"} and local.pid is None
     watched = Watched(local, faces=8)

@@ -150,10 +150,13 @@ def test_a_checkpoint_folder(blender: Runner, sources: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", ["obj", "ply", "blend"])
-def test_other_formats_of_one_file(blender: Runner, sources: Path, tmp_path: Path, suffix: str) -> None:
+def test_other_formats_of_one_file(
+    blender: Runner, service: EngineProcess, sources: Path, tmp_path: Path, suffix: str
+) -> None:
     report = tmp_path / "reports" / "mine.json"
     arguments = ("--input", sources / "chair.blend", "--output", tmp_path / "out", "--report", report)
-    done = blender.run(SCRIPT, *arguments, *SMALL, "--format", suffix, "--keep-holes")
+    arguments = (*arguments, "--engine", service.address, *SMALL, "--format", suffix, "--keep-holes")
+    done = blender.run(SCRIPT, *arguments, FLASHMESH_TOKEN=service.token)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(report.read_text())["files"][0]["settings"]["fill_holes"] is False
     assert files(tmp_path) == {f"out/chair.{suffix}", "reports/mine.json", "reports/mine.csv"}
@@ -161,9 +164,12 @@ def test_other_formats_of_one_file(blender: Runner, sources: Path, tmp_path: Pat
     assert len(result) == 1 if suffix == "ply" else set(result) == {"Seat", "Leg"}
 
 
-def test_one_object_that_fails_leaves_the_others(blender: Runner, sources: Path, tmp_path: Path) -> None:
+def test_one_object_that_fails_leaves_the_others(
+    blender: Runner, service: EngineProcess, sources: Path, tmp_path: Path
+) -> None:
     arguments = ("--input", sources / "more", "--output", tmp_path, "--max-source-faces", 1000)
-    done = blender.run(SCRIPT, *arguments, "--visible-only", *SMALL)
+    arguments = (*arguments, "--engine", service.address, "--visible-only", *SMALL)
+    done = blender.run(SCRIPT, *arguments, FLASHMESH_TOKEN=service.token)
     assert done.returncode == 1, done.stdout + done.stderr
     errors = {row["object"]: row["error"] for row in entries(tmp_path)["zoo.blend"]["objects"]}
     assert {name for name, error in errors.items() if error} == {"Heavy", "Ring"}
@@ -197,15 +203,14 @@ def test_wrong_usage(blender: Runner, sources: Path, tmp_path: Path, wrong: tupl
     assert "chair.glb" not in files(tmp_path)
 
 
-def test_a_service_that_runs_already(blender: Runner, sources: Path, tmp_path: Path) -> None:
-    with EngineProcess.start(blender.environment()["FLASHMESH_PYTHON"], checkpoint="debug") as service:
-        arguments = ("--input", sources / "chair.obj", "--output", tmp_path, "--max-faces", 4)
-        arguments = (*arguments, "--engine", service.address)
-        refused = blender.run(SCRIPT, *arguments, "--token", "wrong")
-        assert refused.returncode == 2 and "token" in refused.stderr, refused.stdout + refused.stderr
-        done = blender.run(SCRIPT, *arguments, FLASHMESH_TOKEN=service.token)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert service.alive, "it is not ours to end"
+def test_a_service_that_runs_already(blender: Runner, service: EngineProcess, sources: Path, tmp_path: Path) -> None:
+    arguments = ("--input", sources / "chair.obj", "--output", tmp_path, "--max-faces", 4)
+    arguments = (*arguments, "--engine", service.address)
+    refused = blender.run(SCRIPT, *arguments, "--token", "wrong")
+    assert refused.returncode == 2 and "token" in refused.stderr, refused.stdout + refused.stderr
+    done = blender.run(SCRIPT, *arguments, FLASHMESH_TOKEN=service.token)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert service.alive, "it is not ours to end"
     assert {row["faces"] <= 4 for row in entries(tmp_path)["chair.obj"]["objects"]} == {True}
 
 
