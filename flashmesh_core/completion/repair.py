@@ -13,19 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashmesh_core.completion.insertion import PLACES, Edge, Face, edges_of, insert_faces
 from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.distance import TriangleTree
 
 TOLERANCE = 0.3  # bins from the proxy at which the model's faces of a region may lie, where there is no noise
 MAX_NOISE = 0.3  # bins that noise may add to it
 MIN_AREA, MAX_AREA = 0.8, 1.05  # times the area of the proxy's faces of a region; more means folds
-_PLACES = (
-    np.array([[1, 1, 1], [1.5, 1.5, 0], [0, 1.5, 1.5], [1.5, 0, 1.5], [2, 0.5, 0.5], [0.5, 2, 0.5], [0.5, 0.5, 2]])
-    / 3.0
-)
-
-Face = tuple[int, int, int]
-Edge = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +64,9 @@ def repair(
     swapped = [region for region in regions if region not in kept]
     _give_up_nonmanifold(kept, swapped, common)
     stand = [*common, *(f for region in kept for f in region.ours), *(f for region in swapped for f in region.theirs)]
+    if tree is not None and swapped:
+        wanted = [face for region in swapped for face in region.ours if face in model]
+        stand = insert_faces(stand, wanted, (face for face in stand if face in model), positions, tree, tolerance)
     stand.sort(key=lambda face: face not in model)  # stable: the model's first, in their order
     decoded = np.array([face in model for face in stand], dtype=bool)
     faces = [[bins_of[key] for key in face] for face in stand]
@@ -88,10 +85,6 @@ def _faces_of(bins: np.ndarray, size: int, bins_of: dict[int, np.ndarray]) -> di
     return faces
 
 
-def _edges(face: Face) -> tuple[Edge, Edge, Edge]:
-    return (face[0], face[1]), (face[1], face[2]), (face[2], face[0])
-
-
 def _regions(ours: list[Face], theirs: list[Face]) -> list[_Region]:
     """The differing faces in regions: joined by the edges of a region's inside, parted where two regions meet."""
     faces = [*ours, *theirs]
@@ -105,7 +98,7 @@ def _regions(ours: list[Face], theirs: list[Face]) -> list[_Region]:
 
     users: dict[Edge, list[int]] = defaultdict(list)
     for number, face in enumerate(faces):
-        for edge in _edges(face):
+        for edge in edges_of(face):
             users[edge].append(number)
     for edge, numbers in users.items():
         back = users.get((edge[1], edge[0]), [])
@@ -128,7 +121,7 @@ def _border(faces: list[Face]) -> dict[Edge, int]:
     """The directed edges that nothing in `faces` runs against, with how often."""
     border: dict[Edge, int] = defaultdict(int)
     for face in faces:
-        for a, b in _edges(face):
+        for a, b in edges_of(face):
             if a < b:
                 border[a, b] += 1
             else:
@@ -150,7 +143,7 @@ def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTr
     ratio = _area(triangles) / max(_area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)), 1e-12)
     if not MIN_AREA <= ratio <= MAX_AREA:
         return False
-    places = np.einsum("pc,fcx->fpx", _PLACES, triangles).reshape(-1, 3)
+    places = np.einsum("pc,fcx->fpx", PLACES, triangles).reshape(-1, 3)
     return bool((tree.distance(places) <= tolerance).all())
 
 
@@ -164,9 +157,9 @@ def _give_up_nonmanifold(kept: list[_Region], swapped: list[_Region], common: li
     while kept:
         uses: dict[Edge, int] = defaultdict(int)
         for face in [*common, *(f for r in kept for f in r.ours), *(f for r in swapped for f in r.theirs)]:
-            for edge in _edges(face):
+            for edge in edges_of(face):
                 uses[edge] += 1
-        nonmanifold = [r for r in kept if any(uses[edge] > 1 for face in r.ours for edge in _edges(face))]
+        nonmanifold = [r for r in kept if any(uses[edge] > 1 for face in r.ours for edge in edges_of(face))]
         if not nonmanifold:
             return
         for region in nonmanifold:
