@@ -34,8 +34,13 @@ QUICK = (
 )  # fmt: skip
 
 
-# What takes longest, by CPU seconds: begun first, so that several processes end together.
-LONGEST = ("gui/",)
+# What takes longest (100 to 20 CPU seconds a file): begun first, so that several processes end together.
+LONGEST = (
+    "gui/", "blender/test_batch.py", "blender/test_operator.py", "training/test_train.py", "blender/test_shapes.py",
+    "blender/test_backend.py", "blender/test_results.py", "training/test_state.py", "blender/test_session.py",
+    "decode/test_speculation.py", "surface/test_reconstruction.py", "blender/test_extension.py",
+    "drafting/test_heads.py", "service/test_survival.py",
+)  # fmt: skip
 
 
 @pytest.hookimpl(optionalhook=True)

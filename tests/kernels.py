@@ -5,6 +5,7 @@ python -m tests.kernels    # compiles; CI does so before the tests, whose proces
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
@@ -12,9 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import torch
 from numba.core.caching import IndexDataCacheFile, UserProvidedCacheLocator
 
 from flashmesh_core import kernel_cache
+from tests.surface.shapes import sphere
 
 CORE = Path(__file__).resolve().parents[1] / "flashmesh_core"
 CHECKPOINTS = ("debug", "nano")
@@ -26,6 +30,38 @@ def compile_all() -> None:
 
     for checkpoint in CHECKPOINTS:
         load_engine(checkpoint, "cpu").warm_up()
+
+
+def compile_passes() -> None:
+    """The backbone's pass in every precision, with narrow heads and wide ones, whose caches differ."""
+    from flashmesh_core.decode.engine import Engine
+    from flashmesh_core.runtime.cpu.decoder import DTYPES, FastDecoder, FastModel
+
+    for checkpoint in CHECKPOINTS:
+        model = Engine.random(checkpoint).model
+        condition = torch.zeros(1, 8, model.config.dim)
+        rows = [np.zeros((1, len(model.config.slice_rows), model.config.num_bins), dtype=np.uint8)]
+        for dtype in DTYPES:
+            FastDecoder(FastModel(model, dtype), condition).extend([np.array([model.config.bos])], rows)
+
+
+def compile_rest() -> None:
+    """What is left of what many tests use: clouds and drafting by heads."""
+    from flashmesh_core.decode.engine import Engine
+
+    cloud = sphere(64, 32).vertices
+    Engine.load("nano", device="cpu", precision="float32").generate(cloud, drafter="heads", faces=8, max_faces=4)
+
+
+def main() -> None:
+    """All of it."""
+    engines = multiprocessing.get_context("spawn").Process(target=compile_all)
+    engines.start()
+    compile_passes()
+    engines.join()
+    if engines.exitcode:
+        raise SystemExit(engines.exitcode)
+    compile_rest()
 
 
 def lend(core: Path, cache: Path, without: str = "") -> list[str]:
@@ -64,4 +100,4 @@ def _stamp(path: Path) -> Any:
 
 
 if __name__ == "__main__":
-    compile_all()
+    main()
