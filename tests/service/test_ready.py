@@ -93,6 +93,7 @@ def test_what_reads_is_compiled_where_a_source_is_read(make_service: Callable, c
     with running.client.generate(source.vertices, triangles=source.faces, max_faces=4, drafter="none") as stream:
         assert "compiling" in kinds(list(stream))
     readers = running.worker._readers
+    assert bool(readers._idle) == (len(source.faces) > SMALL), "a process more"
     assert reads == [readers.prepare_apart if len(source.faces) > SMALL else readers.prepare] and drafters == [
         ("none",)
     ]
