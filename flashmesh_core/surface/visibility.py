@@ -9,7 +9,7 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import COMPILED
 
-CELL, FINEST = 2.0, 1 / 96  # spacings of a cell's side, its least: a surface leaves hardly a cell without samples
+CELL, FINEST = 1.5, 1 / 160  # spacings of a cell's side, its least: a surface leaves hardly a cell without samples
 OFFSET = 1.6  # cells from a sample to where one looks from, on either side
 STEEP = 0.3  # cosine to the normal that a direction must have
 _DIRECTIONS = np.array([step for step in product((-1, 0, 1), repeat=3) if any(step)], dtype=np.int64)
@@ -27,15 +27,15 @@ def openness(points: np.ndarray, normals: np.ndarray, gap: float) -> np.ndarray:
     taken = np.zeros(tuple(shape), dtype=np.bool_)
     cells = np.floor((points - low) / side).astype(np.int64)
     taken[tuple(cells.T)] = True
-    seen = np.empty((len(_DIRECTIONS), *shape), dtype=np.bool_)
+    seen = np.zeros(tuple(shape), dtype=np.uint32)  # a bit a direction
     for number, step in enumerate(_DIRECTIONS):
-        _look(taken, step, seen[number])
+        _look(taken, step, np.uint32(1 << number), seen)
     return _difference(points, normals, seen, _DIRECTIONS, low, side, OFFSET * side, STEEP)
 
 
 @njit(**COMPILED)
-def _look(taken, step, seen):
-    """From which free cells one leaves the grid by `step` after `step` without meeting a taken cell."""
+def _look(taken, step, bit, seen):
+    """Set `bit` of the free cells from which one leaves the grid by `step` after `step` without meeting a taken cell."""
     size = taken.shape
     for a in range(size[0]):
         i = a if step[0] <= 0 else size[0] - 1 - a
@@ -45,7 +45,8 @@ def _look(taken, step, seen):
                 k = c if step[2] <= 0 else size[2] - 1 - c
                 u, v, w = i + step[0], j + step[1], k + step[2]
                 out = u < 0 or u >= size[0] or v < 0 or v >= size[1] or w < 0 or w >= size[2]
-                seen[i, j, k] = not taken[i, j, k] and (out or seen[u, v, w])
+                if not taken[i, j, k] and (out or seen[u, v, w] & bit):
+                    seen[i, j, k] |= bit
 
 
 @njit(**COMPILED)
@@ -58,7 +59,7 @@ def _difference(points, normals, seen, directions, low, side, offset, steep):
             cell = np.empty(3, dtype=np.int64)
             for axis in range(3):
                 at = (points[i, axis] + sign * offset * normals[i, axis] - low[axis]) / side
-                cell[axis] = min(max(np.int64(np.floor(at)), 0), seen.shape[axis + 1] - 1)
+                cell[axis] = min(max(np.int64(np.floor(at)), 0), seen.shape[axis] - 1)
             open_, total = 0.0, 0.0
             for d in range(len(directions)):
                 dot = length = 0.0
@@ -67,7 +68,7 @@ def _difference(points, normals, seen, directions, low, side, offset, steep):
                     length += directions[d, axis] ** 2
                 if dot > steep * np.sqrt(length):
                     total += 1.0
-                    open_ += seen[d, cell[0], cell[1], cell[2]]
+                    open_ += seen[cell[0], cell[1], cell[2]] >> np.uint32(d) & np.uint32(1)
             shares[way] = open_ / max(total, 1.0)
         result[i] = shares[0] - shares[1]
     return result
