@@ -35,7 +35,7 @@ def openness(points: np.ndarray, normals: np.ndarray, gap: float) -> np.ndarray:
 
 @njit(**COMPILED)
 def _look(taken, step, bit, seen):
-    """Set `bit` of the free cells from which one leaves the grid by `step` after `step` without meeting a taken cell."""
+    """Set `bit` of the free cells from which one leaves the grid, step after step, without meeting a taken cell."""
     size = taken.shape
     for a in range(size[0]):
         i = a if step[0] <= 0 else size[0] - 1 - a
