@@ -17,7 +17,7 @@ from PIL import Image
 
 from .window import Screen, Window, optimised
 
-WIDTH = 1200  # pixels of a picture
+SIZE, WIDTH = (1600, 900), 1200  # pixels of the screen, and across a picture
 DIALOG_SECONDS, DOWNLOAD_SECONDS = 3.0, 40.0  # until the dialog, and a download, can be seen
 
 
@@ -118,7 +118,7 @@ def main(empty: str, ready: str, pictures: str) -> None:
     """All of it."""
     folder = Path(pictures)
     folder.mkdir(parents=True, exist_ok=True)
-    screen = Screen(folder / "xvfb.log")
+    screen = Screen(folder / "xvfb.log", SIZE)
     try:
         for home, steps in ((empty, (set_up,)), (ready, (first_mesh, compare, finish))):
             hour = Hour(screen, Path(home), folder)

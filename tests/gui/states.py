@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .first_hour import Hour
+from .first_hour import SIZE, Hour
 from .window import Screen, optimised
 
 DRAWN_SECONDS = 2.0  # until the panel shows what has come
@@ -103,7 +103,7 @@ def main(home: str, pictures: str, *names: str) -> None:
     """The states of these names, or all."""
     folder = Path(pictures)
     folder.mkdir(parents=True, exist_ok=True)
-    screen = Screen(folder / "xvfb.log")
+    screen = Screen(folder / "xvfb.log", SIZE)
     try:
         for name in names or STATES:
             hour = Hour(screen, Path(home), folder)

@@ -22,7 +22,7 @@ from scipy import ndimage
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("blender", "Xvfb", "xdotool")
-SIZE = (1600, 900)
+SIZE = (1200, 900)  # pixels: software draws each; lower, the panel's last buttons are out of sight
 PATIENCE = 1800  # seconds, against a hang alone: kernels are compiled before, and nothing else takes minutes
 MARK = (255, 0, 255)
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the screen
@@ -51,13 +51,13 @@ def is_running(pid: int) -> bool:
 
 
 class Screen:
-    """An X server with a screen of SIZE."""
+    """An X server with one screen; `size` in pixels."""
 
-    def __init__(self, log: Path) -> None:
-        size = f"{SIZE[0]}x{SIZE[1]}x24"
+    def __init__(self, log: Path, size: tuple[int, int] = SIZE) -> None:
+        self.size = size
         self._log = log.open("wb")
         self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", "1", "-screen", "0", size, "-nolisten", "tcp"],
+            ["Xvfb", "-displayfd", "1", "-screen", "0", f"{size[0]}x{size[1]}x24", "-nolisten", "tcp"],
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
@@ -128,7 +128,7 @@ class Window:
             "BLENDER_USER_RESOURCES": str(home),
             "OMP_NUM_THREADS": "1",
         }
-        geometry = ["--window-geometry", "0", "0", *map(str, SIZE)]
+        geometry = ["--window-geometry", "0", "0", *map(str, screen.size)]
         script = ["--python", str(HERE / "inside.py"), "--", self._socket, sys.executable]
         with log.open("wb") as said:
             self.process = subprocess.Popen(
@@ -244,7 +244,8 @@ class Window:
         """The part of the screen that the viewport fills and neither sidebar nor toolbar covers."""
         places = self.call("layout")
         x, y, _, height = places["viewport"]
-        return x + 60, SIZE[1] - y - height + 60, places["sidebar"][0] - 20, SIZE[1] - y - 10
+        bottom = self.screen.size[1] - y
+        return x + 60, bottom - height + 60, places["sidebar"][0] - 20, bottom - 10
 
     def point_at_viewport(self) -> None:
         """Moves the pointer where keys go to the viewport."""
