@@ -24,7 +24,7 @@ MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
 GRID = 2.0**28
 MIN_FACES = 4  # of a proxy; a closed surface has no fewer
 CLEANED, FILLED = 0.5, 0.7  # of cleaning up, done once the mesh is clean and once its pinholes are closed
-CLOUD_HANDLE_EDGES = 16.0  # noise makes handles; a mesh has those that somebody made
+CLOUD_HANDLE_EDGES = 24.0  # noise makes handles; a mesh has those that somebody made
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
 
 
