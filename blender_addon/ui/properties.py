@@ -36,6 +36,11 @@ _DEFAULTS = RunSettings()
 
 def option_properties(**common: Any) -> dict[str, Any]:
     """All options by name, for the annotations of a class; `common` goes to each."""
+    groups = (_size_options, _shape_options, _end_options, _drafting_options)
+    return {name: made for group in groups for name, made in group(common).items()}
+
+
+def _size_options(common: dict[str, Any]) -> dict[str, Any]:
     d = _DEFAULTS
     # fmt: off
     return {
@@ -56,6 +61,14 @@ def option_properties(**common: Any) -> dict[str, Any]:
         "temperature": FloatProperty(
             name="Variation", description="0 gives the surest mesh; more lets seeds differ more, with more mistakes",
             min=0.0, max=2.0, default=d.temperature, step=5, precision=2, **common),
+    }
+    # fmt: on
+
+
+def _shape_options(common: dict[str, Any]) -> dict[str, Any]:
+    d = _DEFAULTS
+    # fmt: off
+    return {
         "watertight": BoolProperty(
             name="Watertight", description="Close every opening, those of the source too, as for a print",
             default=d.watertight, **common),
@@ -71,6 +84,14 @@ def option_properties(**common: Any) -> dict[str, Any]:
         "density": StringProperty(
             name="Denser Where", description="A vertex group of the source: where it is painted, more faces are made",
             default=d.density, **common),
+    }
+    # fmt: on
+
+
+def _end_options(common: dict[str, Any]) -> dict[str, Any]:
+    d = _DEFAULTS
+    # fmt: off
+    return {
         "snap": BoolProperty(
             name="Snap to Source", description="At the end, move every vertex exactly onto the surface of the source",
             default=d.snap, **common),
@@ -96,6 +117,14 @@ def option_properties(**common: Any) -> dict[str, Any]:
             name="Keep Earlier Results",
             description="Keep the earlier results of this object to choose from, instead of replacing the last one",
             default=d.keep_earlier, **common),
+    }
+    # fmt: on
+
+
+def _drafting_options(common: dict[str, Any]) -> dict[str, Any]:
+    d = _DEFAULTS
+    # fmt: off
+    return {
         "drafter": EnumProperty(
             name="Drafting", description="How the engine guesses ahead. It changes the speed, not the mesh",
             items=DRAFTER_ITEMS, default=d.drafter, **common),

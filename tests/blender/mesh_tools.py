@@ -209,8 +209,8 @@ def expected():
     return {"text": stage.panels.expectation(bpy.context)}
 
 
-def baked():
-    """Colors and the fine shape of a bumpy ball, red and blue, onto one of few faces; a color attribute; nothing."""
+def painted_ball():
+    """A bumpy ball, red and blue, hidden, and one of few faces made of it."""
     bpy.ops.mesh.primitive_uv_sphere_add(segments=64, ring_count=32)
     source = bpy.context.object
     source.name = "Ball"
@@ -229,14 +229,21 @@ def baked():
     result.flashmesh.source, result.flashmesh.number = source, 1
     source.hide_set(True)
     source.hide_render = True
+    return source, result
+
+
+def pixels(name):
+    """The colors (N, 3) of an image where something was baked."""
+    image = bpy.data.images[name]
+    values = np.array(image.pixels[:]).reshape(-1, 4)
+    return values[values[:, 3] > 0.5, :3]
+
+
+def baked():
+    """Colors and the fine shape of a bumpy ball, red and blue, onto one of few faces; a color attribute; nothing."""
+    source, result = painted_ball()
     scene = bpy.context.scene
     samples, engine = scene.cycles.samples, scene.render.engine
-
-    def pixels(name):
-        image = bpy.data.images[name]
-        values = np.array(image.pixels[:]).reshape(-1, 4)
-        return values[values[:, 3] > 0.5, :3]
-
     told = {"answer": sorted(bpy.ops.flashmesh.bake(result=result.name, size=128))}
     colors, normals = pixels("Sphere_colors"), pixels("Sphere_normals")
     told["red"], told["blue"] = (float((colors[:, k] > 0.6).mean()) for k in (0, 2))
