@@ -260,7 +260,7 @@ def refused():
     empty = stage.cube("Empty")
     empty.data = bpy.data.meshes.new("Nothing")
     heavy = stage.cube("Heavy")
-    heavy.modifiers.new("Subdivision", "SUBSURF").levels = 11
+    heavy.modifiers.new("Subdivision", "SUBSURF").levels = 6
     heavy.modifiers[0].show_viewport = True
     few = stage.cube("Few")
     few.data = bpy.data.meshes.new("Points")
@@ -269,7 +269,6 @@ def refused():
     flat.scale = (1, 0, 0)
     good = stage.cube("Good")
     told = {item.name: generate(item)["answer"] for item in (wire, empty, few, flat)}
-    heavy.modifiers[0].levels = 6
     stage.mesh_bridge.read_surface.__defaults__ = (20_000,)
     told["Heavy"] = generate(heavy)["answer"]
     stage.mesh_bridge.read_surface.__defaults__ = (stage.mesh_bridge.MAX_SOURCE_FACES,)
