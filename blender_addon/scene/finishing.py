@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import bmesh
 import bpy
 import numpy as np
@@ -15,6 +13,7 @@ from flashmesh_core.mesh.quads import plan_quads
 
 from ..engine.request import RunSettings
 from ..translations import tr
+from .edge_steps import apply_quads, holds
 from .hard_edges import HardEdges, mark_hard_edges
 from .mesh_bridge import Surface, mesh_arrays, transform_triangles
 from .uv_maps import give_uvs
@@ -94,39 +93,34 @@ def finish_mesh(
             sharp, seams = mark_hard_edges(mesh, world, hard, surface.size)
             said.append(tr("{sharp} edges marked sharp, {seams} as seams", sharp=sharp, seams=seams))
         if settings.quads:
-            make_quads(mesh, world)
+            make_quads(mesh, world, search if len(surface.faces) else None)
     mesh.update()
     return "; ".join(said)
 
 
-def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None) -> None:
+def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None, search: SourceSearch | None = None) -> None:
     """Joins pairs of triangles into quads, flat and right-angled ones first, as they are seen through `world` (4, 4).
 
-    Not over a border between materials, nor over an edge that is marked sharp or as a seam. Edges in flat places are
-    turned where that makes a quad more.
+    Not over a border between materials, nor over an edge that is marked sharp or as a seam or parts a UV map. Where
+    triangles are left over edges are turned, taken away or cut; `search` knows the surface that is followed there.
     """
     local, faces = mesh_arrays(mesh)
     if not len(faces) or len(faces) != len(mesh.polygons):
         return
-    vertices, turned = transform_triangles(local, faces, np.eye(4) if world is None else world)
+    world = np.eye(4) if world is None else world
+    vertices, turned = transform_triangles(local, faces, world)
     materials = np.empty(len(faces), dtype=np.int32)
     mesh.polygons.foreach_get("material_index", materials)
     work = bmesh.new()
     try:
         work.from_mesh(mesh)
         work.verts.ensure_lookup_table()
-        kept = [[end.index for end in edge.verts] for edge in work.edges if edge.seam or not edge.smooth]
-        quads = plan_quads(vertices, turned, materials, np.array(kept, dtype=np.int64))
-
-        def edges(pairs: np.ndarray) -> Iterator[bmesh.types.BMEdge]:
-            for a, b in pairs.tolist():
-                edge = work.edges.get((work.verts[a], work.verts[b]))
-                if edge is not None:
-                    yield edge
-
-        for edge in edges(quads.flips):
-            bmesh.utils.edge_rotate(edge)
-        bmesh.ops.dissolve_edges(work, edges=list(edges(quads.joints)), use_verts=False, use_face_split=False)
+        maps = work.loops.layers.uv.values()
+        kept = [[end.index for end in edge.verts] for edge in work.edges if holds(edge, maps)]
+        nearest = None if search is None else lambda points: search.nearest(points)[0]
+        quads = plan_quads(vertices, turned, materials, np.array(kept, dtype=np.int64), nearest=nearest)
+        places = (quads.vertices - world[:3, 3]) @ np.linalg.pinv(world[:3, :3]).T
+        apply_quads(work, quads, places)
         work.to_mesh(mesh)
     finally:
         work.free()

@@ -1,4 +1,7 @@
-"""Triangles joined in pairs to quads: flat and right-angled pairs first, as many as there can be (numpy only)."""
+"""Triangles joined in pairs to quads: flat and right-angled pairs first, as many as there can be (numpy only).
+
+What is left over is mended: flat places are cut anew, vertices go that the surface does not need, edges are cut in two.
+"""
 
 from __future__ import annotations
 
@@ -6,154 +9,103 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flashmesh_core.mesh.following import Nearest
+from flashmesh_core.mesh.pairing import PairedMesh, Step
+from flashmesh_core.mesh.quad_repair import Repair
+from flashmesh_core.mesh.quad_shapes import MAX_ANGLE, edges_of, in_order
 from flashmesh_core.mesh.recutting import Recutting
 
-MAX_ANGLE = np.radians(40.0)  # between the two triangles of a quad
-MAX_CORNER = np.radians(170.0)  # of a quad: beyond it the quad is a triangle to the eye, or not convex
-_FLATNESS, _SQUARENESS = 1.0, 0.5  # what a bend of MAX_ANGLE, and a corner that is 90 degrees off, cost
-_LONGEST = 31  # pairs that are joined anew to win one more
+DEVIATION = 5e-3  # how far the surface may move, in longest sides of the mesh
+EDGE_DEVIATION = 0.125  # the same in typical edges: where faces are small so is what they show
+_LOOKED_AT = 0.8  # of that distance, at the places that are looked at: between them it may be more
+MORE_FACES, MORE_AT_LEAST = 0.1, 4  # triangles that may be there more at the end: a share of them, and a number
+ATTEMPTS = 4  # the best of these is taken: fewer where there are more than so many triangles
+_ATTEMPT_FACES = 800
+_TURNS = 300  # edges that are turned at random, in all attempts but the first
 
 
 @dataclass(frozen=True, eq=False)
 class Quads:
-    """How triangles become quads: first edges are turned, one after the other, then edges go."""
+    """How triangles become quads: first edges change, one after the other, then the edges `joints` go.
 
-    flips: np.ndarray  # (N, 2) int64, rows of vertices: the edge before its turn
-    joints: np.ndarray  # (Q, 2) int64, rows of vertices, of the mesh once edges are turned
-    faces: np.ndarray  # (F, 3) int64, the triangles once edges are turned
+    The `steps` are `("turn", a, b)`, the quad around an edge is cut along its other diagonal; `("join", a, b)`, vertex
+    a goes to b, and the two faces between them vanish; `("merge", a, b)`, both go to a new vertex; `("cut", a, b)`, a
+    new vertex lies in an edge and is joined to the third corners of its two faces. New vertices are numbered one after
+    the other behind the old ones; `vertices` has them all, also those that went.
+    """
+
+    steps: list[Step]
+    vertices: np.ndarray  # (W, 3) float64
+    joints: np.ndarray  # (Q, 2) int64, rows of `vertices`
+    faces: np.ndarray  # (F, 3) int64, the triangles before joints go
 
 
 def plan_quads(
     vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray | None = None, kept: np.ndarray | None = None,
-    *, max_angle: float = MAX_ANGLE,
+    *, max_angle: float = MAX_ANGLE, nearest: Nearest | None = None,
 ) -> Quads:  # fmt: skip
-    """As many quads as can be found, where flat places may be cut anew for it.
+    """Quads of the triangles `faces` (F, 3) over `vertices` (V, 3), bent by `max_angle` (radians) at most.
 
-    As `pair_triangles`; then a triangle left over wanders through flat quads, each cut anew, to another one. Places
-    that are bent, borders, `kept` edges (K, 2) and those between `groups` stay as they are; no vertex moves.
+    No quad goes over two `groups` (F,), such as materials, or over `kept` edges (K, 2), and no border changes. The
+    surface moves by `deviation` at most; where it comes as near to the one on which `nearest` finds places (N, 3) for
+    points (N, 3) it may move there. A mesh that is closed and manifold stays so.
     """
     faces = np.asarray(faces, dtype=np.int64).reshape(-1, 3)
     vertices = np.asarray(vertices, dtype=np.float64).reshape(-1, 3)
     groups = np.zeros(len(faces), dtype=np.int64) if groups is None else np.asarray(groups)
-    kept = np.zeros((0, 2), dtype=np.int64) if kept is None else np.sort(np.asarray(kept).reshape(-1, 2), axis=1)
-    partner, _ = _pair(vertices, faces, groups, kept, max_angle)
-    limits = {"max_angle": max_angle, "max_corner": MAX_CORNER}
-    again = Recutting(vertices, faces, partner, groups, {(a, b) for a, b in kept.tolist()}, **limits)
-    again.run()
+    kept = np.zeros((0, 2), dtype=np.int64) if kept is None else np.asarray(kept).reshape(-1, 2)
+    size = float(np.ptp(vertices, axis=0).max(initial=0.0)) if len(vertices) else 0.0
+    edges, limit = [(a, b) for a, b in kept.tolist()], _LOOKED_AT * deviation(vertices, faces)
+    mesh = PairedMesh(vertices, faces, groups, edges, max_angle=max_angle, limit=limit, nearest=nearest)
+    mesh.pair_all()
+    recutting = Recutting(mesh, size)
+    recutting.run()
+    best = _plan(mesh)
+    start = mesh.mark()
+    for attempt in range(min(ATTEMPTS, 1 + ATTEMPTS * _ATTEMPT_FACES // max(len(faces), 1)) if mesh.left else 0):
+        mesh.undo(start)
+        _mend(mesh, recutting, Repair(mesh, recutting), len(faces), attempt)
+        plan = _plan(mesh)
+        if _share(plan) > _share(best):
+            best = plan
+        if not mesh.left:
+            break
+    return best
+
+
+def deviation(vertices: np.ndarray, faces: np.ndarray) -> float:
+    """How far the surface of triangles (F, 3) over `vertices` (V, 3) may move, in their unit."""
+    if not len(faces):
+        return 0.0
+    edges = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, -1, axis=1)], axis=2)
+    return float(min(DEVIATION * np.ptp(vertices, axis=0).max(), EDGE_DEVIATION * np.median(edges)))
+
+
+def _mend(mesh: PairedMesh, recutting: Recutting, repair: Repair, count: int, attempt: int) -> None:
+    """Changes edges where triangles are left over, of `count` at first."""
+    if attempt:
+        repair.shuffle(_TURNS, attempt)
+    repair.clean()
+    if attempt:
+        repair.shuffle(_TURNS, attempt)
+    recutting.run()
+    most = count + max(int(MORE_FACES * count), MORE_AT_LEAST)
+    repair.cut((most - len(mesh.faces)) // 2)
+
+
+def _plan(mesh: PairedMesh) -> Quads:
     joints = [
-        sorted(set(face) & set(again.faces[other]))
-        for face, other in zip(again.faces, again.partner, strict=True)
-        if other >= 0
+        in_order(*next(edge for edge in edges_of(mesh.faces[face]) if mesh.owner.get(edge[::-1]) == other))
+        for face, other in mesh.partner.items()
+        if face < other
     ]
+    rows = np.array(list(mesh.places.values()), dtype=np.float64).reshape(-1, 3)
     return Quads(
-        np.array(again.flips, dtype=np.int64).reshape(-1, 2),
-        np.unique(np.array(joints, dtype=np.int64).reshape(-1, 2), axis=0),
-        np.array(again.faces, dtype=np.int64).reshape(-1, 3),
-    )
+        list(mesh.steps), rows, np.unique(np.array(joints, dtype=np.int64).reshape(-1, 2), axis=0),
+        np.array(list(mesh.faces.values()), dtype=np.int64).reshape(-1, 3),
+    )  # fmt: skip
 
 
-def pair_triangles(
-    vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray | None = None, *, max_angle: float = MAX_ANGLE
-) -> np.ndarray:
-    """Which edges to take away so that two triangles become a quad each: (Q, 2) int64, rows of `vertices`.
-
-    `vertices` (V, 3), `faces` (F, 3); no quad goes over two `groups` (F,), such as materials. First the best pairs are
-    taken, one by one; then a triangle that is left over joins its neighbor, whose partner joins another, and so on,
-    where that ends at another one left over: one quad more each time. Every quad is convex and bent by less than
-    `max_angle` (radians).
-    """
-    return _pair(vertices, np.asarray(faces, dtype=np.int64), groups, np.zeros((0, 2), dtype=np.int64), max_angle)[1]
-
-
-def _pair(
-    vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray | None, kept: np.ndarray, max_angle: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The partner (F,) of each face, or -1, and the edges (Q, 2) that pairs share; `kept` (K, 2) have sorted rows."""
-    edges, pairs, cost = _pairings(np.asarray(vertices, dtype=np.float64), faces, groups, max_angle)
-    if len(kept):
-        size = len(vertices)
-        may_go = ~np.isin(edges @ (size, 1), kept @ (size, 1))
-        edges, pairs, cost = edges[may_go], pairs[may_go], cost[may_go]
-    neighbors: list[list[tuple[float, int, int]]] = [[] for _ in faces]
-    partner = np.full(len(faces), -1, dtype=np.int64)
-    joint = np.full(len(faces), -1, dtype=np.int64)  # the pairing that a face is paired by
-    for pairing in np.argsort(cost, kind="stable").tolist():
-        a, b = pairs[pairing].tolist()
-        neighbors[a].append((float(cost[pairing]), b, pairing))
-        neighbors[b].append((float(cost[pairing]), a, pairing))
-        if partner[a] < 0 and partner[b] < 0:
-            partner[a], partner[b], joint[a], joint[b] = b, a, pairing, pairing
-    for face in range(len(faces)):
-        if partner[face] < 0 and neighbors[face]:
-            _augment(face, neighbors, partner, joint)
-    return partner, edges[np.unique(joint[joint >= 0])]
-
-
-def _pairings(
-    vertices: np.ndarray, faces: np.ndarray, groups: np.ndarray | None, max_angle: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges (C, 2) that two triangles may lose, these triangles (C, 2), and what that costs (C,)."""
-    half_edges = np.stack([faces, np.roll(faces, -1, axis=1)], axis=2).reshape(-1, 2)
-    edges, edge, uses = np.unique(np.sort(half_edges, axis=1), axis=0, return_inverse=True, return_counts=True)
-    order = np.argsort(edge.reshape(-1), kind="stable")
-    starts = (np.cumsum(uses) - uses)[uses == 2]
-    here, there = order[starts], order[starts + 1]
-    pairs, edges = np.stack([here // 3, there // 3], axis=1), edges[uses == 2]
-    # The quad's corners in turn: an end of the edge, the third corner of one face, the other end, that of the other.
-    tips = [faces.reshape(-1)[3 * (half // 3) + (half + 2) % 3] for half in (here, there)]
-    ends = half_edges[here]
-    quads = np.stack([ends[:, 1], tips[0], ends[:, 0], tips[1]], axis=1)
-    opposite = half_edges[here][:, 0] == half_edges[there][:, 1]
-    normals = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    normals = normals / np.maximum(lengths, 1e-300)
-    bend = np.arccos(np.clip((normals[pairs[:, 0]] * normals[pairs[:, 1]]).sum(axis=1), -1.0, 1.0))
-    corners = _corner_angles(vertices[quads], normals[pairs].sum(axis=1))
-    fits = opposite & (tips[0] != tips[1]) & (bend <= max_angle) & (lengths[pairs][..., 0] > 0.0).all(axis=1)
-    fits &= (corners < MAX_CORNER).all(axis=1)
-    if groups is not None:
-        fits &= np.asarray(groups)[pairs[:, 0]] == np.asarray(groups)[pairs[:, 1]]
-    crooked = np.abs(corners - np.pi / 2).max(axis=1) / (np.pi / 2)
-    cost = _FLATNESS * bend / max(max_angle, 1e-9) + _SQUARENESS * crooked
-    return edges[fits], pairs[fits], cost[fits]
-
-
-def _corner_angles(quads: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """The angle inside each corner of `quads` (C, 4, 3) as seen along `normals` (C, 3): (C, 4) in [0, 2 pi)."""
-    out, back = np.roll(quads, -1, axis=1) - quads, np.roll(quads, 1, axis=1) - quads
-    sine = (np.cross(out, back) * normals[:, None]).sum(axis=2)
-    scale = np.maximum(np.linalg.norm(normals, axis=1), 1e-300)[:, None]
-    return np.arctan2(sine / scale, (out * back).sum(axis=2)) % (2.0 * np.pi)
-
-
-def _augment(start: int, neighbors: list[list[tuple[float, int, int]]], partner: np.ndarray, joint: np.ndarray) -> None:
-    """Pairs `start`, if a way over pairs that are split leads to another face without a partner (breadth first)."""
-    came: dict[int, tuple[int, int]] = {}  # a face -> the face it would be paired with anew, and by which pairing
-    layer, seen = [start], {start}
-    for _ in range(_LONGEST):
-        following: list[int] = []
-        for face in layer:
-            for _, other, pairing in neighbors[face]:
-                if other in seen or other == partner[face]:
-                    continue
-                came[other] = (face, pairing)
-                if partner[other] < 0:
-                    _flip(other, start, came, partner, joint)
-                    return
-                left = int(partner[other])
-                if left not in seen:
-                    seen |= {other, left}
-                    following.append(left)
-        layer = following
-
-
-def _flip(end: int, start: int, came: dict[int, tuple[int, int]], partner: np.ndarray, joint: np.ndarray) -> None:
-    """Joins the pairs of a way anew, from its last face back to its first."""
-    face = end
-    while True:
-        other, pairing = came[face]
-        left = int(partner[other])
-        partner[face], partner[other], joint[face], joint[other] = other, face, pairing, pairing
-        if other == start:
-            return
-        face = left
+def _share(plan: Quads) -> float:
+    """The share of quads among the faces of a plan."""
+    return len(plan.joints) / max(len(plan.faces) - len(plan.joints), 1)

@@ -54,6 +54,11 @@ def quads():
     return told
 
 
+def marked_length(mesh, edges):
+    """How long edges (pairs of vertices) are together."""
+    return sum((mesh.vertices[a].co - mesh.vertices[b].co).length for a, b in edges)
+
+
 def cut_anew():
     """A flat square of random triangles, with a UV map, two materials and sharp edges: what is left of it."""
     places = np.random.default_rng(2).random((60, 2))
@@ -69,6 +74,7 @@ def cut_anew():
         face.material_index = int(face.center.x > 0.5)
     sides = [sum(face.area for face in mesh.polygons if face.material_index == side) for side in (0, 1)]
     sharp = [tuple(sorted(edge.vertices)) for edge in mesh.edges if edge.index % 9 == 0]
+    before = marked_length(mesh, sharp)
     for edge in mesh.edges:
         edge.use_edge_sharp = edge.index % 9 == 0
     local, triangles = stage.mesh_bridge.mesh_arrays(mesh)
@@ -77,11 +83,11 @@ def cut_anew():
     stage.finishing.make_quads(mesh)
     layer = mesh.uv_layers.active.data
     return {
-        "flips": len(plan.flips), "planned": len(plan.joints),
+        "steps": len(plan.steps), "planned": len(plan.joints),
         "quads": sum(len(face.vertices) == 4 for face in mesh.polygons), "valid": not mesh.validate(),
         "off": max((layer[loop.index].uv - mesh.vertices[loop.vertex_index].co.xy).length for loop in mesh.loops),
         "sides": [sides, [sum(face.area for face in mesh.polygons if face.material_index == side) for side in (0, 1)]],
-        "sharp": sorted(sharp) == sorted(tuple(sorted(edge.vertices)) for edge in mesh.edges if edge.use_edge_sharp),
+        "sharp": [before, marked_length(mesh, [edge.vertices for edge in mesh.edges if edge.use_edge_sharp])],
     }  # fmt: skip
 
 

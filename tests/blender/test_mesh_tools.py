@@ -22,15 +22,16 @@ def told(blender: Runner) -> dict[str, Any]:
 def test_most_faces_become_quads_and_the_surface_stays(told: dict[str, Any], name: str) -> None:
     quads = told["quads"][name]
     assert quads["share"] >= 0.8 and set(quads["corners"]) <= {3, 4}
-    assert quads["as_triangles"] == quads["triangles"] and quads["area"] == pytest.approx(1.0, abs=0.02)
+    assert quads["as_triangles"] <= quads["triangles"] + max(4, 0.1 * quads["triangles"])
+    assert quads["area"] == pytest.approx(1.0, abs=0.02)
     assert quads["materials"] and quads["valid"]
 
 
 def test_edges_are_turned_for_more_quads_and_nothing_else_changes(told: dict[str, Any]) -> None:
     """UV map, materials and sharp edges stay where they are; in Blender there are the quads that were planned."""
     made = told["cut_anew"]
-    assert made["flips"] > 3 and made["quads"] == made["planned"] > 20 and made["valid"]
-    assert made["off"] < 1e-6 and made["sharp"]
+    assert made["steps"] > 3 and made["quads"] == made["planned"] > 10 and made["valid"]
+    assert made["off"] < 1e-6 and made["sharp"][1] == pytest.approx(made["sharp"][0])
     np.testing.assert_allclose(*made["sides"], rtol=1e-5)
 
 

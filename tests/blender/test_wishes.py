@@ -47,12 +47,12 @@ def test_hard_edges_and_seams_come_from_the_source(told: dict[str, Any]) -> None
 def test_objects_of_primitives_become_quads(told: dict[str, Any], name: str) -> None:
     made = told["quads"][name]
     assert made["share"] >= 0.8 and set(made["corners"]) <= {3, 4} and made["valid"]
-    assert made["triangles"] == made["wanted"]
+    assert made["triangles"] <= made["wanted"] + max(4, 0.1 * made["wanted"])
 
 
 def test_a_wheel_of_voxels_gets_more_quads_than_its_triangles_pair_up_to(told: dict[str, Any]) -> None:
-    """63 % without edges turned in flat places."""
-    assert told["quads"]["cog remeshed"]["share"] > 0.66 and told["quads"]["cog remeshed"]["valid"]
+    """72 % before triangles left over were mended."""
+    assert told["quads"]["cog remeshed"]["share"] > 0.74 and told["quads"]["cog remeshed"]["valid"]
 
 
 def test_selected_faces_alone_are_made_anew_and_welded(told: dict[str, Any]) -> None:
