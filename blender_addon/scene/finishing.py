@@ -93,7 +93,10 @@ def finish_mesh(
             sharp, seams = mark_hard_edges(mesh, world, hard, surface.size)
             said.append(tr("{sharp} edges marked sharp, {seams} as seams", sharp=sharp, seams=seams))
         if settings.quads:
-            make_quads(mesh, world, search if len(surface.faces) else None)
+            try:
+                make_quads(mesh, world, search if len(surface.faces) else None)
+            except RuntimeError as error:  # Blender's own, or an edge of the plan that Blender does not have
+                said.append(tr("Left in triangles: {error}", error=error))
     mesh.update()
     return "; ".join(said)
 
@@ -103,6 +106,7 @@ def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None, search: So
 
     Not over a border between materials, nor over an edge that is marked sharp or as a seam or parts a UV map. Where
     triangles are left over edges are turned, taken away or cut; `search` knows the surface that is followed there.
+    Raises RuntimeError, and leaves the mesh as it is, where Blender can't do what was planned.
     """
     local, faces = mesh_arrays(mesh)
     if not len(faces) or len(faces) != len(mesh.polygons):

@@ -152,6 +152,7 @@ GERMAN = {
     "{sharp} edges marked sharp, {seams} as seams": "{sharp} Kanten scharf markiert, {seams} als Nähte",
     "UVs taken from the source; {count} seams cut": "UVs von der Vorlage übernommen; {count} Nähte geschnitten",
     "UVs unwrapped anew, since the source has no UV map; {count} seams cut": "UVs neu abgewickelt, da die Vorlage keine UV-Map hat; {count} Nähte geschnitten",
+    "Left in triangles: {error}": "Dreiecke bleiben Dreiecke: {error}",
     "Welded to the rest along {count} edges": "Mit dem Rest an {count} Kanten verschweißt",
     "{left} of the {count} edges to the rest could not be welded": "{left} der {count} Kanten zum Rest konnten nicht verschweißt werden",
     "Results of This Object": "Ergebnisse dieses Objekts",

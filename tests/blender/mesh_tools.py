@@ -1,6 +1,7 @@
 """Run by Blender: what is done to meshes beside the engine, which is not started here."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -52,6 +53,29 @@ def quads():
         }  # fmt: skip
         stage.empty_scene()
     return told
+
+
+def planned_wrong():
+    """A result whose plan names an edge that is not there: what stands of it, and what is said."""
+    source = stage.cube("Cube")
+    surface = stage.mesh_bridge.read_surface(source, bpy.context.evaluated_depsgraph_get())
+    bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=1)
+    result = bpy.context.object
+    far = max(result.data.vertices, key=lambda vertex: (vertex.co - result.data.vertices[0].co).length).index
+    plan = stage.finishing.plan_quads
+
+    def wrong(*given, **named):
+        made = plan(*given, **named)
+        return replace(made, steps=[*made.steps, ("turn", 0, far)])
+
+    stage.finishing.plan_quads = wrong
+    try:
+        said = stage.finishing.finish_mesh(
+            bpy.context, result, np.eye(4), surface, stage.RunSettings(quads=True, snap=False, transfer_uvs=False)
+        )
+    finally:
+        stage.finishing.plan_quads = plan
+    return {"said": said, "corners": [len(face.vertices) for face in result.data.polygons]}
 
 
 def marked_length(mesh, edges):
@@ -304,7 +328,7 @@ def german():
     return told
 
 
-SCENARIOS = (german, baked, expected, quads, cut_anew, uv_maps, unwrapped, variants, decimated)
+SCENARIOS = (german, baked, expected, quads, planned_wrong, cut_anew, uv_maps, unwrapped, variants, decimated)
 
 if __name__ == "__main__":
     stage.play(SCENARIOS)

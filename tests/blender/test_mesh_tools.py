@@ -35,6 +35,12 @@ def test_edges_are_turned_for_more_quads_and_nothing_else_changes(told: dict[str
     np.testing.assert_allclose(*made["sides"], rtol=1e-5)
 
 
+def test_a_plan_that_does_not_fit_leaves_the_triangles_and_says_so(told: dict[str, Any]) -> None:
+    made = told["planned_wrong"]
+    assert made["corners"] == [3] * 20
+    assert made["said"].startswith("Left in triangles: ") and "turn" in made["said"]
+
+
 @pytest.mark.parametrize("name", ["ball", "cube"])
 def test_a_uv_map_comes_over_in_whole_pieces(told: dict[str, Any], name: str) -> None:
     """No face is stretched over the map, and all of them cover as much of it as the source's do."""
