@@ -28,14 +28,17 @@ def test_another_try_replaces_the_result_by_one_of_the_next_seed(made: Window) -
 
 
 def test_the_options_of_the_last_operation_are_done_anew(made: Window) -> None:
-    """Triangles to Quads in F9: the same mesh, joined, without a question to the engine."""
+    """Triangles to Quads in F9: the same mesh, joined, without a question to the engine.
+
+    It may have up to four triangles more, or fewer: edges are cut or taken away where triangles are left over.
+    """
     before = made.state()
     assert before["objects"]["Monkey_flashmesh"]["quads"] == 0
     made.adjust(1)
     after = made.until("quads", lambda now: now["objects"].get("Monkey_flashmesh", {}).get("quads"))
     made.key("Escape")
     result = after["objects"]["Monkey_flashmesh"]
-    assert result["faces"] + result["quads"] == before["faces"] and after["outcome"] == "finished"
+    assert abs(result["faces"] + result["quads"] - before["faces"]) <= 4 and after["outcome"] == "finished"
     assert made.call("setting", name="quads") is False, "the panel's own setting stays"
 
 
