@@ -47,10 +47,7 @@ def holds(edge: bmesh.types.BMEdge, maps: Sequence[bmesh.types.BMLayerItem]) -> 
 
 def _cut(edge: bmesh.types.BMEdge, start: bmesh.types.BMVert, place: np.ndarray) -> bmesh.types.BMVert:
     """A new vertex in an edge, joined to the third corners of its two faces."""
-    end = edge.other_vert(start)
-    along = np.array(end.co) - np.array(start.co)
-    share = float((place - np.array(start.co)) @ along / max(along @ along, 1e-30))
-    _, vert = bmesh.utils.edge_split(edge, start, min(max(share, 0.0), 1.0))
+    _, vert = bmesh.utils.edge_split(edge, start, _share(edge, start, place))
     for face in list(vert.link_faces):
         loop = next(loop for loop in face.loops if loop.vert == vert)
         bmesh.utils.face_split(face, vert, loop.link_loop_next.link_loop_next.vert)
@@ -58,12 +55,18 @@ def _cut(edge: bmesh.types.BMEdge, start: bmesh.types.BMVert, place: np.ndarray)
     return vert
 
 
+def _share(edge: bmesh.types.BMEdge, start: bmesh.types.BMVert, place: np.ndarray) -> float:
+    """Where along an edge, from its end `start` on, a place is nearest: 0 to 1."""
+    along = np.array(edge.other_vert(start).co) - np.array(start.co)
+    share = float((place - np.array(start.co)) @ along / max(along @ along, 1e-30))
+    return min(max(share, 0.0), 1.0)
+
+
 def _slide(
     edge: bmesh.types.BMEdge, vert: bmesh.types.BMVert, place: np.ndarray, maps: Sequence[bmesh.types.BMLayerItem]
 ) -> None:
     """Moves an end of an edge to a place beside that edge, in UV maps along the edge alone."""
-    start, end = np.array(vert.co), np.array(edge.other_vert(vert).co)
-    share = min(max(float((place - start) @ (end - start) / max((end - start) @ (end - start), 1e-30)), 0.0), 1.0)
+    share = _share(edge, vert, place)
     loop = edge.link_loops[0]
     here, there = (loop, loop.link_loop_next) if loop.vert == vert else (loop.link_loop_next, loop)
     for uv in maps:

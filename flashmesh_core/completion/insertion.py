@@ -8,24 +8,24 @@ from collections.abc import Iterable
 import numpy as np
 
 from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.mesh.plain_vectors import Edge, Vector, cross, dot, edges_of, minus, unit
 
 Face = tuple[int, int, int]
-Edge = tuple[int, int]
-Place = tuple[float, float, float]
 
 MOST_CROSSED = 24  # edges between two vertices that are to be joined
 TURNS = 4  # times as many turns of edges as are crossed, at most
 ALIKE = 0.7  # cosine of a face's normal to that of the face which is put in
 FLAT = 1e-3  # share of the squared longest side below which twice an area counts as none
-PLACES = (
+_PLACES = (
     np.array([[1, 1, 1], [1.5, 1.5, 0], [0, 1.5, 1.5], [1.5, 0, 1.5], [2, 0.5, 0.5], [0.5, 2, 0.5], [0.5, 0.5, 2]])
     / 3.0
 )  # of a face, whose distances tell how far it lies off
 
 
-def edges_of(face: Face) -> tuple[Edge, Edge, Edge]:
-    """The directed edges of a face."""
-    return (face[0], face[1]), (face[1], face[2]), (face[2], face[0])
+def lie_near(triangles: np.ndarray, tree: TriangleTree, tolerance: float) -> bool:
+    """Whether `triangles` (T, 3, 3) lie within `tolerance` of the surface of `tree`."""
+    places = np.einsum("pc,fcx->fpx", _PLACES, triangles).reshape(-1, 3)
+    return bool((tree.distance(places) <= tolerance).all())
 
 
 def insert_faces(
@@ -103,59 +103,45 @@ def _insert(mesh: _Mesh, face: Face, tree: TriangleTree, tolerance: float) -> bo
     if flat.is_flat:
         return False
     mesh.turned = []
-    before = set(mesh.locked)
+    locked: set[Edge] = set()
     for a, b in edges_of(face):
         if not _join(mesh, a, b, flat, tolerance):
             break
-        mesh.locked |= {(a, b), (b, a)}
+        locked |= {(a, b), (b, a)} - mesh.locked
+        mesh.locked |= locked
     else:
         if mesh.third.get((face[0], face[1])) == face[2] and _is_near(mesh, tree, tolerance):
             return True
-    mesh.locked = before
+    mesh.locked -= locked
     mesh.undo()
     return False
 
 
 class _Plane:
-    """Positions seen along the normal of a face. Plain numbers: numpy is slow for three at a time."""
+    """Positions seen along the normal of a face."""
 
-    def __init__(self, face: Face, positions: dict[int, Place]) -> None:
+    def __init__(self, face: Face, positions: dict[int, Vector]) -> None:
         self.positions = positions
-        self.normal: Place = (0.0, 0.0, 0.0)
-        cross, longest = self._cross(*face)
-        length = math.sqrt(_dot(cross, cross))
-        self.is_flat = length <= FLAT * longest
-        if not self.is_flat:
-            self.normal = (cross[0] / length, cross[1] / length, cross[2] / length)
+        area, longest = self._area(*face)
+        self.is_flat = math.sqrt(dot(area, area)) <= FLAT * longest
+        self.normal = unit(area)
 
-    def _cross(self, a: int, b: int, c: int) -> tuple[Place, float]:
+    def _area(self, a: int, b: int, c: int) -> tuple[Vector, float]:
         """The normal of a, b, c, twice its area long, and the square of the longest side."""
-        u, v = _between(self.positions[a], self.positions[b]), _between(self.positions[a], self.positions[c])
-        w = _between(u, v)
-        return _cross(u, v), max(_dot(u, u), _dot(v, v), _dot(w, w))
+        u, v = minus(self.positions[b], self.positions[a]), minus(self.positions[c], self.positions[a])
+        w = minus(v, u)
+        return cross(u, v), max(dot(u, u), dot(v, v), dot(w, w))
 
     def side(self, a: int, b: int, c: int) -> float:
         """Twice the area of a, b, c as seen: positive counterclockwise, 0 where they are nearly in line."""
-        cross, longest = self._cross(a, b, c)
-        area = _dot(cross, self.normal)
-        return area if abs(area) > FLAT * longest else 0.0
+        area, longest = self._area(a, b, c)
+        seen = dot(area, self.normal)
+        return seen if abs(seen) > FLAT * longest else 0.0
 
     def faces_it(self, a: int, b: int, c: int) -> bool:
         """Whether a face looks about the same way."""
-        cross, _ = self._cross(a, b, c)
-        return _dot(cross, self.normal) > ALIKE * math.sqrt(_dot(cross, cross))
-
-
-def _between(p: Place, q: Place) -> Place:
-    return q[0] - p[0], q[1] - p[1], q[2] - p[2]
-
-
-def _dot(p: Place, q: Place) -> float:
-    return p[0] * q[0] + p[1] * q[1] + p[2] * q[2]
-
-
-def _cross(p: Place, q: Place) -> Place:
-    return p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
+        area, _ = self._area(a, b, c)
+        return dot(area, self.normal) > ALIKE * math.sqrt(dot(area, area))
 
 
 def _join(mesh: _Mesh, a: int, b: int, flat: _Plane, tolerance: float) -> bool:
@@ -208,9 +194,9 @@ def _may_turn(mesh: _Mesh, p: int, q: int, u: int, v: int, flat: _Plane, toleran
         return False
     if not (flat.faces_it(u, p, v) and flat.faces_it(v, q, u)):
         return False
-    at = mesh.positions[p], mesh.positions[q], mesh.positions[u], mesh.positions[v]
-    across = _cross(_between(at[0], at[1]), _between(at[2], at[3]))
-    return abs(_dot(_between(at[0], at[2]), across)) <= tolerance * max(math.sqrt(_dot(across, across)), 1e-12)
+    at = mesh.positions
+    across = cross(minus(at[q], at[p]), minus(at[v], at[u]))
+    return abs(dot(minus(at[u], at[p]), across)) <= tolerance * max(math.sqrt(dot(across, across)), 1e-12)
 
 
 def _is_near(mesh: _Mesh, tree: TriangleTree, tolerance: float) -> bool:
@@ -221,7 +207,4 @@ def _is_near(mesh: _Mesh, tree: TriangleTree, tolerance: float) -> bool:
         for a, b in ((u, v), (v, u))
         if (a, b) in mesh.third
     ]
-    if not corners:
-        return True
-    places = np.einsum("pc,fcx->fpx", PLACES, np.array(corners)).reshape(-1, 3)
-    return bool((tree.distance(places) <= tolerance).all())
+    return not corners or lie_near(np.array(corners), tree, tolerance)

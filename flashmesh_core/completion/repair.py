@@ -2,7 +2,8 @@
 
 Both are sets of triangles over mostly the same vertices. Where they differ, the differing faces fall into regions. The
 model's faces of a region stay if they have the same border as the proxy's faces there, and if they lie on the surface
-without folds. Else the proxy's faces take their place. As the borders of all regions then agree, the result is closed
+without folds. Else the proxy's faces take their place, and single faces of the model are put back by turning edges
+(insertion.py). As the borders of all regions then agree, the result is closed
 wherever the proxy is.
 """
 
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashmesh_core.completion.insertion import PLACES, Edge, Face, edges_of, insert_faces
+from flashmesh_core.completion.insertion import Face, insert_faces, lie_near
 from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.mesh.plain_vectors import Edge, edges_of
 
 TOLERANCE = 0.3  # bins from the proxy at which the model's faces of a region may lie, where there is no noise
 MAX_NOISE = 0.3  # bins that noise may add to it
@@ -143,8 +145,7 @@ def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTr
     ratio = _area(triangles) / max(_area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)), 1e-12)
     if not MIN_AREA <= ratio <= MAX_AREA:
         return False
-    places = np.einsum("pc,fcx->fpx", PLACES, triangles).reshape(-1, 3)
-    return bool((tree.distance(places) <= tolerance).all())
+    return lie_near(triangles, tree, tolerance)
 
 
 def _area(triangles: np.ndarray) -> float:

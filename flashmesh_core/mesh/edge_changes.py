@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from flashmesh_core.mesh.pairing import PairedMesh
-from flashmesh_core.mesh.quad_shapes import Vector, area, cross, dot, edges_of, in_order, minus, plus, third, unit
+from flashmesh_core.mesh.plain_vectors import Vector, area, cross, dot, edges_of, in_order, minus, plus, third, unit
 
 _FOLD = -0.5  # cosine between two faces that meet at an edge: below it they are folded onto each other
 _FLAT = math.cos(math.radians(20.0))  # of two triangles whose edge is turned

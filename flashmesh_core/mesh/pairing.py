@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from flashmesh_core.mesh.following import Following, Held, Nearest
-from flashmesh_core.mesh.quad_shapes import Edge, Triangle, Vector, edges_of, in_order, quad_cost, third
+from flashmesh_core.mesh.plain_vectors import Edge, Triangle, Vector, edges_of, in_order, third
+from flashmesh_core.mesh.quad_shapes import quad_cost
 
 LONGEST = 31  # pairs that are joined anew to win one more
 
@@ -53,11 +54,7 @@ class PairedMesh:
     def undo(self, mark: tuple[int, int]) -> None:
         """Takes back all changes since `mark`."""
         while len(self._journal) > mark[0]:
-            table, key, value = self._journal.pop()
-            if value is None:
-                table.pop(key, None)
-            else:
-                table[key] = value
+            _write(*self._journal.pop())
         del self.steps[mark[1] :]
 
     def beside(self, face: int) -> list[tuple[Edge, int]]:
@@ -172,10 +169,7 @@ class PairedMesh:
     def _put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Writes into a table, or takes out where `value` is None, so that it can be undone."""
         self._journal.append((table, key, table.get(key)))
-        if value is None:
-            table.pop(key, None)
-        else:
-            table[key] = value
+        _write(table, key, value)
 
     def _remove(self, face: int) -> None:
         self.part(face)
@@ -230,3 +224,10 @@ class PairedMesh:
             if other == start:
                 return
             face = mate
+
+
+def _write(table: dict[Any, Any], key: Any, value: Any) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value

@@ -10,7 +10,7 @@ import numpy as np
 
 from flashmesh_core.mesh.edge_changes import best_place, cut_edge, join_vertices, turn_edge
 from flashmesh_core.mesh.pairing import PairedMesh
-from flashmesh_core.mesh.quad_shapes import Edge, Vector, dot, edges_of, in_order, minus, plus, third
+from flashmesh_core.mesh.plain_vectors import Edge, Vector, dot, edges_of, in_order, minus, plus, third
 from flashmesh_core.mesh.recutting import Recutting
 
 _LONGEST, _STATES = 8, 100  # of ways that are looked for once an edge has changed

@@ -11,8 +11,9 @@ import numpy as np
 
 from flashmesh_core.mesh.following import Nearest
 from flashmesh_core.mesh.pairing import PairedMesh, Step
+from flashmesh_core.mesh.plain_vectors import edges_of, in_order
 from flashmesh_core.mesh.quad_repair import Repair
-from flashmesh_core.mesh.quad_shapes import MAX_ANGLE, edges_of, in_order
+from flashmesh_core.mesh.quad_shapes import MAX_ANGLE
 from flashmesh_core.mesh.recutting import Recutting
 
 DEVIATION = 5e-3  # how far the surface may move, in longest sides of the mesh

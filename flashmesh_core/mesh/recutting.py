@@ -12,19 +12,8 @@ from dataclasses import dataclass
 from functools import reduce
 
 from flashmesh_core.mesh.pairing import PairedMesh
-from flashmesh_core.mesh.quad_shapes import (
-    MIN_CORNER,
-    Edge,
-    Triangle,
-    Vector,
-    area,
-    corner_cost,
-    dot,
-    in_order,
-    plus,
-    third,
-    unit,
-)  # fmt: skip
+from flashmesh_core.mesh.plain_vectors import Edge, Triangle, Vector, area, dot, in_order, plus, third, unit
+from flashmesh_core.mesh.quad_shapes import MIN_CORNER, corner_cost
 
 FLAT_ANGLE = math.radians(30)  # between the triangles of a pentagon that is cut anew and its plane
 FLAT_DISTANCE = 2e-3  # of its corners from that plane, in longest sides of the mesh

@@ -19,7 +19,7 @@ def openness(points: np.ndarray, normals: np.ndarray, gap: float) -> np.ndarray:
     """How much more each of `points` (N, 3) is seen from its normal's side than from the other, (N,), -1 to 1.
 
     The share of directions that meet no other cell with samples on their way out, on the one side less the other's.
-    A sheet is seen from both sides alike, the wall of a closed body from one; cells are two spacings `gap` wide.
+    A sheet is seen from both sides alike, the wall of a closed body from one; cells are CELL spacings `gap` wide.
     """
     side = max(CELL * gap, FINEST)
     low = points.min(axis=0) - 2.0 * side
