@@ -24,6 +24,7 @@ STAGES = {
     "compiling": "Preparing the engine (first time only)",
     "encoding": "Reading the surface",
     "decoding": "Generating",
+    "pairing": "Joining triangles to quads",
 }
 STEPS = {  # of reading the surface, by the engine's names; those of clouds come first
     "reading": "Looking at the points",

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done to a result once its triangles are there: snapped, shaded and coloured as its source, quads."""
+"""What is done to a result once its triangles are there: snapped, shaded and coloured as its source."""
 
 from __future__ import annotations
 
-import bmesh
 import bpy
 import numpy as np
 from mathutils.bvhtree import BVHTree
 from mathutils.kdtree import KDTree
 
-from flashmesh_core.mesh.quads import plan_quads
-
 from ..engine.request import RunSettings
 from ..translations import tr
-from .edge_steps import apply_quads, holds
 from .hard_edges import HardEdges, mark_hard_edges
-from .mesh_bridge import Surface, mesh_arrays, transform_triangles
+from .mesh_bridge import Surface
+from .quad_plan import QuadPlan, only_triangles
 from .uv_maps import give_uvs
 
 
@@ -41,6 +38,10 @@ class SourceSearch:
             if place is not None:
                 places[row], numbers[row] = np.array(place) + center, number
         return places, numbers
+
+    def places(self, points: np.ndarray) -> np.ndarray:
+        """The places (N, 3) alone."""
+        return self.nearest(points)[0]
 
     def _center(self) -> np.ndarray:
         """The trees hold float32: around the origin, wherever the object stands."""
@@ -73,11 +74,11 @@ def finish_mesh(
     surface: Surface,
     settings: RunSettings,
     hard: HardEdges | None = None,
-) -> str:
-    """Gives the mesh of `obj` what its source has; what the artist should know of that, or ''.
+) -> tuple[str, QuadPlan | None]:
+    """Gives the mesh of `obj` what its source has; what the artist should know of that, or '', and a plan of quads.
 
     It holds triangles, unfinished or not. `world` (4, 4) is the transform that the mesh is seen through, `hard` what
-    Keep Hard Edges asks for.
+    Keep Hard Edges asks for. The plan is begun where quads are wanted; to be carried out is up to the caller.
     """
     said: list[str] = []
     mesh = obj.data
@@ -92,42 +93,11 @@ def finish_mesh(
         if hard is not None:
             sharp, seams = mark_hard_edges(mesh, world, hard, surface.size)
             said.append(tr("{sharp} edges marked sharp, {seams} as seams", sharp=sharp, seams=seams))
-        if settings.quads:
-            try:
-                make_quads(mesh, world, search if len(surface.faces) else None)
-            except RuntimeError as error:  # Blender's own, or an edge of the plan that Blender does not have
-                said.append(tr("Left in triangles: {error}", error=error))
     mesh.update()
-    return "; ".join(said)
-
-
-def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None, search: SourceSearch | None = None) -> None:
-    """Joins pairs of triangles into quads, flat and right-angled ones first, as they are seen through `world` (4, 4).
-
-    Not over a border between materials, nor over an edge that is marked sharp or as a seam or parts a UV map. Where
-    triangles are left over edges are turned, taken away or cut; `search` knows the surface that is followed there.
-    Raises RuntimeError, and leaves the mesh as it is, where Blender can't do what was planned.
-    """
-    local, faces = mesh_arrays(mesh)
-    if not len(faces) or len(faces) != len(mesh.polygons):
-        return
-    world = np.eye(4) if world is None else world
-    vertices, turned = transform_triangles(local, faces, world)
-    materials = np.empty(len(faces), dtype=np.int32)
-    mesh.polygons.foreach_get("material_index", materials)
-    work = bmesh.new()
-    try:
-        work.from_mesh(mesh)
-        work.verts.ensure_lookup_table()
-        maps = work.loops.layers.uv.values()
-        kept = [[end.index for end in edge.verts] for edge in work.edges if holds(edge, maps)]
-        nearest = None if search is None else lambda points: search.nearest(points)[0]
-        quads = plan_quads(vertices, turned, materials, np.array(kept, dtype=np.int64), nearest=nearest)
-        places = (quads.vertices - world[:3, 3]) @ np.linalg.pinv(world[:3, :3]).T
-        apply_quads(work, quads, places)
-        work.to_mesh(mesh)
-    finally:
-        work.free()
+    plan = None
+    if settings.quads and only_triangles(mesh):
+        plan = QuadPlan(mesh, world, search.places if len(surface.faces) else None)
+    return "; ".join(said), plan
 
 
 def _world_positions(mesh: bpy.types.Mesh, world: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from . import finishing, mesh_bridge, variants
 from .hard_edges import HardEdges
 from .mesh_bridge import Surface
 from .patches import Patch, Welded
+from .quad_plan import QuadPlan
 
 COLLECTION = "FlashMesh"
 SUFFIX = "_flashmesh"
@@ -80,6 +81,7 @@ class Placement:
     ) -> None:
         self.source, self.surface, self.hard, self.patch = source, surface, hard, patch
         self.welded: Welded | None = None  # once a patch is
+        self.plan: QuadPlan | None = None  # of quads, from `finish` to `complete`
         self._key: Key | None = None
         self._earlier: list[Earlier] = []  # hidden while the new one grows
         self.matrix, self._inverse = np.eye(4), np.eye(4)  # of the object, once there is one
@@ -109,26 +111,58 @@ class Placement:
         if obj is not None:
             obj.data.clear_geometry()
 
-    def complete(self, context: bpy.types.Context, settings: RunSettings) -> str:
-        """Gives the result what its source has, and its place among the results; what the artist should know, or ''."""
+    def finish(self, context: bpy.types.Context, settings: RunSettings) -> str:
+        """Gives the result what its source has, and its place among the results; what the artist should know, or ''.
+
+        Where quads are wanted `plan` is begun; `complete` carries it out.
+        """
         obj = self.result()
         if obj is not None:
             obj.show_wire = False
             self._take_place(obj, settings)
         if obj is None or obj.mode != "OBJECT":
             return ""  # in edit mode its mesh is not ours to change
-        said = finishing.finish_mesh(context, obj, self.matrix, self.surface, settings, self.hard)
+        said, self.plan = finishing.finish_mesh(context, obj, self.matrix, self.surface, settings, self.hard)
+        return said
+
+    def complete(self, context: bpy.types.Context, settings: RunSettings) -> str:
+        """Quads as far as they are planned, the weld to the rest of the source, what is hidden; what is to be known."""
+        obj = self.result()
+        if obj is None or obj.mode != "OBJECT":
+            return ""
+        said = [self._join(obj)]
         source = find(self.source)
         if self.patch is not None:
-            said = "; ".join(text for text in (said, self._weld(obj, source)) if text)
+            said.append(self._weld(obj, source))
+        self._hide_source(context, obj, source, settings)
+        return "; ".join(text for text in said if text)
+
+    def _hide_source(
+        self,
+        context: bpy.types.Context,
+        obj: bpy.types.Object,
+        source: bpy.types.Object | None,
+        settings: RunSettings,
+    ) -> None:
         obj.show_in_front = source is not None and len(self.surface.faces) > 0 and source.visible_get()
         if source is None or context.mode != "OBJECT" or context.view_layer.objects.get(source.name) != source:
-            return said
+            return
         if settings.hide_source or self.welded is not None:  # which has the rest of it
             source.hide_set(True)
             source.hide_render = True
             obj.show_in_front = False
-        return said
+
+    def _join(self, obj: bpy.types.Object) -> str:
+        """Carries out the plan of quads, if there is one."""
+        plan, self.plan = self.plan, None
+        if plan is None:
+            return ""
+        try:
+            plan.carry_out(obj.data)
+        except RuntimeError as error:  # Blender's own, or an edge of the plan that Blender does not have
+            return tr("Left in triangles: {error}", error=error)
+        obj.data.update()
+        return ""
 
     def _weld(self, obj: bpy.types.Object, source: bpy.types.Object | None) -> str:
         assert self.patch is not None

@@ -57,6 +57,7 @@ class Run:
         self._next = 0
         self._job: Job | None = None
         self._placement: Placement | None = None
+        self._ending: Event | None = None  # the engine's last word, while quads are planned
         self._half: Half | None = None  # what the engine is given where the result shall be symmetric
         self._made: list[Key] = []
         self._selected: frozenset[int] = frozenset()  # session ids of what was selected at the beginning
@@ -96,6 +97,8 @@ class Run:
             if self._job is not None:
                 self._job.cancel()
             self._conclude(context, "cancelled", unfinished=True)
+        elif self._ending is not None:
+            self._pair(context, wait)
         elif self._job is None:
             self._begin_next(context)
         else:
@@ -270,8 +273,26 @@ class Run:
                 vertices, faces = self._half.whole(vertices, faces)
             placement.put(context, *separate_sheets(vertices, faces))
             _answers[placement.source.uid] = Answer(self._wanted.engine_options(), self._center, event)
+            self._finish_mesh(context, placement)
+            if placement.plan is not None:
+                self._ending = event
+                self._enter("pairing")
+                return
             self._complete(context, placement, event)
         self._placement = None
+
+    def _pair(self, context: bpy.types.Context, wait: float) -> None:
+        """Waits for the plan of quads; once the run is cancelled the result is left in triangles."""
+        placement, event = self._placement, self._ending
+        assert placement is not None and placement.plan is not None and event is not None
+        if placement.plan.wait(wait) or self._cancelled_at is not None:
+            self._placement = self._ending = None
+            self._complete(context, placement, event)
+
+    def _finish_mesh(self, context: bpy.types.Context, placement: Placement) -> None:
+        said = placement.finish(context, self._wanted)
+        if said:
+            self.messages.append(("INFO", said))
 
     def _complete(self, context: bpy.types.Context, placement: Placement, event: Event) -> None:
         said = placement.complete(context, self._wanted)
@@ -299,8 +320,14 @@ class Run:
     def _conclude(self, context: bpy.types.Context, outcome: str, *, unfinished: bool = False) -> None:
         """Ends the run; `unfinished`: there may be a mesh that is not complete, kept or not as the settings say."""
         placement, self._placement = self._placement, None
-        if unfinished and placement is not None and placement.result() is not None:
-            if self.settings.keep_unfinished and len(self._growing.faces):
+        event, self._ending = self._ending, None
+        result = None if placement is None else placement.result()
+        if unfinished and placement is not None and result is not None:
+            if event is not None:  # all but its quads is there; in edit mode its mesh is not ours to read
+                if result.mode == "OBJECT":
+                    self._complete(context, placement, event)
+            elif self.settings.keep_unfinished and len(self._growing.faces):
+                self._finish_mesh(context, placement)
                 self._complete(context, placement, {"end_reason": "cancelled"})
             else:
                 placement.remove()

@@ -1,6 +1,7 @@
 """Run by Blender: flashmesh.generate without a window, over all kinds of objects."""
 
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,7 +180,7 @@ def quads():
     bpy.ops.mesh.primitive_plane_add()
     mesh = bpy.data.meshes.new("Two")
     mesh.from_pydata([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)], [], [(0, 1, 2), (0, 2, 3)])
-    stage.finishing.make_quads(mesh)
+    stage.quad_plan.make_quads(mesh)
     source = stage.cube()
     areas, corners, counts = [], [], []
     for wanted in (False, True):
@@ -192,6 +193,45 @@ def quads():
         bpy.context.view_layer.update()
     faces = [len(face.vertices) for face in mesh.polygons]
     return {"two": faces, "areas": areas, "triangles": corners, "counts": counts}
+
+
+def quads_being_planned():
+    """What is left when the artist cancels, changes the mesh or its mode while quads are planned."""
+    planned, told = stage.quad_plan.plan_quads, {}
+
+    def change(run):
+        result_of(source).data.vertices[0].co.x += 0.1
+
+    def edit(run):
+        stage.select(result_of(source))
+        bpy.ops.object.mode_set(mode="EDIT")
+        run.tick(bpy.context)
+        bpy.ops.object.mode_set(mode="OBJECT")
+
+    for name, act in (("cancelled", lambda run: run.cancel()), ("changed", change), ("edited", edit)):
+        asked, source = threading.Event(), stage.cube(name)
+
+        def waits(*given, asked=asked, **named):
+            asked.wait(stage.DEADLINE)
+            return planned(*given, **named)
+
+        stage.quad_plan.plan_quads = waits
+        run = stage.begin(source, **SMALL, quads=True)
+        try:
+            stage.tick_until(run, lambda run=run: run.progress.stage == "pairing")
+            run.tick(bpy.context)
+            text = run.progress.text
+            act(run)
+            if name == "cancelled":
+                stage.tick_until(run, lambda run=run: run.ended)
+            asked.set()
+            stage.tick_until(run, lambda run=run: run.ended)
+        finally:
+            asked.set()
+            stage.quad_plan.plan_quads = planned
+        corners = {len(face.vertices) for face in result_of(source).data.polygons}
+        told[name] = {"text": text, "corners": sorted(corners), **stage.outcome(run)}
+    return told
 
 
 def closing():
@@ -336,7 +376,8 @@ def registered_again():
 
 
 SCENARIOS = (  # the one that wants another checkpoint, so another engine, before the one that needs a new one anyway
-    every_kind, placed, reading, far_away, flattened, snapped, looks, plain_looks, uvs, quads, closing, hiding,
+    every_kind, placed, reading, far_away, flattened, snapped, looks, plain_looks, uvs, quads, quads_being_planned,
+    closing, hiding,
     same_seed, names, refused, polls, settings, sheets, registered_again,
 )  # fmt: skip
 

@@ -24,7 +24,7 @@ blender_addon.register()
 from blender_addon.engine import host, settings  # noqa: E402
 from blender_addon.engine.generation import Cancellation  # noqa: E402, F401
 from blender_addon.engine.request import RunSettings, make_request  # noqa: E402, F401
-from blender_addon.scene import finishing, measure, mesh_bridge, results, session, uv_maps  # noqa: E402, F401
+from blender_addon.scene import finishing, measure, mesh_bridge, quad_plan, results, session, uv_maps  # noqa: E402, F401
 from blender_addon.ui import drawing, operators, panels  # noqa: E402, F401
 from blender_addon.ui import results as ui_results  # noqa: E402, F401
 
@@ -36,7 +36,15 @@ plain.engine_python = os.environ["FLASHMESH_PYTHON"]
 def reload():
     """Takes the modules of an add-on that was registered again, and gives it the preferences of the one before."""
     wanted = vars(plain)
-    parts = ("engine.host", "engine.settings", "scene.finishing", "scene.mesh_bridge", "scene.results", "scene.session")
+    parts = (
+        "engine.host",
+        "engine.settings",
+        "scene.finishing",
+        "scene.mesh_bridge",
+        "scene.quad_plan",
+        "scene.results",
+        "scene.session",
+    )
     for name in (*parts, "ui.operators", "ui.panels"):
         globals()[name.partition(".")[2]] = import_module(f"blender_addon.{name}")
     globals()["plain"] = settings.get_preferences()

@@ -44,7 +44,7 @@ def quads():
         mesh = imported(name).data
         before, triangles = area(mesh), len(mesh.polygons)
         materials = {face.material_index for face in mesh.polygons}
-        stage.finishing.make_quads(mesh)
+        stage.quad_plan.make_quads(mesh)
         corners = [len(face.vertices) for face in mesh.polygons]
         told[name] = {
             "share": corners.count(4) / len(corners), "corners": sorted(set(corners)), "triangles": triangles,
@@ -59,23 +59,24 @@ def planned_wrong():
     """A result whose plan names an edge that is not there: what stands of it, and what is said."""
     source = stage.cube("Cube")
     surface = stage.mesh_bridge.read_surface(source, bpy.context.evaluated_depsgraph_get())
-    bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=1)
-    result = bpy.context.object
-    far = max(result.data.vertices, key=lambda vertex: (vertex.co - result.data.vertices[0].co).length).index
-    plan = stage.finishing.plan_quads
+    placement = stage.results.Placement(stage.results.key_of(source), surface)
+    placement.put(bpy.context, surface.vertices, surface.faces)
+    plan = stage.quad_plan.plan_quads
 
-    def wrong(*given, **named):
-        made = plan(*given, **named)
+    def wrong(vertices, *given, **named):
+        made = plan(vertices, *given, **named)
+        far = int(np.linalg.norm(vertices - vertices[0], axis=1).argmax())
         return replace(made, steps=[*made.steps, ("turn", 0, far)])
 
-    stage.finishing.plan_quads = wrong
+    stage.quad_plan.plan_quads = wrong
+    wanted = stage.RunSettings(quads=True, snap=False, transfer_uvs=False)
     try:
-        said = stage.finishing.finish_mesh(
-            bpy.context, result, np.eye(4), surface, stage.RunSettings(quads=True, snap=False, transfer_uvs=False)
-        )
+        placement.finish(bpy.context, wanted)
+        placement.plan.wait(None)
     finally:
-        stage.finishing.plan_quads = plan
-    return {"said": said, "corners": [len(face.vertices) for face in result.data.polygons]}
+        stage.quad_plan.plan_quads = plan
+    said = placement.complete(bpy.context, wanted)
+    return {"said": said, "corners": [len(face.vertices) for face in placement.result().data.polygons]}
 
 
 def marked_length(mesh, edges):
@@ -104,7 +105,7 @@ def cut_anew():
     local, triangles = stage.mesh_bridge.mesh_arrays(mesh)
     groups = np.array([face.material_index for face in mesh.polygons])
     plan = plan_quads(local, triangles, groups, np.array(sharp))
-    stage.finishing.make_quads(mesh)
+    stage.quad_plan.make_quads(mesh)
     layer = mesh.uv_layers.active.data
     return {
         "steps": len(plan.steps), "planned": len(plan.joints),

@@ -120,6 +120,18 @@ def test_quads(told: Told) -> None:
     assert told["quads"]["counts"][0][0] == told["quads"]["triangles"][0], "without quads every face is a triangle"
 
 
+def test_what_happens_while_quads_are_planned(told: Told) -> None:
+    """The result is there, in triangles; a mesh that was changed or is edited is left alone."""
+    made = told["quads_being_planned"]
+    for case in made.values():
+        assert case["text"] == "Joining triangles to quads" and case["corners"] == [3]
+    assert [len(made[name]["results"]) for name in made] == [1, 1, 0]
+    assert [made[name]["outcome"] for name in made] == ["cancelled", "finished", "cancelled"]
+    assert "Left in triangles: stopped before quads were found" in made["cancelled"]["messages"]
+    assert made["changed"]["messages"] == ["Left in triangles: the mesh was changed meanwhile"]
+    assert made["edited"]["messages"] == ["stopped: the mode was changed"]
+
+
 def test_a_mesh_that_could_not_be_closed_says_so(told: Told) -> None:
     assert told["closing"]["texts"] == ["3 open edges that could not be closed", "3 open edges"]
     assert told["closing"]["whole"] == "watertight"
