@@ -45,6 +45,7 @@ GERMAN = {
     "Selected Faces Only": "Nur ausgewählte Flächen",
     "Make the selected faces anew, and weld them to the other ones": "Die ausgewählten Flächen neu erzeugen und mit den übrigen verschweißen",
     "{share} % of the source's triangles": "{share} % der Dreiecke der Vorlage",
+    "about {count} quads": "etwa {count} Vierecke",
     "about {time}": "etwa {time}",
     "Generate Artist Mesh": "Netz erzeugen",
     "Write a new mesh of few, well placed faces over each selected object": "Über jedes ausgewählte Objekt ein neues Netz aus wenigen, gut gesetzten Flächen schreiben",

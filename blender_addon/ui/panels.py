@@ -200,7 +200,7 @@ def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
 
 
 def expectation(context: bpy.types.Context) -> str:
-    """How many faces are asked for, as a share or a number, and how long the last mesh says that will take."""
+    """How many faces are asked for, as a share or a number, as quads, and how long the last mesh says that takes."""
     chosen, parts = context.scene.flashmesh, []
     counts = [count for item in usable_objects(context) if (count := _triangles(item, context))]
     wanted = [chosen.faces] * len(counts)
@@ -211,6 +211,8 @@ def expectation(context: bpy.types.Context) -> str:
     elif counts:
         share = 100.0 * sum(wanted) / sum(counts)
         parts.append(tr("{share} % of the source's triangles", share=f"{share:.3g}"))
+    if wanted and chosen.quads:
+        parts.append(tr("about {count} quads", count=f"{sum(wanted) // 2:,}"))
     each = settings.get_preferences(context).seconds_per_face
     if each and wanted:
         seconds = each * sum(wanted) * PRESETS[chosen.preset].candidates

@@ -237,7 +237,9 @@ def expected():
     source.modifiers.new("Subdivision", "SUBSURF").levels = 3
     bpy.context.view_layer.update()
     stage.select(source)
-    return {"text": stage.panels.expectation(bpy.context)}
+    told = {"text": stage.panels.expectation(bpy.context)}
+    bpy.context.scene.flashmesh.quads = True
+    return {**told, "quads": stage.panels.expectation(bpy.context)}
 
 
 def painted_ball():

@@ -78,6 +78,7 @@ def test_decimate_stands_beside_the_result(told: dict[str, Any]) -> None:
 
 def test_what_is_asked_for_is_told_as_a_share_of_the_source(told: dict[str, Any]) -> None:
     assert told["expected"]["text"] == "12.5 % of the source's triangles", "of 768, modifiers applied"
+    assert told["expected"]["quads"] == "12.5 % of the source's triangles, about 48 quads"
 
 
 def test_normals_and_colors_of_the_source_are_baked(told: dict[str, Any]) -> None:
