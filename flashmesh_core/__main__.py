@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from flashmesh_core.drafters import AUTO_DRAFTER, DRAFTER_NAMES
-from flashmesh_core.options import AUTO_CHOICES, DEFAULT_COVERAGE_GUIDANCE, DEFAULT_WIDTH, OPTIONS, check_options
+from flashmesh_core.arguments import add_engine_arguments, allowed, engine_options
 
 if TYPE_CHECKING:
     from flashmesh_core.decode.engine import Engine
@@ -21,64 +20,6 @@ if TYPE_CHECKING:
 
 # Spinning OpenMP threads lose far more beside a busy neighbour than they gain; must be set before torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-
-
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that `generate` and `evaluate` share."""
-    parser.add_argument("--checkpoint", default="nano", help="bundled name, folder or .safetensors (default: nano)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: auto)")
-    candidates = f"meshes to make, {allowed('candidates')}; the one nearest the source stays (default: 1)"
-    parser.add_argument("--candidates", type=int, default=1, help=candidates)
-    default = OPTIONS["temperature"].default
-    temperature = f"{allowed('temperature')}; 0 is greedy (default: {default})"
-    parser.add_argument("--temperature", type=float, default=default, help=temperature)
-    seed = f"{allowed('seed')}; the same seed gives the same mesh (default: 0)"
-    parser.add_argument("--seed", type=int, default=0, help=seed)
-    parser.add_argument("--no-surface", action="store_true", help="let vertices leave the input surface")
-    manifold = "use a directed edge once (auto: as the source)"
-    parser.add_argument("--manifold", choices=tuple(AUTO_CHOICES), default="auto", help=manifold)
-    parser.add_argument("--watertight", action="store_true", help="close all that is open, openings of the source too")
-    parser.add_argument("--keep-holes", action="store_true", help="leave the holes that decoding leaves")
-    tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
-    drafter = f"how tokens are guessed ahead; changes the time alone (default: auto, which is {AUTO_DRAFTER})"
-    parser.add_argument("--drafter", choices=DRAFTER_NAMES, default="auto", help=drafter)
-    width = f"tokens that a pass verifies at most, {allowed('width')} (default: {DEFAULT_WIDTH})"
-    parser.add_argument("--width", type=int, default=DEFAULT_WIDTH, help=width)
-    parser.add_argument(
-        "--coverage-guidance",
-        "--guidance",
-        type=float,
-        default=DEFAULT_COVERAGE_GUIDANCE,
-        help=f"nats against faces off the uncovered surface, 0 is off (default: {DEFAULT_COVERAGE_GUIDANCE:g})",
-    )
-    parser.add_argument("--surface-tolerance", type=int, help=tolerance)
-    keep = "take the vertices of the source as they are (default: auto, where it has no more faces than are wanted)"
-    parser.add_argument("--keep-vertices", choices=tuple(AUTO_CHOICES), default="auto", help=keep)
-    parser.add_argument("--report", type=Path, help="write a JSON report here")
-
-
-def allowed(option: str) -> str:
-    """The values that a generation option may have, in words."""
-    return OPTIONS[option].describe().removesuffix(" or null")
-
-
-def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
-    """The keyword arguments of `Engine.generate` that the shared options stand for, and `more`; checked."""
-    options = {
-        "candidates": args.candidates,
-        "temperature": args.temperature,
-        "seed": args.seed,
-        "surface": not args.no_surface,
-        "manifold": AUTO_CHOICES[args.manifold],
-        "watertight": args.watertight,
-        "fill_holes": not args.keep_holes,
-        "keep_vertices": AUTO_CHOICES[args.keep_vertices],
-        "coverage_guidance": args.coverage_guidance,
-        "drafter": args.drafter,
-        "width": args.width,
-        "surface_tolerance": args.surface_tolerance,
-    }
-    return check_options({**options, **more})
 
 
 def load_engine(args: argparse.Namespace) -> Engine:

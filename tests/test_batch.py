@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flashmesh_core.__main__ import build_parser, engine_options, main
+from flashmesh_core.__main__ import build_parser, main
+from flashmesh_core.arguments import engine_options
 from flashmesh_core.batch.command import run_batch, weights_stamp
 from flashmesh_core.batch.report import Report
 from flashmesh_core.batch.workers import LocalWorkers, Workers

@@ -15,6 +15,7 @@ LAYERS = (
     ("config", "errors", "files", "jit", "kernel_cache", "batch.report"),
     ("drafters",),
     ("options",),
+    ("arguments",),
     ("service.protocol",),
     ("mesh",),
     ("surface", "sources"),
@@ -34,7 +35,7 @@ LAYERS = (
 )
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
 WITHOUT_TORCH = {
-    "config", "drafters", "errors", "files", "jit", "kernel_cache", "options", "mesh",
+    "arguments", "config", "drafters", "errors", "files", "jit", "kernel_cache", "options", "mesh",
     "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
     "completion", "batch.report", "service.protocol", "service.process", "service.client", "client",
 }  # fmt: skip

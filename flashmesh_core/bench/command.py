@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flashmesh_core.arguments import add_decoding_arguments, decoding_options
 from flashmesh_core.config import PRECISIONS
 from flashmesh_core.drafters import DRAFTERS
-from flashmesh_core.options import AUTO_CHOICES, DEFAULT_COVERAGE_GUIDANCE, DEFAULT_WIDTH, OPTIONS
+from flashmesh_core.options import DEFAULT_WIDTH, OPTIONS
 
 if TYPE_CHECKING:
     from flashmesh_core.bench.figures import Divergence, Measured
@@ -30,6 +31,7 @@ WARM_UP_FACES = 12
 
 def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the `bench` command."""
+    add_decoding_arguments(parser)
     add = parser.add_argument
     add("--data", type=Path, help="folder with meshes.npz and index.csv, or of mesh files; default: the examples")
     add("--split", default="test", help="split named in index.csv (default: %(default)s)")
@@ -43,21 +45,10 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--widths", default=widths, help="tokens a pass verifies, the main one included (default: %(default)s)")
     add("--heads-table", action="store_true", help="add the rows of the paper's Table 3: 9-9, 18-12 and so on")
     add("--ablation", action="store_true", help="add the rows of the paper's Tables 2 and 6, and ours")
-    add("--checkpoint", default="nano", help="bundled name, folder or .safetensors (default: %(default)s)")
-    add("--device", default="auto", help="auto, cpu or cuda[:N] (default: %(default)s)")
     add("--precision", choices=PRECISIONS, default="auto", help="of the weights on a CPU; torch: the float32 "
         "reference (default: %(default)s, the faster one)")  # fmt: skip
     add("--threads", type=int, help="of torch (default: torch's own choice)")
-    add("--temperature", type=float, default=OPTIONS["temperature"].default, help="0 is greedy (default: %(default)s)")
-    add("--seed", type=int, default=0, help="default: %(default)s")
-    add("--coverage-guidance", "--guidance", type=float, default=DEFAULT_COVERAGE_GUIDANCE,
-        help="nats against faces off the uncovered surface (default: %(default)g)")  # fmt: skip
-    add("--no-surface", action="store_true", help="let vertices leave the input surface")
-    add("--manifold", choices=tuple(AUTO_CHOICES), default="auto", help="use a directed edge once "
-        "(default: %(default)s, as the source)")  # fmt: skip
-    add("--watertight", action="store_true", help="close every open edge; with --coverage-guidance 0 by a mask")
     add("--clouds", action="store_true", help="give the engine samples alone, not the meshes")
-    add("--candidates", type=int, default=1, help="meshes made in the same passes (default: %(default)s)")
     add("--json", type=Path, help="write the report here, with a line a mesh for each row")
     add("--plot", type=Path, help="write a picture of the rows here, a PNG")
 
@@ -126,9 +117,8 @@ def measure(
 
     def options(subject: Subject, setting: Setting, stop_at: int | None) -> Options:
         return Options(
-            faces=subject.wanted, seed=args.seed, temperature=args.temperature,
-            coverage_guidance=args.coverage_guidance, surface=not args.no_surface, manifold=AUTO_CHOICES[args.manifold],
-            watertight=args.watertight, drafter=setting.drafter, width=setting.width, max_faces=stop_at,
+            **decoding_options(args), faces=subject.wanted, drafter=setting.drafter, width=setting.width,
+            max_faces=stop_at,
         )  # fmt: skip
 
     floor = Floor(engine)

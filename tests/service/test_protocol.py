@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from flashmesh_core.__main__ import build_parser, engine_options, main
+from flashmesh_core.__main__ import build_parser, main
+from flashmesh_core.arguments import engine_options
 from flashmesh_core.decode.engine import OPTIONS, Options
 from flashmesh_core.service import protocol
 from flashmesh_core.service.protocol import RequestError
