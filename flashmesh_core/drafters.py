@@ -1,15 +1,18 @@
 """The drafters, registered once: what command lines, panels and benchmarks offer, and what `drafting` does for each.
 
-A new drafter is an entry here, its mode in `drafting/draft.py`, and a color in `bench/plot.py`. Standard library only.
+A new drafter is a mode and an entry here, what `drafting/draft.py` does in that mode, a color in `bench/plot.py` and
+the German of its label and summary in the add-on. Standard library only.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-DRAFT_NOTHING, DRAFT_GIVEN, DRAFT_HALF_EDGE, DRAFT_HEADS, DRAFT_UNITED = range(
-    5
-)  # GIVEN: corrected drafts of the heads
+DRAFT_NOTHING = 0
+DRAFT_GIVEN = 1  # corrected drafts of the heads
+DRAFT_HALF_EDGE = 2
+DRAFT_HEADS = 3
+DRAFT_UNITED = 4
 
 
 class Drafter(NamedTuple):

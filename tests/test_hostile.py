@@ -17,7 +17,7 @@ from flashmesh_core.__main__ import main
 from flashmesh_core.checkpoint import load_config
 from flashmesh_core.config import ModelConfig, preset
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.io import load_source, save_mesh
+from flashmesh_core.mesh.io import MESH_SUFFIXES, load_source, save_mesh
 from flashmesh_core.surface.reading import read_surface
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +56,7 @@ def test_headers_of_npy_that_lie(tmp_path: Path, data: bytes) -> None:
     assert len(str(caught.value)) < 1_000
 
 
-@pytest.mark.parametrize("suffix", [".gltf", ".glb", ".ply", ".stl", ".obj", ".off"])
+@pytest.mark.parametrize("suffix", MESH_SUFFIXES)
 def test_a_file_cut_anywhere_names_itself_or_holds_less(tmp_path: Path, suffix: str) -> None:
     whole, path = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
     save_mesh(whole, TETRAHEDRON)

@@ -197,14 +197,14 @@ def make_report(
     from flashmesh_core.bench.figures import row_of
     from flashmesh_core.drafters import AUTO_DRAFTER
 
-    dtype = engine.fast.dtype if engine.fast is not None else "float32"
+    dtype, by_torch = engine.arithmetic, engine.fast is None and engine.static is None
     rows = [row_of(setting, measured[setting], dtype) for setting in plan.settings]
     named = {row["name"]: row for row in rows}
     default = named.get(f"{AUTO_DRAFTER} {DEFAULT_WIDTH}", rows[min(1, len(rows) - 1)])
     return {
         "checkpoint": engine.name, "device": engine.device, "machine": machine(engine.device),
         "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "precision": dtype if engine.fast is not None else f"{dtype} by torch",
+        "precision": f"{dtype} by torch" if by_torch else dtype,
         "data": "examples" if args.data is None else args.split, "meshes": len(measured[plan.settings[0]]),
         "min_faces": args.min_faces, "max_faces": args.max_faces, "stop_at": args.stop_at,
         "temperature": args.temperature, "seed": args.seed, "coverage_guidance": args.coverage_guidance,

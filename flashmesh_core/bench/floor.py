@@ -15,6 +15,7 @@ from flashmesh_core.jit import njit
 from flashmesh_core.runtime.cpu import forward
 from flashmesh_core.runtime.cpu.matmul import linear
 from flashmesh_core.runtime.cpu.weights import FastModel, padded
+from flashmesh_core.runtime.cuda.weights import DTYPES
 
 Rows = tuple[int, int, int]  # of the coordinate, vertex and face level
 TRIES = 3  # of each kind of pass, in rounds over all kinds
@@ -114,7 +115,7 @@ class Floor:
             self.calls[rows] = (
                 compiled_floor(fast, rows)
                 if fast is not None
-                else torch_floor(self.engine.config, torch.float32, self.engine.device, rows)
+                else torch_floor(self.engine.config, DTYPES[self.engine.arithmetic], self.engine.device, rows)
             )
         return self.calls[rows]
 

@@ -47,6 +47,8 @@ class Engine:
         self.name = name
         self.config: ModelConfig = model.config
         self.precision = precision
+        if precision == "int16" and self.device != "cpu":
+            raise InputError(f"precision must not be 'int16' but on a CPU, got it on {self.device}", field="precision")
         self.scorer = load_scorer()
 
     @cached_property
@@ -62,6 +64,13 @@ class Engine:
         if self.precision == "torch" or not self.device.startswith("cuda"):
             return None
         return StaticModel(self.model, self.precision)
+
+    @property
+    def arithmetic(self) -> str:
+        """What the backbone's products are made of: "bf16", "int16" or "float32"."""
+        if self.fast is not None:
+            return self.fast.dtype
+        return "float32" if self.static is None else self.static.precision
 
     @property
     def device(self) -> str:
@@ -273,8 +282,7 @@ class Engine:
         drafter = resolve_drafter(options.drafter)
         if not drafter.uses_heads:
             return decoder, lambda index, candidate: candidate.propose(drafter.mode, drafting.min_confidence)
-        narrow = (self.fast and self.fast.dtype != "float32") or (self.static and self.static.precision == "bf16")
-        dtype = torch.bfloat16 if narrow else torch.float32
+        dtype = torch.float32 if self.arithmetic == "float32" else torch.bfloat16
         heads = [HeadProposer(self.model, condition, drafting, dtype) for condition in conditions]
         return decoder, lambda index, candidate: heads[index].propose(candidate, decoder, index, drafter.mode, drafting)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_HEADS, DRAFT_NOTHING
+from flashmesh_core.drafters import DRAFT_GIVEN, DRAFT_HALF_EDGE, DRAFT_HEADS, DRAFT_NOTHING, DRAFT_UNITED
 from flashmesh_core.drafting.buffers import DraftBuffers, Rules
 from flashmesh_core.drafting.features import write_features
 from flashmesh_core.drafting.scorer import Scorer, score
@@ -152,8 +152,8 @@ def draft(
     """Draft tokens by `buffers.plan` and push them; the number of positions filled in, the main token's included.
 
     `heads` (P, Q + 1) are the heads' distributions from the token after the main one on, `given` the drafts of
-    DRAFT_GIVEN. Drafting stops at a token that can't be, at the face limit, at the likely end, and where the
-    probability of everything drafted so far falls under `plan.min_confidence`.
+    DRAFT_GIVEN. Drafting stops at a token that can't be, at the face limit, at the likely end, and, but for drafts that
+    are given, where the probability of everything drafted so far falls under `plan.min_confidence`.
     """
     plan = buffers.plan[0]
     temperature = rules.temperature if plan.mode == DRAFT_HEADS else rules.temperature / FITTED_AT
@@ -177,8 +177,10 @@ def draft(
             if position >= len(heads):
                 return position + 1
             _from_heads(heads, position, buffers.log_p)
-        else:
+        elif plan.mode == DRAFT_HALF_EDGE or plan.mode == DRAFT_UNITED:
             weighed = _from_table(surface, table, scorer, buffers, heads, position, weighed)
+        else:  # a mode that nothing drafts for
+            return position + 1
         token = choose_token(buffers.log_p, buffers.no_bias, allowed, temperature, rules.seed, plan.first + position)
         if token < 0 or token == surface.size:
             return position + 1

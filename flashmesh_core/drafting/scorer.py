@@ -38,9 +38,16 @@ class Scorer(NamedTuple):
 
 
 def load_scorer() -> Scorer:
-    """The scorer that is shipped with the package: it knows meshes, no backbone, and serves every checkpoint."""
+    """The scorer that is shipped with the package: it knows meshes, no backbone, and serves every checkpoint.
+
+    Raises ValueError where it was fitted to other features than there are: the kernel would read beside its weights.
+    """
     with np.load(SCORER_FILE) as data:
-        return Scorer(*(data[name].astype(np.float32) for name in Scorer._fields)).padded()
+        scorer = Scorer(*(data[name].astype(np.float32) for name in Scorer._fields))
+    if scorer.hidden.shape[1] != FEATURES:
+        known = f"{SCORER_FILE.name} must be fitted to {FEATURES} features, got {scorer.hidden.shape[1]}"
+        raise ValueError(f"{known}; python training/fit_scorer.py makes it anew")
+    return scorer.padded()
 
 
 @njit(cache=True)

@@ -221,14 +221,16 @@ def _read_off(path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError("it must begin with OFF")
         counts, body = (lines[0][1:], lines[1:]) if len(lines[0]) > 1 else (lines[1], lines[2:])
         n_vertices, n_faces = int(counts[0]), int(counts[1])
+        if min(n_vertices, n_faces) < 0:
+            raise ValueError(f"its counts must not be negative, got {n_vertices} vertices and {n_faces} faces")
         if len(body) < n_vertices + n_faces:
             raise ValueError(f"it promises {n_vertices} vertices and {n_faces} faces in {len(body)} lines")
         vertices = np.array([line[:3] for line in body[:n_vertices]], dtype=np.float64).reshape(-1, 3)
         polygons = [[int(entry) for entry in line] for line in _face_columns(body[n_vertices:][:n_faces])]
-    except (ValueError, IndexError) as error:
+        triangles = [(p[0], b, c) for p in polygons for b, c in pairwise(p[1:])]
+        return vertices, np.array(triangles, dtype=np.int64).reshape(-1, 3)
+    except (ValueError, IndexError, OverflowError) as error:
         raise ValueError(f"{path}: not readable as OFF ({error})") from error
-    triangles = [(p[0], b, c) for p in polygons for b, c in pairwise(p[1:])]
-    return vertices, np.array(triangles, dtype=np.int64).reshape(-1, 3)
 
 
 def _face_columns(lines: list[list[str]]) -> list[list[str]]:
@@ -304,6 +306,7 @@ def _encode_mesh(suffix: str, name: str, vertices: np.ndarray, faces: np.ndarray
     scene.add_geometry(geometry, node_name=name, geom_name=name)
     if suffix == ".glb":
         return _as_bytes(scene.export(file_type="glb"))
+    assert suffix == ".gltf", suffix
     from trimesh.exchange.gltf import export_gltf
 
     return _as_bytes(export_gltf(scene, embed_buffers=True)["model.gltf"])

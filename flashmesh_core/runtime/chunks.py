@@ -1,4 +1,7 @@
-"""What a decoder is given in a pass, checked: each sequence's tokens and slice rows. B sequences, N_b tokens each."""
+"""What a decoder is given, checked: conditions, and in a pass each sequence's tokens and slice rows.
+
+B sequences, N_b tokens each. All errors are ValueErrors that name what was given, what it may be and what it was.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 def checked_tokens(tokens: Sequence[NDArray | None], batch: int) -> list[NDArray]:
@@ -17,6 +21,36 @@ def checked_tokens(tokens: Sequence[NDArray | None], batch: int) -> list[NDArray
         if chunk.ndim != 1 or (chunk.size and chunk.dtype.kind not in "iu"):
             raise ValueError(f"tokens must be integers (N,), got {chunk.dtype} of shape {chunk.shape}")
     return chunks
+
+
+def check_range(chunks: Sequence[NDArray], top: int) -> None:
+    """Raises a ValueError where a token is not in [0, top]."""
+    for chunk in chunks:
+        if chunk.size and not 0 <= int(chunk.min()) <= int(chunk.max()) <= top:
+            raise ValueError(f"tokens must be in [0, {top}], got {int(chunk.min())} to {int(chunk.max())}")
+
+
+def check_conditions(conditions: Tensor, dim: int) -> None:
+    """Raises a ValueError where conditions are not (B, S, dim), with at least one of each."""
+    if conditions.ndim != 3 or conditions.shape[2] != dim or 0 in conditions.shape:
+        raise ValueError(f"conditions must be (B, S, {dim}), got {tuple(conditions.shape)}")
+
+
+def checked_slack(slack: int | None, window: int) -> int:
+    """How many tokens can be rolled back at least: `slack`, or what suits the window."""
+    if slack is None:
+        return max(window // 4, 288)
+    if slack < 1:
+        raise ValueError(f"slack must be at least 1, got {slack}")
+    return slack
+
+
+def check_cut(sequence: int, length: int, lowest: Sequence[int] | NDArray, lengths: Sequence[int] | NDArray) -> None:
+    """Raises a ValueError for an unknown sequence, and for a length past its end or in the rolled-out past."""
+    if not 0 <= sequence < len(lengths):
+        raise ValueError(f"sequence must be in [0, {len(lengths) - 1}], got {sequence}")
+    if not lowest[sequence] <= length <= lengths[sequence]:
+        raise ValueError(f"length must be in [{lowest[sequence]}, {lengths[sequence]}], got {length}")
 
 
 def checked_rows(

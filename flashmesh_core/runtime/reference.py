@@ -15,6 +15,14 @@ from torch import Tensor
 
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block, rope_table, window_mask
+from flashmesh_core.runtime.chunks import (
+    check_conditions,
+    check_cut,
+    check_range,
+    checked_rows,
+    checked_slack,
+    checked_tokens,
+)
 from flashmesh_core.tokenizer import TOKENS_PER_FACE
 
 
@@ -98,7 +106,7 @@ class CachedDecoder:
     def __init__(self, model: Hourglass, condition_BSD: Tensor, slack: int | None = None) -> None:
         config = model.config
         self.model, self.config, self.length = model, config, 0
-        slack = slack or max(config.window // 4, 288)
+        self.slack = slack = checked_slack(slack, config.window)
         batch, _, dim = condition_BSD.shape
         stacks = (
             [*model.coordinate_down, *model.coordinate_up],
@@ -214,28 +222,33 @@ class TorchDecoder:
     """One `CachedDecoder` a sequence: any torch device, and the float32 reference of the faster decoders."""
 
     def __init__(self, model: Hourglass, conditions_BSD: Tensor) -> None:
+        check_conditions(conditions_BSD, model.config.dim)
+        self.config, self.device = model.config, conditions_BSD.device
         self.decoders = [CachedDecoder(model, condition[None]) for condition in conditions_BSD]
-        self.device = conditions_BSD.device
 
     @torch.inference_mode()
     def extend(
         self, tokens: Sequence[np.ndarray | None], rows: Sequence[np.ndarray | None] | None = None
     ) -> list[np.ndarray]:
-        """See `Decoder`; the answer is one copy from the device a sequence."""
-        answers = []
-        for number, decoder in enumerate(self.decoders):
-            chunk = tokens[number]
-            if chunk is None or not len(chunk):
-                answers.append(np.zeros((0, decoder.config.num_classes), dtype=np.float32))
-                continue
-            row = None if rows is None else rows[number]
-            bits = None if row is None else torch.from_numpy(row).to(self.device).float()[None]
-            logits = decoder.extend(torch.from_numpy(chunk).to(self.device)[None], bits)
-            answers.append(logits[0].float().cpu().numpy())
-        return answers
+        """See `Decoder`; the answer is one copy from the device a piece of a sequence."""
+        chunks = checked_tokens(tokens, len(self.decoders))
+        check_range(chunks, self.config.pad)
+        bits = checked_rows(rows, chunks, len(self.config.slice_rows), self.config.num_bins)
+        return [self._advance(*given) for given in zip(self.decoders, chunks, bits, strict=True)]
+
+    def _advance(self, decoder: CachedDecoder, chunk: np.ndarray, bits: np.ndarray) -> np.ndarray:
+        logits = [np.zeros((0, self.config.num_classes), dtype=np.float32)]
+        for begin in range(0, len(chunk), decoder.slack):
+            piece = slice(begin, begin + decoder.slack)
+            tokens = torch.from_numpy(chunk[piece].astype(np.int64)).to(self.device)[None]
+            rows = torch.from_numpy(bits[piece]).to(self.device).float()[None] if bits.shape[1] else None
+            logits.append(decoder.extend(tokens, rows)[0].float().cpu().numpy())
+        return np.concatenate(logits)
 
     def truncate(self, sequence: int, length: int) -> None:
         """See `Decoder`."""
+        lowest, lengths = ([getattr(one, name) for one in self.decoders] for name in ("lowest", "length"))
+        check_cut(sequence, length, lowest, lengths)
         self.decoders[sequence].truncate(length)
 
     def states(self, level: int, sequence: int, begin: int, end: int) -> Tensor:

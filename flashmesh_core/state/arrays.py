@@ -222,7 +222,7 @@ class Table(NamedTuple):
     fit: np.ndarray  # (CACHED_FITS,) float64 how it fits
     near: np.ndarray  # (MAX_NEAR,) int64 scratch
     fits: np.ndarray  # (V,) float64 scratch
-    banned: np.ndarray  # (2 E + 2,) int64 scratch
+    banned: np.ndarray  # (2 E + 2,) int64 scratch: keys that a mask forbids beside its bounds; more are left out
     order: np.ndarray  # (V,) int32 scratch
 
 

@@ -39,7 +39,10 @@ def _bounds(surface: Surface, table: Table, closure: bool) -> tuple[int, int]:
 
 @njit_no_refcount
 def _list_banned(table: Table, manifold: bool, lowest: int, highest: int, banned: np.ndarray) -> int:
-    """Single vertices within the bounds that the vertex begun may not be; how many."""
+    """Single vertices within the bounds that the vertex begun may not be; how many.
+
+    Vertices beside one edge or two are as many as `banned` has room for: what bans others needs more, see `make_table`.
+    """
     slot = table.n[0].begun // 3
     count = 0
     if slot == 0:

@@ -25,6 +25,7 @@ from flashmesh_core.bench.trace import Run, TopTwo, decode
 from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.config import preset
 from flashmesh_core.decode.engine import Engine
+from flashmesh_core.drafters import DRAFTERS
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.options import Options
 from flashmesh_core.runtime.cpu.decoder import FastModel
@@ -140,7 +141,7 @@ def test_wrong_arguments_are_one_line_and_nothing_is_written(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, message in (
-        (["--drafters", "none,guess"], "drafters must be some of none, half_edge, heads, united, got 'none,guess'"),
+        (["--drafters", "none,guess"], f"drafters must be some of {', '.join(DRAFTERS)}, got 'none,guess'"),
         (["--widths", "9,x"], "widths must be an integer in [2, 64], separated by commas, got '9,x'"),
         (["--widths", "65"], "widths must be an integer in [2, 64], got 65"),
         (["--limit", "0"], "limit must be at least 1, got 0"),

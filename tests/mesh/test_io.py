@@ -283,6 +283,8 @@ def test_clouds_that_cannot_be_saved_are_named(tmp_path: Path) -> None:
         ),
         ("a.off", b"OFF 3 1 0\n0 0 0\n1 0 0\n0 1 0\n4 0 1 2\n", "promises 4 corners and has 3 entries"),
         ("a.off", b"OFF 3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 3\n", r"faces must hold indices in \[0, 2\]"),
+        ("a.off", b"OFF -1 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "counts must not be negative, got -1 vertices"),
+        ("a.off", b"OFF 3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 99999999999999999999\n", r"a\.off: not readable as OFF"),
         ("a.off", b"OFF 3 0 0\n0 0 0\n1 0 0\n0 1 0\n", "holds no faces"),
         ("a.ply", b"\x00\x01garbage", "not readable as PLY"),
         ("a.stl", b"\x00" * 200, "not readable as STL|holds no faces"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.runtime.reference import CachedDecoder, Rolling
+from flashmesh_core.runtime.reference import CachedDecoder, Rolling, TorchDecoder
 from tests.model.builders import random_inputs, small_model, windows
 
 SLACK = 21
@@ -114,6 +115,36 @@ def test_a_chunk_longer_than_the_slack_is_refused() -> None:
     decoder.extend(tokens[:, SLACK : 2 * SLACK])
     with pytest.raises(ValueError, match="a chunk must hold at most"):
         decoder.extend(tokens[:, 2 * SLACK : 2 * SLACK + 60])
+
+
+def test_torch_decoder_takes_a_long_chunk_in_pieces() -> None:
+    model, tokens, condition, rows, expected = case(NARROW, True)
+    assert rows is not None
+    decoder = TorchDecoder(model, condition)
+    for held in decoder.decoders:
+        held.slack = SLACK
+    with torch.inference_mode():
+        logits = decoder.extend([chunk.numpy() for chunk in tokens], [row.numpy() for row in rows])
+    for made, right in zip(logits, expected, strict=True):
+        np.testing.assert_allclose(made, right.detach().numpy(), atol=1e-4)
+
+
+def test_torch_decoder_names_wrong_input() -> None:
+    model, _, condition, _, _ = case(NARROW, False)
+    decoder = TorchDecoder(model, condition)
+    one = np.array([1, 2, 3])
+    decoder.extend([one, None])
+    for wrong, message in (
+        (lambda: TorchDecoder(model, condition[0]), r"conditions must be \(B, S, 16\)"),
+        (lambda: decoder.truncate(0, 4), r"length must be in \[0, 3\], got 4"),
+        (lambda: decoder.truncate(2, 1), r"sequence must be in \[0, 1\], got 2"),
+        (lambda: decoder.extend([one]), "tokens must be given for 2 sequences, got 1"),
+        (lambda: decoder.extend([np.array([9]), None]), r"tokens must be in \[0, 8\], got 9 to 9"),
+        (lambda: decoder.extend([one, None], [np.zeros((3, 9, 6)), None]), "rows must be None"),
+        (lambda: CachedDecoder(model, condition, slack=0), "slack must be at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
 
 
 def test_rolling_keeps_absolute_positions() -> None:

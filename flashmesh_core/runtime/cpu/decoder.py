@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flashmesh_core.jit import refer
-from flashmesh_core.runtime.chunks import checked_rows, checked_tokens
+from flashmesh_core.runtime.chunks import check_conditions, check_cut, checked_rows, checked_slack, checked_tokens
 from flashmesh_core.runtime.cpu import forward
 from flashmesh_core.runtime.cpu.attention import QUERIES
 from flashmesh_core.runtime.cpu.cpu_features import LANES, PANEL
@@ -108,12 +108,9 @@ class FastDecoder:
 
     def __init__(self, fast: FastModel, conditions: Tensor, slack: int | None = None) -> None:
         config = fast.config
-        if conditions.ndim != 3 or conditions.shape[2] != config.dim or 0 in conditions.shape:
-            raise ValueError(f"conditions must be (B, S, {config.dim}), got {tuple(conditions.shape)}")
+        check_conditions(conditions, config.dim)
         self.fast, self.config = fast, config
-        self.slack = slack or max(config.window // 4, 288)
-        if self.slack < 1:
-            raise ValueError(f"slack must be at least 1, got {slack}")
+        self.slack = checked_slack(slack, config.window)
         batch = len(conditions)
         self.lengths = np.zeros(batch, np.int64)
         self.lowest = np.zeros(batch, np.int64)
@@ -156,12 +153,7 @@ class FastDecoder:
 
         Raises ValueError for an unknown sequence, and past the end or the rolled-out past.
         """
-        if not 0 <= sequence < len(self.lengths):
-            raise ValueError(f"sequence must be in [0, {len(self.lengths) - 1}], got {sequence}")
-        if not self.lowest[sequence] <= length <= self.lengths[sequence]:
-            raise ValueError(
-                f"length must be in [{self.lowest[sequence]}, {self.lengths[sequence]}], got {length}"
-            )  # fmt: skip
+        check_cut(sequence, length, self.lowest, self.lengths)
         self.lengths[sequence] = length
 
     def states(self, level: int, sequence: int, begin: int, end: int) -> Floats:

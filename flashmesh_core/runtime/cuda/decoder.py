@@ -20,7 +20,14 @@ from torch import Tensor
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.runtime.chunks import checked_rows, checked_tokens
+from flashmesh_core.runtime.chunks import (
+    check_conditions,
+    check_cut,
+    check_range,
+    checked_rows,
+    checked_slack,
+    checked_tokens,
+)  # fmt: skip
 from flashmesh_core.runtime.cuda.attention import pick_attention
 from flashmesh_core.runtime.cuda.cache import Caches
 from flashmesh_core.runtime.cuda.forward import CrossKeys, Inputs, Shape, StaticPass
@@ -164,19 +171,15 @@ class StaticDecoder:
     @torch.inference_mode()
     def __init__(self, static: StaticModel, conditions: Tensor, width: int = 18, slack: int | None = None) -> None:
         config = static.config
-        if conditions.ndim != 3 or conditions.shape[2] != config.dim or 0 in conditions.shape:
-            raise ValueError(f"conditions must be (B, S, {config.dim}), got {tuple(conditions.shape)}")
+        check_conditions(conditions, config.dim)
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
-        if slack is not None and slack < 1:
-            raise ValueError(f"slack must be at least 1, got {slack}")
+        slack = checked_slack(slack, config.window)
         self.static, self.config = static, config
         self.width = -(-width // TOKENS_PER_FACE) * TOKENS_PER_FACE
         batch, condition_length, _ = conditions.shape
         self.lengths = np.zeros(batch, np.int64)
-        self.workspace = static.borrow(
-            batch, condition_length, self.width, slack or max(config.window // 4, 288)
-        )  # fmt: skip
+        self.workspace = static.borrow(batch, condition_length, self.width, slack)
         self.workspace.condition(conditions.to(static.device))
         finalizer = weakref.finalize(self, static.give_back, self.workspace)
         finalizer.atexit = False
@@ -191,11 +194,7 @@ class StaticDecoder:
 
         Raises ValueError for an unknown sequence, and past the end or the rolled-out past.
         """
-        if not 0 <= sequence < len(self.lengths):
-            raise ValueError(f"sequence must be in [0, {len(self.lengths) - 1}], got {sequence}")
-        lowest = int(self.lowest[sequence])
-        if not lowest <= length <= self.lengths[sequence]:
-            raise ValueError(f"length must be in [{lowest}, {self.lengths[sequence]}], got {length}")
+        check_cut(sequence, length, self.lowest, self.lengths)
         self.lengths[sequence] = length
 
     @torch.inference_mode()
@@ -221,10 +220,7 @@ class StaticDecoder:
         when the configuration names some. Raises ValueError for other shapes and for tokens out of range.
         """
         chunks = checked_tokens(tokens, len(self.lengths))
-        for chunk in chunks:
-            if chunk.size and not 0 <= int(chunk.min()) <= int(chunk.max()) <= self.config.pad:
-                given = f"{int(chunk.min())} to {int(chunk.max())}"
-                raise ValueError(f"tokens must be in [0, {self.config.pad}], got {given}")
+        check_range(chunks, self.config.pad)
         bits = checked_rows(rows, chunks, len(self.config.slice_rows), self.config.num_bins)
         parts: list[list[NDArray]] = [[] for _ in chunks]
         for begin in range(0, max(len(chunk) for chunk in chunks), self.width):

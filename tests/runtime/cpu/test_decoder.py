@@ -228,6 +228,8 @@ def test_wrong_input_is_named() -> None:
         FastModel(case("plain")[0], "half")
     with pytest.raises(ValueError, match=r"conditions must be \(B, S, 16\), got \(1, 3, 8\)"):
         FastDecoder(fast.fast, torch.zeros(1, 3, 8))
+    with pytest.raises(ValueError, match="slack must be at least 1, got 0"):
+        FastDecoder(fast.fast, torch.zeros(1, 3, 16), slack=0)
     with pytest.raises(ValueError, match="tokens must be given for 1 sequences, got 2"):
         fast.extend([tokens, tokens])
     with pytest.raises(ValueError, match=r"tokens must be in \[0, 8\], got 1 to 9"):
