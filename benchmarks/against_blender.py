@@ -27,7 +27,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from flashmesh_core.__main__ import add_engine_arguments, engine_options, finite, load_engine, write_report
+from flashmesh_core.__main__ import finite, load_engine, write_report
+from flashmesh_core.arguments import add_engine_arguments, engine_options
 from flashmesh_core.evaluation.command import add_object_arguments, add_rows_argument, chosen_rows, run_rows
 from flashmesh_core.evaluation.methods import EMPTY, Made, Method, methods_of
 from flashmesh_core.evaluation.objects import Given
