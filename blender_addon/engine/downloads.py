@@ -22,8 +22,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from .engine_python import Reporter
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 EXTRA_FILES = ("README.md", "LICENSE", "LICENSE.txt", "NOTICE")  # taken along from a zip
@@ -37,16 +39,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 class DownloadError(Exception):
     """What went wrong and what to do, to be shown as it stands."""
-
-
-class Reporter(Protocol):
-    """Who listens: a Task, or whatever has these two."""
-
-    def tell(self, line: str, progress: float | None = None) -> None:
-        """Shows a line and the share that is done, in [0, 1]."""
-
-    def check(self) -> None:
-        """Raises if the user has given up."""
 
 
 @dataclass(frozen=True)
