@@ -16,7 +16,8 @@ _GAP = 0.2  # between the two, in shares of the source's width
 def decimate_beside(context: bpy.types.Context, result: bpy.types.Object) -> bpy.types.Object:
     """A decimated copy of the source of `result` with as many triangles, to the right of it along the X axis.
 
-    One that was made before is replaced. Raises ValueError where the source is gone or has no faces.
+    One that was made before is replaced, and the source, in which the result lies, is hidden. Raises ValueError where
+    the source is gone or has no faces.
     """
     source = variants.source_of(result)
     if source is None:
@@ -41,6 +42,9 @@ def decimate_beside(context: bpy.types.Context, result: bpy.types.Object) -> bpy
     obj.data.polygons.foreach_set("use_smooth", np.full(len(obj.data.polygons), smooth))
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
     obj.location.x = (1.0 + _GAP) * float(high[0] - low[0])
+    if context.view_layer.objects.get(source.name) == source:
+        source.hide_set(True)
+        result.show_in_front = False
     return obj
 
 

@@ -92,7 +92,7 @@ class Result:
     source: str
     wanted: int  # faces that were asked for
     faces: int  # in the scene
-    triangles: int  # before pairs of them were joined
+    triangles: int  # before pairs of them were joined, and some taken away for that
     quads: int
     end_reason: str
     seconds: float | None
@@ -121,7 +121,7 @@ def figures_of(
         source=placement.source.name,
         wanted=settings.faces,
         faces=len(mesh.polygons) if part is None else part.faces,
-        triangles=len(mesh.loops) - 2 * len(mesh.polygons) if part is None else part.triangles,
+        triangles=placement.triangles if part is None else part.triangles,
         quads=sum(len(face.vertices) == 4 for face in mesh.polygons) if part is None else part.quads,
         end_reason=event["end_reason"],
         distance=gap.mean,

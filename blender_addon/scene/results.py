@@ -82,6 +82,7 @@ class Placement:
         self.source, self.surface, self.hard, self.patch = source, surface, hard, patch
         self.welded: Welded | None = None  # once a patch is
         self.plan: QuadPlan | None = None  # of quads, from `finish` to `complete`
+        self.triangles = 0  # of the finished mesh, before pairs are joined and some taken away for that
         self._key: Key | None = None
         self._earlier: list[Earlier] = []  # hidden while the new one grows
         self.matrix, self._inverse = np.eye(4), np.eye(4)  # of the object, once there is one
@@ -123,6 +124,7 @@ class Placement:
         if obj is None or obj.mode != "OBJECT":
             return ""  # in edit mode its mesh is not ours to change
         said, self.plan = finishing.finish_mesh(context, obj, self.matrix, self.surface, settings, self.hard)
+        self.triangles = len(obj.data.polygons)
         return said
 
     def complete(self, context: bpy.types.Context, settings: RunSettings) -> str:

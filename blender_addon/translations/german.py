@@ -9,6 +9,7 @@ GERMAN = {
     "FlashMesh": "FlashMesh",
     "Nothing selected": "Nichts ausgewählt",
     "{faces} faces": "{faces} Flächen",
+    "{faces} faces; the source is hidden": "{faces} Flächen; die Vorlage ist ausgeblendet",
     "{points} points": "{points} Punkte",
     "and {count} more": "und {count} weitere",
     "Target": "Ziel",

@@ -84,7 +84,8 @@ class FLASHMESH_OT_decimate(ResultOperator, bpy.types.Operator):
     def act(self, context: bpy.types.Context, chosen: bpy.types.Object, known: list[bpy.types.Object]) -> None:
         """Puts the other mesh beside it."""
         made = compare.decimate_beside(context, chosen)
-        self.report({"INFO"}, f"{made.name}: " + tr("{faces} faces", faces=f"{len(made.data.polygons):,}"))
+        faces = tr("{faces} faces; the source is hidden", faces=f"{len(made.data.polygons):,}")
+        self.report({"INFO"}, f"{made.name}: {faces}")
 
 
 class FLASHMESH_PT_result(Sidebar, bpy.types.Panel):

@@ -221,9 +221,11 @@ def decimated():
     for _ in range(2):
         bpy.ops.flashmesh.decimate(result=result.name)
         made.append(sorted(item.name for item in bpy.data.objects if "_decimate" in item.name))
-    other = bpy.data.objects["Ball_decimate"]
+    other, hidden = bpy.data.objects["Ball_decimate"], source.hide_get()
+    source.hide_set(False)
     bpy.context.view_layer.update()
     return {
+        "hidden": hidden,
         "made": made, "wanted": wanted, "got": len(other.data.polygons), "modifiers": len(other.modifiers),
         "boxes": stage.boxes(source, other), "meshes": len(bpy.data.meshes),
         "smooth": sum(face.use_smooth for face in other.data.polygons),

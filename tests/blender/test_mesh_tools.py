@@ -69,6 +69,7 @@ def test_the_results_of_a_source_are_compared_and_one_is_kept(told: dict[str, An
 
 def test_decimate_stands_beside_the_result(told: dict[str, Any]) -> None:
     made = told["decimated"]
+    assert made["hidden"], "the result lies in it"
     assert made["made"] == [["Ball_decimate"], ["Ball_decimate"]] and made["modifiers"] == 0 and made["meshes"] == 4
     assert 0.8 * made["wanted"] <= made["got"] <= made["wanted"]
     assert made["smooth"] == 0, "as the source is"

@@ -74,6 +74,8 @@ def look_at_results():
     with in_viewport():
         bpy.ops.view3d.view_axis(type="FRONT")
         bpy.ops.view3d.view_selected()
+    for item in bpy.context.scene.objects:  # outlines of all would hide what they are
+        item.select_set(item == bpy.context.view_layer.objects.active)
 
 
 def show_wires():
