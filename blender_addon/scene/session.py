@@ -305,6 +305,12 @@ class Run:
         )
         self.results.append(figures_of(result, placement, self._wanted, event, took))
 
+    def _complete_if_ours(self, context: bpy.types.Context, placement: Placement, event: Event) -> None:
+        """Completes a result, unless the artist is editing it: then there is no mesh to read."""
+        result = placement.result()
+        if result is not None and result.mode == "OBJECT":
+            self._complete(context, placement, event)
+
     def _fail_object(self, context: bpy.types.Context, event: Event) -> None:
         placement, self._placement = self._placement, None
         if self._cancelled_at is not None:
@@ -321,14 +327,12 @@ class Run:
         """Ends the run; `unfinished`: there may be a mesh that is not complete, kept or not as the settings say."""
         placement, self._placement = self._placement, None
         event, self._ending = self._ending, None
-        result = None if placement is None else placement.result()
-        if unfinished and placement is not None and result is not None:
-            if event is not None:  # all but its quads is there; in edit mode its mesh is not ours to read
-                if result.mode == "OBJECT":
-                    self._complete(context, placement, event)
+        if unfinished and placement is not None and placement.result() is not None:
+            if event is not None:  # all but its quads is there
+                self._complete_if_ours(context, placement, event)
             elif self.settings.keep_unfinished and len(self._growing.faces):
                 self._finish_mesh(context, placement)
-                self._complete(context, placement, {"end_reason": "cancelled"})
+                self._complete_if_ours(context, placement, {"end_reason": "cancelled"})
             else:
                 placement.remove()
         elif placement is not None:

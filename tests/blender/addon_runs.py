@@ -161,6 +161,16 @@ def edit_mode_of_the_result():
     return stage.outcome(run)
 
 
+def edit_mode_of_a_result_that_is_kept():
+    _, run = grown(keep_unfinished=True)
+    result = bpy.data.objects["Source_flashmesh"]
+    stage.select(result)
+    bpy.ops.object.mode_set(mode="EDIT")
+    run.tick(bpy.context)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    return {"polygons": len(result.data.polygons), **stage.outcome(run)}
+
+
 def file_loaded():
     _, run = grown(keep_unfinished=True)
     ended = []
@@ -207,7 +217,8 @@ INTERRUPTIONS = (
     mesh_grows, cancel_keeps, cancel_removes, cancel_brings_back, cancel_while_reading, cancel_leaves_the_rest,
     result_deleted,
     result_unlinked, another_takes_its_name, result_renamed, source_deleted, scene_switched, edit_mode_of_the_source,
-    edit_mode_of_the_result, file_loaded, one_at_a_time, engine_killed, engine_stopped,
+    edit_mode_of_the_result, edit_mode_of_a_result_that_is_kept, file_loaded, one_at_a_time, engine_killed,
+    engine_stopped,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ CANCELLED_RUNS = [
     "mesh_grows", "cancel_keeps", "cancel_removes", "cancel_brings_back", "cancel_while_reading",
     "cancel_leaves_the_rest", "result_deleted",
     "result_unlinked", "another_takes_its_name", "result_renamed", "source_deleted", "scene_switched",
-    "edit_mode_of_the_source", "edit_mode_of_the_result", "file_loaded", "one_at_a_time", "engine_killed",
+    "edit_mode_of_the_source", "edit_mode_of_the_result", "edit_mode_of_a_result_that_is_kept",
+    "file_loaded", "one_at_a_time", "engine_killed",
     "engine_stopped",
 ]  # fmt: skip
 
@@ -118,6 +119,12 @@ def test_switching_the_scene_leaves_the_other_one_alone(told: Told) -> None:
 def test_edit_mode(told: Told) -> None:
     assert told["edit_mode_of_the_source"]["made"] == []
     assert told["edit_mode_of_the_result"]["made"] == ["Source_flashmesh"], "what is being edited cannot be removed"
+    kept = told["edit_mode_of_a_result_that_is_kept"]
+    assert (
+        kept["polygons"] > 0
+        and kept["outcome"] == "cancelled"
+        and kept["messages"] == ["stopped: the mode was changed"]
+    )
 
 
 def test_loading_a_file_takes_away_what_belongs_to_the_run(told: Told) -> None:
