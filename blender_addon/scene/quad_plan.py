@@ -69,14 +69,6 @@ class QuadPlan:
             self._trouble = f"{type(error).__name__}: {error}"
 
 
-def make_quads(mesh: bpy.types.Mesh, world: np.ndarray | None = None, nearest: Nearest | None = None) -> None:
-    """Plans quads of a mesh and makes them, at once; see QuadPlan. Raises RuntimeError."""
-    if only_triangles(mesh):
-        plan = QuadPlan(mesh, np.eye(4) if world is None else world, nearest)
-        plan.wait(None)
-        plan.carry_out(mesh)
-
-
 def only_triangles(mesh: bpy.types.Mesh) -> bool:
     """Whether a mesh has triangles, and nothing else."""
     return len(mesh.polygons) > 0 and len(mesh.loops) == 3 * len(mesh.polygons)

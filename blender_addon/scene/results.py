@@ -127,11 +127,8 @@ class Placement:
         self.triangles = len(obj.data.polygons)
         return said
 
-    def complete(self, context: bpy.types.Context, settings: RunSettings) -> str:
-        """Quads as far as they are planned, the weld to the rest of the source, what is hidden; what is to be known."""
-        obj = self.result()
-        if obj is None or obj.mode != "OBJECT":
-            return ""
+    def complete(self, context: bpy.types.Context, obj: bpy.types.Object, settings: RunSettings) -> str:
+        """Of the result `obj`, in object mode: planned quads, the weld to the rest, what is hidden; what to know."""
         said = [self._join(obj)]
         source = find(self.source)
         if self.patch is not None:

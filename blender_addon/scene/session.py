@@ -295,21 +295,18 @@ class Run:
             self.messages.append(("INFO", said))
 
     def _complete(self, context: bpy.types.Context, placement: Placement, event: Event) -> None:
-        said = placement.complete(context, self._wanted)
+        """The last touches and the figures; none while the artist edits the result: then there is no mesh to read."""
+        result = placement.result()
+        if result is None or result.mode != "OBJECT":
+            return
+        said = placement.complete(context, result, self._wanted)
         if said:
             self.messages.append(("INFO", said))
-        result = placement.result()
         self._made.append(key_of(result))
         took = (
             None if self._looked_at is None or not event.get("tokens_per_pass") else time.monotonic() - self._looked_at
         )
         self.results.append(figures_of(result, placement, self._wanted, event, took))
-
-    def _complete_if_ours(self, context: bpy.types.Context, placement: Placement, event: Event) -> None:
-        """Completes a result, unless the artist is editing it: then there is no mesh to read."""
-        result = placement.result()
-        if result is not None and result.mode == "OBJECT":
-            self._complete(context, placement, event)
 
     def _fail_object(self, context: bpy.types.Context, event: Event) -> None:
         placement, self._placement = self._placement, None
@@ -329,10 +326,10 @@ class Run:
         event, self._ending = self._ending, None
         if unfinished and placement is not None and placement.result() is not None:
             if event is not None:  # all but its quads is there
-                self._complete_if_ours(context, placement, event)
+                self._complete(context, placement, event)
             elif self.settings.keep_unfinished and len(self._growing.faces):
                 self._finish_mesh(context, placement)
-                self._complete_if_ours(context, placement, {"end_reason": "cancelled"})
+                self._complete(context, placement, {"end_reason": "cancelled"})
             else:
                 placement.remove()
         elif placement is not None:

@@ -11,6 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flashmesh_core.config import ModelConfig
+
+
+def checked_pass(
+    tokens: Sequence[NDArray | None],
+    rows: Sequence[NDArray | None] | None,
+    batch: int,
+    config: ModelConfig,
+    *,
+    ranged: bool = True,
+) -> tuple[list[NDArray], list[NDArray]]:
+    """Each sequence's tokens (N_b,) and rows (N_b, R, Q) uint8 of a pass, none for None.
+
+    Without `ranged` the tokens' values are left to the kernel, which looks at them anyway.
+    """
+    chunks = checked_tokens(tokens, batch)
+    if ranged:
+        check_range(chunks, config.pad)
+    return chunks, checked_rows(rows, chunks, len(config.slice_rows), config.num_bins)
+
 
 def checked_tokens(tokens: Sequence[NDArray | None], batch: int) -> list[NDArray]:
     """Each sequence's tokens (N_b,) integers, none for None; a ValueError says what has another number or shape."""

@@ -15,14 +15,7 @@ from torch import Tensor
 
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block, rope_table, window_mask
-from flashmesh_core.runtime.chunks import (
-    check_conditions,
-    check_cut,
-    check_range,
-    checked_rows,
-    checked_slack,
-    checked_tokens,
-)
+from flashmesh_core.runtime.chunks import check_conditions, check_cut, checked_pass, checked_slack
 from flashmesh_core.tokenizer import TOKENS_PER_FACE
 
 
@@ -231,9 +224,7 @@ class TorchDecoder:
         self, tokens: Sequence[np.ndarray | None], rows: Sequence[np.ndarray | None] | None = None
     ) -> list[np.ndarray]:
         """See `Decoder`; the answer is one copy from the device a piece of a sequence."""
-        chunks = checked_tokens(tokens, len(self.decoders))
-        check_range(chunks, self.config.pad)
-        bits = checked_rows(rows, chunks, len(self.config.slice_rows), self.config.num_bins)
+        chunks, bits = checked_pass(tokens, rows, len(self.decoders), self.config)
         return [self._advance(*given) for given in zip(self.decoders, chunks, bits, strict=True)]
 
     def _advance(self, decoder: CachedDecoder, chunk: np.ndarray, bits: np.ndarray) -> np.ndarray:

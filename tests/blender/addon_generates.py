@@ -180,7 +180,7 @@ def quads():
     bpy.ops.mesh.primitive_plane_add()
     mesh = bpy.data.meshes.new("Two")
     mesh.from_pydata([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)], [], [(0, 1, 2), (0, 2, 3)])
-    stage.quad_plan.make_quads(mesh)
+    stage.make_quads(mesh)
     source = stage.cube()
     areas, corners, counts = [], [], []
     for wanted in (False, True):

@@ -84,6 +84,13 @@ def tick_to_faces(run, faces=6):
     assert not run.ended, run.messages
 
 
+def make_quads(mesh):
+    """Quads of a mesh of triangles, at once."""
+    plan = quad_plan.QuadPlan(mesh, np.eye(4))
+    plan.wait(None)
+    plan.carry_out(mesh)
+
+
 def made():
     """The names of all results."""
     return sorted(item.name for item in bpy.data.objects if results.SUFFIX in item.name)

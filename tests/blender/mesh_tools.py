@@ -44,7 +44,7 @@ def quads():
         mesh = imported(name).data
         before, triangles = area(mesh), len(mesh.polygons)
         materials = {face.material_index for face in mesh.polygons}
-        stage.quad_plan.make_quads(mesh)
+        stage.make_quads(mesh)
         corners = [len(face.vertices) for face in mesh.polygons]
         told[name] = {
             "share": corners.count(4) / len(corners), "corners": sorted(set(corners)), "triangles": triangles,
@@ -75,7 +75,7 @@ def planned_wrong():
         placement.plan.wait(None)
     finally:
         stage.quad_plan.plan_quads = plan
-    said = placement.complete(bpy.context, wanted)
+    said = placement.complete(bpy.context, placement.result(), wanted)
     return {"said": said, "corners": [len(face.vertices) for face in placement.result().data.polygons]}
 
 
@@ -105,7 +105,7 @@ def cut_anew():
     local, triangles = stage.mesh_bridge.mesh_arrays(mesh)
     groups = np.array([face.material_index for face in mesh.polygons])
     plan = plan_quads(local, triangles, groups, np.array(sharp))
-    stage.quad_plan.make_quads(mesh)
+    stage.make_quads(mesh)
     layer = mesh.uv_layers.active.data
     return {
         "steps": len(plan.steps), "planned": len(plan.joints),

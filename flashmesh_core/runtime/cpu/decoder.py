@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flashmesh_core.jit import refer
-from flashmesh_core.runtime.chunks import check_conditions, check_cut, checked_rows, checked_slack, checked_tokens
+from flashmesh_core.runtime.chunks import check_conditions, check_cut, checked_pass, checked_slack
 from flashmesh_core.runtime.cpu import forward
 from flashmesh_core.runtime.cpu.attention import QUERIES
 from flashmesh_core.runtime.cpu.cpu_features import LANES, PANEL
@@ -180,9 +180,8 @@ class FastDecoder:
         None or no tokens leave a sequence as it is. `rows`: each sequence's slice rows (N_b, R, Q), needed exactly
         when the configuration names some. Raises ValueError for other shapes and for tokens out of range.
         """
-        chunks = checked_tokens(tokens, len(self.lengths))
-        kinds, num_bins = self.fast.kinds, self.config.num_bins
-        bits = [row.reshape(len(row), kinds * num_bins) for row in checked_rows(rows, chunks, kinds, num_bins)]
+        chunks, bits = checked_pass(tokens, rows, len(self.lengths), self.config, ranged=False)
+        bits = [row.reshape(len(row), self.fast.kinds * self.config.num_bins) for row in bits]
         longest = max(len(chunk) for chunk in chunks)
         if longest <= self.slack:
             return self._advance(chunks, bits)

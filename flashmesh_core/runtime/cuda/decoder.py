@@ -20,14 +20,7 @@ from torch import Tensor
 
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.runtime.chunks import (
-    check_conditions,
-    check_cut,
-    check_range,
-    checked_rows,
-    checked_slack,
-    checked_tokens,
-)  # fmt: skip
+from flashmesh_core.runtime.chunks import check_conditions, check_cut, checked_pass, checked_slack
 from flashmesh_core.runtime.cuda.attention import pick_attention
 from flashmesh_core.runtime.cuda.cache import Caches
 from flashmesh_core.runtime.cuda.forward import CrossKeys, Inputs, Shape, StaticPass
@@ -219,9 +212,7 @@ class StaticDecoder:
         None or no tokens leave a sequence as it is. `rows`: each sequence's slice rows (N_b, R, Q), needed exactly
         when the configuration names some. Raises ValueError for other shapes and for tokens out of range.
         """
-        chunks = checked_tokens(tokens, len(self.lengths))
-        check_range(chunks, self.config.pad)
-        bits = checked_rows(rows, chunks, len(self.config.slice_rows), self.config.num_bins)
+        chunks, bits = checked_pass(tokens, rows, len(self.lengths), self.config)
         parts: list[list[NDArray]] = [[] for _ in chunks]
         for begin in range(0, max(len(chunk) for chunk in chunks), self.width):
             piece = slice(begin, begin + self.width)
