@@ -61,11 +61,18 @@ class TriangleTree:
 
         Infinity where no triangle faces that way.
         """
+        return self.nearest_facing(points, directions, least)[0]
+
+    def nearest_facing(
+        self, points: np.ndarray, directions: np.ndarray, least: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `distance_facing`, and the faces (N,) that are nearest; any face where none faces that way."""
         points = check_points("points", points, minimum=0)
         directions = check_points("directions", directions, minimum=0)
         if len(directions) != len(points):
             raise ValueError(f"directions must have a row a point, {len(points)}, got {len(directions)}")
-        return _query(points, directions, float(least), *self._arrays())[0]
+        distance, at = _query(points, directions, float(least), *self._arrays())
+        return distance, self.face[at]
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
         return self.corners, self.normals, self.low, self.high

@@ -36,6 +36,7 @@ class Denoised:
 
     mesh: Mesh
     normals: np.ndarray
+    before: np.ndarray  # (V, 3) the vertices with their noise
     noise: float  # standard deviation of what was noise, along the normal, in unit-box lengths
 
 
@@ -90,7 +91,7 @@ def denoise(
     normals, areas, centers = face_geometry(mesh.vertices, faces)
     edge = typical_edge(mesh)
     if not len(faces) or edge > COARSE:
-        return Denoised(mesh, normals, noise if edge <= COARSE else 0.0)
+        return Denoised(mesh, normals, mesh.vertices, noise if edge <= COARSE else 0.0)
     start, around = faces_at_vertices(faces, len(mesh.vertices))
     width = CLEAN_WIDTH + (NOISY_WIDTH - CLEAN_WIDTH) * noisiness(noise, edge)
     normals = _filtered(faces, normals, areas, centers, start, around, min(REACH * edge, MAX_REACH), width, progress)
@@ -103,7 +104,7 @@ def denoise(
     if wanted is not None:
         bound = HELD_NOISE * noise + HELD_EDGE * even_edge(float(areas.sum()) / wanted)
         vertices, normals = _held_back(mesh, vertices, normals, bound)
-    return Denoised(Mesh(vertices, mesh.faces), normals, noise)
+    return Denoised(Mesh(vertices, mesh.faces), normals, mesh.vertices, noise)
 
 
 def _held_back(mesh: Mesh, moved: np.ndarray, normals: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:

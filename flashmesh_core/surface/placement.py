@@ -69,10 +69,10 @@ def place_on(vertices: np.ndarray, faces: np.ndarray, planes: Planes, farthest: 
     first, vertices = vertices, vertices.copy()
     start, around = faces_at_vertices(faces, len(vertices))
     for _ in range(ROUNDS):
-        targets = _targets(vertices, faces, start, around, planes, NEAR, PULL)
+        targets = _targets(vertices, faces, start, around, planes, PULL)
         far = np.linalg.norm(targets - first, axis=1) > farthest
         targets[far] = vertices[far]
-        _move(vertices, faces, start, around, targets)
+        move(vertices, faces, start, around, targets)
     return vertices
 
 
@@ -149,21 +149,17 @@ def nearest_vertex(p, x, y, z):
 
 
 @njit(**COMPILED)
-def _targets(vertices, faces, start, around, p, near, pull):
+def _targets(vertices, faces, start, around, p, pull):
     """Where each vertex (V, 3) would best be."""
     result = vertices.copy()
     seen = np.full(len(p.faces), -1, dtype=np.int32)
-    queue = np.empty(len(p.faces), dtype=np.int32)
+    queue, found = np.empty(len(p.faces), dtype=np.int32), np.empty(len(p.faces), dtype=np.int32)
     row = np.empty(WIDTH)
     for v in range(len(vertices)):
-        reach = np.inf
-        for i in range(start[v], start[v + 1]):
-            for k in range(3):
-                u = faces[around[i], k]
-                if u != v:
-                    reach = min(reach, ((vertices[u] - vertices[v]) ** 2).sum())
+        reach = near_square(vertices, faces, start, around, v)
         if reach < np.inf:
-            _gather(vertices, faces, start, around, v, near * near * reach, p, seen, queue, row)
+            count = region(vertices, faces, start, around, v, reach, p, seen, queue, found)
+            _add_planes(p, found[:count], row)
             if row[10] > 0.0:
                 x, y, z = lowest(row, vertices[v, 0], vertices[v, 1], vertices[v, 2], pull)
                 result[v, 0], result[v, 1], result[v, 2] = x, y, z
@@ -171,12 +167,26 @@ def _targets(vertices, faces, start, around, p, near, pull):
 
 
 @njit(**COMPILED)
-def _gather(vertices, faces, start, around, v, reach, p, seen, queue, row):
-    """The quadric `row` of the dense faces around coarse vertex v within the root of `reach`."""
-    row[:] = 0.0
+def near_square(vertices, faces, start, around, v):
+    """The square of 0.6 times the shortest edge at v, infinity without one: dense faces that near count."""
+    shortest = np.inf
+    for i in range(start[v], start[v + 1]):
+        for k in range(3):
+            u = faces[around[i], k]
+            if u != v:
+                shortest = min(shortest, ((vertices[u] - vertices[v]) ** 2).sum())
+    return NEAR * NEAR * shortest
+
+
+@njit(**COMPILED)
+def region(vertices, faces, start, around, v, reach, p, seen, queue, found):
+    """How many dense faces are around coarse vertex v within the root of `reach`; they are written to `found`.
+
+    `seen`, `queue` and `found` have a place for each dense face; `seen` holds -1 or vertices that were asked about.
+    """
     x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
     seed = nearest_vertex(p, x, y, z)
-    done, count = 0, 0
+    done, count, size = 0, 0, 0
     for i in range(p.start[seed], p.start[seed + 1]):
         queue[count] = p.around[i]
         seen[p.around[i]] = v
@@ -188,16 +198,8 @@ def _gather(vertices, faces, start, around, v, reach, p, seen, queue, row):
         here = (cx - x) ** 2 + (cy - y) ** 2 + (cz - z) ** 2
         if here > reach or not _is_nearest(vertices, faces, start, around, v, cx, cy, cz, here):
             continue
-        add_plane(
-            row,
-            p.normals[f, 0],
-            p.normals[f, 1],
-            p.normals[f, 2],
-            cx,
-            cy,
-            cz,
-            p.weights[f],
-        )
+        found[size] = f
+        size += 1
         for k in range(3):
             u = p.faces[f, k]
             if p.start[u + 1] - p.start[u] > 4 * CROWD and done > 1:
@@ -208,6 +210,18 @@ def _gather(vertices, faces, start, around, v, reach, p, seen, queue, row):
                     seen[g] = v
                     queue[count] = g
                     count += 1
+    return size
+
+
+@njit(**COMPILED)
+def _add_planes(p, rows, row):
+    """The quadric `row` of the dense faces `rows`."""
+    row[:] = 0.0
+    for f in rows:
+        add_plane(
+            row, p.normals[f, 0], p.normals[f, 1], p.normals[f, 2],
+            p.centers[f, 0], p.centers[f, 1], p.centers[f, 2], p.weights[f],
+        )  # fmt: skip
 
 
 @njit(**COMPILED)
@@ -222,7 +236,7 @@ def _is_nearest(vertices, faces, start, around, v, x, y, z, here):
 
 
 @njit(**COMPILED)
-def _move(vertices, faces, start, around, targets):
+def move(vertices, faces, start, around, targets):
     """Move vertices, in place, to their targets, half or a quarter of the way, or not at all: no face may turn over."""
     for v in range(len(vertices)):
         old = vertices[v].copy()

@@ -14,7 +14,7 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, chec
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.cleaning import clean
-from flashmesh_core.surface.denoising import Denoised, Progress, denoise, typical_edge
+from flashmesh_core.surface.denoising import Denoised, Progress, denoise, noisiness, typical_edge
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.simplification import HANDLE_EDGES, proxies
@@ -24,6 +24,7 @@ MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
 GRID = 2.0**28
 MIN_FACES = 4  # of a proxy; a closed surface has no fewer
 CLEANED, FILLED = 0.5, 0.7  # of cleaning up, done once the mesh is clean and once its pinholes are closed
+ROUGH, ROUGH_CLOUD = 0.5, 0.2  # noisiness of a mesh, noise of a cloud over the typical edge of its surface
 CLOUD_HANDLE_EDGES = 24.0  # noise makes handles; a mesh has those that somebody made
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
 
@@ -65,11 +66,23 @@ def read_surface(
     return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, progress)
 
 
-def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress | None) -> Reading:
+def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) -> tuple[Normalization, Mesh]:
+    """The box of a source and the dense surface in it that `read_surface` takes the noise off, with its noise.
+
+    Arguments and errors are those of `read_surface`; a cloud's surface is the one that is made of it.
+    """
+    if isinstance(source, Mesh):
+        box, _, mesh = _clean_mesh(_checked_mesh(source), lambda stage, share: None)
+        return box, without_thin_cavities(mesh)
+    box, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, None)
+    return box, mesh
+
+
+def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bool, bool], Mesh]:
+    """The source's box, whether it is manifold and closed, and the clean mesh in the box."""
     box = Normalization.of_points(source.vertices)
     unit = _on_grid(box.apply(source.vertices))
     manifold, closed = is_manifold_and_closed(unit, source.faces)
-    report = progress or (lambda stage, share: None)
     report("clean", 0.0)
     mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
     report("clean", CLEANED)
@@ -78,6 +91,11 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
     closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     if not len(mesh.faces) or typical_edge(mesh) == 0.0:
         raise InputError(f"source must have a face with area, got {len(source.faces)} faces without", field="source")
+    return box, (manifold, closed), mesh
+
+
+def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress | None) -> Reading:
+    box, (manifold, closed), mesh = _clean_mesh(source, progress or (lambda stage, share: None))
     if len(mesh.faces) <= wanted if keep is None else keep:
         return Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)
     denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, HANDLE_EDGES, progress)
@@ -85,6 +103,17 @@ def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress 
 
 
 def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, progress: Progress | None) -> Reading:
+    box, noise, mesh = _mesh_of_cloud(points, normals, progress)
+    rough = noise > ROUGH_CLOUD * typical_edge(mesh)
+    denoised, made_proxies = _with_proxies(mesh, wanted, CLOUD_HANDLE_EDGES, progress, rough=rough)
+    closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
+    return Reading(box, denoised.mesh, noise, made_proxies, True, closed)
+
+
+def _mesh_of_cloud(
+    points: np.ndarray, normals: np.ndarray | None, progress: Progress | None
+) -> tuple[Normalization, float, Mesh]:
+    """The cloud's box, its noise in it, and the clean mesh that is made of it."""
     if len(points) > MAX_POINTS:
         raise InputError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}", field="points")
     _check_reach("points", points)
@@ -93,18 +122,17 @@ def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, pro
     mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces)) if made is not None else None
     if made is None or mesh is None or not len(mesh.faces):
         raise InputError(f"points must lie on a surface, got {len(points)} of which none can be made", field="points")
-    denoised, made_proxies = _with_proxies(mesh, wanted, CLOUD_HANDLE_EDGES, progress)
-    closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
-    return Reading(box, denoised.mesh, made.noise, made_proxies, True, closed)
+    return box, made.noise, mesh
 
 
 def _with_proxies(
-    mesh: Mesh, wanted: int, handle_edges: float, progress: Progress | None
+    mesh: Mesh, wanted: int, handle_edges: float, progress: Progress | None, *, rough: bool = False
 ) -> tuple[Denoised, tuple[Mesh, ...]]:
-    """The surface without noise, and its proxies."""
+    """The surface without noise, and its proxies; a surface with much noise is `rough`, too."""
     denoised = denoise(mesh, wanted=wanted, progress=progress)
+    rough = rough or noisiness(denoised.noise, typical_edge(mesh)) > ROUGH
     counts = [times * wanted for times in RICHER]
-    return denoised, tuple(proxies(denoised, counts, handle_edges=handle_edges, progress=progress))
+    return denoised, tuple(proxies(denoised, counts, handle_edges=handle_edges, rough=rough, progress=progress))
 
 
 def _on_grid(points: np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, manifold_twins
+from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, face_geometry, manifold_twins
 from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
+from flashmesh_core.surface.refinement import refiner_of
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
@@ -32,10 +33,13 @@ def proxies(
     counts: Sequence[int],
     *,
     handle_edges: float = HANDLE_EDGES,
+    rough: bool = False,
     progress: Progress | None = None,
 ) -> list[Mesh]:
     """The surface with about each of `counts` faces, in their order; one sequence of collapses for all.
 
+    Of a `rough` source each mesh follows the one with more faces instead of the dense surface: its planes are the
+    artist's already, where those of the dense surface still hold what is left of bumps.
     A mesh has at most the wanted faces. Handles whose loops are below `handle_edges` typical edges are cut first;
     longer ones and then the smallest parts go where the count can't be reached otherwise. A surface of no more
     faces than wanted comes back as it is. Closed stays closed, edges stay manifold.
@@ -50,6 +54,7 @@ def proxies(
     edge = typical_edge(denoised.mesh)
     fine, longest = edge < FINE, 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     farthest = FARTHEST * edge * (1.0 + noisiness(denoised.noise, edge))
+    refiner = refiner_of(denoised) if fine else None
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
@@ -59,7 +64,12 @@ def proxies(
         state = _run_cutting(state, count, min(counts), longest, progress)
         used, faces = compact(state.faces[state.alive], len(state.positions))
         vertices = state.positions[used]
-        vertices = place_on(vertices, faces, planes, farthest) if fine else vertices
+        if refiner:
+            vertices = place_on(vertices, faces, planes, farthest)
+            vertices = refiner.refine(vertices, faces, planes)
+            if rough:
+                normals, areas, centers = face_geometry(vertices, faces)
+                state = start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas))
         found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
     return [found[count] for count in counts]
 
@@ -76,7 +86,8 @@ def _without_crumbs(denoised: Denoised) -> Denoised:
     if kept.all() or not kept.any():
         return denoised
     used, numbered = compact(mesh.faces[kept], len(mesh.vertices))
-    return Denoised(Mesh(mesh.vertices[used], numbered.astype(np.int64)), denoised.normals[kept], denoised.noise)
+    without = Mesh(mesh.vertices[used], numbered.astype(np.int64))
+    return Denoised(without, denoised.normals[kept], denoised.before[used], denoised.noise)
 
 
 def _run(state: Collapse, count: int, least: int, progress: Progress | None) -> None:
