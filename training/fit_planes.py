@@ -1,6 +1,6 @@
 """Fit the plane predictor: which plane of the artist's lies behind a face of a dense, rounded, noisy surface.
 
-    python training/fit_planes.py --data DIR --sources 1600 --minutes 10
+    python training/fit_planes.py --data DIR --sources 1600 --steps 50000
 
 Sources are made of the training split's meshes and read by the engine's own code up to the surface that it denoises; a
 sample is the patch around one of its faces, with the plane of the artist's nearest face as the answer.
@@ -12,7 +12,6 @@ import argparse
 import io
 import random
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +42,7 @@ CURVED = 0.985  # cosine of a face's normal to those around it, below which it i
 FARTHER = 1.5  # typical edges that an artist's face looking the same way may be farther than the nearest one
 REACH = 5.0  # typical edges; artist's faces beyond say nothing about a dense one
 LEARNING_RATE = 2e-3
+REPORT = 2000  # steps between two reports
 MAX_DISTANCE_LOSS = 3.0  # typical edges; what is farther off is the wrong face
 
 
@@ -155,18 +155,18 @@ def losses(net: Net, inputs: Tensor, normals: Tensor, distances: Tensor) -> Tens
     return torch.stack([off.mean(), far.mean(), (doubt - off.detach()).abs().mean()])
 
 
-def fit(samples: Samples, minutes: float, batch: int, seed: int) -> Net:
-    """A network fitted to `samples` for so many minutes."""
+def fit(samples: Samples, steps: int, batch: int, seed: int) -> Net:
+    """A network fitted to `samples` in so many steps; the same arguments give the same network on one machine."""
+    torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     patches, scalars, normals, distances = (torch.from_numpy(array) for array in samples)
     some = torch.cat([patches[::17].float(), scalars[::17]], dim=1)
     net = Net(some.mean(dim=0), 1.0 / some.std(dim=0).clamp(min=0.02))
     optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=1e-2)
-    began, step, total = time.monotonic(), 0, np.zeros(3)
-    while (done := (time.monotonic() - began) / (60.0 * minutes)) < 1.0:
-        rate = LEARNING_RATE * min(1.0, step / 200) * 0.5 * (1.0 + np.cos(np.pi * done))
+    total = np.zeros(3)
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 200) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
         rows = torch.randint(len(patches), (batch,), generator=generator)
         flip = torch.rand(2, batch, generator=generator) < 0.5
         inputs, answers = mirrored(patches[rows].float(), normals[rows], (flip[0], flip[1]))
@@ -175,9 +175,10 @@ def fit(samples: Samples, minutes: float, batch: int, seed: int) -> Net:
         (three[0] + 0.5 * three[1] + 0.3 * three[2]).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        step, total = step + 1, total + three.detach().numpy()
-        if step % 2000 == 0:
-            print(f"step {step}: normals {total[0] / 2000:.4f}, distances {total[1] / 2000:.4f} edges", flush=True)
+        total += three.detach().numpy()
+        if (step + 1) % REPORT == 0:
+            off, far, _ = total / REPORT
+            print(f"step {step + 1}: normals off by {off:.4f}, distances by {far:.4f} edges", flush=True)
             total[:] = 0.0
     return net
 
@@ -195,13 +196,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", default="train")
     parser.add_argument("--sources", type=int, default=1600, help="sources that samples are made of")
     parser.add_argument("--max-faces", type=int, default=600, help="leave larger meshes out")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of fitting")
+    parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default=str(PREDICTOR_FILE))
     args = parser.parse_args(arguments)
-    for name in ("sources", "max_faces", "minutes", "batch", "workers"):
+    for name in ("sources", "max_faces", "steps", "batch", "workers"):
         if not getattr(args, name) > 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0, got {getattr(args, name)}")
     store = MeshStore.open(Path(args.data), args.split)
@@ -214,8 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--data must hold meshes whose sources show a surface, got none in {args.data}")
     samples = Samples(*(np.concatenate(arrays) for arrays in zip(*made, strict=True)))
     print(f"{len(samples.patches)} samples of {len(made)} sources", flush=True)
-    torch.manual_seed(args.seed)
-    net = fit(samples, args.minutes, args.batch, args.seed)
+    net = fit(samples, args.steps, args.batch, args.seed)
     packed = io.BytesIO()
     np.savez_compressed(packed, **net.arrays())  # type: ignore[arg-type]
     write_atomic(Path(args.out), packed.getvalue())

@@ -22,6 +22,7 @@ WIDTH = DIRECTIONS * len(RADII) * CHANNELS
 FRAME_ROUNDS = 6  # of diffusion, to what a face's frame is made from
 WIDE_ROUNDS = 3  # of diffusion, to the normals of samples farther than NARROW
 NARROW = 2  # distances whose normals are diffused once alone
+TURN = 1e-4  # radians, off the diagonals of a lattice, on which walks would run through vertices
 STEPS = 256  # faces that a walk crosses at most
 
 
@@ -146,7 +147,7 @@ def _sample(p, rows, radii, scale, result):
     for n in range(len(rows)):
         face = rows[n]
         for k in range(DIRECTIONS):
-            angle = 2.0 * np.pi * k / DIRECTIONS
+            angle = 2.0 * np.pi * k / DIRECTIONS + TURN
             _walk(p, face, np.cos(angle), np.sin(angle), radii, scale, result[n, k * len(radii) * CHANNELS :])
 
 

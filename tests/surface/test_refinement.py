@@ -1,0 +1,97 @@
+"""The plane predictor sharpens what remeshing rounded, leaves smooth shapes alone, and moves nothing far."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.topology import topology_report
+from flashmesh_core.sources import laplacian_smooth
+from flashmesh_core.surface import plane_predictor
+from flashmesh_core.surface.denoising import denoise, typical_edge
+from flashmesh_core.surface.patches import patches_of
+from flashmesh_core.surface.placement import place_on, planes_of
+from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
+from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, refiner_of
+from flashmesh_core.surface.simplification import proxies
+from tests.surface.shapes import box_distance, sphere, voxels
+
+HALF = np.array([0.4, 0.3, 0.2])
+CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
+SHARP = voxels(box_distance(HALF), 128)
+ROUNDED = Mesh(laplacian_smooth(SHARP, 8), SHARP.faces)
+
+
+def farthest_corner(vertices: np.ndarray) -> float:
+    return float(cKDTree(vertices).query(CORNERS)[0].max())
+
+
+def test_the_corners_of_a_rounded_box_come_back():
+    """Placing alone stays a third of a cell inside."""
+    denoised = denoise(ROUNDED, wanted=12)
+    planes = planes_of(denoised)
+    found = proxies(denoised, [12])[0]
+    faces = found.faces.astype(np.int32)
+    placed = place_on(found.vertices, faces, planes, typical_edge(ROUNDED))
+    refined = refiner_of(denoised).refine(placed, faces, planes)
+    assert farthest_corner(ROUNDED.vertices) > 0.009
+    assert farthest_corner(refined) < 0.002 < farthest_corner(placed)
+    assert farthest_corner(found.vertices) < 0.002
+
+
+def test_planes_behind_rounded_edges_are_those_of_the_box():
+    """Faces within two cells of an edge look as much as 45 degrees past it."""
+    patches, edge = patches_of(ROUNDED.vertices, ROUNDED.faces), typical_edge(ROUNDED)
+    inside = np.sort(HALF - np.abs(patches.centers), axis=1)
+    rows = np.flatnonzero((inside[:, 1] < 2 * edge) & (inside[:, 2] > 6 * edge))  # by an edge, not by a corner
+    found = load_predictor().predict(patches, rows, edge, scalars_of(0.0, edge, 0.5))
+    before = np.abs(patches.normals[rows]).max(axis=1)
+    assert (before < 0.98).mean() > 0.3
+    assert (np.abs(found.normals).max(axis=1) > 0.98).mean() > 0.9
+    side = np.abs(found.normals).argmax(axis=1)
+    off = np.abs(np.abs(found.points[np.arange(len(rows)), side]) - HALF[side])
+    assert np.median(off) < 0.2 * edge
+    np.testing.assert_allclose(np.linalg.norm(found.normals, axis=1), 1.0)
+
+
+def test_a_smooth_ball_is_not_dented():
+    ball = sphere(200, 120)
+    radius = np.linalg.norm(proxies(denoise(ball, wanted=300), [300])[0].vertices, axis=1)
+    assert radius.min() > 0.498 and radius.max() < 0.508
+
+
+def test_no_vertex_moves_far_and_no_face_turns():
+    noisy = Mesh(SHARP.vertices + np.random.default_rng(0).normal(0, 0.001, SHARP.vertices.shape), SHARP.faces)
+    denoised = denoise(noisy, wanted=60)
+    planes, edge = planes_of(denoised), typical_edge(noisy)
+    found = proxies(denoised, [60])[0]
+    faces = found.faces.astype(np.int32)
+    refined = refiner_of(denoised).refine(found.vertices, faces, planes)
+    way = np.linalg.norm(refined - found.vertices, axis=1)
+    assert 0.0 < way.max() <= FARTHEST * edge * (1.0 + 1.5 * NOISY_FARTHEST)
+    normals = [
+        np.cross(v[faces[:, 1]] - v[faces[:, 0]], v[faces[:, 2]] - v[faces[:, 0]]) for v in (found.vertices, refined)
+    ]
+    assert (np.einsum("ij,ij->i", *normals) > 0.0).all()
+
+
+def test_a_rough_source_is_closed_at_every_count():
+    denoised = denoise(ROUNDED, wanted=12)
+    found = proxies(denoised, [12, 24, 60], rough=True)
+    for count, mesh in zip((12, 24, 60), found, strict=True):
+        report = topology_report(mesh.vertices, mesh.faces)
+        assert len(mesh.faces) == count and report.is_watertight and report.flipped_edge_ratio == 0.0
+
+
+def test_weights_of_other_patches_are_refused(tmp_path, monkeypatch):
+    other = tmp_path / "other.npz"
+    np.savez(other, weight0=np.zeros((7, 5)), bias0=np.zeros(5))
+    monkeypatch.setattr(plane_predictor, "PREDICTOR_FILE", other)
+    load_predictor.cache_clear()
+    try:
+        with pytest.raises(ValueError, match=r"other\.npz must take 291 inputs and give 5 outputs, got 7 and 5"):
+            load_predictor()
+    finally:
+        load_predictor.cache_clear()
