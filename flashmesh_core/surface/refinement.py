@@ -8,6 +8,7 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import Denoised, even_edge, noisiness, typical_edge
 from flashmesh_core.surface.patches import Patches, patches_of
@@ -18,6 +19,7 @@ from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
 MOST_FACES, FEWEST, MOST = 40_000, 24, 96  # dense faces asked about: in all, and around a vertex
 FARTHEST, NOISY_FARTHEST = 0.6, 2.5  # typical edges that a vertex may move; that many times more at a sculpt's noise
 DOUBT = 0.12  # at which a plane counts half
+OPPOSITE, THIN, SHEET = 0.8, 4.0, 0.6  # cosine; typical edges; share of the area that makes a sheet
 
 
 class Refiner(NamedTuple):
@@ -49,6 +51,16 @@ class Refiner(NamedTuple):
         moved = vertices.copy()
         move(moved, faces, start, around, targets)
         return moved
+
+
+def is_sheet(vertices: np.ndarray, faces: np.ndarray, edge: float) -> bool:
+    """Whether most of a proxy lies within a few typical edges of a side that looks the other way: a shell, a leaf.
+
+    The rim of such a wall is what remeshing made of a border, and there is nothing to sharpen.
+    """
+    normals, areas, centers = face_geometry(vertices, faces)
+    across = TriangleTree.of_mesh(vertices, faces).distance_facing(centers, -normals, OPPOSITE)
+    return float(areas[across < THIN * edge].sum()) > SHEET * float(areas.sum())
 
 
 def refiner_of(denoised: Denoised) -> Refiner:

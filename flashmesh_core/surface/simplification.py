@@ -15,7 +15,7 @@ from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
-from flashmesh_core.surface.refinement import refiner_of
+from flashmesh_core.surface.refinement import is_sheet, refiner_of
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
@@ -66,10 +66,11 @@ def proxies(
         vertices = state.positions[used]
         if refiner:
             vertices = place_on(vertices, faces, planes, farthest)
-            vertices = refiner.refine(vertices, faces, planes)
-            if rough:
-                normals, areas, centers = face_geometry(vertices, faces)
-                state = start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas))
+            if not is_sheet(vertices, faces, edge):
+                vertices = refiner.refine(vertices, faces, planes)
+                if rough:
+                    normals, areas, centers = face_geometry(vertices, faces)
+                    state = start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas))
         found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
     return [found[count] for count in counts]
 
