@@ -7,6 +7,7 @@ side of a thin wall, unless a walk leads around its rim.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,17 +40,28 @@ class Patches(NamedTuple):
     frames: np.ndarray  # (F, 3, 3)
 
 
-def patches_of(vertices: np.ndarray, faces: np.ndarray) -> Patches:
-    """The surface of `faces` (F, 3) over `vertices` (V, 3), ready for `sample`."""
+def patches_of(vertices: np.ndarray, faces: np.ndarray, progress: Callable[[], None] | None = None) -> Patches:
+    """The surface of `faces` (F, 3) over `vertices` (V, 3), ready for `sample`.
+
+    `progress()` is called several times a second and may raise to cancel.
+    """
     faces = np.ascontiguousarray(faces, dtype=np.int32)
     vertices = np.ascontiguousarray(vertices, dtype=np.float64)
     normals, areas, centers = face_geometry(vertices, faces)
     start, around = faces_at_vertices(faces, len(vertices))
-    near = _unit(_diffused(normals, areas, faces, start, around, 1))
-    wide = _unit(_diffused(near, areas, faces, start, around, WIDE_ROUNDS))
+
+    def diffused(values: np.ndarray, rounds: int) -> np.ndarray:
+        for _ in range(rounds):
+            if progress:
+                progress()
+            values = _diffused(values, areas, faces, start, around)
+        return values
+
+    near = _unit(diffused(normals, 1))
+    wide = _unit(diffused(near, WIDE_ROUNDS))
     x, y, z = near.T
     tensor = np.stack([x * x, x * y, x * z, y * y, y * z, z * z, x, y, z], axis=1)
-    frames = _frames(_diffused(tensor, areas, faces, start, around, FRAME_ROUNDS), normals)
+    frames = _frames(diffused(tensor, FRAME_ROUNDS), normals)
     twins = manifold_twins(faces, len(vertices))
     return Patches(vertices, faces, twins, centers, normals, near, wide, frames)
 
@@ -71,27 +83,25 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 @njit(**COMPILED)
-def _diffused(values, areas, faces, start, around, rounds):
-    """`values` (F, C) after `rounds` of averaging by area over the faces at each face's vertices."""
+def _diffused(values, areas, faces, start, around):
+    """`values` (F, C) averaged by area over the faces at each face's vertices."""
     n, width = values.shape
-    at_vertex = np.empty((len(start) - 1, width))
-    result = values.copy()
-    for _ in range(rounds):
-        for v in range(len(start) - 1):
-            total = 0.0
-            at_vertex[v] = 0.0
-            for i in range(start[v], start[v + 1]):
-                f = around[i]
-                total += areas[f]
-                for c in range(width):
-                    at_vertex[v, c] += areas[f] * result[f, c]
-            if total > 0.0:
-                for c in range(width):
-                    at_vertex[v, c] /= total
-        for f in range(n):
+    at_vertex = np.zeros((len(start) - 1, width))
+    for v in range(len(start) - 1):
+        total = 0.0
+        for i in range(start[v], start[v + 1]):
+            f = around[i]
+            total += areas[f]
             for c in range(width):
-                mean = at_vertex[faces[f, 0], c] + at_vertex[faces[f, 1], c] + at_vertex[faces[f, 2], c]
-                result[f, c] = mean / 3.0
+                at_vertex[v, c] += areas[f] * values[f, c]
+        if total > 0.0:
+            for c in range(width):
+                at_vertex[v, c] /= total
+    result = np.empty_like(values)
+    for f in range(n):
+        for c in range(width):
+            mean = at_vertex[faces[f, 0], c] + at_vertex[faces[f, 1], c] + at_vertex[faces[f, 2], c]
+            result[f, c] = mean / 3.0
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -63,11 +64,11 @@ def is_sheet(vertices: np.ndarray, faces: np.ndarray, edge: float) -> bool:
     return float(areas[across < THIN * edge].sum()) > SHEET * float(areas.sum())
 
 
-def refiner_of(denoised: Denoised) -> Refiner:
-    """A refiner of the surface as it came (`denoised.before`)."""
+def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -> Refiner:
+    """A refiner of the surface as it came (`denoised.before`); `progress()` may raise to cancel."""
     mesh = Mesh(denoised.before, denoised.mesh.faces)
     _, areas, _ = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
-    return Refiner(patches_of(mesh.vertices, mesh.faces), areas, typical_edge(mesh), denoised.noise)
+    return Refiner(patches_of(mesh.vertices, mesh.faces, progress), areas, typical_edge(mesh), denoised.noise)
 
 
 @njit(**COMPILED)

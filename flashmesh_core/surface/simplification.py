@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def proxies(
     edge = typical_edge(denoised.mesh)
     fine, longest = edge < FINE, 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     farthest = FARTHEST * edge * (1.0 + noisiness(denoised.noise, edge))
-    refiner = refiner_of(denoised) if fine else None
+    refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None) if fine else None
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
