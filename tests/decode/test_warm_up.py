@@ -24,7 +24,7 @@ engine.warm_up()
 before = compiled()
 engine.generate(sphere(250, 80), faces=8, max_faces=8, candidates=2, watertight=True)
 names = {name for name, _ in before}
-print({"_filter_normals", "_collapse", "_move", "run_pass"} <= names, sorted(compiled() - before))
+print({"_filter_normals", "_collapse", "move", "_sample", "run_pass"} <= names, sorted(compiled() - before))
 """
 
 
