@@ -6,8 +6,8 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 
-RINGS, SIDES = 150, 6  # no more faces than a service reads in its own process
-RADIUS = 0.012
+RINGS, SIDES = 300, 3  # no more faces than a service reads in its own process
+RADIUS = 0.012  # three sides: none looks the opposite way, or the reading would take it for a sheet
 FACES = 32  # to ask for: fewer than the surface has, so that it is denoised and simplified
 
 
