@@ -55,7 +55,7 @@ class Samples(NamedTuple):
     distances: np.ndarray  # (N,) float32, from the face's center along the normal, in typical edges
 
 
-def samples_of(artist: Mesh, family: str, seed: int, faces: int = FACES) -> Samples | None:
+def samples_of(artist: Mesh, family: str, seed: int | list[int], faces: int = FACES) -> Samples | None:
     """Samples of one source of `artist`; None where it shows no surface, or one of few faces."""
     rng = np.random.default_rng(seed)
     try:
@@ -75,8 +75,8 @@ def samples_of(artist: Mesh, family: str, seed: int, faces: int = FACES) -> Samp
     rows = np.unique(rows)
     normals, distances, known = true_planes(Mesh(box.apply(artist.vertices), artist.faces), patches, rows, edge)
     rows, normals, distances = rows[known], normals[known], distances[known]
-    area = float(face_geometry(dense.vertices, dense.faces.astype(np.int32))[1].sum())
-    scalars = scalars_of(estimate_noise(dense), edge, even_edge(area / len(artist.faces)))
+    wanted_edge = even_edge(float(patches.areas.sum()) / len(artist.faces))
+    scalars = scalars_of(estimate_noise(dense), edge, wanted_edge)
     return Samples(
         sample(patches, rows, edge).astype(np.float16), np.tile(scalars.astype(np.float32), (len(rows), 1)),
         normals.astype(np.float32), distances.astype(np.float32),
@@ -185,8 +185,7 @@ def fit(samples: Samples, steps: int, batch: int, seed: int) -> Net:
 
 def _make_one(task: tuple[Mesh, ReadingKey]) -> Samples | None:
     mesh, key = task
-    seed = int.from_bytes(f"{key.name} {key.family}".encode()[-8:], "little")
-    return samples_of(Mesh(mesh.vertices.astype(np.float64), mesh.faces), key.family, seed)
+    return samples_of(Mesh(mesh.vertices.astype(np.float64), mesh.faces), key.family, key.seed)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -49,6 +49,11 @@ class ReadingKey:
     family: str
     variant: int
 
+    @property
+    def seed(self) -> list[int]:
+        """Of all that is random in what the key names."""
+        return [self.variant, *self.name.encode(), *self.family.encode()]
+
     def file(self, cache: Path) -> Path:
         """Where it is kept."""
         return cache / f"v{VERSION}_{sources.VERSION}" / self.family / f"{self.name}_{self.variant}.npz"
@@ -91,7 +96,7 @@ def kept_keys(
 def make_reading(mesh: Mesh, key: ReadingKey) -> TrainingReading | None:
     """The reading of `mesh`, or None where its source shows no surface."""
     mesh = Mesh(mesh.vertices.astype(np.float64), mesh.faces)
-    rng = np.random.default_rng([key.variant, *key.name.encode(), *key.family.encode()])
+    rng = np.random.default_rng(key.seed)
     settings = vary(key.family, rng)
     try:
         source = make_source(mesh, settings, seed=int(rng.integers(1 << 31)))

@@ -34,6 +34,7 @@ class Patches(NamedTuple):
     faces: np.ndarray  # (F, 3) int32
     twins: np.ndarray  # (3F,) int32
     centers: np.ndarray  # (F, 3)
+    areas: np.ndarray  # (F,)
     normals: np.ndarray  # (F, 3)
     near: np.ndarray  # (F, 3) normals diffused once
     wide: np.ndarray  # (F, 3) normals diffused WIDE_ROUNDS times
@@ -63,7 +64,7 @@ def patches_of(vertices: np.ndarray, faces: np.ndarray, progress: Callable[[], N
     tensor = np.stack([x * x, x * y, x * z, y * y, y * z, z * z, x, y, z], axis=1)
     frames = _frames(diffused(tensor, FRAME_ROUNDS), normals)
     twins = manifold_twins(faces, len(vertices))
-    return Patches(vertices, faces, twins, centers, normals, near, wide, frames)
+    return Patches(vertices, faces, twins, centers, areas, normals, near, wide, frames)
 
 
 def sample(patches: Patches, rows: np.ndarray, edge: float) -> np.ndarray:

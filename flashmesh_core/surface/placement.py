@@ -159,7 +159,7 @@ def _targets(vertices, faces, start, around, p, pull):
         reach = near_square(vertices, faces, start, around, v)
         if reach < np.inf:
             count = region(vertices, faces, start, around, v, reach, p, seen, queue, found)
-            _add_planes(p, found[:count], row)
+            add_planes(row, found[:count], p.normals, p.centers, p.weights)
             if row[10] > 0.0:
                 x, y, z = lowest(row, vertices[v, 0], vertices[v, 1], vertices[v, 2], pull)
                 result[v, 0], result[v, 1], result[v, 2] = x, y, z
@@ -214,14 +214,13 @@ def region(vertices, faces, start, around, v, reach, p, seen, queue, found):
 
 
 @njit(**COMPILED)
-def _add_planes(p, rows, row):
-    """The quadric `row` of the dense faces `rows`."""
+def add_planes(row, rows, normals, points, weights):
+    """The quadric `row` of the planes `rows`, each with a normal, a point and a weight."""
     row[:] = 0.0
     for f in rows:
         add_plane(
-            row, p.normals[f, 0], p.normals[f, 1], p.normals[f, 2],
-            p.centers[f, 0], p.centers[f, 1], p.centers[f, 2], p.weights[f],
-        )  # fmt: skip
+            row, normals[f, 0], normals[f, 1], normals[f, 2], points[f, 0], points[f, 1], points[f, 2], weights[f]
+        )
 
 
 @njit(**COMPILED)

@@ -13,9 +13,9 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import Denoised, even_edge, noisiness, typical_edge
 from flashmesh_core.surface.patches import Patches, patches_of
-from flashmesh_core.surface.placement import PULL, Planes, move, near_square, region
+from flashmesh_core.surface.placement import PULL, Planes, add_planes, move, near_square, region
 from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
-from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
+from flashmesh_core.surface.quadrics import WIDTH, lowest
 
 MOST_FACES, FEWEST, MOST = 40_000, 24, 96  # dense faces asked about: in all, and around a vertex
 FARTHEST, NOISY_FARTHEST = 0.6, 2.5  # typical edges that a vertex may move; that many times more at a sculpt's noise
@@ -27,7 +27,6 @@ class Refiner(NamedTuple):
     """A dense surface as the network sees it, ready to move the vertices of its proxies."""
 
     patches: Patches  # of the surface as it came, with its noise
-    areas: np.ndarray  # (F,)
     edge: float
     noise: float
 
@@ -41,10 +40,10 @@ class Refiner(NamedTuple):
         each = int(np.clip(MOST_FACES // max(len(vertices), 1), FEWEST, MOST))
         first, rows = _regions(vertices, faces, start, around, planes, each)
         asked, place = np.unique(rows, return_inverse=True)
-        wanted_edge = even_edge(float(self.areas.sum()) / max(len(faces), 1))
+        wanted_edge = even_edge(float(self.patches.areas.sum()) / max(len(faces), 1))
         scalars = scalars_of(self.noise, self.edge, wanted_edge)
         found = load_predictor().predict(self.patches, asked, self.edge, scalars)
-        weights = self.areas[asked] / (1.0 + (found.doubt / DOUBT) ** 2)
+        weights = self.patches.areas[asked] / (1.0 + (found.doubt / DOUBT) ** 2)
         targets = _crossings(vertices, first, place, found.normals, found.points, weights)
         way = np.linalg.norm(targets - vertices, axis=1)
         farthest = FARTHEST * self.edge * (1.0 + NOISY_FARTHEST * noisiness(self.noise, self.edge))
@@ -67,8 +66,7 @@ def is_sheet(vertices: np.ndarray, faces: np.ndarray, edge: float) -> bool:
 def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -> Refiner:
     """A refiner of the surface as it came (`denoised.before`); `progress()` may raise to cancel."""
     mesh = Mesh(denoised.before, denoised.mesh.faces)
-    _, areas, _ = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
-    return Refiner(patches_of(mesh.vertices, mesh.faces, progress), areas, typical_edge(mesh), denoised.noise)
+    return Refiner(patches_of(mesh.vertices, mesh.faces, progress), typical_edge(mesh), denoised.noise)
 
 
 @njit(**COMPILED)
@@ -100,12 +98,7 @@ def _crossings(vertices, first, rows, normals, points, weights):
     result = vertices.copy()
     row = np.empty(WIDTH)
     for v in range(len(vertices)):
-        row[:] = 0.0
-        for i in range(first[v], first[v + 1]):
-            f = rows[i]
-            add_plane(
-                row, normals[f, 0], normals[f, 1], normals[f, 2], points[f, 0], points[f, 1], points[f, 2], weights[f]
-            )
+        add_planes(row, rows[first[v] : first[v + 1]], normals, points, weights)
         if row[10] > 0.0:
             x, y, z = lowest(row, vertices[v, 0], vertices[v, 1], vertices[v, 2], PULL)
             result[v, 0], result[v, 1], result[v, 2] = x, y, z
