@@ -21,7 +21,7 @@ from flashmesh_core.service.reading import ReadingEndedError
 Sink = Callable[["bytes | None"], None]  # takes frames from any thread, then None once
 Arrays = Mapping[str, np.ndarray]
 
-REPORT_SECONDS = 0.2  # between two events that say how far reading is
+REPORT_SECONDS = 0.2  # between two events that say how far one step of reading is
 
 
 @dataclass(eq=False)
@@ -95,8 +95,9 @@ class Generation:
     def on_reading(self, step: str, share: float) -> None:
         """Says how far the reading of the surface is; raises as `check` does."""
         self.check()
+        begins = step != self.latest.get("step")
         self.latest = {"step": step, "share": round(min(max(float(share), 0.0), 1.0), 3)}
-        if time.monotonic() - self._told > REPORT_SECONDS:
+        if begins or time.monotonic() - self._told > REPORT_SECONDS:
             self._told = time.monotonic()
             self.send("progress", stage=self.stage, position=0, **self.latest)
 

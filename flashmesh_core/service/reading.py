@@ -32,7 +32,7 @@ SMALL = 2_000  # rows of a source that is read in the caller's own thread: it is
 LARGE = 250_000  # rows of a source after which the process ends, for its memory
 _PIECE = 1 << 24  # bytes sent at once
 _POLL_SECONDS = 0.05  # between two looks at whether the caller wants to stop
-_REPORT_SECONDS = 0.1
+_REPORT_SECONDS = 0.1  # between two words about how far one step is
 
 
 class ReadingEndedError(RuntimeError):
@@ -186,12 +186,12 @@ def _serve(pipe: Connection) -> None:
 def _answer(pipe: Connection, source: Any, normals: Any, config: ModelConfig, keywords: dict) -> tuple[str, Any]:
     from flashmesh_core.decode.source import prepare_source
 
-    told = 0.0
+    told, last = 0.0, ""
 
     def progress(stage: str, share: float) -> None:
-        nonlocal told
-        if time.monotonic() - told > _REPORT_SECONDS:
-            told = time.monotonic()
+        nonlocal told, last
+        if stage != last or time.monotonic() - told > _REPORT_SECONDS:
+            told, last = time.monotonic(), stage
             _send(pipe, ("progress", (stage, float(share))), lambda: None)
 
     try:
