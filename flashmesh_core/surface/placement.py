@@ -15,7 +15,7 @@ ROUNDS = 3
 NEAR = 0.6  # of a vertex's shortest edge: planes within count
 PULL = 1e-3  # towards the old position
 AGREE = 0.2  # width of the difference to its neighbors' normals at which a plane counts little
-TURN = 0.3  # cosine: a face turns no further when a vertex is placed
+TURN, TURN_IN_ALL = 0.3, 0.6  # cosines: a face turns no further when a vertex is placed, and in all
 
 
 class Planes(NamedTuple):
@@ -64,15 +64,16 @@ def place_on(vertices: np.ndarray, faces: np.ndarray, planes: Planes, farthest: 
 
     `vertices` (V, 3) float64 and `faces` (F, 3) int32 approximate the surface that `planes` are of. Around: connected,
     nearer to the vertex than to its neighbors, within 0.6 of its shortest edge. A vertex stays where it would turn a
-    face over, or where its place is beyond `farthest`.
+    face over, at once or with the moves before, or where its place is beyond `farthest`.
     """
     first, vertices = vertices, vertices.copy()
     start, around = faces_at_vertices(faces, len(vertices))
+    sides, _, _ = face_geometry(vertices, faces)
     for _ in range(ROUNDS):
         targets = _targets(vertices, faces, start, around, planes, PULL)
         far = np.linalg.norm(targets - first, axis=1) > farthest
         targets[far] = vertices[far]
-        move(vertices, faces, start, around, targets)
+        move(vertices, faces, start, around, targets, sides)
     return vertices
 
 
@@ -196,7 +197,7 @@ def region(vertices, faces, start, around, v, reach, p, seen, queue, found):
         done += 1
         cx, cy, cz = p.centers[f, 0], p.centers[f, 1], p.centers[f, 2]
         here = (cx - x) ** 2 + (cy - y) ** 2 + (cz - z) ** 2
-        if here > reach or not _is_nearest(vertices, faces, start, around, v, cx, cy, cz, here):
+        if here > reach or not is_nearest(vertices, faces, start, around, v, cx, cy, cz, here):
             continue
         found[size] = f
         size += 1
@@ -224,7 +225,7 @@ def add_planes(row, rows, normals, points, weights):
 
 
 @njit(**COMPILED)
-def _is_nearest(vertices, faces, start, around, v, x, y, z, here):
+def is_nearest(vertices, faces, start, around, v, x, y, z, here):
     """Whether no neighbor of v is nearer to (x, y, z) than v, whose squared distance is `here`."""
     for i in range(start[v], start[v + 1]):
         for k in range(3):
@@ -235,8 +236,12 @@ def _is_nearest(vertices, faces, start, around, v, x, y, z, here):
 
 
 @njit(**COMPILED)
-def move(vertices, faces, start, around, targets):
-    """Move vertices, in place, to their targets, half or a quarter of the way, or not at all: no face may turn over."""
+def move(vertices, faces, start, around, targets, sides):
+    """Move vertices, in place, to their targets, half or a quarter of the way, or not at all: no face may turn over.
+
+    `sides` (F, 3) are normals that the faces had before they were ever moved: several moves that each turn a face a
+    little must not turn it over together.
+    """
     for v in range(len(vertices)):
         old = vertices[v].copy()
         share = 1.0
@@ -247,7 +252,7 @@ def move(vertices, faces, start, around, targets):
                 f = around[i]
                 for k in range(3):
                     if faces[f, k] == v and not _stays(
-                        old, new, vertices[faces[f, (k + 1) % 3]], vertices[faces[f, (k + 2) % 3]]
+                        old, new, vertices[faces[f, (k + 1) % 3]], vertices[faces[f, (k + 2) % 3]], sides[f]
                     ):
                         good = False
             if good:
@@ -257,11 +262,16 @@ def move(vertices, faces, start, around, targets):
 
 
 @njit(**COMPILED)
-def _stays(old, new, u, v):
-    """Whether the triangle of a moved corner keeps its side and does not become a sliver."""
+def _stays(old, new, u, v, side):
+    """Whether the triangle of a moved corner keeps its side, as before and as at first, and becomes no sliver."""
     e, o, n = v - u, old - u, new - u
     sx, sy, sz = e[1] * o[2] - e[2] * o[1], e[2] * o[0] - e[0] * o[2], e[0] * o[1] - e[1] * o[0]
     tx, ty, tz = e[1] * n[2] - e[2] * n[1], e[2] * n[0] - e[0] * n[2], e[0] * n[1] - e[1] * n[0]
     before, after = sx * sx + sy * sy + sz * sz, tx * tx + ty * ty + tz * tz
-    side = max((e * e).sum(), (n * n).sum())
-    return sx * tx + sy * ty + sz * tz > TURN * np.sqrt(before * after) and after > 1e-6 * side * side
+    longest = max((e * e).sum(), (n * n).sum())
+    if sx * tx + sy * ty + sz * tz <= TURN * np.sqrt(before * after) or after <= 1e-6 * longest * longest:
+        return False
+    at_first = tx * side[0] + ty * side[1] + tz * side[2]
+    return at_first > TURN_IN_ALL * np.sqrt(after) or at_first * np.sqrt(before) >= (
+        sx * side[0] + sy * side[1] + sz * side[2]
+    ) * np.sqrt(after)

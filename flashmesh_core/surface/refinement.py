@@ -30,11 +30,12 @@ class Refiner(NamedTuple):
     edge: float
     noise: float
 
-    def refine(self, vertices: np.ndarray, faces: np.ndarray, planes: Planes) -> np.ndarray:
+    def refine(self, vertices: np.ndarray, faces: np.ndarray, planes: Planes, sides: np.ndarray) -> np.ndarray:
         """New positions (V, 3) for `vertices` (V, 3) of a placed proxy with `faces` (F, 3) int32.
 
         `planes` are of the denoised surface, whose faces are those of the patches, in the same order. No face turns
-        over, and no vertex moves further than the noise and the detail of the surface allow.
+        over, and no vertex moves further than the noise and the detail of the surface allow. `sides` (F, 3) are the
+        normals of the faces before they were placed.
         """
         start, around = faces_at_vertices(faces, len(vertices))
         each = int(np.clip(MOST_FACES // max(len(vertices), 1), FEWEST, MOST))
@@ -49,7 +50,7 @@ class Refiner(NamedTuple):
         farthest = FARTHEST * self.edge * (1.0 + NOISY_FARTHEST * noisiness(self.noise, self.edge))
         targets = np.where((way <= farthest)[:, None], targets, vertices)
         moved = vertices.copy()
-        move(moved, faces, start, around, targets)
+        move(moved, faces, start, around, targets, sides)
         return moved
 
 

@@ -66,9 +66,10 @@ def proxies(
         used, faces = compact(state.faces[state.alive], len(state.positions))
         vertices = state.positions[used]
         if refiner:
+            sides, _, _ = face_geometry(vertices, faces)
             vertices = place_on(vertices, faces, planes, farthest)
             if not is_sheet(vertices, faces, edge):
-                vertices = refiner.refine(vertices, faces, planes)
+                vertices = refiner.refine(vertices, faces, planes, sides)
                 if rough:
                     normals, areas, centers = face_geometry(vertices, faces)
                     state = start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas))

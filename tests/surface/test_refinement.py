@@ -10,9 +10,10 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.sources import laplacian_smooth
 from flashmesh_core.surface import plane_predictor
+from flashmesh_core.surface.adjacency import face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import denoise, typical_edge
 from flashmesh_core.surface.patches import patches_of
-from flashmesh_core.surface.placement import place_on, planes_of
+from flashmesh_core.surface.placement import move, place_on, planes_of
 from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
 from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, Refiner, is_sheet, refiner_of
 from flashmesh_core.surface.simplification import proxies
@@ -35,7 +36,8 @@ def test_the_corners_of_a_rounded_box_come_back():
     found = proxies(denoised, [12])[0]
     faces = found.faces.astype(np.int32)
     placed = place_on(found.vertices, faces, planes, typical_edge(ROUNDED))
-    refined = refiner_of(denoised).refine(placed, faces, planes)
+    sides, _, _ = face_geometry(found.vertices, faces)
+    refined = refiner_of(denoised).refine(placed, faces, planes, sides)
     assert farthest_corner(ROUNDED.vertices) > 0.009
     assert farthest_corner(refined) < 0.002 < farthest_corner(placed)
     assert farthest_corner(found.vertices) < 0.002
@@ -68,13 +70,27 @@ def test_no_vertex_moves_far_and_no_face_turns():
     planes, edge = planes_of(denoised), typical_edge(noisy)
     found = proxies(denoised, [60])[0]
     faces = found.faces.astype(np.int32)
-    refined = refiner_of(denoised).refine(found.vertices, faces, planes)
+    refined = refiner_of(denoised).refine(found.vertices, faces, planes, face_geometry(found.vertices, faces)[0])
     way = np.linalg.norm(refined - found.vertices, axis=1)
     assert 0.0 < way.max() <= FARTHEST * edge * (1.0 + 1.5 * NOISY_FARTHEST)
     normals = [
         np.cross(v[faces[:, 1]] - v[faces[:, 0]], v[faces[:, 2]] - v[faces[:, 0]]) for v in (found.vertices, refined)
     ]
     assert (np.einsum("ij,ij->i", *normals) > 0.0).all()
+
+
+def test_small_turns_do_not_add_up_to_a_face_turned_over():
+    """A corner is moved across the opposite edge's line in small steps, each of which turns a face by 40 degrees."""
+    vertices = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.5, 1.0, 0.0]])
+    faces = np.array([[0, 1, 2]], dtype=np.int32)
+    start, around = faces_at_vertices(faces, 3)
+    sides, _, _ = face_geometry(vertices, faces)
+    for angle in np.radians([40, 80, 120, 160]):
+        targets = vertices.copy()
+        targets[2] = [0.5, np.cos(angle), np.sin(angle)]
+        move(vertices, faces, start, around, targets, sides)
+    normal, _, _ = face_geometry(vertices, faces)
+    assert 0.6 < normal[0] @ sides[0] < 0.99
 
 
 def test_a_rough_source_is_closed_at_every_count():
