@@ -197,7 +197,7 @@ def region(vertices, faces, start, around, v, reach, p, seen, queue, found):
         done += 1
         cx, cy, cz = p.centers[f, 0], p.centers[f, 1], p.centers[f, 2]
         here = (cx - x) ** 2 + (cy - y) ** 2 + (cz - z) ** 2
-        if here > reach or not is_nearest(vertices, faces, start, around, v, cx, cy, cz, here):
+        if here > reach or not _is_nearest(vertices, faces, start, around, v, cx, cy, cz, here):
             continue
         found[size] = f
         size += 1
@@ -225,7 +225,7 @@ def add_planes(row, rows, normals, points, weights):
 
 
 @njit(**COMPILED)
-def is_nearest(vertices, faces, start, around, v, x, y, z, here):
+def _is_nearest(vertices, faces, start, around, v, x, y, z, here):
     """Whether no neighbor of v is nearer to (x, y, z) than v, whose squared distance is `here`."""
     for i in range(start[v], start[v + 1]):
         for k in range(3):
