@@ -335,19 +335,24 @@ def _go_on(s):
     return s.numbers[QUEUED] > 0 and s.numbers[LEVEL] <= MAX_LEVEL
 
 
-def collapse(state: Collapse, target: int, most: int) -> int:
-    """Join vertices until `target` faces are left, `most` entries were looked at, or nothing can go: 0, 1 or 2."""
-    return _collapse(Reference(state), target, most)
+def collapse(state: Collapse, target: int, most: int, dearest: float = np.inf) -> int:
+    """Join vertices until `target` faces are left, `most` entries were looked at, or nothing can go: 0, 1 or 2.
+
+    What costs more than `dearest` cannot go.
+    """
+    return _collapse(Reference(state), target, most, dearest)
 
 
 @njit(**NO_REFCOUNT)
-def _collapse(s, target, most):
+def _collapse(s, target, most, dearest):
     for _ in range(most):
         if s.numbers[FACES] <= target:
             return 0
         if (s.numbers[QUEUED] == 0 or s.numbers[FACES] < s.numbers[RETRY]) and not _go_on(s):
             return 2
-        slot, _ = pop(s)
+        slot, cost = pop(s)
         if is_current(s, slot):
+            if cost > dearest:
+                return 2
             _try(s, slot)
     return 1

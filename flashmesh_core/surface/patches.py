@@ -62,7 +62,7 @@ def patches_of(vertices: np.ndarray, faces: np.ndarray, progress: Callable[[], N
     wide = _unit(diffused(near, WIDE_ROUNDS))
     x, y, z = near.T
     tensor = np.stack([x * x, x * y, x * z, y * y, y * z, z * z, x, y, z], axis=1)
-    frames = _frames(diffused(tensor, FRAME_ROUNDS), normals)
+    frames = frames_of(diffused(tensor, FRAME_ROUNDS), normals)
     twins = manifold_twins(faces, len(vertices))
     return Patches(vertices, faces, twins, centers, areas, normals, near, wide, frames)
 
@@ -107,8 +107,8 @@ def _diffused(values, areas, faces, start, around):
 
 
 @njit(**COMPILED)
-def _frames(tensors, normals):
-    """Frames (F, 3, 3) of `tensors` (F, 9): sums of n n^T and of n around each face.
+def frames_of(tensors, normals):
+    """Frames (N, 3, 3) of `tensors` (N, 9): sums of n n^T and of n; `normals` (N, 3) are taken where those are 0.
 
     The last row is the mean normal, the first the direction in its plane in which normals vary most.
     """

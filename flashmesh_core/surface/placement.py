@@ -159,7 +159,7 @@ def _targets(vertices, faces, start, around, p, pull):
     for v in range(len(vertices)):
         reach = near_square(vertices, faces, start, around, v)
         if reach < np.inf:
-            count = region(vertices, faces, start, around, v, reach, p, seen, queue, found)
+            count = region(vertices, faces, start, around, v, reach, p, seen, queue, found, True)
             add_planes(row, found[:count], p.normals, p.centers, p.weights)
             if row[10] > 0.0:
                 x, y, z = lowest(row, vertices[v, 0], vertices[v, 1], vertices[v, 2], pull)
@@ -180,8 +180,10 @@ def near_square(vertices, faces, start, around, v):
 
 
 @njit(**COMPILED)
-def region(vertices, faces, start, around, v, reach, p, seen, queue, found):
+def region(vertices, faces, start, around, v, reach, p, seen, queue, found, alone):
     """How many dense faces are around coarse vertex v within the root of `reach`; they are written to `found`.
+
+    They are connected, those with fewer faces between first; `alone`: without those nearer to a neighbor of v.
 
     `seen`, `queue` and `found` have a place for each dense face; `seen` holds -1 or vertices that were asked about.
     """
@@ -197,7 +199,7 @@ def region(vertices, faces, start, around, v, reach, p, seen, queue, found):
         done += 1
         cx, cy, cz = p.centers[f, 0], p.centers[f, 1], p.centers[f, 2]
         here = (cx - x) ** 2 + (cy - y) ** 2 + (cz - z) ** 2
-        if here > reach or not _is_nearest(vertices, faces, start, around, v, cx, cy, cz, here):
+        if here > reach or (alone and not is_nearest(vertices, faces, start, around, v, cx, cy, cz, here)):
             continue
         found[size] = f
         size += 1
@@ -225,7 +227,7 @@ def add_planes(row, rows, normals, points, weights):
 
 
 @njit(**COMPILED)
-def _is_nearest(vertices, faces, start, around, v, x, y, z, here):
+def is_nearest(vertices, faces, start, around, v, x, y, z, here):
     """Whether no neighbor of v is nearer to (x, y, z) than v, whose squared distance is `here`."""
     for i in range(start[v], start[v + 1]):
         for k in range(3):

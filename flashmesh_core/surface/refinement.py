@@ -1,4 +1,4 @@
-"""The vertices of a placed proxy moved once more, to where the artist's planes cross as a network predicts them."""
+"""The vertices of a placed proxy moved twice more: to where predicted planes cross, then to predicted vertices."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from flashmesh_core.surface.patches import Patches, patches_of
 from flashmesh_core.surface.placement import PULL, Planes, add_planes, move, near_square, region
 from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
 from flashmesh_core.surface.quadrics import WIDTH, lowest
+from flashmesh_core.surface.surroundings import Surroundings, faces_around, surroundings_of
+from flashmesh_core.surface.vertex_predictor import load_vertex_predictor
 
-MOST_FACES, FEWEST, MOST = 40_000, 24, 96  # dense faces asked about: in all, and around a vertex
+MOST_FACES, FEWEST, MOST = 40_000, 24, 32  # dense faces whose planes cross: in all, and around a vertex
+VERTEX_FARTHEST = 3.75 / 128  # that a vertex moves to a predicted one
 FARTHEST, NOISY_FARTHEST = 0.6, 2.5  # typical edges that a vertex may move; that many times more at a sculpt's noise
 DOUBT = 0.12  # at which a plane counts half
 OPPOSITE, THIN, SHEET = 0.8, 4.0, 0.6  # cosine; typical edges; share of the area that makes a sheet
@@ -37,21 +40,39 @@ class Refiner(NamedTuple):
         over, and no vertex moves further than the noise and the detail of the surface allow. `sides` (F, 3) are the
         normals of the faces before they were placed.
         """
+        moved, surroundings = self.crossed(vertices, faces, planes, sides)
+        way = load_vertex_predictor().predict(surroundings)
+        targets = moved + self.edge * np.einsum("vij,vi->vj", surroundings.frames, way)
+        start, around = faces_at_vertices(faces, len(vertices))
+        move(moved, faces, start, around, _within(VERTEX_FARTHEST, moved, targets), sides)
+        return moved
+
+    def crossed(
+        self, vertices: np.ndarray, faces: np.ndarray, planes: Planes, sides: np.ndarray
+    ) -> tuple[np.ndarray, Surroundings]:
+        """Where the predicted planes around each vertex cross (V, 3), and what the vertex predictor is told there."""
         start, around = faces_at_vertices(faces, len(vertices))
         each = int(np.clip(MOST_FACES // max(len(vertices), 1), FEWEST, MOST))
         first, rows = _regions(vertices, faces, start, around, planes, each)
-        asked, place = np.unique(rows, return_inverse=True)
+        seen = faces_around(vertices, faces, start, around, planes, self.edge)
+        asked, place = np.unique(np.concatenate([rows, np.maximum(seen.rows, 0).ravel()]), return_inverse=True)
         wanted_edge = even_edge(float(self.patches.areas.sum()) / max(len(faces), 1))
         scalars = scalars_of(self.noise, self.edge, wanted_edge)
         found = load_predictor().predict(self.patches, asked, self.edge, scalars)
         weights = self.patches.areas[asked] / (1.0 + (found.doubt / DOUBT) ** 2)
-        targets = _crossings(vertices, first, place, found.normals, found.points, weights)
-        way = np.linalg.norm(targets - vertices, axis=1)
+        targets = _crossings(vertices, first, place[: len(rows)], found.normals, found.points, weights)
         farthest = FARTHEST * self.edge * (1.0 + NOISY_FARTHEST * noisiness(self.noise, self.edge))
-        targets = np.where((way <= farthest)[:, None], targets, vertices)
         moved = vertices.copy()
-        move(moved, faces, start, around, targets, sides)
-        return moved
+        move(moved, faces, start, around, _within(farthest, vertices, targets), sides)
+        place = place[len(rows) :].reshape(seen.rows.shape)
+        degrees = np.diff(start)
+        return moved, surroundings_of(moved, seen, degrees, planes, found, place, self.edge, scalars)
+
+
+def _within(farthest: float, vertices: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The targets (V, 3) that are that near; the vertex itself instead of the others."""
+    way = np.linalg.norm(targets - vertices, axis=1)
+    return np.where((way <= farthest)[:, None], targets, vertices)
 
 
 def is_sheet(vertices: np.ndarray, faces: np.ndarray, edge: float) -> bool:
@@ -84,7 +105,7 @@ def _regions(vertices, faces, start, around, p, each):
     for v in range(len(vertices)):
         reach = near_square(vertices, faces, start, around, v)
         if reach < np.inf:
-            count = region(vertices, faces, start, around, v, reach, p, seen, queue, found)
+            count = region(vertices, faces, start, around, v, reach, p, seen, queue, found, True)
             step = max((count + each - 1) // each, 1)
             for i in range(0, count, step):
                 rows[total] = found[i]

@@ -10,7 +10,7 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, face_geometry, manifold_twins
-from flashmesh_core.surface.collapse import FACES, Collapse, collapse, start_collapse
+from flashmesh_core.surface.collapse import FACES, POWER, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.handles import cut_handles
@@ -25,6 +25,7 @@ HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typ
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
 HANDLE_FACES = 4_000  # that handles are first looked for at
+IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
@@ -35,15 +36,17 @@ def proxies(
     *,
     handle_edges: float = HANDLE_EDGES,
     rough: bool = False,
+    refine: bool = True,
     progress: Progress | None = None,
 ) -> list[Mesh]:
     """The surface with about each of `counts` faces, in their order; one sequence of collapses for all.
 
     Of a `rough` source each mesh follows the one with more faces instead of the dense surface: its planes are the
     artist's already, where those of the dense surface still hold what is left of bumps.
-    A mesh has at most the wanted faces. Handles whose loops are below `handle_edges` typical edges are cut first;
-    longer ones and then the smallest parts go where the count can't be reached otherwise. A surface of no more
-    faces than wanted comes back as it is. Closed stays closed, edges stay manifold.
+    A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
+    are below `handle_edges` typical edges are cut first; longer ones and then the smallest parts go where the count
+    can't be reached otherwise. A surface of no more faces than wanted comes back as it is. Closed stays closed, edges
+    stay manifold. Without `refine` vertices are only placed, and no network is asked.
     Raises ValueError for a count below 4.
     """
     if any(count < 4 for count in counts):
@@ -55,7 +58,9 @@ def proxies(
     edge = typical_edge(denoised.mesh)
     fine, longest = edge < FINE, 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     farthest = FARTHEST * edge * (1.0 + noisiness(denoised.noise, edge))
-    refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None) if fine else None
+    refiner = (
+        refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None) if fine and refine else None
+    )
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
@@ -65,16 +70,34 @@ def proxies(
         state = _run_cutting(state, count, min(counts), longest, progress)
         used, faces = compact(state.faces[state.alive], len(state.positions))
         vertices = state.positions[used]
-        if refiner:
+        if fine:
             sides, _, _ = face_geometry(vertices, faces)
             vertices = place_on(vertices, faces, planes, farthest)
-            if not is_sheet(vertices, faces, edge):
+            if refiner and not is_sheet(vertices, faces, edge):
                 vertices = refiner.refine(vertices, faces, planes, sides)
+                vertices, faces = _without_idle_faces(_own_collapse(vertices, faces), int(np.ceil(FEWEST * count)))
                 if rough:
-                    normals, areas, centers = face_geometry(vertices, faces)
-                    state = start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas))
+                    state = _own_collapse(vertices, faces)
         found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
     return [found[count] for count in counts]
+
+
+def _own_collapse(vertices: np.ndarray, faces: np.ndarray) -> Collapse:
+    """A collapse of a mesh by the planes of its own faces."""
+    normals, areas, centers = face_geometry(vertices, faces)
+    return start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas))
+
+
+def _without_idle_faces(state: Collapse, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) and faces (F, 3) of a mesh less those that carry nothing, but at least so many.
+
+    An edge carries nothing if its end can be left out with its faces nowhere further than IDLE from their planes.
+    """
+    _, areas, _ = face_geometry(state.positions, state.faces)
+    around = 6.0 * float(areas.sum()) / max(len(areas), 1)  # weight of the planes at the ends of an edge, about
+    collapse(state, least + 1, STEP, IDLE * IDLE * around**POWER)  # an edge takes two faces with it
+    used, faces = compact(state.faces[state.alive], len(state.positions))
+    return state.positions[used], faces
 
 
 def _without_crumbs(denoised: Denoised) -> Denoised:

@@ -98,7 +98,7 @@ def test_a_rough_source_is_closed_at_every_count():
     found = proxies(denoised, [12, 24, 60], rough=True)
     for count, mesh in zip((12, 24, 60), found, strict=True):
         report = topology_report(mesh.vertices, mesh.faces)
-        assert len(mesh.faces) == count and report.is_watertight and report.flipped_edge_ratio == 0.0
+        assert 0.92 * count <= len(mesh.faces) <= count and report.is_watertight and report.flipped_edge_ratio == 0.0
 
 
 def test_weights_of_other_patches_are_refused(tmp_path, monkeypatch):
