@@ -217,6 +217,29 @@ def region(vertices, faces, start, around, v, reach, p, seen, queue, found, alon
 
 
 @njit(**COMPILED)
+def regions(vertices, faces, start, around, p, each, wider):
+    """About `each` of the dense faces around every vertex, evenly from near to far, in `wider` times `near_square`.
+
+    Those of vertex v are rows[first[v] : first[v + 1]].
+    """
+    first = np.zeros(len(vertices) + 1, dtype=np.int64)
+    rows = np.empty(len(vertices) * each, dtype=np.int64)
+    seen = np.full(len(p.faces), -1, dtype=np.int32)
+    queue, found = np.empty(len(p.faces), dtype=np.int32), np.empty(len(p.faces), dtype=np.int32)
+    total = 0
+    for v in range(len(vertices)):
+        reach = wider * near_square(vertices, faces, start, around, v)
+        if reach < np.inf:
+            count = region(vertices, faces, start, around, v, reach, p, seen, queue, found, True)
+            step = max((count + each - 1) // each, 1)
+            for i in range(0, count, step):
+                rows[total] = found[i]
+                total += 1
+        first[v + 1] = total
+    return first, rows[:total]
+
+
+@njit(**COMPILED)
 def add_planes(row, rows, normals, points, weights):
     """The quadric `row` of the planes `rows`, each with a normal, a point and a weight."""
     row[:] = 0.0
@@ -245,22 +268,28 @@ def move(vertices, faces, start, around, targets, sides):
     little must not turn it over together.
     """
     for v in range(len(vertices)):
-        old = vertices[v].copy()
-        share = 1.0
-        for _ in range(3):
-            new = old + share * (targets[v] - old)
-            good = True
-            for i in range(start[v], start[v + 1]):
-                f = around[i]
-                for k in range(3):
-                    if faces[f, k] == v and not _stays(
-                        old, new, vertices[faces[f, (k + 1) % 3]], vertices[faces[f, (k + 2) % 3]], sides[f]
-                    ):
-                        good = False
-            if good:
-                vertices[v] = new
-                break
-            share *= 0.5
+        move_one(vertices, faces, start, around, v, targets[v], sides)
+
+
+@njit(**COMPILED)
+def move_one(vertices, faces, start, around, v, target, sides):
+    """Move vertex v as `move` does."""
+    old = vertices[v].copy()
+    share = 1.0
+    for _ in range(3):
+        new = old + share * (target - old)
+        good = True
+        for i in range(start[v], start[v + 1]):
+            f = around[i]
+            for k in range(3):
+                if faces[f, k] == v and not _stays(
+                    old, new, vertices[faces[f, (k + 1) % 3]], vertices[faces[f, (k + 2) % 3]], sides[f]
+                ):
+                    good = False
+        if good:
+            vertices[v] = new
+            break
+        share *= 0.5
 
 
 @njit(**COMPILED)

@@ -13,7 +13,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import Denoised, even_edge, noisiness, typical_edge
 from flashmesh_core.surface.patches import Patches, patches_of
-from flashmesh_core.surface.placement import PULL, Planes, add_planes, move, near_square, region
+from flashmesh_core.surface.placement import PULL, Planes, add_planes, move, regions
 from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
 from flashmesh_core.surface.quadrics import WIDTH, lowest
 from flashmesh_core.surface.surroundings import Surroundings, faces_around, surroundings_of
@@ -53,7 +53,7 @@ class Refiner(NamedTuple):
         """Where the predicted planes around each vertex cross (V, 3), and what the vertex predictor is told there."""
         start, around = faces_at_vertices(faces, len(vertices))
         each = int(np.clip(MOST_FACES // max(len(vertices), 1), FEWEST, MOST))
-        first, rows = _regions(vertices, faces, start, around, planes, each)
+        first, rows = regions(vertices, faces, start, around, planes, each, 1.0)
         seen = faces_around(vertices, faces, start, around, planes, self.edge)
         asked, place = np.unique(np.concatenate([rows, np.maximum(seen.rows, 0).ravel()]), return_inverse=True)
         wanted_edge = even_edge(float(self.patches.areas.sum()) / max(len(faces), 1))
@@ -89,29 +89,6 @@ def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -
     """A refiner of the surface as it came (`denoised.before`); `progress()` may raise to cancel."""
     mesh = Mesh(denoised.before, denoised.mesh.faces)
     return Refiner(patches_of(mesh.vertices, mesh.faces, progress), typical_edge(mesh), denoised.noise)
-
-
-@njit(**COMPILED)
-def _regions(vertices, faces, start, around, p, each):
-    """About `each` of the dense faces around every vertex, evenly from near to far.
-
-    Those of vertex v are rows[first[v] : first[v + 1]].
-    """
-    first = np.zeros(len(vertices) + 1, dtype=np.int64)
-    rows = np.empty(len(vertices) * each, dtype=np.int64)
-    seen = np.full(len(p.faces), -1, dtype=np.int32)
-    queue, found = np.empty(len(p.faces), dtype=np.int32), np.empty(len(p.faces), dtype=np.int32)
-    total = 0
-    for v in range(len(vertices)):
-        reach = near_square(vertices, faces, start, around, v)
-        if reach < np.inf:
-            count = region(vertices, faces, start, around, v, reach, p, seen, queue, found, True)
-            step = max((count + each - 1) // each, 1)
-            for i in range(0, count, step):
-                rows[total] = found[i]
-                total += 1
-        first[v + 1] = total
-    return first, rows[:total]
 
 
 @njit(**COMPILED)

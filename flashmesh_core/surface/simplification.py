@@ -12,6 +12,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, face_geometry, manifold_twins
 from flashmesh_core.surface.collapse import FACES, POWER, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
+from flashmesh_core.surface.fidelity import taken_back
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.placement import place_on, planes_of
@@ -20,7 +21,7 @@ from flashmesh_core.surface.refinement import is_sheet, refiner_of
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
-FINE = 1 / 90  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
+FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
@@ -69,12 +70,13 @@ def proxies(
             continue
         state = _run_cutting(state, count, min(counts), longest, progress)
         used, faces = compact(state.faces[state.alive], len(state.positions))
-        vertices = state.positions[used]
+        vertices = before = state.positions[used]
         if fine:
             sides, _, _ = face_geometry(vertices, faces)
             vertices = place_on(vertices, faces, planes, farthest)
             if refiner and not is_sheet(vertices, faces, edge):
                 vertices = refiner.refine(vertices, faces, planes, sides)
+                vertices = taken_back(vertices, before, faces, planes, edge, sides)
                 vertices, faces = _without_idle_faces(_own_collapse(vertices, faces), int(np.ceil(FEWEST * count)))
                 if rough:
                     state = _own_collapse(vertices, faces)

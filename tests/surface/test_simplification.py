@@ -35,18 +35,19 @@ CLOSED = {
 }
 
 
-@pytest.mark.parametrize(("cells", "farthest"), [(64, 0.006), (140, 0.002)])
-def test_the_corners_of_a_voxel_box_are_found(cells: int, farthest: float):
-    """Within a third of a cell: on many cells vertices are placed on the filtered planes, on few they are not."""
+@pytest.mark.parametrize(("cells", "farthest", "share"), [(32, 0.012, 0.04), (64, 0.006, 0.02), (140, 0.002, 0.02)])
+def test_the_corners_of_a_voxel_box_are_found(cells: int, farthest: float, share: float):
+    """Within a third of a cell: on many cells vertices are placed and refined, on few they are not."""
     mesh = proxies(denoise(voxels(box_distance(HALF), cells)), [12])[0]
     assert len(mesh.faces) == 12 and len(mesh.vertices) == 8
     assert cKDTree(mesh.vertices).query(CORNERS)[0].max() < farthest
-    assert volume(mesh) == pytest.approx(8 * HALF.prod(), rel=0.02)
+    assert volume(mesh) == pytest.approx(8 * HALF.prod(), rel=share)
 
 
 def test_counts_come_in_the_order_asked():
     found = proxies(BOX, [24, 60, 12, 40])
-    assert [len(mesh.faces) for mesh in found] == [24, 60, 12, 40]
+    for mesh, count in zip(found, [24, 60, 12, 40], strict=True):
+        assert 0.92 * count <= len(mesh.faces) <= count
     assert proxies(BOX, [10**6])[0] is BOX.mesh
     with pytest.raises(ValueError, match="counts must be at least 4"):
         proxies(BOX, [60, 3])
@@ -58,7 +59,9 @@ def test_closed_stays_closed_at_every_count(name):
     for count, found in zip((100, 30, 12), proxies(denoise(mesh), (100, 30, 12)), strict=True):
         report = topology_report(found.vertices, found.faces)
         assert report.is_watertight and report.flipped_edge_ratio == 0.0 and np.isfinite(found.vertices).all()
-        assert count - 2 <= len(found.faces) <= count or (name == "torus" and len(found.faces) <= max(count, 20))
+        assert min(count - 2, 0.92 * count) <= len(found.faces) <= count or (
+            name == "torus" and len(found.faces) <= max(count, 20)
+        )
         assert volume(found) > 0.0
 
 
