@@ -15,9 +15,9 @@ from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisine
 from flashmesh_core.surface.fidelity import taken_back
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.handles import cut_handles
-from flashmesh_core.surface.placement import place_on, planes_of
+from flashmesh_core.surface.placement import Planes, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
-from flashmesh_core.surface.refinement import is_sheet, refiner_of
+from flashmesh_core.surface.refinement import Refiner, is_sheet, refiner_of
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
@@ -70,18 +70,30 @@ def proxies(
             continue
         state = _run_cutting(state, count, min(counts), longest, progress)
         used, faces = compact(state.faces[state.alive], len(state.positions))
-        vertices = before = state.positions[used]
+        vertices, refined = state.positions[used], False
         if fine:
-            sides, _, _ = face_geometry(vertices, faces)
-            vertices = place_on(vertices, faces, planes, farthest)
-            if refiner and not is_sheet(vertices, faces, edge):
-                vertices = refiner.refine(vertices, faces, planes, sides)
-                vertices = taken_back(vertices, before, faces, planes, edge, sides)
-                vertices, faces = _without_idle_faces(_own_collapse(vertices, faces), int(np.ceil(FEWEST * count)))
-                if rough:
-                    state = _own_collapse(vertices, faces)
+            vertices, faces, refined = _moved(vertices, faces, planes, edge, farthest, refiner, count)
+        if refined and rough:
+            state = _own_collapse(vertices, faces)
         found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
     return [found[count] for count in counts]
+
+
+def _moved(
+    before: np.ndarray, faces: np.ndarray, planes: Planes, edge: float, farthest: float, refiner: Refiner | None,
+    count: int,
+) -> tuple[np.ndarray, np.ndarray, bool]:  # fmt: skip
+    """What the collapse left, (V, 3) and (F, 3), its vertices placed and, unless it is a sheet, refined.
+
+    A refined mesh has no idle faces; whether it is one is told, too.
+    """
+    sides, _, _ = face_geometry(before, faces)
+    vertices = place_on(before, faces, planes, farthest)
+    if refiner is None or is_sheet(vertices, faces, edge):
+        return vertices, faces, False
+    vertices = refiner.refine(vertices, faces, planes, sides)
+    vertices = taken_back(vertices, before, faces, planes, edge, sides)
+    return *_without_idle_faces(_own_collapse(vertices, faces), int(np.ceil(FEWEST * count))), True
 
 
 def _own_collapse(vertices: np.ndarray, faces: np.ndarray) -> Collapse:
