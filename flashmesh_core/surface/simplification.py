@@ -21,7 +21,7 @@ from flashmesh_core.surface.refinement import Refiner, is_sheet, refiner_of
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
-FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
+FINE = 1 / 90  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
