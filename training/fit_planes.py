@@ -8,11 +8,7 @@ sample is the patch around one of its faces, with the plane of the artist's near
 
 from __future__ import annotations
 
-import argparse
-import io
-import random
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -24,17 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flashmesh_core.files import write_atomic
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.mesh.store import MeshStore
-from flashmesh_core.sources import FAMILIES, make_source, vary
+from flashmesh_core.sources import make_source, vary
 from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.denoising import COARSE, estimate_noise, even_edge, typical_edge
 from flashmesh_core.surface.patches import CHANNELS, DIRECTIONS, RADII, WIDTH, Patches, patches_of, sample
 from flashmesh_core.surface.plane_predictor import OUTPUTS, PREDICTOR_FILE, SCALARS, scalars_of
 from flashmesh_core.surface.reading import dense_surface
-from training.readings import ReadingKey, keys_of
+from training.fitting import learning_rate, run_fit
 
 HIDDEN = (224, 128, 64)
 FACES = 1500  # samples of a source, half of them where it is curved
@@ -166,7 +160,7 @@ def fit(samples: Samples, steps: int, batch: int, seed: int) -> Net:
     total = np.zeros(3)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 200) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
+            group["lr"] = learning_rate(LEARNING_RATE, step, steps)
         rows = torch.randint(len(patches), (batch,), generator=generator)
         flip = torch.rand(2, batch, generator=generator) < 0.5
         inputs, answers = mirrored(patches[rows].float(), normals[rows], (flip[0], flip[1]))
@@ -183,43 +177,9 @@ def fit(samples: Samples, steps: int, batch: int, seed: int) -> Net:
     return net
 
 
-def _make_one(task: tuple[Mesh, ReadingKey]) -> Samples | None:
-    mesh, key = task
-    return samples_of(Mesh(mesh.vertices.astype(np.float64), mesh.faces), key.family, key.seed)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Make the samples, fit, and write the file that the engine reads; the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", required=True, help="packed .npz, folder with meshes.npz, or folder of mesh files")
-    parser.add_argument("--split", default="train")
-    parser.add_argument("--sources", type=int, default=1600, help="sources that samples are made of")
-    parser.add_argument("--max-faces", type=int, default=600, help="leave larger meshes out")
-    parser.add_argument("--steps", type=int, default=50_000)
-    parser.add_argument("--batch", type=int, default=2048)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default=str(PREDICTOR_FILE))
-    args = parser.parse_args(arguments)
-    for name in ("sources", "max_faces", "steps", "batch", "workers"):
-        if not getattr(args, name) > 0:
-            parser.error(f"--{name.replace('_', '-')} must be above 0, got {getattr(args, name)}")
-    store = MeshStore.open(Path(args.data), args.split)
-    keys = keys_of(store, FAMILIES, 1, args.max_faces)
-    random.Random(args.seed).shuffle(keys)
-    tasks = [(Mesh(store.vertices[number], store.faces[number]), key) for number, key in keys[: args.sources]]
-    with ProcessPoolExecutor(args.workers) as pool:
-        made = [some for some in pool.map(_make_one, tasks, chunksize=2) if some is not None and len(some.patches)]
-    if not made:
-        parser.error(f"--data must hold meshes whose sources show a surface, got none in {args.data}")
-    samples = Samples(*(np.concatenate(arrays) for arrays in zip(*made, strict=True)))
-    print(f"{len(samples.patches)} samples of {len(made)} sources", flush=True)
-    net = fit(samples, args.steps, args.batch, args.seed)
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **net.arrays())  # type: ignore[arg-type]
-    write_atomic(Path(args.out), packed.getvalue())
-    print(f"wrote {args.out}")
-    return 0
+    return run_fit(__doc__ or "", arguments, samples_of, fit, steps=50_000, batch=2048, out=PREDICTOR_FILE)
 
 
 if __name__ == "__main__":

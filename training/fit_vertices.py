@@ -9,11 +9,7 @@ surface where there is none, as the answer.
 
 from __future__ import annotations
 
-import argparse
-import io
-import random
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,11 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from trimesh.triangles import closest_point
 
-from flashmesh_core.files import write_atomic
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.mesh.store import MeshStore
-from flashmesh_core.sources import FAMILIES, make_source, vary
+from flashmesh_core.sources import make_source, vary
 from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.denoising import denoise, noisiness, typical_edge
 from flashmesh_core.surface.placement import planes_of
@@ -47,7 +41,7 @@ from flashmesh_core.surface.vertex_predictor import (
     VERTEX_FILE,
     VertexPredictor,
 )
-from training.readings import ReadingKey, keys_of
+from training.fitting import joined, learning_rate, run_fit
 
 HIDDEN, CONTEXT = 64, 96
 VERTICES = 400  # samples of a source
@@ -140,11 +134,6 @@ def nearest_places(artist: Mesh, points: np.ndarray) -> np.ndarray:
     return closest_point(artist.vertices[artist.faces[tree.nearest(points)[1]]], points)
 
 
-def joined(some: list[Samples]) -> Samples:
-    """All samples in one."""
-    return Samples(*(np.concatenate(arrays) for arrays in zip(*some, strict=True)))
-
-
 class Net(nn.Module):
     """The network of `VertexPredictor`, which can be fitted."""
 
@@ -233,7 +222,7 @@ def fit(samples: Samples, steps: int, batch: int, seed: int) -> Net:
     total = 0.0
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 200) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
+            group["lr"] = learning_rate(LEARNING_RATE, step, steps)
         rows = torch.randint(len(faces), (batch,), generator=generator)
         turn = turns[torch.randint(len(turns), (batch,), generator=generator)]
         seen, answer = turned(faces[rows].float(), turn), torch.einsum("nij,nj->ni", turn, answers[rows])
@@ -260,43 +249,9 @@ def turned(faces: Tensor, turn: Tensor) -> Tensor:
     return result
 
 
-def _make_one(task: tuple[Mesh, ReadingKey]) -> Samples | None:
-    mesh, key = task
-    return samples_of(Mesh(mesh.vertices.astype(np.float64), mesh.faces), key.family, key.seed)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Make the samples, fit, and write the file that the engine reads; the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", required=True, help="packed .npz, folder with meshes.npz, or folder of mesh files")
-    parser.add_argument("--split", default="train")
-    parser.add_argument("--sources", type=int, default=1600, help="sources that samples are made of")
-    parser.add_argument("--max-faces", type=int, default=600, help="leave larger meshes out")
-    parser.add_argument("--steps", type=int, default=6_000)
-    parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default=str(VERTEX_FILE))
-    args = parser.parse_args(arguments)
-    for name in ("sources", "max_faces", "steps", "batch", "workers"):
-        if not getattr(args, name) > 0:
-            parser.error(f"--{name.replace('_', '-')} must be above 0, got {getattr(args, name)}")
-    store = MeshStore.open(Path(args.data), args.split)
-    keys = keys_of(store, FAMILIES, 1, args.max_faces)
-    random.Random(args.seed).shuffle(keys)
-    tasks = [(Mesh(store.vertices[number], store.faces[number]), key) for number, key in keys[: args.sources]]
-    with ProcessPoolExecutor(args.workers) as pool:
-        made = [some for some in pool.map(_make_one, tasks, chunksize=2) if some is not None and len(some.faces)]
-    if not made:
-        parser.error(f"--data must hold meshes whose sources show a surface, got none in {args.data}")
-    samples = joined(made)
-    print(f"{len(samples.faces)} samples of {len(made)} sources", flush=True)
-    net = fit(samples, args.steps, args.batch, args.seed)
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **net.arrays())  # type: ignore[arg-type]
-    write_atomic(Path(args.out), packed.getvalue())
-    print(f"wrote {args.out}")
-    return 0
+    return run_fit(__doc__ or "", arguments, samples_of, fit, steps=6_000, batch=1024, out=VERTEX_FILE)
 
 
 if __name__ == "__main__":

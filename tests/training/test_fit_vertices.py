@@ -16,7 +16,8 @@ from flashmesh_core.surface.surroundings import CHANNELS, MOST, WHOLE, Surroundi
 from flashmesh_core.surface.vertex_predictor import load_vertex_predictor
 from tests.surface.shapes import cube
 from training import fit_vertices
-from training.fit_vertices import FLAT, Samples, fit, joined, loss, nearest_places, samples_of, true_places, turned
+from training.fit_vertices import FLAT, Samples, fit, loss, nearest_places, samples_of, true_places, turned
+from training.fitting import joined
 
 BLOCK = Mesh(cube().vertices * [0.9, 0.6, 0.4], cube().faces)
 
