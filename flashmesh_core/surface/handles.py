@@ -6,7 +6,10 @@ ones. A simplifier that keeps the topology can't get rid of them; their loops sh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+from scipy.sparse import csr_array
 
 MAX_PASSES = 16
 Loop = tuple[int, int, int]
@@ -21,11 +24,10 @@ def cut_handles(
     closed. A doubled vertex has its quadric twice.
     """
     for _ in range(MAX_PASSES):
-        third = _third_of(faces)
-        loops = _short_loops(positions, faces, third, longest)
+        loops = _short_loops(positions, faces, longest)
         if not loops:
             break
-        positions, quadrics, faces = _cut(positions, quadrics, faces, third, loops)
+        positions, quadrics, faces = _cut(positions, quadrics, faces, _third_of(faces), loops)
     return positions, quadrics, faces
 
 
@@ -37,26 +39,15 @@ def _third_of(faces: np.ndarray) -> dict[tuple[int, int], int]:
     return third
 
 
-def _short_loops(
-    positions: np.ndarray, faces: np.ndarray, third: dict[tuple[int, int], int], longest: float
-) -> list[Loop]:
+def _short_loops(positions: np.ndarray, faces: np.ndarray, longest: float) -> list[Loop]:
     """Loops that bound no face, shortest first, none with a vertex of another or on a border."""
-    around: dict[int, set[int]] = {}
-    border: set[int] = set()
-    for a, b in third:
-        around.setdefault(a, set()).add(b)
-        around.setdefault(b, set()).add(a)
-        if (b, a) not in third:
-            border.update((a, b))
-    short = _short_edges(positions, third, longest)
     found = []
-    for a, b in short:
-        for x in around[a] & around[b]:
-            if x > b and third.get((a, b)) != x and third.get((b, a)) != x and not border & {a, b, x}:
-                corners = positions[[a, b, x]]
-                perimeter = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())
-                if perimeter < longest:
-                    found.append((perimeter, (a, b, x)))
+    for a, b, beside in _edges_of_loops(positions, faces, longest):
+        for x in beside:
+            corners = positions[[a, b, x]]
+            perimeter = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())
+            if x > b and perimeter < longest:
+                found.append((perimeter, (a, b, x)))
     chosen: list[Loop] = []
     taken: set[int] = set()
     for _, loop in sorted(found):
@@ -66,11 +57,27 @@ def _short_loops(
     return chosen
 
 
-def _short_edges(positions: np.ndarray, third: dict[tuple[int, int], int], longest: float) -> list[tuple[int, int]]:
-    """Edges, the lower vertex first, that may be part of a loop below `longest`."""
-    edges = np.array([edge for edge in third if edge[0] < edge[1]], dtype=np.int64).reshape(-1, 2)
-    length = np.linalg.norm(positions[edges[:, 1]] - positions[edges[:, 0]], axis=1)
-    return [(int(a), int(b)) for a, b in edges[length < 0.5 * longest]]
+def _edges_of_loops(positions: np.ndarray, faces: np.ndarray, longest: float) -> Iterator[tuple[int, int, list[int]]]:
+    """Edges, the lower vertex first, that a loop below `longest` may have, and the vertices it would go on to."""
+    a, b, third = np.concatenate([np.roll(faces, -k, axis=1) for k in range(3)]).astype(np.int64).T
+    order = np.lexsort((third, np.maximum(a, b), np.minimum(a, b)))
+    low, high, third = np.minimum(a, b)[order], np.maximum(a, b)[order], third[order]
+    next_edge = np.append(True, (low[1:] != low[:-1]) | (high[1:] != high[:-1]))
+    first = np.flatnonzero(next_edge)
+    sides = np.diff(np.append(first, len(low)))
+    thirds = np.add.reduceat(next_edge | np.append(True, third[1:] != third[:-1]), first, dtype=np.int64)
+    low, high = low[first], high[first]
+    border = np.zeros(len(positions), dtype=bool)
+    border[low[sides == 1]] = border[high[sides == 1]] = True
+    near = csr_array((np.ones(2 * len(low)), (np.append(low, high), np.append(high, low))), shape=2 * border.shape)
+    near.sort_indices()
+    may = (np.linalg.norm(positions[high] - positions[low], axis=1) < 0.5 * longest) & ~border[low] & ~border[high]
+    may[may] = (near @ near)[low[may], high[may]] > thirds[may]  # vertices beside both ends, not of faces alone
+    for edge in np.flatnonzero(may):
+        from_low, from_high = (near.indices[near.indptr[v] : near.indptr[v + 1]] for v in (low[edge], high[edge]))
+        both = np.intersect1d(from_low, from_high, assume_unique=True)
+        onward = np.setdiff1d(both, third[first[edge] : first[edge] + sides[edge]])
+        yield int(low[edge]), int(high[edge]), onward[~border[onward]].tolist()
 
 
 def _cut(

@@ -7,6 +7,8 @@ they were made of (`training/fit_planes.py`); it tells which plane was there, an
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,8 @@ from flashmesh_core.surface.patches import WIDTH, Patches, sample
 PREDICTOR_FILE = Path(__file__).with_name("plane_predictor.npz")
 SCALARS = 3  # of the whole surface: noise, detail, wanted detail; see `scalars_of`
 OUTPUTS = 5  # normal less (0, 0, 1), distance, doubt
-CHUNK = 8192  # faces at once
+CHUNK = 4096  # faces at once
+THREADS = 4  # at most: what a walk needs comes from memory, which more would wait for
 
 
 class PredictedPlanes(NamedTuple):
@@ -37,19 +40,22 @@ class PlanePredictor(NamedTuple):
 
     def predict(self, patches: Patches, rows: np.ndarray, edge: float, scalars: np.ndarray) -> PredictedPlanes:
         """The planes behind the faces `rows` (N,) of a surface of typical `edge` and with `scalars` (3,)."""
-        normals, points, doubt = np.empty((len(rows), 3)), np.empty((len(rows), 3)), np.empty(len(rows))
-        for first in range(0, len(rows), CHUNK):
-            chunk = slice(first, first + CHUNK)
-            some = rows[chunk]
-            inputs = np.empty((len(some), WIDTH + SCALARS), dtype=np.float32)
-            inputs[:, :WIDTH], inputs[:, WIDTH:] = sample(patches, some, edge), scalars
-            outputs = self._forward(inputs).astype(np.float64)
-            local = outputs[:, :3] + np.array([0.0, 0.0, 1.0])
-            local /= np.maximum(np.linalg.norm(local, axis=1, keepdims=True), 1e-9)
-            normals[chunk] = np.einsum("nji,nj->ni", patches.frames[some], local)
-            points[chunk] = patches.centers[some] + normals[chunk] * (edge * outputs[:, 3:4])
-            doubt[chunk] = np.maximum(outputs[:, 4], 0.0)
-        return PredictedPlanes(normals, points, doubt)
+        chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+        if not chunks:
+            return PredictedPlanes(np.empty((0, 3)), np.empty((0, 3)), np.empty(0))
+        with ThreadPoolExecutor(min(len(chunks), os.cpu_count() or 1, THREADS)) as pool:
+            found = list(pool.map(lambda some: self._of_chunk(patches, some, edge, scalars), chunks))
+        return PredictedPlanes(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+    def _of_chunk(self, patches: Patches, rows: np.ndarray, edge: float, scalars: np.ndarray) -> PredictedPlanes:
+        inputs = np.empty((len(rows), WIDTH + SCALARS), dtype=np.float32)
+        inputs[:, :WIDTH], inputs[:, WIDTH:] = sample(patches, rows, edge), scalars
+        outputs = self._forward(inputs).astype(np.float64)
+        local = outputs[:, :3] + np.array([0.0, 0.0, 1.0])
+        local /= np.maximum(np.linalg.norm(local, axis=1, keepdims=True), 1e-9)
+        normals = np.einsum("nji,nj->ni", patches.frames[rows], local)
+        points = patches.centers[rows] + normals * (edge * outputs[:, 3:4])
+        return PredictedPlanes(normals, points, np.maximum(outputs[:, 4], 0.0))
 
     def _forward(self, values: np.ndarray) -> np.ndarray:
         """Inputs (N, WIDTH + SCALARS) to outputs (N, OUTPUTS), float32."""

@@ -1,4 +1,4 @@
-"""The vertices of a placed proxy moved twice more: to where predicted planes cross, then to predicted vertices."""
+"""The vertices of a proxy moved twice: to where predicted planes cross, then to predicted vertices."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Refiner(NamedTuple):
     noise: float
 
     def refine(self, vertices: np.ndarray, faces: np.ndarray, planes: Planes, sides: np.ndarray) -> np.ndarray:
-        """New positions (V, 3) for `vertices` (V, 3) of a placed proxy with `faces` (F, 3) int32.
+        """New positions (V, 3) for `vertices` (V, 3) of a proxy with `faces` (F, 3) int32.
 
         `planes` are of the denoised surface, whose faces are those of the patches, in the same order. No face turns
         over, and no vertex moves further than the noise and the detail of the surface allow. `sides` (F, 3) are the
-        normals of the faces before they were placed.
+        normals of the faces before any vertex was moved.
         """
         moved, surroundings = self.crossed(vertices, faces, planes, sides)
         way = load_vertex_predictor().predict(surroundings)

@@ -21,7 +21,8 @@ from flashmesh_core.surface.refinement import Refiner, is_sheet, refiner_of
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
-FINE = 1 / 90  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
+FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
+FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
@@ -57,11 +58,10 @@ def proxies(
     denoised = _without_crumbs(denoised)
     planes = planes_of(denoised)
     edge = typical_edge(denoised.mesh)
-    fine, longest = edge < FINE, 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
-    farthest = FARTHEST * edge * (1.0 + noisiness(denoised.noise, edge))
-    refiner = (
-        refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None) if fine and refine else None
-    )
+    longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
+    refiner = None
+    if refine and edge < FINE:
+        refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
     state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
     found: dict[int, Mesh] = {}
     for count in sorted(set(counts), reverse=True):
@@ -70,30 +70,26 @@ def proxies(
             continue
         state = _run_cutting(state, count, min(counts), longest, progress)
         used, faces = compact(state.faces[state.alive], len(state.positions))
-        vertices, refined = state.positions[used], False
-        if fine:
-            vertices, faces, refined = _moved(vertices, faces, planes, edge, farthest, refiner, count)
-        if refined and rough:
-            state = _own_collapse(vertices, faces)
+        vertices = state.positions[used]
+        if refiner is not None and is_sheet(vertices, faces, edge):
+            if edge < FINE_SHEET:
+                vertices = place_on(vertices, faces, planes, FARTHEST * edge * (1.0 + noisiness(denoised.noise, edge)))
+        elif refiner is not None:
+            vertices, faces = _refined(vertices, faces, planes, edge, refiner, int(np.ceil(FEWEST * count)))
+            if rough:
+                state = _own_collapse(vertices, faces)
         found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
     return [found[count] for count in counts]
 
 
-def _moved(
-    before: np.ndarray, faces: np.ndarray, planes: Planes, edge: float, farthest: float, refiner: Refiner | None,
-    count: int,
-) -> tuple[np.ndarray, np.ndarray, bool]:  # fmt: skip
-    """What the collapse left, (V, 3) and (F, 3), its vertices placed and, unless it is a sheet, refined.
-
-    A refined mesh has no idle faces; whether it is one is told, too.
-    """
+def _refined(
+    before: np.ndarray, faces: np.ndarray, planes: Planes, edge: float, refiner: Refiner, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the collapse left, (V, 3) and (F, 3), its vertices refined, without idle faces but at least so many."""
     sides, _, _ = face_geometry(before, faces)
-    vertices = place_on(before, faces, planes, farthest)
-    if refiner is None or is_sheet(vertices, faces, edge):
-        return vertices, faces, False
-    vertices = refiner.refine(vertices, faces, planes, sides)
+    vertices = refiner.refine(before, faces, planes, sides)
     vertices = taken_back(vertices, before, faces, planes, edge, sides)
-    return *_without_idle_faces(_own_collapse(vertices, faces), int(np.ceil(FEWEST * count))), True
+    return _without_idle_faces(_own_collapse(vertices, faces), least)
 
 
 def _own_collapse(vertices: np.ndarray, faces: np.ndarray) -> Collapse:
@@ -187,11 +183,24 @@ def _restarted(positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -
 def _parts(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The part of each face, (F,), and the longest side of each part's box."""
     label, count = face_components(faces, manifold_twins(faces, len(positions)))
+    return label, _longest_sides(positions, faces, label, count)
+
+
+@njit(**COMPILED)
+def _longest_sides(positions, faces, label, count):
+    """The longest side (count,) of the box of each part of `faces` (F, 3), `label` (F,) naming a face's."""
     low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
-    for corner in positions[faces].transpose(1, 0, 2):
-        np.minimum.at(low, label, corner)
-        np.maximum.at(high, label, corner)
-    return label, (high - low).max(axis=1)
+    for f in range(len(faces)):
+        part = label[f]
+        for k in range(3):
+            for axis in range(3):
+                place = positions[faces[f, k], axis]
+                low[part, axis] = min(low[part, axis], place)
+                high[part, axis] = max(high[part, axis], place)
+    result = np.empty(count)
+    for part in range(count):
+        result[part] = (high[part] - low[part]).max()
+    return result
 
 
 @njit(**COMPILED)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.canonical import Mesh, Normalization
+from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.mesh.io import load_source
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
@@ -16,6 +20,7 @@ from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.simplification import proxies
 from tests.surface.shapes import box_distance, cube, cylinder, grid, sphere, volume, voxels
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HALF = np.array([0.4, 0.3, 0.2])
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
 BOX = denoise(voxels(box_distance(HALF), 64))
@@ -37,11 +42,22 @@ CLOSED = {
 
 @pytest.mark.parametrize(("cells", "farthest", "share"), [(32, 0.012, 0.04), (64, 0.006, 0.02), (140, 0.002, 0.02)])
 def test_the_corners_of_a_voxel_box_are_found(cells: int, farthest: float, share: float):
-    """Within a third of a cell: on many cells vertices are placed and refined, on few they are not."""
+    """Within a third of a cell: on many cells vertices are refined, on few they are not."""
     mesh = proxies(denoise(voxels(box_distance(HALF), cells)), [12])[0]
     assert len(mesh.faces) == 12 and len(mesh.vertices) == 8
     assert cKDTree(mesh.vertices).query(CORNERS)[0].max() < farthest
     assert volume(mesh) == pytest.approx(8 * HALF.prod(), rel=share)
+
+
+def test_thin_legs_stay_as_thin_as_they_are():
+    """A leg of four cells, whose planes meet those of the seat a cell or two away."""
+    chair = load_source(EXAMPLES / "chair_remesh.ply")
+    assert isinstance(chair, Mesh)
+    vertices = Normalization.of_points(chair.vertices).apply(chair.vertices)
+    found = proxies(denoise(Mesh(vertices, chair.faces), wanted=200), [200])[0]
+    distance = TriangleTree.of_mesh(found.vertices, found.faces).distance(vertices)
+    assert 180 < len(found.faces) <= 200
+    assert distance.mean() < 0.0012 and distance.max() < 0.015
 
 
 def test_counts_come_in_the_order_asked():
