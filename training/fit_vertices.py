@@ -1,6 +1,6 @@
 """Fit the vertex predictor: where the artist's vertex is near a vertex of a proxy.
 
-    python training/fit_vertices.py --data DIR --sources 1600 --steps 6000
+    python training/fit_vertices.py --data DIR --sources 1800
 
 Sources are made of the training split's meshes and read by the engine's own code up to the vertices that the plane
 predictor places; a sample is what such a vertex sees, with the artist's vertex, or the nearest place on the artist's
