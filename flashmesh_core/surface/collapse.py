@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.jit import Reference, njit
-from flashmesh_core.surface.adjacency import manifold_twins
+from flashmesh_core.surface.adjacency import face_geometry, manifold_twins
 from flashmesh_core.surface.edge_queue import (
     AT_FIRST,
     AT_SECOND,
@@ -34,7 +34,7 @@ from flashmesh_core.surface.edge_queue import (
 )  # fmt: skip
 from flashmesh_core.surface.quadrics import WIDTH, error_at, lowest
 
-MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees; 3: further if it is thin
+MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees at once, and on; 3: further
 POWER = (
     0.5  # an edge's cost is its error over the weight to this power: between the sum and the mean of squared distances
 )
@@ -48,6 +48,7 @@ class Collapse(NamedTuple):
     positions: np.ndarray  # (V, 3)
     quadrics: np.ndarray  # (V, 11)
     faces: np.ndarray  # (F, 3) int32
+    sides: np.ndarray  # (F, 3) normals of the faces at first
     alive: np.ndarray  # (F,) bool
     parent: np.ndarray  # (V,) int32, the vertex that this one was joined with; itself while it lives
     border: np.ndarray  # (V,) bool
@@ -68,9 +69,11 @@ class Collapse(NamedTuple):
 def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray) -> Collapse:
     """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 11), ready to be simplified; all its edges are queued."""
     n, m = len(vertices), len(faces)
+    sides, _, _ = face_geometry(vertices, faces)
     room = 4 * m + 64
     state = Collapse(
-        vertices.astype(np.float64), quadrics, faces.copy(), np.ones(m, dtype=bool), np.arange(n, dtype=np.int32),
+        vertices.astype(np.float64), quadrics, faces.copy(), sides,
+        np.ones(m, dtype=bool), np.arange(n, dtype=np.int32),
         np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int64),
         np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
         np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
@@ -207,7 +210,9 @@ def _keeps_shape(s, a, b, x, y, z):
         f, k = c // 3, c % 3
         u, v = s.faces[f, (k + 1) % 3], s.faces[f, (k + 2) % 3]
         if u != b and v != b:
-            old, new, dot, quality_old, quality = _turn(s.positions, a, u, v, x, y, z)
+            old, new, dot, quality_old, quality, away = _turn(s.positions, s.sides[f], a, u, v, x, y, z)
+            if level < 2 and away:
+                return False
             if old > 1e-24 and dot <= least * np.sqrt(old * new) and (level < 3 or quality_old > 0.02):
                 return False
             if level < 1 and quality < 0.02 and quality < 0.5 * quality_old:
@@ -217,8 +222,11 @@ def _keeps_shape(s, a, b, x, y, z):
 
 
 @njit(**NO_REFCOUNT)
-def _turn(p, a, u, v, x, y, z):
-    """Squares of the old and the new normal's length, their product, and both shapes (1: even, 0: flat)."""
+def _turn(p, side, a, u, v, x, y, z):
+    """Squares of the old and the new normal's length, their product, both shapes (1: even, 0: flat), and `away`.
+
+    That is whether the face would look away from `side`, where it looked at first, and more so than it does.
+    """
     ux, uy, uz = p[u, 0], p[u, 1], p[u, 2]
     ex, ey, ez = p[v, 0] - ux, p[v, 1] - uy, p[v, 2] - uz
     ox, oy, oz = p[a, 0] - ux, p[a, 1] - uy, p[a, 2] - uz
@@ -226,13 +234,16 @@ def _turn(p, a, u, v, x, y, z):
     sx, sy, sz = ey * oz - ez * oy, ez * ox - ex * oz, ex * oy - ey * ox
     tx, ty, tz = ey * nz - ez * ny, ez * nx - ex * nz, ex * ny - ey * nx
     old, new = sx * sx + sy * sy + sz * sz, tx * tx + ty * ty + tz * tz
-    side = ex * ex + ey * ey + ez * ez
-    sides_old = side + ox * ox + oy * oy + oz * oz + (ox - ex) ** 2 + (oy - ey) ** 2 + (oz - ez) ** 2
-    sides = side + nx * nx + ny * ny + nz * nz + (nx - ex) ** 2 + (ny - ey) ** 2 + (nz - ez) ** 2
+    fixed = ex * ex + ey * ey + ez * ez
+    sides_old = fixed + ox * ox + oy * oy + oz * oz + (ox - ex) ** 2 + (oy - ey) ** 2 + (oz - ez) ** 2
+    sides = fixed + nx * nx + ny * ny + nz * nz + (nx - ex) ** 2 + (ny - ey) ** 2 + (nz - ez) ** 2
+    before = sx * side[0] + sy * side[1] + sz * side[2]
+    after = tx * side[0] + ty * side[1] + tz * side[2]
     even = 2.0 * np.sqrt(3.0)
     return (
         old, new, sx * tx + sy * ty + sz * tz,
         even * np.sqrt(old) / max(sides_old, 1e-300), even * np.sqrt(new) / max(sides, 1e-300),
+        after <= 0.0 and after * np.sqrt(old) < before * np.sqrt(new),
     )  # fmt: skip
 
 
