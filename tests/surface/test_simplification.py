@@ -14,6 +14,7 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.io import load_source
 from flashmesh_core.mesh.topology import topology_report
+from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.placement import place_on, planes_of
@@ -49,15 +50,30 @@ def test_the_corners_of_a_voxel_box_are_found(cells: int, farthest: float, share
     assert volume(mesh) == pytest.approx(8 * HALF.prod(), rel=share)
 
 
-def test_thin_legs_stay_as_thin_as_they_are():
-    """A leg of four cells, whose planes meet those of the seat a cell or two away."""
-    chair = load_source(EXAMPLES / "chair_remesh.ply")
-    assert isinstance(chair, Mesh)
-    vertices = Normalization.of_points(chair.vertices).apply(chair.vertices)
-    found = proxies(denoise(Mesh(vertices, chair.faces), wanted=200), [200])[0]
-    distance = TriangleTree.of_mesh(found.vertices, found.faces).distance(vertices)
+@pytest.fixture(scope="module")
+def chair() -> Mesh:
+    """A voxel remesh whose legs and rails are four cells thick."""
+    mesh = load_source(EXAMPLES / "chair_remesh.ply")
+    assert isinstance(mesh, Mesh)
+    return Mesh(Normalization.of_points(mesh.vertices).apply(mesh.vertices), mesh.faces)
+
+
+def test_thin_legs_stay_as_thin_as_they_are(chair: Mesh):
+    """Their planes meet those of the seat a cell or two away."""
+    found = proxies(denoise(chair, wanted=200), [200])[0]
+    distance = TriangleTree.of_mesh(found.vertices, found.faces).distance(chair.vertices)
     assert 180 < len(found.faces) <= 200
     assert distance.mean() < 0.0012 and distance.max() < 0.015
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_no_face_looks_away_from_the_surface(chair: Mesh, refine: bool):
+    found = proxies(denoise(chair, wanted=200), [200], refine=refine)[0]
+    normals, areas, centers = face_geometry(found.vertices, found.faces.astype(np.int32))
+    nearest = TriangleTree.of_mesh(chair.vertices, chair.faces).nearest(centers)[1]
+    there, _, _ = face_geometry(chair.vertices, chair.faces.astype(np.int32))
+    along = np.einsum("ij,ij->i", normals, there[nearest])
+    assert along[areas > 1e-5].min() > -0.2
 
 
 def test_counts_come_in_the_order_asked():
