@@ -2,9 +2,9 @@
 
 Both are sets of triangles over mostly the same vertices. Where they differ, the differing faces fall into regions. The
 model's faces of a region stay if they have the same border as the proxy's faces there, and if they lie on the surface
-without folds. Else the proxy's faces take their place, and single faces of the model are put back by turning edges
-(insertion.py). As the borders of all regions then agree, the result is closed
-wherever the proxy is.
+without folds and no more bent than those. Else the proxy's faces take their place, and single faces of the model are
+put back by turning edges (insertion.py). As the borders of all regions then agree, the result is closed wherever the
+proxy is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from flashmesh_core.mesh.plain_vectors import Edge, edges_of
 TOLERANCE = 0.3  # bins from the proxy at which the model's faces of a region may lie, where there is no noise
 MAX_NOISE = 0.3  # bins that noise may add to it
 MIN_AREA, MAX_AREA = 0.8, 1.05  # times the area of the proxy's faces of a region; more means folds
+MORE_BENT, BENT = 1.1, 0.3  # times as bent as those, and bins more, that the model's faces of a region may be
+MORE_FACES, FACES = 0.05, 2  # share of the proxy's faces, or how many, that the result may have more
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,7 @@ def repair(
     kept = [region for region in regions if _is_good(region, positions, tree, tolerance)]
     swapped = [region for region in regions if region not in kept]
     _give_up_nonmanifold(kept, swapped, common)
+    _give_up_crowded(kept, swapped, max(int(MORE_FACES * len(theirs)), FACES))
     stand = [*common, *(f for region in kept for f in region.ours), *(f for region in swapped for f in region.theirs)]
     if tree is not None and swapped:
         wanted = [face for region in swapped for face in region.ours if face in model]
@@ -145,7 +148,23 @@ def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTr
     ratio = _area(triangles) / max(_area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)), 1e-12)
     if not MIN_AREA <= ratio <= MAX_AREA:
         return False
+    if _bend(region.ours, positions) > MORE_BENT * _bend(region.theirs, positions) + BENT:
+        return False
     return lie_near(triangles, tree, tolerance)
+
+
+def _bend(faces: list[Face], positions: dict[int, np.ndarray]) -> float:
+    """How bent `faces` are: of the edges between them, the lengths by 1 less the cosine of both normals; bins."""
+    vertices, _ = _mesh(faces, positions)
+    a, b, c = np.moveaxis(vertices.reshape(-1, 3, 3), 1, 0)
+    normals = np.cross(b - a, c - a)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    beside = {edge: number for number, face in enumerate(faces) for edge in edges_of(face)}
+    return sum(
+        float(np.linalg.norm(positions[a] - positions[b]) * (1.0 - normals[number] @ normals[beside[b, a]]))
+        for (a, b), number in beside.items()
+        if a < b and (b, a) in beside
+    )
 
 
 def _area(triangles: np.ndarray) -> float:
@@ -166,3 +185,12 @@ def _give_up_nonmanifold(kept: list[_Region], swapped: list[_Region], common: li
         for region in nonmanifold:
             kept.remove(region)
             swapped.append(region)
+
+
+def _give_up_crowded(kept: list[_Region], swapped: list[_Region], most: int) -> None:
+    """Move the model's regions that have the most faces more to `swapped` until all have at most so many more."""
+    more = {id(region): len(region.ours) - len(region.theirs) for region in kept}
+    while kept and sum(more[id(region)] for region in kept) > most:
+        worst = max(kept, key=lambda region: more[id(region)])
+        kept.remove(worst)
+        swapped.append(worst)

@@ -75,14 +75,43 @@ def test_a_dent_with_the_right_border_goes() -> None:
 @pytest.mark.parametrize(("noise", "stays"), [(0.0, False), (0.2, True)])
 def test_a_shallow_dent_stays_where_the_surface_is_noisy(noise: float, stays: bool) -> None:
     """Four faces around a vertex 0.6 bins below a side, so that places on them are up to 0.4 below."""
+    written, below = tent(-0.6)
+    made = repair(written, CUBE, below, SIZE, noise=noise)
+    assert made.dropped == (0 if stays else 4) and len(made.bins) == (14 if stays else 12) and is_closed(made)
+
+
+def tent(height: float) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """A cube, four faces around a vertex so many bins above the middle of its first side, and where that vertex is."""
     side = CUBE[:2]
     corners = np.array([side[0, 0], side[0, 1], side[0, 2], side[1, 2]])
     center = corners.mean(axis=0)
     middle = np.round(center).astype(np.int32)
-    below = {int(vertex_keys(middle[None], SIZE)[0]): center + 0.6 * (28 - center) / 8}
-    dent = np.array([[corners[k], corners[(k + 1) % 4], middle] for k in range(4)], dtype=np.int32)
-    made = repair(np.concatenate([dent, CUBE[2:]]), CUBE, below, SIZE, noise=noise)
-    assert made.dropped == (0 if stays else 4) and len(made.bins) == (14 if stays else 12) and is_closed(made)
+    normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
+    above = {int(vertex_keys(middle[None], SIZE)[0]): center + height * normal / np.linalg.norm(normal)}
+    faces = np.array([[corners[k], corners[(k + 1) % 4], middle] for k in range(4)], dtype=np.int32)
+    return np.concatenate([faces, CUBE[2:]]), above
+
+
+def test_a_side_may_not_be_more_bent_than_the_proxys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tent two bins high: near enough if the surface were that noisy, its area about the same."""
+    monkeypatch.setattr("flashmesh_core.completion.repair.TOLERANCE", 2.0)
+    for height, stays in ((0.5, True), (2.0, False)):
+        written, above = tent(height)
+        made = repair(written, CUBE, above, SIZE)
+        assert made.dropped == (0 if stays else 4) and is_closed(made)
+
+
+def test_the_model_may_not_have_many_more_faces() -> None:
+    """Each side of a cube cut in four instead of two; one of them may stay so."""
+    written, above = [], {}
+    for first in range(0, 12, 2):
+        side = CUBE[first : first + 2]
+        corners = np.array([side[0, 0], side[0, 1], side[0, 2], side[1, 2]])
+        middle = np.round(corners.mean(axis=0)).astype(np.int32)
+        above[int(vertex_keys(middle[None], SIZE)[0])] = corners.mean(axis=0)
+        written += [[corners[k], corners[(k + 1) % 4], middle] for k in range(4)]
+    made = repair(np.array(written, dtype=np.int32), CUBE, above, SIZE)
+    assert len(made.bins) == 14 and made.decoded.sum() == 4 and is_closed(made)
 
 
 @settings(max_examples=60, deadline=None)
