@@ -92,10 +92,10 @@ def samples_of(artist: Mesh, family: str, seed: int | list[int], vertices: int =
     rough = noisiness(denoised.noise, edge) > ROUGH
     handle_edges = HANDLE_EDGES if isinstance(source, Mesh) else CLOUD_HANDLE_EDGES
     counts = [times * wanted for times in RICHER]
-    placed = proxies(denoised, counts, handle_edges=handle_edges, rough=rough, refine=False)
+    collapsed = proxies(denoised, counts, handle_edges=handle_edges, rough=rough, refine=False)
     own = Mesh(box.apply(artist.vertices), artist.faces)
     found = []
-    for proxy in placed:
+    for proxy in collapsed:
         faces = proxy.faces.astype(np.int32)
         if is_sheet(proxy.vertices, faces, edge):
             continue

@@ -48,7 +48,7 @@ def proxies(
     A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
     are below `handle_edges` typical edges are cut first; longer ones and then the smallest parts go where the count
     can't be reached otherwise. A surface of no more faces than wanted comes back as it is. Closed stays closed, edges
-    stay manifold. Without `refine` vertices are only placed, and no network is asked.
+    stay manifold. Without `refine` vertices stay where the collapse left them, and no network is asked.
     Raises ValueError for a count below 4.
     """
     if any(count < 4 for count in counts):

@@ -20,20 +20,20 @@ HALF = np.array([0.4, 0.3, 0.2])
 BOX = voxels(box_distance(HALF), 128)
 DENOISED = denoise(BOX, wanted=12)
 PLANES, EDGE = planes_of(DENOISED), typical_edge(BOX)
-PLACED = proxies(DENOISED, [12], refine=False)[0]
-FACES = PLACED.faces.astype(np.int32)
-SIDES = face_geometry(PLACED.vertices, FACES)[0]
+COLLAPSED = proxies(DENOISED, [12], refine=False)[0]
+FACES = COLLAPSED.faces.astype(np.int32)
+SIDES = face_geometry(COLLAPSED.vertices, FACES)[0]
 
 
 def crossed() -> tuple[np.ndarray, Surroundings]:
-    return refiner_of(DENOISED).crossed(PLACED.vertices, FACES, PLANES, SIDES)
+    return refiner_of(DENOISED).crossed(COLLAPSED.vertices, FACES, PLANES, SIDES)
 
 
 def test_faces_around_a_corner_are_near_connected_and_closer_together_near_it():
-    start, around = faces_at_vertices(FACES, len(PLACED.vertices))
-    seen = faces_around(PLACED.vertices, FACES, start, around, PLANES, EDGE)
+    start, around = faces_at_vertices(FACES, len(COLLAPSED.vertices))
+    seen = faces_around(COLLAPSED.vertices, FACES, start, around, PLANES, EDGE)
     assert seen.rows.shape == (8, MOST) and (seen.rows >= 0).all() and (seen.counts > 3 * MOST).all()
-    far = np.linalg.norm(PLANES.centers[seen.rows] - PLACED.vertices[:, None], axis=2)
+    far = np.linalg.norm(PLANES.centers[seen.rows] - COLLAPSED.vertices[:, None], axis=2)
     assert far.max() <= RADIUS * EDGE and far[:, 0].max() < 1.5 * EDGE
     assert (np.median(far, axis=1) < 0.65 * RADIUS * EDGE).all(), "half of an even choice is beyond 0.71"
     assert all(len(np.unique(row)) == MOST for row in seen.rows)
@@ -78,7 +78,7 @@ def test_the_answer_turns_with_the_surface():
 def refined_box(turn: np.ndarray) -> np.ndarray:
     """The refined corners of the box, turned as a whole before anything is read."""
     denoised = denoise(Mesh(BOX.vertices @ turn.T, BOX.faces), wanted=12)
-    placed = PLACED.vertices @ turn.T
+    placed = COLLAPSED.vertices @ turn.T
     return refiner_of(denoised).refine(placed, FACES, planes_of(denoised), SIDES @ turn.T)
 
 
@@ -92,7 +92,7 @@ def test_a_vertex_that_sees_nothing_stays():
 
 def test_refining_ends_near_the_corners_and_moves_nothing_far():
     moved, _ = crossed()
-    refined = refiner_of(DENOISED).refine(PLACED.vertices, FACES, PLANES, SIDES)
+    refined = refiner_of(DENOISED).refine(COLLAPSED.vertices, FACES, PLANES, SIDES)
     assert 0.0 < np.linalg.norm(refined - moved, axis=1).max() <= VERTEX_FARTHEST
     assert np.abs(np.abs(refined) - HALF).max() < 0.002
 
