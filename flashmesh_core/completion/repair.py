@@ -17,6 +17,7 @@ import numpy as np
 from flashmesh_core.completion.insertion import Face, insert_faces, lie_near
 from flashmesh_core.mesh.canonical import vertex_keys
 from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.mesh.following import unit_normals
 from flashmesh_core.mesh.plain_vectors import Edge, edges_of
 
 TOLERANCE = 0.3  # bins from the proxy at which the model's faces of a region may lie, where there is no noise
@@ -143,26 +144,26 @@ def _is_good(region: _Region, positions: dict[int, np.ndarray], tree: TriangleTr
     """Whether the model's faces may stand for the proxy's."""
     if not region.ours or not region.theirs or tree is None or _border(region.ours) != _border(region.theirs):
         return False
-    vertices, faces = _mesh(region.ours, positions)
-    triangles = vertices[faces]
-    ratio = _area(triangles) / max(_area(_mesh(region.theirs, positions)[0].reshape(-1, 3, 3)), 1e-12)
+    ours, theirs = (_mesh(faces, positions)[0].reshape(-1, 3, 3) for faces in (region.ours, region.theirs))
+    ratio = _area(ours) / max(_area(theirs), 1e-12)
     if not MIN_AREA <= ratio <= MAX_AREA:
         return False
-    if _bend(region.ours, positions) > MORE_BENT * _bend(region.theirs, positions) + BENT:
+    if _bend(region.ours, ours) > MORE_BENT * _bend(region.theirs, theirs) + BENT:
         return False
-    return lie_near(triangles, tree, tolerance)
+    return lie_near(ours, tree, tolerance)
 
 
-def _bend(faces: list[Face], positions: dict[int, np.ndarray]) -> float:
-    """How bent `faces` are: of the edges between them, the lengths by 1 less the cosine of both normals; bins."""
-    vertices, _ = _mesh(faces, positions)
-    a, b, c = np.moveaxis(vertices.reshape(-1, 3, 3), 1, 0)
-    normals = np.cross(b - a, c - a)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    beside = {edge: number for number, face in enumerate(faces) for edge in edges_of(face)}
+def _bend(faces: list[Face], triangles: np.ndarray) -> float:
+    """How bent `faces` with corners `triangles` (F, 3, 3) are, in bins.
+
+    That is the sum of the lengths of the edges between them, each by 1 less the cosine of both normals.
+    """
+    normals = unit_normals(triangles)
+    lengths = np.linalg.norm(np.roll(triangles, -1, axis=1) - triangles, axis=2)
+    beside = {edge: (f, k) for f, face in enumerate(faces) for k, edge in enumerate(edges_of(face))}
     return sum(
-        float(np.linalg.norm(positions[a] - positions[b]) * (1.0 - normals[number] @ normals[beside[b, a]]))
-        for (a, b), number in beside.items()
+        float(lengths[f, k] * (1.0 - normals[f] @ normals[beside[b, a][0]]))
+        for (a, b), (f, k) in beside.items()
         if a < b and (b, a) in beside
     )
 

@@ -37,7 +37,7 @@ class Following:
         self._weights = np.array(cuts) / float(ORDER)
         self._points = np.einsum("pk,fkd->fpd", self._weights, corners).reshape(-1, 3)
         self._places = np.full((len(self._points), 3), np.nan)  # on the surface; looked for when they are needed
-        self._normals = _unit_normals(corners)
+        self._normals = unit_normals(corners)
 
     def first(self, face: int) -> Held:
         """What a triangle at first is held against: itself."""
@@ -49,7 +49,7 @@ class Following:
 
         What is new must face the way that the surface faces.
         """
-        normals = _unit_normals(triangles)
+        normals = unit_normals(triangles)
         if not len(triangles) or not normals.any(axis=1).all():
             return None
         points = np.concatenate([held.points for held in old])
@@ -93,7 +93,7 @@ class Following:
         return self._places[points]
 
 
-def _unit_normals(triangles: np.ndarray) -> np.ndarray:
+def unit_normals(triangles: np.ndarray) -> np.ndarray:
     """The unit normals (T, 3) of `triangles` (T, 3, 3); zero where one has no area."""
     normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
@@ -107,7 +107,7 @@ def _distances(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     along = (from_start * sides).sum(axis=3) / np.maximum((sides**2).sum(axis=2), 1e-300)
     rest = from_start - np.clip(along, 0.0, 1.0)[..., None] * sides
     distance = np.sqrt((rest**2).sum(axis=3)).min(axis=2)
-    normals = _unit_normals(triangles)
+    normals = unit_normals(triangles)
     inside = ((np.cross(sides, from_start) * normals[:, None]).sum(axis=3) >= 0.0).all(axis=2)
     inside &= normals.any(axis=1)
     height = np.abs((from_start[:, :, 0] * normals).sum(axis=2))

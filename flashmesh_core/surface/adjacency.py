@@ -150,3 +150,20 @@ def face_geometry(vertices, faces):
         for k in range(3):
             centers[f, k] = (vertices[a, k] + vertices[b, k] + vertices[c, k]) / 3.0
     return normals, areas, centers
+
+
+@njit(**COMPILED)
+def longest_sides(positions, faces, label, count):
+    """The longest side (count,) of the box of each part of `faces` (F, 3), `label` (F,) naming a face's."""
+    low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
+    for f in range(len(faces)):
+        part = label[f]
+        for k in range(3):
+            for axis in range(3):
+                place = positions[faces[f, k], axis]
+                low[part, axis] = min(low[part, axis], place)
+                high[part, axis] = max(high[part, axis], place)
+    result = np.empty(count)
+    for part in range(count):
+        result[part] = (high[part] - low[part]).max()
+    return result

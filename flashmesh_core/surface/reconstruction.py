@@ -9,6 +9,7 @@ import numpy as np
 from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface import implicit, point_normals
+from flashmesh_core.surface.adjacency import longest_sides
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
 from flashmesh_core.surface.winding import Grid, at_points, winding_number
 
@@ -142,16 +143,13 @@ def _without_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: 
         return mesh
     labels = component_labels(len(mesh.vertices), np.concatenate([faces[:, :2], faces[:, 1:]]))
     patch = labels[faces[:, 0]]
-    low, high = np.full((labels.max() + 1, 3), np.inf), np.full((labels.max() + 1, 3), -np.inf)
-    for corner in range(3):
-        np.minimum.at(low, patch, mesh.vertices[faces[:, corner]])
-        np.maximum.at(high, patch, mesh.vertices[faces[:, corner]])
-    count = len(low)
+    count = int(labels.max()) + 1
+    size = longest_sides(mesh.vertices, faces.astype(np.int32), patch.astype(np.int32), count)
     far, open_share = np.zeros(count), np.zeros(count)
     np.maximum.at(far, patch, distance[faces[:, 0]])
     np.add.at(open_share, patch, middle[owner[faces[:, 0]]] < 0.5)
     open_share /= np.maximum(np.bincount(patch, minlength=count), 1)
-    small = (high - low).max(axis=1) < HOLE
+    small = size < HOLE
     keep = np.ones(len(mesh.faces), dtype=bool)
     keep[guessed] = (small | ((far < HOLE / 2) & (open_share < 0.1)))[patch]
     return _only(mesh, keep)

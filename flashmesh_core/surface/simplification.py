@@ -9,7 +9,14 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, face_geometry, manifold_twins
+from flashmesh_core.surface.adjacency import (
+    COMPILED,
+    compact,
+    face_components,
+    face_geometry,
+    longest_sides,
+    manifold_twins,
+)
 from flashmesh_core.surface.collapse import FACES, POWER, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back
@@ -183,24 +190,7 @@ def _restarted(positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -
 def _parts(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The part of each face, (F,), and the longest side of each part's box."""
     label, count = face_components(faces, manifold_twins(faces, len(positions)))
-    return label, _longest_sides(positions, faces, label, count)
-
-
-@njit(**COMPILED)
-def _longest_sides(positions, faces, label, count):
-    """The longest side (count,) of the box of each part of `faces` (F, 3), `label` (F,) naming a face's."""
-    low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
-    for f in range(len(faces)):
-        part = label[f]
-        for k in range(3):
-            for axis in range(3):
-                place = positions[faces[f, k], axis]
-                low[part, axis] = min(low[part, axis], place)
-                high[part, axis] = max(high[part, axis], place)
-    result = np.empty(count)
-    for part in range(count):
-        result[part] = (high[part] - low[part]).max()
-    return result
+    return label, longest_sides(positions, faces, label, count)
 
 
 @njit(**COMPILED)
