@@ -21,17 +21,19 @@ from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
 from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
 from flashmesh_core.mesh.surface import SurfaceGrid
 
-SURFACE, CREASE, OPEN, STRONG, WEAK, CORNER, SEEN, SUPPORTED_CORNER, SUPPORTED_SEEN = range(len(SLICE_ROWS))
+SURFACE, CREASE, OPEN, STRONG, WEAK, CORNER, SEEN, SUPPORTED_CORNER, SUPPORTED_SEEN, PROXY = range(len(SLICE_ROWS))
 CREASE_CELL = 3.0 / 128.0  # unit box
 CREASE_THRESHOLD = 0.02
 MAX_SUPPORT_SUGGESTIONS = 192  # nearest suggestions tested for support; bounds the work on dense meshes
+NO_FACES = np.zeros((0, 3, 3), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class SurfaceContext:
     """What is known of the input surface at one bin count.
 
-    `corner_keys` (C,) int64 are the detected corners as sorted, unique (z, y, x) keys.
+    `corner_keys` (C,) int64 are the corners as sorted, unique (z, y, x) keys. `proxy_faces` (T, 3) int64 are the faces
+    of the proxy mesh over them as numbers of corners, in canonical order.
     """
 
     num_bins: int
@@ -40,12 +42,15 @@ class SurfaceContext:
     support_grid: SurfaceGrid  # wider: what edges and triangles are tested against
     directions: DirectionGrid
     corner_keys: np.ndarray
+    proxy_faces: np.ndarray
 
     @staticmethod
     def of_samples(
-        points: np.ndarray, normals: np.ndarray, corners: np.ndarray, num_bins: int, tolerance: int = 1
-    ) -> SurfaceContext:
-        """From samples (N, 3) in the unit box, their normals, and corner positions (C, 3)."""
+        points: np.ndarray, normals: np.ndarray, corners: np.ndarray, num_bins: int, tolerance: int = 1,
+        proxy_bins: np.ndarray = NO_FACES,
+    ) -> SurfaceContext:  # fmt: skip
+        """From samples (N, 3) in the unit box, their normals, corner positions (C, 3), and the bins (T, 3, 3) of the
+        faces of the proxy mesh, columns x, y, z; faces with a vertex that is no corner are left out."""
         held = np.concatenate([points, np.clip(corners, -0.5, 0.5)])  # corners are where samples are missing
         creased = points[crease_samples(points, normals)]
         crease = SurfaceGrid(creased if len(creased) else points[:1], num_bins, tolerance)
@@ -57,7 +62,20 @@ class SurfaceContext:
             support_grid=SurfaceGrid(held, num_bins, tolerance + 1),
             directions=DirectionGrid(points, normals, num_bins),
             corner_keys=keys,
+            proxy_faces=_faces_over(keys, proxy_bins, num_bins),
         )
+
+
+def _faces_over(corner_keys: np.ndarray, proxy_bins: np.ndarray, num_bins: int) -> np.ndarray:
+    """Faces (T, 3, 3) of bins as numbers of corners, sorted and each once, the lowest corner first."""
+    keys = vertex_keys(proxy_bins.reshape(-1, 3).astype(np.int64), num_bins)
+    numbers = np.searchsorted(corner_keys, keys)
+    known = np.append(corner_keys, -1)[numbers] == keys
+    faces = numbers.reshape(-1, 3)[known.reshape(-1, 3).all(axis=1)]
+    first = faces.argmin(axis=1)[:, None]
+    faces = np.take_along_axis(faces, (first + np.arange(3)) % 3, axis=1)
+    a, b, c = faces.T
+    return np.unique(faces[(a != b) & (b != c) & (a != c)], axis=0)
 
 
 def crease_samples(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
@@ -107,6 +125,7 @@ class Items:
     strong_IM: np.ndarray
     weak_IM: np.ndarray
     banned_IM: np.ndarray  # would use a directed edge twice
+    proxy_IM: np.ndarray
 
 
 def item_masks(context: SurfaceContext, universe: Universe, items: Items) -> np.ndarray:
@@ -123,6 +142,7 @@ def item_masks(context: SurfaceContext, universe: Universe, items: Items) -> np.
     supported = _supported(context, universe, items, (masks[:, CORNER] | masks[:, SEEN]) & ~items.banned_IM)
     masks[:, SUPPORTED_CORNER] = supported & ~items.seen_IM
     masks[:, SUPPORTED_SEEN] = supported & items.seen_IM
+    masks[:, PROXY] = items.proxy_IM
     first = items.slot_I == 0
     masks[first, SUPPORTED_SEEN] &= items.open_IM[first]
     return masks
@@ -152,7 +172,7 @@ def _supported(context: SurfaceContext, universe: Universe, items: Items, sugges
     return supported
 
 
-def mesh_items(mesh: CanonicalMesh, universe: Universe, start: int, stop: int) -> Items:
+def mesh_items(context: SurfaceContext, mesh: CanonicalMesh, universe: Universe, start: int, stop: int) -> Items:
     """The items of faces start..stop-1, three each, and of the v0 that follows face stop - 1."""
     number_of = np.searchsorted(universe.keys_M, vertex_keys(mesh.vertices, mesh.num_bins))
     faces = number_of[mesh.faces]
@@ -166,6 +186,7 @@ def mesh_items(mesh: CanonicalMesh, universe: Universe, start: int, stop: int) -
     v0_I = np.where(slot_I >= 1, ends[:, 0], -1)
     v1_I = np.where(slot_I >= 2, ends[:, 1], -1)
     lowest_I = _lowest(slot_I, v0_I, v1_I, before)
+    proxy = np.searchsorted(universe.keys_M, context.corner_keys)[context.proxy_faces]
 
     table = OpenHalfEdges()
     face_rows = faces.tolist()
@@ -181,7 +202,31 @@ def mesh_items(mesh: CanonicalMesh, universe: Universe, start: int, stop: int) -
     return Items(
         slot_I=slot_I, v0_I=v0_I, v1_I=v1_I, lowest_I=lowest_I, seen_IM=birth[None] < face_I[:, None],
         open_IM=flags["open"], strong_IM=flags["strong"], weak_IM=flags["weak"], banned_IM=flags["banned"],
+        proxy_IM=_proxy_vertices(proxy, faces, face_I, slot_I, ends, before, size),
     )  # fmt: skip
+
+
+def _proxy_vertices(
+    proxy_T3: np.ndarray, faces_F3: np.ndarray, face_I: np.ndarray, slot_I: np.ndarray, ends_I3: np.ndarray,
+    before_I3: np.ndarray, size: int,
+) -> np.ndarray:  # fmt: skip
+    """Vertices that the face begun at each item shares, so far, with a free face of the proxy mesh, (I, M) bool.
+
+    A face of the proxy is free while it comes after the last face and none of its directed edges is used.
+    """
+    edges, first = np.unique(faces_F3 * size + np.roll(faces_F3, -1, axis=1), return_index=True)
+    edges, first = np.append(edges, size * size), np.append(first // 3, len(faces_F3))  # never empty
+    codes_T3 = proxy_T3 * size + np.roll(proxy_T3, -1, axis=1)
+    at_T3 = np.searchsorted(edges, codes_T3)
+    used_T = np.where(edges[at_T3] == codes_T3, first[at_T3], len(faces_F3)).min(axis=1, initial=len(faces_F3))
+    scale = np.array([size * size, size, 1])
+    free_IT = (used_T >= face_I[:, None]) & (proxy_T3 @ scale > (before_I3 @ scale)[:, None])
+    free_IT &= (slot_I[:, None] < 1) | (proxy_T3[:, 0] == ends_I3[:, :1])
+    free_IT &= (slot_I[:, None] < 2) | (proxy_T3[:, 1] == ends_I3[:, 1:2])
+    named = np.zeros((len(face_I), size), dtype=bool)
+    item, number = np.nonzero(free_IT)
+    named[item, proxy_T3[number, slot_I[item]]] = True
+    return named
 
 
 def v0_suggestions(table: OpenHalfEdges, previous_v0: int) -> tuple[list[int], list[int]]:
@@ -233,7 +278,7 @@ def rows_of_items(
 def mesh_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, stop: int) -> np.ndarray:
     """Slice rows of every token of faces start..stop-1 and of the token after, (9 * faces + 1, R, Q) uint8."""
     universe = Universe.of_keys(context.corner_keys, vertex_keys(mesh.vertices, mesh.num_bins), context.num_bins)
-    items = mesh_items(mesh, universe, start, stop)
+    items = mesh_items(context, mesh, universe, start, stop)
     masks = item_masks(context, universe, items)
     target = mesh.vertices[mesh.faces[start:stop]][:, :, ::-1].reshape(-1, 3)
     rows = rows_of_items(context, universe, masks, np.vstack([target, [[0, 0, 0]]]))

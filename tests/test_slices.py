@@ -9,7 +9,7 @@ import pytest
 from generated_meshes import shape
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, Normalization, canonicalize
+from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, Normalization, canonicalize, dequantize, quantize
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.support import edge_support, triangle_support
@@ -24,14 +24,22 @@ ROW = {name: number for number, name in enumerate(SLICE_ROWS)}
 
 
 def in_context(mesh: Mesh, num_bins: int = 128, *, every: bool = False) -> tuple[SurfaceContext, CanonicalMesh]:
-    """A mesh at `num_bins` and what is known of its surface; two thirds of its vertices are corners, or `every` one."""
+    """A mesh at `num_bins` and what is known of its surface; two thirds of its vertices are corners, or `every` one.
+
+    The faces of the proxy are those of the mesh, in another order and a fifth of them with another third vertex.
+    """
     box = Normalization.of_points(mesh.vertices)
     placed = Normalization(box.center, box.scale * 1.02)
     unit = placed.apply(mesh.vertices)
     samples = sample_surface(unit, mesh.faces, 8192, np.random.default_rng(0))
     points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
     corners = unit if every else unit[np.arange(len(unit)) % 3 > 0]
-    context = SurfaceContext.of_samples(points, normals, corners, num_bins)
+    rng = np.random.default_rng(1)
+    faces = np.roll(rng.permutation(mesh.faces), 1, axis=1)
+    changed = rng.random(len(faces)) < 0.2
+    faces[changed, 2] = rng.integers(0, len(unit), changed.sum())
+    proxy_bins = quantize(unit, num_bins)[faces]
+    context = SurfaceContext.of_samples(points, normals, corners, num_bins, proxy_bins=proxy_bins)
     return context, canonicalize(mesh.vertices, mesh.faces, num_bins, placed)
 
 
@@ -122,7 +130,7 @@ def named_by_definition(context: SurfaceContext, prefix: Prefix) -> dict[str, se
         (strong, weak), banned = table.v2_suggestions(*begun), table.v2_banned(*begun)
     sets = {
         "open": set(table.open_vertices) - banned, "strong": set(strong), "weak": set(weak),
-        "corner": corners, "seen": set(table.degree) - banned,
+        "corner": corners, "seen": set(table.degree) - banned, "proxy": of_proxy(context, prefix, begun),
     }  # fmt: skip
     taken = set(begun[1:])
     legal = {name: {v for v in keys if v >= prefix.lowest() and v not in taken} for name, keys in sets.items()}
@@ -130,6 +138,16 @@ def named_by_definition(context: SurfaceContext, prefix: Prefix) -> dict[str, se
     legal["supported_corner"] = supported - set(table.degree)
     legal["supported_seen"] = supported & set(table.degree) & (set(table.open_vertices) if not begun else supported)
     return legal
+
+
+def of_proxy(context: SurfaceContext, prefix: Prefix, begun: list[int]) -> set[int]:
+    """The vertices that lead from the face begun to faces of the proxy that may still be written."""
+    found = set()
+    for a, b, c in context.corner_keys[context.proxy_faces].tolist():
+        used = any(prefix.table.is_used(*edge) for edge in ((a, b), (b, c), (c, a)))
+        if not used and (a, b, c) > tuple(prefix.last_face) and [a, b][: len(begun)] == begun:
+            found.add((a, b, c)[len(begun)])
+    return found
 
 
 def is_supported(context: SurfaceContext, prefix: Prefix, begun: list[int], key: int) -> bool:
@@ -167,6 +185,25 @@ def test_supported_rows_are_parts_of_the_corner_and_seen_rows(seed: int) -> None
     assert not (rows[:, ROW["supported_seen"]] & ~rows[:, ROW["seen"]]).any()
     assert rows[:, ROW["supported_seen"]].any()
     assert rows[:, ROW["supported_corner"]].any()
+
+
+def test_the_proxy_row_leads_through_a_mesh_that_is_the_proxy() -> None:
+    """The lowest place that it names is each next token, where the mesh is the proxy's own."""
+    _, mesh = in_context(shape(5, 80), every=True)
+    empty = np.zeros((0, 3))
+    corners, bins = dequantize(mesh.vertices, 128), mesh.vertices[mesh.faces]
+    context = SurfaceContext.of_samples(corners, unit_z(len(corners)), corners, 128, proxy_bins=bins)
+    rows = mesh_rows(context, mesh, 0, len(mesh.faces))[:, ROW["proxy"]]
+    assert rows[:-1].argmax(axis=1).tolist() == face_tokens(mesh).reshape(-1).tolist()
+    assert rows[:-1].any(axis=1).all()
+    assert not rows[-1].any()
+    without = SurfaceContext.of_samples(corners, unit_z(len(corners)), empty, 128, proxy_bins=bins)
+    assert not len(without.proxy_faces)
+
+
+def unit_z(count: int) -> np.ndarray:
+    """Normals (count, 3) that all look up."""
+    return np.tile([0.0, 0.0, 1.0], (count, 1))
 
 
 def share_of_truth(rows: np.ndarray, mesh: CanonicalMesh, name: str) -> float:

@@ -214,8 +214,9 @@ def sample_of_mesh(
             corners = corners[:0]
         elif augment:
             corners = corners[rng.random(len(corners)) < rng.choice([1.0, 0.95, 0.8])]
-        context = SurfaceContext.of_samples(points, surface.normals, corners, config.num_bins)
-        sample.rows = crop_rows(context, written, start, groups)
+        shown = places.bins[proxy.faces]
+        context = SurfaceContext.of_samples(points, surface.normals, corners, config.num_bins, proxy_bins=shown)
+        sample.rows = crop_rows(context, written, start, groups)[:, : len(config.slice_rows)]
     sample.points = np.concatenate(channels, axis=1).astype(np.float32)
     sample.face_count = 0.0 if augment and rng.random() < 0.15 else float(len(canonical.faces))
     return sample

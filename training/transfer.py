@@ -1,10 +1,12 @@
-"""Starting weights for a model whose draft heads are more, or fewer, than those of the checkpoint it starts from."""
+"""Starting weights for a model whose draft heads are more, or fewer, than those of the checkpoint it starts from, or that
+is shown more slice rows."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from flashmesh_core.config import ModelConfig
@@ -30,22 +32,40 @@ def parse_drafts(text: str, config: ModelConfig) -> ModelConfig:
 
 
 def transfer(source: Hourglass, target: Hourglass) -> None:
-    """Copy all weights of `source` into `target`; a head that only `target` has starts as the last one of its block.
+    """Copy all weights of `source` into `target`; a head that only `target` has starts as the last one of its block,
+    what reads a slice row that only it is shown starts at zero.
 
-    Raises ValueError where the two differ in more than the numbers of drafts and the windows of attention.
+    Raises ValueError where the two differ in more than the numbers of drafts, the windows of attention and the rows.
     """
     mine, theirs = target.config.to_dict(), source.config.to_dict()
-    other = [field for field in mine if field not in (*DRAFTS, *WEIGHTLESS) and mine[field] != theirs[field]]
+    same = (*DRAFTS, *WEIGHTLESS, "slice_rows") if _has_more_rows(target, source) else (*DRAFTS, *WEIGHTLESS)
+    other = [field for field in mine if field not in same and mine[field] != theirs[field]]
     if other:
         said = ", ".join(f"{field} is {theirs[field]} there, {mine[field]} here" for field in other)
         raise ValueError(f"weights must be of the same model but for its numbers of drafts and its windows: {said}")
-    given = source.state_dict()
+    given = _with_rows(source, target.config)
     taken = {
         name: _resized(name, given[name], tensor, target.config.dim)
         for name, tensor in target.state_dict().items()
         if name in given
     }
     target.load_state_dict(taken, strict=False)
+
+
+def _has_more_rows(target: Hourglass, source: Hourglass) -> bool:
+    return 0 < len(source.config.slice_rows) < len(target.config.slice_rows)
+
+
+def _with_rows(source: Hourglass, config: ModelConfig) -> dict[str, Tensor]:
+    """The weights of `source`, with zeros for the slice rows that only `config` has."""
+    given = source.state_dict()
+    have, more = len(source.config.slice_rows), len(config.slice_rows) - len(source.config.slice_rows)
+    if have and more > 0:
+        given["slices"] = F.pad(given["slices"], (0, 0, 0, more * config.num_bins))
+        for name in ("copy_gates.weight", "copy_gates.bias"):
+            gates = given[name].unflatten(0, (2, have))
+            given[name] = F.pad(gates, (0, 0) * (gates.ndim - 2) + (0, more)).flatten(0, 1)
+    return given
 
 
 def _resized(name: str, given: Tensor, like: Tensor, dim: int) -> Tensor:

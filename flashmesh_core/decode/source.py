@@ -99,14 +99,17 @@ def source_of_reading(
     points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
     if tolerance is None:
         tolerance = 1 + int(reading.noise * size)
-    corners = dequantize(places.bins, size)
+    corners, proxy_bins = dequantize(places.bins, size), places.bins[proxy.faces]
+    context = None
+    if config.slice_rows:
+        context = SurfaceContext.of_samples(points, normals, corners, size, proxy_bins=proxy_bins)
     read = rng.choice(len(points), config.num_points, replace=len(points) < config.num_points)
     channels = np.concatenate([points[read], normals[read], np.ones((len(read), 1))], axis=1)
     return Source(
         normalization=box, points=points, normals=normals, channels=channels.astype(np.float32),
-        context=SurfaceContext.of_samples(points, normals, corners, size) if config.slice_rows else None,
+        context=context,
         mask_grid=SurfaceGrid.of_mesh(corners, proxy.faces, size, tolerance),
-        places=places, proxy_bins=places.bins[proxy.faces],
+        places=places, proxy_bins=proxy_bins,
         proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=surface,
         noise=reading.noise / (1.0 + 2.0 * MARGIN),
         is_manifold=reading.is_manifold, is_closed=reading.is_closed, kept=reading.kept,

@@ -90,6 +90,7 @@ class Surface(NamedTuple):
     patch: np.ndarray  # (L,) int32: the patch of each such bin
     patch_center: np.ndarray  # (P, 3) int32: the bin in the middle of each patch
     corners: np.ndarray  # (C,) int64 keys
+    proxy: np.ndarray  # (P, 3) int32: faces of the proxy mesh as numbers of corners, in canonical order
     facets: np.ndarray  # (T, 3, 3) float64: the triangles of the proxy mesh, in bins; none for a cloud
     facet_normals: np.ndarray  # (T, 3) float64
     facet_start: np.ndarray  # an index of them, see `facets`
@@ -171,6 +172,7 @@ def make_surface(
         loose=np.ascontiguousarray(loose, dtype=np.int32), loose_start=loose_start, loose_number=loose_number,
         patch=patch, patch_center=patch_center,
         corners=context.corner_keys.astype(np.int64) if context else np.zeros(0, dtype=np.int64),
+        proxy=context.proxy_faces.astype(np.int32) if context else np.zeros((0, 3), dtype=np.int32),
         facets=facets, facet_normals=facet_normals, facet_start=facet_start, facet_listed=facet_listed,
     )  # fmt: skip
 

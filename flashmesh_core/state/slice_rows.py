@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CREASE, SURFACE
 from flashmesh_core.state.arrays import Surface, Table
@@ -18,13 +17,12 @@ from flashmesh_core.state.suggestions import (
     list_suggestions,
     lowest_key,
     mark_first,
+    mark_proxy,
     mark_second,
     mark_supported,
     mark_third,
     written,
 )  # fmt: skip
-
-_ROW_BITS = (1 << len(SLICE_ROWS)) - 1
 
 
 @njit_no_refcount
@@ -42,6 +40,7 @@ def prepare(surface: Surface, table: Table, guided: bool) -> None:
         mark_second(table, v0)
     else:
         mark_third(table, v0, v1)
+    mark_proxy(surface, table, slot, v0, v1)
     list_suggestions(table, slot, lowest, v1)
     mark_supported(surface, table, slot, v0, v1)
     table.n[0].places = 0
@@ -79,7 +78,7 @@ def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
         if not agrees(z, y, table.bins[vertex]):
             continue
         place = table.bins[vertex, axis]
-        bits = table.suggestion_bits[number] & _ROW_BITS
+        bits = table.suggestion_bits[number] & ((1 << len(rows)) - 1)
         row = 0
         while bits:
             if bits & 1:
