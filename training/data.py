@@ -16,6 +16,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch.utils.data import Dataset
 
+from flashmesh_core.completion.repair import repair
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.places import Places, assign_bins
 from flashmesh_core.mesh.canonical import (
@@ -30,6 +31,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.store import MAX_FACES, MeshStore
 from flashmesh_core.slices import SurfaceContext, mesh_rows
+from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.tokenizer import TOKENS_PER_FACE, face_tokens, first_occurrence
 from training.readings import ReadingKey, load_reading
 
@@ -135,12 +137,14 @@ class MeshBatches(Dataset):
 
             mesh = random_shape(rng, max_faces=4 * length // TOKENS_PER_FACE)
             proxy: Mesh | None = blurred(mesh, rng)
+            noise = 0.0
         else:
             number, key = self.keys[int(rng.choice(self.groups[bucket]))]
             mesh = Mesh(self.store.vertices[number], self.store.faces[number])
             reading = load_reading(mesh, key, self.data.readings)
             proxy = None if reading is None else reading.proxies[0]
-        return None if proxy is None else sample_of_mesh(mesh, proxy, self.config, self.data, rng, length)
+            noise = 0.0 if reading is None else reading.noise
+        return None if proxy is None else sample_of_mesh(mesh, proxy, noise, self.config, self.data, rng, length)
 
 
 SNAP = 3.0 / 128  # unit box: so far may the reading have moved a vertex
@@ -149,10 +153,12 @@ PLACEMENT_MARGIN = 0.01  # of the longest side, on either side; what the engine 
 
 
 def blurred(mesh: Mesh, rng: np.random.Generator) -> Mesh:
-    """A stand-in for the reading of a procedural shape: its vertices moved as far as readings are off, (V, 3)."""
+    """A stand-in for the reading of a procedural shape: flat places are cut as a reading cuts them, whatever the shape's
+    own triangles, and vertices moved as far as readings are off."""
     size = float(np.ptp(mesh.vertices, axis=0).max())
+    faces = recut_flat_places(np.asarray(mesh.vertices / size, dtype=np.float64), mesh.faces.astype(np.int32))
     width = rng.choice([0.0005, 0.002, 0.004]) * size
-    return Mesh(mesh.vertices + rng.normal(0.0, width, mesh.vertices.shape), mesh.faces)
+    return Mesh(mesh.vertices + rng.normal(0.0, width, mesh.vertices.shape), faces.astype(np.int64))
 
 
 def snapped(vertices: np.ndarray, faces: np.ndarray, proxy: Mesh, places: Places, num_bins: int) -> CanonicalMesh:
@@ -171,9 +177,24 @@ def snapped(vertices: np.ndarray, faces: np.ndarray, proxy: Mesh, places: Places
     return canonicalize_bins(bins, faces[shown], num_bins)
 
 
+def standing(
+    artist: CanonicalMesh, proxy_bins: np.ndarray, places: Places, num_bins: int, noise: float
+) -> CanonicalMesh:
+    """What the engine's gate lets stand of the artist's mesh: its faces where these can be built on the reading, and
+    the faces of the proxy, bins (P, 3, 3), where they can't.
+
+    An artist's mesh as it is asks for vertices that nothing in the source tells of; a model that learns to guess them
+    writes what the gate throws away. `noise` is the surface's, in bins.
+    """
+    written = artist.vertices[artist.faces]
+    stand = repair(written, proxy_bins, places.by_key(num_bins), num_bins, noise=noise).bins
+    return canonicalize_bins(stand.reshape(-1, 3), np.arange(3 * len(stand)).reshape(-1, 3), num_bins)
+
+
 def sample_of_mesh(
     mesh: Mesh,
     proxy: Mesh,
+    noise: float,
     config: ModelConfig,
     data: DataConfig,
     rng: np.random.Generator,
@@ -181,7 +202,8 @@ def sample_of_mesh(
 ) -> Sample | None:
     """Augment, place, quantise and crop one mesh to at most `length` tokens; None if nothing is left of it.
 
-    All that the model is shown comes from `proxy`, the proxy mesh of a reading, under the same augmentation.
+    All that the model is shown comes from `proxy`, the proxy mesh of a reading, under the same augmentation; `noise` is
+    that of the surface, in the mesh's units. A model that is shown the proxy's faces is taught what the gate lets stand.
     """
     augment = data.augment
     linear = augmentation(rng) if augment else np.eye(3)
@@ -194,6 +216,9 @@ def sample_of_mesh(
     proxy = Mesh((read_at - center) * scale + shift, proxy_faces)
     places = assign_bins(proxy.vertices, config.num_bins)
     canonical = snapped(vertices, faces, proxy, places, config.num_bins)
+    proxy_bins = places.bins[proxy.faces]
+    if "proxy" in config.slice_rows:
+        canonical = standing(canonical, proxy_bins, places, config.num_bins, noise * scale * config.num_bins)
     if not len(canonical.faces):
         return None
     surface = sample_surface(proxy.vertices, proxy.faces, data.surface_points, rng)
@@ -214,8 +239,7 @@ def sample_of_mesh(
             corners = corners[:0]
         elif augment:
             corners = corners[rng.random(len(corners)) < rng.choice([1.0, 0.95, 0.8])]
-        shown = places.bins[proxy.faces]
-        context = SurfaceContext.of_samples(points, surface.normals, corners, config.num_bins, proxy_bins=shown)
+        context = SurfaceContext.of_samples(points, surface.normals, corners, config.num_bins, proxy_bins=proxy_bins)
         sample.rows = crop_rows(context, written, start, groups)[:, : len(config.slice_rows)]
     sample.points = np.concatenate(channels, axis=1).astype(np.float32)
     sample.face_count = 0.0 if augment and rng.random() < 0.15 else float(len(canonical.faces))
