@@ -8,17 +8,17 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
-from flashmesh_core.slices import CORNER, OPEN, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
+from flashmesh_core.slices import CORNER, OPEN, PROXY, SEEN, STRONG, SUPPORTED_CORNER, SUPPORTED_SEEN, WEAK
 from flashmesh_core.state.arrays import BANNED_BIT, Priority, Surface, Table
 from flashmesh_core.state.coverage import quotient
 from flashmesh_core.state.half_edges import find_edge
 
-FEATURES = 44
+FEATURES = 47
 MAX_SUGGESTIONS = 160  # the nearest to v0 where there are more
 
 _SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
 _BEST, _LATER, _POSSIBLE = int(Priority.BEST), int(Priority.LATER), int(Priority.POSSIBLE)
-_LISTED = 1 << STRONG | 1 << WEAK
+_LISTED = 1 << STRONG | 1 << WEAK | 1 << PROXY
 
 
 @njit_no_refcount
@@ -122,6 +122,7 @@ def _write_kinds(table: Table, number: int, slot: int, row: np.ndarray) -> None:
     row[10] = min(table.degree[vertex], 8) * 0.125
     row[30] = 1.0 if vertex == table.n[0].growable and slot == 0 else 0.0
     row[43] = 1.0 if table.priority[number] == _LATER else 0.0
+    row[44] = 1.0 if bits & 1 << PROXY else 0.0
 
 
 @njit_no_refcount
@@ -171,7 +172,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     priority = _LATER if slot == 0 else _POSSIBLE
     for number in range(table.n[0].suggestions):
         if table.priority[number] == _BEST:
-            rows, priority = 0, _LATER  # coverage guidance leaves the others hardly a chance
+            rows, priority = 1 << PROXY, _LATER  # coverage guidance leaves the others hardly a chance
             break
     center = table.begun_vertex[0] if slot > 0 else (table.faces[last, 0] if last >= 0 else 0)
     reach = _reach(table, center, rows, priority)
@@ -200,7 +201,8 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
 
 @njit_no_refcount
 def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) -> None:
-    """How many suggestions of the same kind come before each in the order: best, strong and supported ones."""
+    """How many suggestions of the same kind come before each in the order: best, strong, supported ones and those of the
+    proxy."""
     order = table.order
     for number in range(count):  # corners, the first of them, are in order already
         at = number
@@ -208,23 +210,25 @@ def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) 
             order[at] = order[at - 1]
             at -= 1
         order[at] = number
-    best = strong = supported = every = np.float32(0.0)
+    best = strong = supported = every = of_proxy = np.float32(0.0)
     for at in range(count):
         row = out[order[at]]
-        _write_rank(row, 31, best)
-        _write_rank(row, 32, strong)
-        _write_rank(row, 33, supported)
-        _write_rank(row, 34, every)
+        _write_rank(row, 31, 35, best)
+        _write_rank(row, 32, 36, strong)
+        _write_rank(row, 33, 37, supported)
+        _write_rank(row, 34, 38, every)
+        _write_rank(row, 45, 46, of_proxy)
         best += row[7]
         strong += row[2]
         supported += row[6]
         every += np.float32(1.0)
+        of_proxy += row[44]
 
 
 @njit_no_refcount
-def _write_rank(row: np.ndarray, at: int, before: np.float32) -> None:
+def _write_rank(row: np.ndarray, at: int, first: int, before: np.float32) -> None:
     row[at] = np.minimum(before, np.float32(6.0)) / np.float32(6.0)
-    row[at + 4] = 1.0 if before == 0.0 else 0.0
+    row[first] = 1.0 if before == 0.0 else 0.0
 
 
 @njit_no_refcount
@@ -237,6 +241,9 @@ def _write_none(table: Table, out: np.ndarray, count: int, slot: int) -> None:
         row[2] += out[number, 6]
         row[3] += out[number, 7]
         row[4] += out[number, 8]
+        row[44] += out[number, 44]
+    row[46] = 1.0 if row[44] == 0.0 else 0.0
+    row[44] = min(row[44], 8.0) * 0.125
     for kind in range(1, 5):
         row[4 + kind] = 1.0 if row[kind] == 0.0 else 0.0
         row[kind] = min(row[kind], 8.0) * 0.125

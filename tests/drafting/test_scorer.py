@@ -17,5 +17,5 @@ def test_weights_of_other_features_are_refused(tmp_path: Path, monkeypatch: pyte
     kept["hidden"] = kept["hidden"][:, :-1]
     np.savez(tmp_path / "fewer.npz", **kept)
     monkeypatch.setattr(scorer, "SCORER_FILE", tmp_path / "fewer.npz")
-    with pytest.raises(ValueError, match=r"fewer\.npz must be fitted to 44 features, got 43; python training/fit_s"):
+    with pytest.raises(ValueError, match=r"fewer\.npz must be fitted to 47 features, got 46; python training/fit_s"):
         scorer.load_scorer()
