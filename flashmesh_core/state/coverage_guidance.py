@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
-from flashmesh_core.state.arrays import CACHED_FANS, PATCH, Priority, Surface, Table
+from flashmesh_core.state.arrays import BARE_BIT, CACHED_FANS, PATCH, Priority, Surface, Table
 from flashmesh_core.state.coverage import (
     EDGE_STEPS,
     center_is_uncovered,
@@ -39,6 +39,17 @@ def _first_place(surface: Surface, z: int) -> int:
 
 
 @njit_no_refcount
+def _follow_proxy(table: Table) -> bool:
+    """Make what leads to faces of the proxy on uncovered surface as good as the best; whether there is any."""
+    found = False
+    for number in range(table.n[0].suggestions):
+        if table.suggestion_bits[number] & BARE_BIT:
+            table.priority[number] = Priority.BEST
+            found = True
+    return found
+
+
+@njit_no_refcount
 def guide_first(surface: Surface, table: Table, lowest: int) -> None:
     """v0: best is the lowest growable vertex, open or a corner not used yet; what lies below it is possible."""
     near = table.near
@@ -61,6 +72,7 @@ def guide_first(surface: Surface, table: Table, lowest: int) -> None:
             table.degree[vertex] == 0 and table.is_corner[vertex] and table.key[vertex] < highest
         ):
             table.priority[number] = Priority.POSSIBLE
+    table.n[0].bare = _follow_proxy(table)
     below = table.key[table.n[0].growable] // (size * size) if table.n[0].growable >= 0 else np.int64(size)
     count = 0
     for place in range(_first_place(surface, lowest // (size * size)), len(surface.loose)):
@@ -123,6 +135,7 @@ def guide_second(surface: Surface, table: Table, lowest: int, v0: int) -> None:
                 for at in range(count):
                     if near[at] == vertex:
                         table.priority[number] = Priority.LATER
+    _follow_proxy(table)
     first, taken = _first_place(surface, lowest // (surface.size * surface.size)), table.taken
     count, fan = 0, _find_fan(surface, table, v0)
     for place in table.fan[fan, : table.fan_size[fan]]:
@@ -167,7 +180,8 @@ def _keep_best_fitting(surface: Surface, table: Table, v0: int, v1: int) -> bool
 def guide_third(surface: Surface, table: Table, lowest: int, v0: int, v1: int) -> None:
     """v2: the best known vertices are marked; where none are, places that make a triangle on uncovered surface."""
     table.n[0].places = 0
-    if _keep_best_fitting(surface, table, v0, v1):
+    fits = _keep_best_fitting(surface, table, v0, v1)
+    if _follow_proxy(table) or fits:
         return
     a, b = table.bins[v0], table.bins[v1]
     cells, part = len(surface.support), 1.0 / (6 * surface.factor)
@@ -191,6 +205,8 @@ def _is_finished(surface: Surface, table: Table) -> bool:
     """Whether coverage guidance thinks that the mesh may end: nearly all is covered, or nothing can go on."""
     faces = table.n[0].faces
     covered = table.n[0].covered
+    if table.n[0].bare != 0 and covered < len(surface.places):
+        return False
     idle = faces >= IDLE_FACES and table.cover_end[faces] == table.cover_end[faces - IDLE_FACES]
     dead = table.n[0].none_growable != 0
     if covered >= (NEARLY_COVERED if dead or idle else ENOUGH_COVERED) * len(surface.places):

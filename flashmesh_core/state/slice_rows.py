@@ -12,12 +12,12 @@ from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CREASE, SURFACE
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage_guidance import guide_first, guide_second, guide_third
+from flashmesh_core.state.proxy_faces import mark_proxy
 from flashmesh_core.state.suggestions import (
     agrees,
     list_suggestions,
     lowest_key,
     mark_first,
-    mark_proxy,
     mark_second,
     mark_supported,
     mark_third,
@@ -40,11 +40,12 @@ def prepare(surface: Surface, table: Table, guided: bool) -> None:
         mark_second(table, v0)
     else:
         mark_third(table, v0, v1)
-    mark_proxy(surface, table, slot, v0, v1)
+    guided = guided and table.n[0].covered < len(surface.places)
+    mark_proxy(surface, table, slot, v0, v1, guided)
     list_suggestions(table, slot, lowest, v1)
     mark_supported(surface, table, slot, v0, v1)
     table.n[0].places = 0
-    if guided and table.n[0].covered < len(surface.places):
+    if guided:
         if slot == 0:
             guide_first(surface, table, lowest)
         elif slot == 1:

@@ -16,7 +16,7 @@ from flashmesh_core.slices import (
     SUPPORTED_SEEN,
     WEAK,
 )  # fmt: skip
-from flashmesh_core.state.arrays import BANNED_BIT, Priority, Surface, Table
+from flashmesh_core.state.arrays import BANNED_BIT, BARE_BIT, Priority, Surface, Table
 from flashmesh_core.state.coverage import (
     backing_of,
     edge_on_surface,
@@ -26,8 +26,9 @@ from flashmesh_core.state.coverage import (
     inner_on_surface,
 )  # fmt: skip
 from flashmesh_core.state.half_edges import find_edge
+from flashmesh_core.state.proxy_faces import IS_BARE, IS_OF_PROXY
 
-_IS_STRONG, _IS_WEAK, _IS_BANNED, _IS_OF_PROXY = 1, 2, 4, 8
+_IS_STRONG, _IS_WEAK, _IS_BANNED = 1, 2, 4  # beside those of `proxy_faces`
 _FAR = 1 << 20
 
 
@@ -158,53 +159,6 @@ def mark_third(table: Table, v0: int, v1: int) -> None:
 
 
 @njit_no_refcount
-def _first_of_proxy(surface: Surface, table: Table, vertex: int, second: int) -> int:
-    """The first face of the proxy mesh with at least this v0 and, beside it, at least this v1, by key."""
-    low, high = 0, len(surface.proxy)
-    key0, key1 = table.key[vertex], table.key[second] if second >= 0 else np.int64(-1)
-    while low < high:
-        middle = (low + high) // 2
-        a = table.key[surface.proxy[middle, 0]]
-        if a < key0 or (a == key0 and table.key[surface.proxy[middle, 1]] < key1):
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@njit_no_refcount
-def mark_proxy(surface: Surface, table: Table, slot: int, v0: int, v1: int) -> None:
-    """Mark what makes the face begun, so far, a face of the proxy mesh that comes after the last face and of which no
-    directed edge is used."""
-    last = table.n[0].faces - 1
-    begin = 0
-    if slot > 0:
-        begin = _first_of_proxy(surface, table, v0, v1 if slot > 1 else -1)
-    elif last >= 0:
-        begin = _first_of_proxy(surface, table, table.faces[last, 0], -1)
-    for number in range(begin, len(surface.proxy)):
-        a, b, c = surface.proxy[number, 0], surface.proxy[number, 1], surface.proxy[number, 2]
-        if (slot > 0 and a != v0) or (slot > 1 and b != v1):
-            return
-        if last >= 0 and not _comes_after(table, a, b, c, last):
-            continue
-        if find_edge(table, a, b) >= 0 or find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0:
-            continue
-        table.mark[surface.proxy[number, slot]] |= _IS_OF_PROXY
-
-
-@njit_no_refcount
-def _comes_after(table: Table, a: int, b: int, c: int, face: int) -> bool:
-    """Whether the face of these vertices may be written after a face."""
-    p, q, r = table.faces[face, 0], table.faces[face, 1], table.faces[face, 2]
-    if a != p:
-        return table.key[a] > table.key[p]
-    if b != q:
-        return table.key[b] > table.key[q]
-    return table.key[c] > table.key[r]
-
-
-@njit_no_refcount
 def list_suggestions(table: Table, slot: int, lowest: int, v1: int) -> None:
     """Every legal vertex that a row names, with its rows as bits; marks are taken off on the way."""
     count = 0
@@ -228,8 +182,10 @@ def list_suggestions(table: Table, slot: int, lowest: int, v1: int) -> None:
             bits |= 1 << CORNER
         if seen and not banned:
             bits |= 1 << SEEN
-        if mark & _IS_OF_PROXY:
+        if mark & IS_OF_PROXY:
             bits |= 1 << PROXY
+        if mark & IS_BARE:
+            bits |= BARE_BIT
         if banned:
             bits |= BANNED_BIT
         if bits:
