@@ -11,7 +11,7 @@ import pytest
 import torch
 from generated_meshes import shape
 
-from flashmesh_core.config import preset
+from flashmesh_core.config import SLICE_ROWS, preset
 from flashmesh_core.decode.engine import Drafting, Engine, Options
 from flashmesh_core.decode.results import GenerationResult
 from flashmesh_core.drafters import DRAFTER_NAMES, DRAFTERS
@@ -141,6 +141,16 @@ def test_a_model_without_slice_rows(drafter: str, kind: str) -> None:
     result = without_rows().generate(*given, drafter=drafter, **options)
     assert_same(result, reference)
     assert result.n_tokens >= 9 * 4
+
+
+def test_a_model_of_before_the_proxys_faces_were_shown() -> None:
+    """Checkpoints with nine rows go on as they were."""
+    torch.manual_seed(3)
+    engine = Engine(Hourglass(replace(preset("debug"), slice_rows=SLICE_ROWS[:9])), "nine rows", "float32")
+    options = {"max_faces": FACES, "seed": 5}
+    plain, drafted = (engine.generate(shape(4, 120), drafter=drafter, **options) for drafter in ("none", "half_edge"))
+    assert_same(drafted, plain)
+    assert plain.n_tokens >= 9 * 4
 
 
 def test_a_mesh_is_closed_without_slice_rows() -> None:

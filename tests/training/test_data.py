@@ -11,12 +11,12 @@ import torch
 
 from flashmesh_core.config import preset
 from flashmesh_core.decode.places import assign_bins
-from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize, vertex_keys
+from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize, canonicalize_bins, vertex_keys
 from flashmesh_core.mesh.io import save_mesh
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.tokenizer import encode, face_tokens
 from tests.mesh.shapes import box
-from training.data import IGNORE, NO_VERTEX, DataConfig, MeshBatches, crop, make_mistakes, snapped
+from training.data import IGNORE, NO_VERTEX, DataConfig, MeshBatches, crop, make_mistakes, snapped, standing
 from training.losses import draft_targets, label_targets
 from training.readings import ReadingKey, keys_of, load_reading
 from training.shapes import make_shape, random_shape
@@ -127,6 +127,46 @@ def test_the_model_is_to_write_the_artists_faces_over_what_the_reading_shows() -
     made = snapped(np.concatenate([vertices, inside]), faces, proxy, places, 128)
     assert len(made.faces) == len(mesh.faces)
     assert {tuple(v) for v in made.vertices.tolist()} == {tuple(v) for v in places.bins.tolist()}
+
+
+def test_the_gate_lets_the_artists_cut_stand_but_no_vertex_that_the_reading_lacks() -> None:
+    """A box whose sides are cut the other way, and one of them fanned around a vertex that would dent it."""
+    corners, sides = box()
+    vertices = 0.45 * corners / np.abs(corners).max()
+    proxy = Mesh(vertices, sides)
+    places = assign_bins(vertices, 128)
+    first = sides[0]
+    dented = np.concatenate([vertices, [vertices[first].mean(axis=0) * 0.8]])
+    fan = [[first[k], first[(k + 1) % 3], len(vertices)] for k in range(3)]
+    faces = np.concatenate([sides[1:], fan])
+    artist = snapped(dented, faces, proxy, places, 128)
+    assert len(artist.faces) == len(sides) + 2
+    stood = standing(artist, places.bins[sides], places, 128, 0.0)
+    whole = canonicalize_bins(places.bins, sides, 128)
+    assert {tuple(face) for face in corners_of(stood)} == {tuple(face) for face in corners_of(whole)}
+
+    turned = turned_edge(vertices, sides)
+    artist = snapped(vertices, turned, proxy, places, 128)
+    stood = standing(artist, places.bins[sides], places, 128, 0.0)
+    assert corners_of(stood) == corners_of(canonicalize_bins(places.bins, turned, 128)) != corners_of(whole)
+
+
+def corners_of(mesh: CanonicalMesh) -> list[tuple[int, ...]]:
+    """The bins of each face, in order."""
+    return [tuple(face) for face in mesh.vertices[mesh.faces].reshape(-1, 9).tolist()]
+
+
+def turned_edge(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Faces of a box with the side of the first one cut the other way."""
+    made = faces.copy()
+    for start in range(3):
+        a, b, c = np.roll(faces[0], start)
+        for number, face in enumerate(faces.tolist()):
+            d = sum(face) - a - b
+            if {a, b, d} == set(face) and d != c and np.isclose(np.linalg.det(vertices[[a, b, d]] - vertices[c]), 0.0):
+                made[0], made[number] = [c, a, d], [c, d, b]
+                return made
+    raise AssertionError("a box has sides of two triangles")
 
 
 def test_readings_are_kept_and_the_same_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from test_train import FAST
 
 from flashmesh_core.checkpoint import load_model, save_checkpoint
-from flashmesh_core.config import preset
+from flashmesh_core.config import SLICE_ROWS, preset
 from flashmesh_core.drafting.heads import HeadSequence
 from flashmesh_core.model.hourglass import Hourglass
 from training.train import main
@@ -60,6 +61,22 @@ def test_a_frozen_backbone_stays_and_the_heads_learn(tmp_path: Path) -> None:
         if not name.startswith("drafts."):
             assert torch.equal(tensor, before[name].bfloat16().float()), name
     assert not torch.equal(after.drafts.face.linear[0], before["drafts.face.linear"][0].bfloat16().float())
+
+
+def test_a_model_of_more_rows_begins_as_the_one_of_fewer() -> None:
+    """Weights of before the proxy's faces were shown: the same answers, whatever the new row holds."""
+    torch.manual_seed(0)
+    config = preset("debug")
+    source = Hourglass(replace(config, slice_rows=SLICE_ROWS[:9])).eval()
+    target = Hourglass(config).eval()
+    transfer(source, target)
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, config.num_bins, (2, 18), generator=generator)
+    rows = torch.randint(0, 2, (2, 18, 10, config.num_bins), generator=generator, dtype=torch.uint8)
+    condition = torch.randn(2, 5, config.dim, generator=generator)
+    torch.testing.assert_close(target(tokens, condition, rows), source(tokens, condition, rows[:, :, :9]))
+    with pytest.raises(ValueError, match="slice_rows is"):
+        transfer(target, source)
 
 
 def test_what_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
