@@ -105,7 +105,11 @@ def test_an_unknown_preset_lists_the_names() -> None:
             (1, 1, 1),
             r"vertex_layers must be a pair of integers from \(0, 1\) to \(64, 64\), got \(1, 1, 1\)",
         ),
-        ("slice_rows", SLICE_ROWS[:8], r"slice_rows must be \(\), the first 9 or all of .*, got .*'supported_corner'\)"),
+        (
+            "slice_rows",
+            SLICE_ROWS[:8],
+            r"slice_rows must be \(\), the first 9 or all of .*, got .*'supported_corner'\)",
+        ),
     ],
 )
 def test_a_field_out_of_range_is_named(field: str, value: Any, message: str) -> None:

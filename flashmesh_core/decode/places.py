@@ -19,6 +19,11 @@ class Places:
     keys: np.ndarray
     positions: np.ndarray  # unit box
 
+    @staticmethod
+    def none() -> Places:
+        """No vertex is known: all stand at the centers of their bins."""
+        return Places(np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, 3)))
+
     def positions_of(self, bins: np.ndarray, num_bins: int) -> np.ndarray:
         """Unit-box positions (..., 3) of bins (..., 3): of a known vertex its own, else the bin's center."""
         made = dequantize(bins, num_bins)

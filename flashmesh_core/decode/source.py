@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -114,6 +114,14 @@ def source_of_reading(
         noise=reading.noise / (1.0 + 2.0 * MARGIN),
         is_manifold=reading.is_manifold, is_closed=reading.is_closed, kept=reading.kept,
     )  # fmt: skip
+
+
+def without_proxy(source: Source, config: ModelConfig) -> Source:
+    """The same surface for a model that is shown no vertex and no face of the proxy mesh, only samples of it."""
+    context = source.context
+    if context is not None:
+        context = SurfaceContext.of_samples(source.points, source.normals, np.zeros((0, 3)), config.num_bins)
+    return replace(source, context=context, places=Places.none())
 
 
 def _shrunk(mesh: Mesh) -> Mesh:

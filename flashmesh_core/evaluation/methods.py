@@ -4,6 +4,7 @@ result    the engine as it is used
 proxy     the mesh that the engine's reading of the source arrives at without its model
 decimate  plain simplification of the source by quadric error; of a cloud, of what is reconstructed from it
 model     the engine's model alone: no coverage guidance, nothing repaired or filled
+unaided   the same, shown neither vertices nor faces of the proxy: samples of the surface are all it has
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ import numpy as np
 
 from flashmesh_core.evaluation.objects import Given
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.options import Options
 from flashmesh_core.surface.reading import read_surface
 
 if TYPE_CHECKING:
     from flashmesh_core.decode.engine import Engine
+    from flashmesh_core.decode.results import GenerationResult
 
 log = logging.getLogger(__name__)
 
-METHODS = ("result", "proxy", "decimate", "model")
+METHODS = ("result", "proxy", "decimate", "model", "unaided")
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
 
 
@@ -57,7 +60,7 @@ def available_methods() -> tuple[str, ...]:
 
 
 def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str, Method]:
-    """The methods by name; `options` are those of `Engine.generate`, for the result and the model.
+    """The methods by name; `options` are those of `Engine.generate`, for the result and the two of the model.
 
     Raises ValueError where decimation is wanted and its library is not installed.
     """
@@ -67,6 +70,7 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
         "proxy": lambda given, faces: timed(lambda: proxy_of(given, faces)),
         "decimate": lambda given, faces: timed(lambda: decimate(given.dense, faces)),
         "model": lambda given, faces: generate(engine, given, faces, **alone),
+        "unaided": lambda given, faces: unaided(engine, given, faces, **alone),
     }
     if "decimate" in names:
         _meshoptimizer()
@@ -75,9 +79,28 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
 
 def generate(engine: Engine, given: Given, faces: int, **options: Any) -> Made:
     """A generation with the given number of faces; an empty one, ended by "refused", where no surface shows."""
+    return _made(given, lambda: engine.generate(given.surface, given.normals, faces=faces, **options))
+
+
+def unaided(engine: Engine, given: Given, faces: int, **options: Any) -> Made:
+    """The same, with nothing shown of the proxy; see `without_proxy`."""
+    from flashmesh_core.decode.source import prepare_source, without_proxy
+
+    def write() -> GenerationResult:
+        checked = Options.of(options | {"faces": faces})
+        source = engine.prepare(
+            given.surface, given.normals, checked,
+            using=lambda *given, **reading: without_proxy(prepare_source(*given, **reading), engine.config),
+        )  # fmt: skip
+        return engine.run([source], checked).run().results()[0]
+
+    return _made(given, write)
+
+
+def _made(given: Given, write: Callable[[], GenerationResult]) -> Made:
     began = time.perf_counter()
     try:
-        result = engine.generate(given.surface, given.normals, faces=faces, **options)
+        result = write()
     except ValueError as error:
         log.warning("%s, %s: %s", given.artist.name, given.family, error)
         return Made(EMPTY, time.perf_counter() - began, "refused", 0.0)

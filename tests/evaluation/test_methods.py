@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from flashmesh_core.decode.engine import Engine
+from flashmesh_core.decode.source import Source
 from flashmesh_core.evaluation.methods import check_methods, decimate, generate, methods_of, proxy_of
 from flashmesh_core.evaluation.objects import ArtistObject, Given, given
 from flashmesh_core.mesh.canonical import Mesh
@@ -78,6 +81,30 @@ def test_the_model_alone_has_no_guidance_and_nothing_filled(debug_engine: Engine
     direct = debug_engine.generate(source.surface, source.normals, faces=12, max_faces=12, coverage_guidance=13.0)
     np.testing.assert_array_equal(result.mesh.triangles, direct.mesh.triangles)
     assert result.decoded == pytest.approx(1.0 - direct.filled / max(len(direct.mesh.faces), 1))
+
+
+def test_an_unaided_model_is_shown_nothing_of_the_proxy(debug_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = given(BOX, "cloud")
+    states = []
+    monkeypatch.setattr(Engine, "run", spied(Engine.run, states))
+    methods = methods_of(debug_engine, ["unaided", "model"], max_faces=12)
+    made = methods["unaided"](source, 12)
+    methods["model"](source, 12)
+    unaided, model = states
+    assert not len(unaided.context.corner_keys) and not len(unaided.context.proxy_faces)
+    assert len(model.context.corner_keys) and len(model.context.proxy_faces)
+    np.testing.assert_array_equal(unaided.points, model.points)
+    assert made.decoded == 1.0
+
+
+def spied(run: Callable[..., Any], sources: list[Source]) -> Callable[..., Any]:
+    """`Engine.run`, which keeps the first source that it is given."""
+
+    def keeping(engine: Engine, given: list[Source], *rest: Any, **options: Any) -> Any:
+        sources.append(given[0])
+        return run(engine, given, *rest, **options)
+
+    return keeping
 
 
 def test_unknown_rows_are_refused(debug_engine: Engine) -> None:
