@@ -87,6 +87,17 @@ def place(vertices: np.ndarray, rng: np.random.Generator, augment: bool) -> tupl
     return (low + high) / 2.0, size / side, shift
 
 
+def placed(mesh: Mesh, proxy: Mesh, rng: np.random.Generator, augment: bool) -> tuple[Mesh, Mesh, float]:
+    """The artist's mesh and the proxy in the unit box, augmented alike, and by how much they were scaled to get there."""
+    linear = augmentation(rng) if augment else np.eye(3)
+    turned = slice(None, None, -1 if np.linalg.det(linear) < 0 else 1)
+    read_at = proxy.vertices @ linear.T
+    center, scale, shift = place(read_at, rng, augment)
+    vertices = (mesh.vertices @ linear.T - center) * scale + shift
+    proxy = Mesh((read_at - center) * scale + shift, proxy.faces[:, turned])
+    return Mesh(vertices, mesh.faces[:, turned]), proxy, scale
+
+
 @dataclass
 class Sample:
     """One crop, as arrays; see `sample_of_mesh`."""
@@ -153,8 +164,8 @@ PLACEMENT_MARGIN = 0.01  # of the longest side, on either side; what the engine 
 
 
 def blurred(mesh: Mesh, rng: np.random.Generator) -> Mesh:
-    """A stand-in for the reading of a procedural shape: flat places are cut as a reading cuts them, whatever the shape's
-    own triangles, and vertices moved as far as readings are off."""
+    """A stand-in for the reading of a procedural shape: flat places are cut as a reading cuts them, whatever triangles
+    the shape has, and vertices moved as far as readings are off."""
     size = float(np.ptp(mesh.vertices, axis=0).max())
     faces = recut_flat_places(np.asarray(mesh.vertices / size, dtype=np.float64), mesh.faces.astype(np.int32))
     width = rng.choice([0.0005, 0.002, 0.004]) * size
@@ -203,19 +214,12 @@ def sample_of_mesh(
     """Augment, place, quantise and crop one mesh to at most `length` tokens; None if nothing is left of it.
 
     All that the model is shown comes from `proxy`, the proxy mesh of a reading, under the same augmentation; `noise` is
-    that of the surface, in the mesh's units. A model that is shown the proxy's faces is taught what the gate lets stand.
+    the surface's, in the mesh's units. A model that is shown the proxy's faces is taught what the gate lets stand.
     """
     augment = data.augment
-    linear = augmentation(rng) if augment else np.eye(3)
-    faces, proxy_faces = mesh.faces, proxy.faces
-    if np.linalg.det(linear) < 0:
-        faces, proxy_faces = faces[:, ::-1], proxy_faces[:, ::-1]
-    read_at = proxy.vertices @ linear.T
-    center, scale, shift = place(read_at, rng, augment)
-    vertices = (mesh.vertices @ linear.T - center) * scale + shift
-    proxy = Mesh((read_at - center) * scale + shift, proxy_faces)
+    mesh, proxy, scale = placed(mesh, proxy, rng, augment)
     places = assign_bins(proxy.vertices, config.num_bins)
-    canonical = snapped(vertices, faces, proxy, places, config.num_bins)
+    canonical = snapped(mesh.vertices, mesh.faces, proxy, places, config.num_bins)
     proxy_bins = places.bins[proxy.faces]
     if "proxy" in config.slice_rows:
         canonical = standing(canonical, proxy_bins, places, config.num_bins, noise * scale * config.num_bins)

@@ -1,5 +1,5 @@
-"""Starting weights for a model whose draft heads are more, or fewer, than those of the checkpoint it starts from, or that
-is shown more slice rows."""
+"""Starting weights for a model that has more draft heads, or fewer, or more slice rows than the checkpoint it starts
+from."""
 
 from __future__ import annotations
 

@@ -201,8 +201,7 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
 
 @njit_no_refcount
 def _write_ranks(table: Table, chosen: np.ndarray, out: np.ndarray, count: int) -> None:
-    """How many suggestions of the same kind come before each in the order: best, strong, supported ones and those of the
-    proxy."""
+    """How many suggestions of the same kind come before each in the order: best, strong, supported, the proxy's."""
     order = table.order
     for number in range(count):  # corners, the first of them, are in order already
         at = number
