@@ -18,7 +18,9 @@ $(STAMP): pyproject.toml
 	@python="$(PYTHON)"; if [ ! -x $(BIN)/python ] && [ -z "$$python" ]; then \
 		echo "no Python of 3.10 or newer with venv was found; name one: make setup PYTHON=/path/to/python3" >&2; exit 1; \
 	fi; [ -x $(BIN)/python ] || "$$python" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[dev,compare]' 2> /dev/null || { \
+		echo "meshoptimizer needs a C++ compiler: pictures and tables come without the row decimate"; \
+		$(BIN)/python -m pip install --quiet --editable '.[dev]'; }
 	@touch $@
 
 # Demo options: `make demo ARGS="--input examples/house.glb"`

@@ -88,7 +88,7 @@ def place(vertices: np.ndarray, rng: np.random.Generator, augment: bool) -> tupl
 
 
 def placed(mesh: Mesh, proxy: Mesh, rng: np.random.Generator, augment: bool) -> tuple[Mesh, Mesh, float]:
-    """The artist's mesh and the proxy in the unit box, augmented alike, and by how much they were scaled to get there."""
+    """The artist's mesh and the proxy in the unit box, augmented alike, and how much larger they became."""
     linear = augmentation(rng) if augment else np.eye(3)
     turned = slice(None, None, -1 if np.linalg.det(linear) < 0 else 1)
     read_at = proxy.vertices @ linear.T
