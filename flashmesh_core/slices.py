@@ -18,6 +18,7 @@ import numpy as np
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, key_bins, quantize, vertex_keys
 from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
+from flashmesh_core.mesh.overlap import first_over
 from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
 from flashmesh_core.mesh.surface import SurfaceGrid
 
@@ -202,23 +203,26 @@ def mesh_items(context: SurfaceContext, mesh: CanonicalMesh, universe: Universe,
     return Items(
         slot_I=slot_I, v0_I=v0_I, v1_I=v1_I, lowest_I=lowest_I, seen_IM=birth[None] < face_I[:, None],
         open_IM=flags["open"], strong_IM=flags["strong"], weak_IM=flags["weak"], banned_IM=flags["banned"],
-        proxy_IM=_proxy_vertices(proxy, faces, face_I, slot_I, ends, before, size),
+        proxy_IM=_proxy_vertices(universe, proxy, faces, face_I, slot_I, ends, before),
     )  # fmt: skip
 
 
 def _proxy_vertices(
-    proxy_T3: np.ndarray, faces_F3: np.ndarray, face_I: np.ndarray, slot_I: np.ndarray, ends_I3: np.ndarray,
-    before_I3: np.ndarray, size: int,
+    universe: Universe, proxy_T3: np.ndarray, faces_F3: np.ndarray, face_I: np.ndarray, slot_I: np.ndarray,
+    ends_I3: np.ndarray, before_I3: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Vertices that the face begun at each item shares, so far, with a free face of the proxy mesh, (I, M) bool.
 
-    A face of the proxy is free while it comes after the last face and none of its directed edges is used.
+    A face of the proxy is free while it comes after the last face, none of its directed edges is used, and no face lies
+    over it.
     """
+    size = len(universe.keys_M)
     edges, first = np.unique(faces_F3 * size + np.roll(faces_F3, -1, axis=1), return_index=True)
     edges, first = np.append(edges, size * size), np.append(first // 3, len(faces_F3))  # never empty
     codes_T3 = proxy_T3 * size + np.roll(proxy_T3, -1, axis=1)
     at_T3 = np.searchsorted(edges, codes_T3)
     used_T = np.where(edges[at_T3] == codes_T3, first[at_T3], len(faces_F3)).min(axis=1, initial=len(faces_F3))
+    used_T = np.minimum(used_T, first_over(universe.bins_M3[faces_F3], universe.bins_M3[proxy_T3]))
     scale = np.array([size * size, size, 1])
     free_IT = (used_T >= face_I[:, None]) & (proxy_T3 @ scale > (before_I3 @ scale)[:, None])
     free_IT &= (slot_I[:, None] < 1) | (proxy_T3[:, 0] == ends_I3[:, :1])

@@ -145,9 +145,26 @@ def of_proxy(context: SurfaceContext, prefix: Prefix, begun: list[int]) -> set[i
     found = set()
     for a, b, c in context.corner_keys[context.proxy_faces].tolist():
         used = any(prefix.table.is_used(*edge) for edge in ((a, b), (b, c), (c, a)))
+        used = used or any(lies_over(prefix, face, (a, b, c)) for face in prefix.table.faces)
         if not used and (a, b, c) > tuple(prefix.last_face) and [a, b][: len(begun)] == begun:
             found.add((a, b, c)[len(begun)])
     return found
+
+
+def lies_over(prefix: Prefix, one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two faces look the same way and the middle of one lies on the other, within a bin of its plane."""
+    corners = [np.array([prefix.coordinates(key)[::-1] for key in face], dtype=float) for face in (one, other)]
+    normals = [np.cross(t[1] - t[0], t[2] - t[0]) for t in corners]
+    if normals[0] @ normals[1] <= 0:
+        return False
+    for (a, b, c), normal, middle in (
+        (corners[0], normals[0], corners[1].mean(axis=0)),
+        (corners[1], normals[1], corners[0].mean(axis=0)),
+    ):
+        inside = [np.cross(q - p, middle - p) @ normal for p, q in ((a, b), (b, c), (c, a))]
+        if min(inside) > -1e-6 and abs((middle - a) @ normal) <= np.linalg.norm(normal) * (1 + 1e-12):
+            return True
+    return False
 
 
 def is_supported(context: SurfaceContext, prefix: Prefix, begun: list[int], key: int) -> bool:

@@ -209,6 +209,7 @@ class Table(NamedTuple):
     cover_end: np.ndarray  # (F + 1,) int32: samples covered once face f - 1 was there
     uncovered_count: np.ndarray  # (cells^3,) uint16: uncovered samples in and around a cell of the grids
     uncovered_directions: np.ndarray  # (cells^3,) uint32: directions of the uncovered samples in a cell of `marks`
+    over: np.ndarray  # (P,) int32: the first face that lies over each face of the proxy + 1, 0: none; see proxy_faces
     taken: np.ndarray  # (L,) int16: known vertices that leave this place to themselves
     mark: np.ndarray  # (V,) uint8 scratch, zero between calls
     distance: np.ndarray  # (size + 1,) int32 scratch
@@ -252,7 +253,7 @@ def make_table(surface: Surface, max_faces: int) -> Table:
         covered=np.zeros(samples, dtype=np.bool_), cover_stack=ints(samples), cover_end=ints(faces + 1),
         uncovered_count=np.zeros(surface.support.size, dtype=np.uint16),
         uncovered_directions=np.zeros(surface.marks.size, dtype=np.uint32),
-        taken=np.zeros(places, dtype=np.int16),
+        over=ints(len(surface.proxy)), taken=np.zeros(places, dtype=np.int16),
         mark=np.zeros(vertices, dtype=np.uint8), distance=ints(surface.size + 1),
         suggestion=ints(vertices), suggestion_bits=ints(vertices), priority=np.zeros(vertices, dtype=np.int8),
         stuck=ints(8 * faces, 4), stuck_at=ints(vertices), loose=ints(places),

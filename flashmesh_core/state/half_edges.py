@@ -11,6 +11,7 @@ from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage import count_uncovered, cover, take_places, uncover
+from flashmesh_core.state.proxy_order import cover_proxy, uncover_proxy
 
 _NO_SLOT = arrays.NO_SLOT
 
@@ -157,6 +158,7 @@ def _push_face(surface: Surface, table: Table) -> None:
     for slot in range(3):
         table.face_edges[face, slot] = _use(table, table.faces[face, slot], table.faces[face, (slot + 1) % 3])
     cover(surface, table, face)
+    cover_proxy(surface, table, face)
     table.n[0].faces = face + 1
 
 
@@ -170,6 +172,7 @@ def _pop_face(surface: Surface, table: Table) -> None:
         table.n[0].stuck -= 1
         table.stuck_at[table.stuck[table.n[0].stuck, 0]] = table.stuck[table.n[0].stuck, 3]
     uncover(surface, table, face)
+    uncover_proxy(surface, table, face)
     for slot in range(2, -1, -1):
         _release(table, table.face_edges[face, slot])
     for slot in range(2, -1, -1):

@@ -6,6 +6,7 @@ from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage import triangle_is_uncovered
 from flashmesh_core.state.half_edges import find_edge
+from flashmesh_core.state.proxy_order import first_from
 
 IS_OF_PROXY, IS_BARE = 8, 16  # of Table.mark
 
@@ -13,7 +14,7 @@ IS_OF_PROXY, IS_BARE = 8, 16  # of Table.mark
 @njit_no_refcount
 def mark_proxy(surface: Surface, table: Table, slot: int, v0: int, v1: int, guided: bool) -> None:
     """Mark the vertices with which the face begun is, so far, a free face of the proxy mesh: one that comes after the
-    last face and of which no directed edge is used.
+    last face, of which no directed edge is used, and that no face lies over.
 
     For coverage guidance also mark as bare those that lead to one on uncovered surface; of v0 and v1 only the first,
     since the faces of a later one could not be followed by those of an earlier one.
@@ -21,36 +22,22 @@ def mark_proxy(surface: Surface, table: Table, slot: int, v0: int, v1: int, guid
     last = table.n[0].faces - 1
     begin = 0
     if slot > 0:
-        begin = _first_from(surface, table, v0, v1 if slot > 1 else -1)
+        begin = first_from(surface, table, v0, v1 if slot > 1 else -1)
     elif last >= 0:
-        begin = _first_from(surface, table, table.faces[last, 0], -1)
+        begin = first_from(surface, table, table.faces[last, 0], -1)
     looks = guided
     for number in range(begin, len(surface.proxy)):
         a, b, c = surface.proxy[number, 0], surface.proxy[number, 1], surface.proxy[number, 2]
         if (slot > 0 and a != v0) or (slot > 1 and b != v1):
             return
-        if (last >= 0 and not _comes_after(table, a, b, c, last)) or _uses_edge(table, a, b, c):
+        if table.over[number] != 0 or _uses_edge(table, a, b, c):
+            continue
+        if last >= 0 and not _comes_after(table, a, b, c, last):
             continue
         table.mark[surface.proxy[number, slot]] |= IS_OF_PROXY
         if looks and triangle_is_uncovered(surface, table, table.bins[a], table.bins[b], table.bins[c]):
             table.mark[surface.proxy[number, slot]] |= IS_BARE
             looks = slot == 2
-
-
-@njit_no_refcount
-def _first_from(surface: Surface, table: Table, v0: int, v1: int) -> int:
-    """The number of the first face of the proxy with at least the key of this v0, and of this v1 if that is none."""
-    key0 = table.key[v0]
-    key1 = table.key[v1] if v1 >= 0 else -1
-    low, high = 0, len(surface.proxy)
-    while low < high:
-        middle = (low + high) // 2
-        key = table.key[surface.proxy[middle, 0]]
-        if key < key0 or (key == key0 and table.key[surface.proxy[middle, 1]] < key1):
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @njit_no_refcount
