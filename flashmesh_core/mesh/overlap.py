@@ -14,7 +14,7 @@ def _normal(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[int, int, int]
     """The normal of a triangle, twice its area long."""
     ux, uy, uz = np.int64(b[0] - a[0]), np.int64(b[1] - a[1]), np.int64(b[2] - a[2])
     vx, vy, vz = np.int64(c[0] - a[0]), np.int64(c[1] - a[1]), np.int64(c[2] - a[2])
-    return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    return int(uy * vz - uz * vy), int(uz * vx - ux * vz), int(ux * vy - uy * vx)
 
 
 @njit_no_refcount
@@ -25,7 +25,7 @@ def _lies_inside(
     ux, uy, uz = np.int64(b[0] - a[0]), np.int64(b[1] - a[1]), np.int64(b[2] - a[2])
     vx, vy, vz = x - 3 * np.int64(a[0]), y - 3 * np.int64(a[1]), z - 3 * np.int64(a[2])
     along = normal[0] * (uy * vz - uz * vy) + normal[1] * (uz * vx - ux * vz) + normal[2] * (ux * vy - uy * vx)
-    return along >= 0
+    return bool(along >= 0)
 
 
 @njit_no_refcount
