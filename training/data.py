@@ -33,10 +33,9 @@ from flashmesh_core.mesh.store import MAX_FACES, MeshStore
 from flashmesh_core.slices import SurfaceContext, mesh_rows
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.tokenizer import TOKENS_PER_FACE, face_tokens, first_occurrence
+from training.mistakes import IGNORE, make_mistakes
 from training.readings import ReadingKey, load_reading
 
-IGNORE = -100
-MISTAKE_RATE = 0.05  # of the faces of a sample that has mistakes
 LOOKAHEAD = 36  # targets past the crop that the draft heads may ask for
 NO_VERTEX = -(1 << 30)  # "first occurrence" of a vertex that is no vertex
 
@@ -248,61 +247,6 @@ def sample_of_mesh(
     sample.points = np.concatenate(channels, axis=1).astype(np.float32)
     sample.face_count = 0.0 if augment and rng.random() < 0.15 else float(len(canonical.faces))
     return sample
-
-
-def make_mistakes(mesh: CanonicalMesh, rng: np.random.Generator) -> tuple[CanonicalMesh, np.ndarray]:
-    """A mesh as a model might have written it, with wrong faces here and there, and what it should have written.
-
-    Returns the written faces in the order of writing and, for each, the right tokens (F, 9), IGNORE after the first
-    wrong one. A wrong face has v1 or v2 moved by a few bins or to a vertex nearby; if it sorts before the right one,
-    that mostly follows, and right faces that the order then forbids are left out. So the model learns to go on after
-    a mistake, which teacher forcing never shows it.
-    """
-    bins = mesh.num_bins
-    vertices = mesh.vertices.tolist()
-    truth = mesh.vertices[mesh.faces][:, :, ::-1].reshape(-1, 9)
-    faces, wanted = [], []
-    last = (-1, -1, -1)
-    all_keys = vertex_keys(mesh.vertices, bins)
-    wrong = rng.random(len(mesh.faces)) < MISTAKE_RATE
-    for number, face in enumerate(mesh.faces.tolist()):
-        right = tuple(all_keys[face].tolist())
-        if right <= last:
-            continue
-        if wrong[number]:
-            slot = 1 if rng.random() < 0.25 else 2
-            place = _wrong_place(mesh, face[slot], rng)
-            written = list(face)
-            written[slot] = len(vertices)
-            corners = np.array([*(mesh.vertices[v] for v in face)])
-            corners[slot] = place
-            keys = tuple(vertex_keys(corners, bins).tolist())
-            if keys[1] > keys[0] < keys[2] and keys[1] != keys[2] and keys > last:
-                vertices.append(place.tolist())
-                faces.append(written)
-                tokens = corners[:, ::-1].reshape(-1)
-                different = int((tokens != truth[number]).argmax())
-                wanted.append(np.where(np.arange(9) <= different, truth[number], IGNORE))
-                last = keys
-                if keys > right or rng.random() < 0.3:
-                    continue
-        last = right
-        faces.append(face)
-        wanted.append(truth[number])
-    written_mesh = CanonicalMesh(np.array(vertices), np.array(faces), bins)
-    return written_mesh, np.array(wanted)
-
-
-def _wrong_place(mesh: CanonicalMesh, vertex: int, rng: np.random.Generator) -> np.ndarray:
-    """A place (x, y, z) in bins that is not the vertex: another vertex nearby, or a few bins off."""
-    right = mesh.vertices[vertex]
-    if rng.random() < 0.5 and len(mesh.vertices) > 1:
-        distance = np.abs(mesh.vertices - right).max(axis=1)
-        near = np.argsort(distance, kind="stable")[1:9]
-        return mesh.vertices[rng.choice(near)]
-    step = rng.integers(1, 4) * rng.choice([-1, 1], 3) * (rng.random(3) < 0.5)
-    moved = np.clip(right + step, 0, mesh.num_bins - 1)
-    return moved if (moved != right).any() else np.clip(right - np.array([1, 0, 0]), 0, mesh.num_bins - 1)
 
 
 def crop(mesh: CanonicalMesh, wanted: np.ndarray, config: ModelConfig, start: int, groups: int) -> Sample:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from flashmesh_core.model.draft_heads import LABEL_HISTORICAL, LABEL_INTRA_BATCH, LABEL_NEW
 from flashmesh_core.model.hourglass import Hourglass
-from training.data import IGNORE, NO_VERTEX
+from training.data import NO_VERTEX
+from training.mistakes import IGNORE
 
 GAMMA = 0.3
 

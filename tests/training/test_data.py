@@ -16,8 +16,9 @@ from flashmesh_core.mesh.io import save_mesh
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.tokenizer import encode, face_tokens
 from tests.mesh.shapes import box
-from training.data import IGNORE, NO_VERTEX, DataConfig, MeshBatches, crop, make_mistakes, snapped, standing
+from training.data import NO_VERTEX, DataConfig, MeshBatches, crop, snapped, standing
 from training.losses import draft_targets, label_targets
+from training.mistakes import IGNORE, make_mistakes
 from training.readings import ReadingKey, keys_of, load_reading
 from training.shapes import make_shape, random_shape
 
