@@ -284,10 +284,13 @@ def test_what_was_to_be_watertight_is(debug_engine: Engine, mesh: Mesh, fill_hol
 
 
 def test_a_repair_keeps_to_the_face_limit(debug_engine: Engine) -> None:
-    """By default a closed source gives a closed mesh; not where that takes more faces than the user allows."""
-    whole = debug_engine.generate(CHAIR, faces=100, seed=3)
+    """By default a closed source gives a closed mesh; not where that takes more faces than the user allows.
+
+    Random weights need more guidance than trained ones to come that far.
+    """
+    whole = debug_engine.generate(CHAIR, faces=100, seed=3, coverage_guidance=13.0)
     assert whole.end_reason == "eos" and whole.quality.open_edges == 0 and whole.quality.faults == ()
-    cut = debug_engine.generate(CHAIR, faces=100, seed=3, max_faces=12)
+    cut = debug_engine.generate(CHAIR, faces=100, seed=3, max_faces=12, coverage_guidance=13.0)
     assert (len(cut.mesh.faces), cut.filled) == (12, 0)
     assert cut.quality.open_edges > 0 and len(cut.quality.faults) == 2
     assert whole.verdict == "complete" or "not within 10%" in whole.verdict
