@@ -13,6 +13,7 @@ from flashmesh_core.config import preset
 from flashmesh_core.decode.places import assign_bins
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize, canonicalize_bins, vertex_keys
 from flashmesh_core.mesh.io import save_mesh
+from flashmesh_core.mesh.overlap import first_over
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.tokenizer import encode, face_tokens
 from tests.mesh.shapes import box
@@ -104,6 +105,27 @@ def test_mistakes_keep_the_order_and_aim_at_the_right_tokens(seed: int) -> None:
             first_wrong = int((aim != row).argmax())
             assert aim[first_wrong] != IGNORE and (aim[first_wrong + 1 :] == IGNORE).all()
             assert any((right[: first_wrong + 1] == tuple(aim[: first_wrong + 1].tolist())) for right in truth)
+
+
+def test_what_a_mistake_blocks_is_not_asked_for() -> None:
+    """No face shares an edge with a wrong one that comes before it, and none that is asked for lies under one."""
+    mistakes = 0
+    for seed in range(12):
+        written, wanted = make_mistakes(shape(seed), np.random.default_rng(seed))
+        corners = written.vertices[written.faces].astype(np.int64)
+        keys = vertex_keys(written.vertices, written.num_bins)[written.faces].tolist()
+        right = (wanted == face_tokens(written)).all(axis=1)
+        mistakes += int((~right).sum())
+        used: set[tuple[int, int]] = set()
+        for number, (a, b, c) in enumerate(keys):
+            edges = {(a, b), (b, c), (c, a)}
+            assert not edges & used
+            if right[number]:
+                before = corners[:number][~right[:number]]
+                assert first_over(before, corners[number : number + 1]) == len(before)
+            else:
+                used |= edges
+    assert mistakes >= 12
 
 
 def test_batches_depend_on_their_number_alone() -> None:
