@@ -82,7 +82,7 @@ def generate(engine: Engine, given: Given, faces: int, **options: Any) -> Made:
     return _made(given, lambda: engine.generate(given.surface, given.normals, faces=faces, **options))
 
 
-def unaided(engine: Engine, given: Given, faces: int, **options: Any) -> Made:
+def unaided(engine: Engine, given: Given, faces: int, *, candidates: int = 1, **options: Any) -> Made:
     """The same, with nothing shown of the proxy; see `without_proxy`."""
     from flashmesh_core.decode.source import prepare_source, without_proxy
 
@@ -92,7 +92,8 @@ def unaided(engine: Engine, given: Given, faces: int, **options: Any) -> Made:
             given.surface, given.normals, checked,
             using=lambda *given, **reading: without_proxy(prepare_source(*given, **reading), engine.config),
         )  # fmt: skip
-        return engine.run([source], checked).run().results()[0]
+        results = engine.run([source], checked, candidates=candidates).run().results()
+        return min(results, key=lambda result: result.distance)
 
     return _made(given, write)
 

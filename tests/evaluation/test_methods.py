@@ -87,7 +87,7 @@ def test_an_unaided_model_is_shown_nothing_of_the_proxy(debug_engine: Engine, mo
     source = given(BOX, "cloud")
     states = []
     monkeypatch.setattr(Engine, "run", spied(Engine.run, states))
-    methods = methods_of(debug_engine, ["unaided", "model"], max_faces=12)
+    methods = methods_of(debug_engine, ["unaided", "model"], max_faces=12, candidates=2)
     made = methods["unaided"](source, 12)
     methods["model"](source, 12)
     unaided, model = states
