@@ -18,7 +18,6 @@ import numpy as np
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, key_bins, quantize, vertex_keys
 from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
-from flashmesh_core.mesh.overlap import first_over
 from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
 from flashmesh_core.mesh.surface import SurfaceGrid
 
@@ -216,6 +215,8 @@ def _proxy_vertices(
     A face of the proxy is free while it comes after the last face, none of its directed edges is used, and no face lies
     over it.
     """
+    from flashmesh_core.surface.overlap import first_over  # compiled: training has it, what reads a mesh alone need not
+
     size = len(universe.keys_M)
     edges, first = np.unique(faces_F3 * size + np.roll(faces_F3, -1, axis=1), return_index=True)
     edges, first = np.append(edges, size * size), np.append(first // 3, len(faces_F3))  # never empty

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.canonical import CanonicalMesh, vertex_keys
-from flashmesh_core.mesh.overlap import first_over
+from flashmesh_core.surface.overlap import first_over
 
 IGNORE = -100  # no target
 RATES = (0.02, 0.05, 0.1, 0.2)  # of the faces of a sample: how many are wrong

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flashmesh_core.jit import njit_no_refcount
-from flashmesh_core.mesh.overlap import lie_over
 from flashmesh_core.state.arrays import Surface, Table
+from flashmesh_core.surface.overlap import lie_over
 
 
 @njit_no_refcount

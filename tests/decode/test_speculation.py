@@ -146,11 +146,14 @@ def test_a_model_without_slice_rows(drafter: str, kind: str) -> None:
 def test_a_model_of_before_the_proxys_faces_were_shown() -> None:
     """Checkpoints with nine rows go on as they were."""
     torch.manual_seed(3)
-    engine = Engine(Hourglass(replace(preset("debug"), slice_rows=SLICE_ROWS[:9])), "nine rows", "float32")
+    model = Hourglass(replace(preset("debug"), slice_rows=SLICE_ROWS[:9]))
+    with torch.no_grad():
+        model.head.weight[model.config.eos] = 0.0  # the end is never likely
+    engine = Engine(model, "nine rows", "float32")
     options = {"max_faces": FACES, "seed": 5}
     plain, drafted = (engine.generate(shape(4, 120), drafter=drafter, **options) for drafter in ("none", "half_edge"))
     assert_same(drafted, plain)
-    assert plain.n_tokens >= 9 * 4
+    assert plain.n_tokens >= 9 * 3
 
 
 def test_a_mesh_is_closed_without_slice_rows() -> None:

@@ -13,8 +13,8 @@ from flashmesh_core.config import preset
 from flashmesh_core.decode.places import assign_bins
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize, canonicalize_bins, vertex_keys
 from flashmesh_core.mesh.io import save_mesh
-from flashmesh_core.mesh.overlap import first_over
 from flashmesh_core.mesh.store import MeshStore
+from flashmesh_core.surface.overlap import first_over
 from flashmesh_core.tokenizer import encode, face_tokens
 from tests.mesh.shapes import box
 from training.data import NO_VERTEX, DataConfig, MeshBatches, crop, snapped, standing

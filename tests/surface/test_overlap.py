@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.mesh.overlap import first_over, lie_over
+from flashmesh_core.surface.overlap import first_over, lie_over
 
 SQUARE = np.array([[0, 0, 9], [12, 0, 9], [12, 12, 9], [0, 12, 9]])
 LOW = SQUARE[[0, 1, 2]]
