@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.mesh.canonical import CanonicalMesh, key_bins, quantize, vertex_keys
+from flashmesh_core.mesh.canonical import CanonicalMesh, canonicalize_bins, key_bins, quantize, vertex_keys
 from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
 from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
 from flashmesh_core.mesh.surface import SurfaceGrid
@@ -68,14 +68,12 @@ class SurfaceContext:
 
 def _faces_over(corner_keys: np.ndarray, proxy_bins: np.ndarray, num_bins: int) -> np.ndarray:
     """Faces (T, 3, 3) of bins as numbers of corners, sorted and each once, the lowest corner first."""
-    keys = vertex_keys(proxy_bins.reshape(-1, 3).astype(np.int64), num_bins)
+    corners = np.arange(3 * len(proxy_bins)).reshape(-1, 3)
+    mesh = canonicalize_bins(proxy_bins.reshape(-1, 3), corners, num_bins)
+    keys = vertex_keys(mesh.vertices, num_bins)
     numbers = np.searchsorted(corner_keys, keys)
     known = np.append(corner_keys, -1)[numbers] == keys
-    faces = numbers.reshape(-1, 3)[known.reshape(-1, 3).all(axis=1)]
-    first = faces.argmin(axis=1)[:, None]
-    faces = np.take_along_axis(faces, (first + np.arange(3)) % 3, axis=1)
-    a, b, c = faces.T
-    return np.unique(faces[(a != b) & (b != c) & (a != c)], axis=0)
+    return numbers[mesh.faces[known[mesh.faces].all(axis=1)]]
 
 
 def crease_samples(points: np.ndarray, normals: np.ndarray) -> np.ndarray:

@@ -48,14 +48,14 @@ class _Writer:
         self.vertices = mesh.vertices.tolist()
         self.faces: list[list[int]] = []
         self.wanted: list[np.ndarray] = []
-        self.last = [-1, -1, -1]
+        self.written = [[-1, -1, -1]]  # the keys of the faces, after those of none
         self.edges: set[tuple[int, int]] = set()  # of wrong faces alone: right ones share none
         self.under = np.zeros(len(mesh.faces), dtype=bool)
 
     def fits(self, number: int) -> bool:
         """Whether a right face can still be written."""
         keys = self.keys[number]
-        return keys > self.last and not self.under[number] and self.edges.isdisjoint(_edges(keys))
+        return keys > self.written[-1] and not self.under[number] and self.edges.isdisjoint(_edges(keys))
 
     def write_right(self, number: int) -> None:
         """Write it."""
@@ -64,8 +64,8 @@ class _Writer:
     def write_wrong(self, number: int, corners: np.ndarray) -> None:
         """Write a face of `corners` (3, 3) where a right one should be, if the order and the edges in use allow it."""
         keys = vertex_keys(corners, self.mesh.num_bins).tolist()
-        in_order = keys[1] > keys[0] < keys[2] and keys[1] != keys[2] and keys > self.last
-        used = self.edges.union(*(_edges(self.keys_of(face)) for face in self.faces[-NEAR * NEAR :]))
+        in_order = keys[1] > keys[0] < keys[2] and keys[1] != keys[2] and keys > self.written[-1]
+        used = self.edges.union(*(_edges(face) for face in self.written[-NEAR * NEAR :]))
         if not in_order or keys == self.keys[number] or not used.isdisjoint(_edges(keys)):
             return
         tokens = corners[:, ::-1].reshape(-1)
@@ -77,14 +77,10 @@ class _Writer:
         self.edges.update(_edges(keys))
         self.under |= first_over(corners[None].astype(np.int64), self.bins) == 0
 
-    def keys_of(self, face: list[int]) -> list[int]:
-        """The keys of a written face."""
-        return vertex_keys(np.array([self.vertices[v] for v in face]), self.mesh.num_bins).tolist()
-
     def _write(self, face: list[int], keys: list[int], aims: np.ndarray) -> None:
         self.faces.append(face)
         self.wanted.append(aims)
-        self.last = keys
+        self.written.append(keys)
 
 
 def _edges(keys: list[int]) -> list[tuple[int, int]]:

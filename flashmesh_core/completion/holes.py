@@ -24,7 +24,7 @@ from flashmesh_core.state.coverage import (
     inner_on_surface,
     triangle_is_uncovered,
 )  # fmt: skip
-from flashmesh_core.state.half_edges import find_edge, find_vertex, pop
+from flashmesh_core.state.half_edges import find_edge, find_vertex, pop, uses_edge
 from flashmesh_core.state.mesh_state import MeshState
 
 MAX_LOOP = 24  # edges around a hole
@@ -92,8 +92,7 @@ def _fill(surface: Surface, table: Table, loop: np.ndarray, anywhere: bool, out:
         middle = split[first, last]
         own = best[first, last] - best[first, middle] - best[middle, last]
         a, b, c = loop[first], loop[middle], loop[last]
-        in_use = find_edge(table, a, b) >= 0 or find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0
-        if own < 0.5 * _LEFT_OPEN and not in_use:
+        if own < 0.5 * _LEFT_OPEN and not uses_edge(table, a, b, c):
             out[count, 0], out[count, 1], out[count, 2] = a, b, c
             count += 1
         waiting.append((first, middle))

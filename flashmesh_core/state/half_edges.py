@@ -79,6 +79,12 @@ def find_edge(table: Table, a: int, b: int) -> int:
 
 
 @njit_no_refcount
+def uses_edge(table: Table, a: int, b: int, c: int) -> bool:
+    """Whether a face uses a directed edge of the face a, b, c."""
+    return find_edge(table, a, b) >= 0 or find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0
+
+
+@njit_no_refcount
 def _open(table: Table, edge: int) -> None:
     table.is_open[edge] = True
     for side in range(2):

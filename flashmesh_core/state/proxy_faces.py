@@ -5,7 +5,7 @@ from __future__ import annotations
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage import triangle_is_uncovered
-from flashmesh_core.state.half_edges import find_edge
+from flashmesh_core.state.half_edges import uses_edge
 from flashmesh_core.state.proxy_order import first_from
 
 IS_OF_PROXY, IS_BARE = 8, 16  # of Table.mark
@@ -30,7 +30,7 @@ def mark_proxy(surface: Surface, table: Table, slot: int, v0: int, v1: int, guid
         a, b, c = surface.proxy[number, 0], surface.proxy[number, 1], surface.proxy[number, 2]
         if (slot > 0 and a != v0) or (slot > 1 and b != v1):
             return
-        if table.over[number] != 0 or _uses_edge(table, a, b, c):
+        if table.over[number] != 0 or uses_edge(table, a, b, c):
             continue
         if last >= 0 and not _comes_after(table, a, b, c, last):
             continue
@@ -49,8 +49,3 @@ def _comes_after(table: Table, a: int, b: int, c: int, face: int) -> bool:
     if b != q:
         return table.key[b] > table.key[q]
     return table.key[c] > table.key[r]
-
-
-@njit_no_refcount
-def _uses_edge(table: Table, a: int, b: int, c: int) -> bool:
-    return find_edge(table, a, b) >= 0 or find_edge(table, b, c) >= 0 or find_edge(table, c, a) >= 0
