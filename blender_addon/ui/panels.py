@@ -262,9 +262,10 @@ def draw_progress(layout: bpy.types.UILayout, run: Run) -> None:
     column = layout.column()
     column.label(text=f"{progress.source}{of}", icon="MESH_ICOSPHERE", translate=False)
     generating = progress.stage == "decoding"
+    column.progress(factor=progress.factor, text=progress_text(run), translate=False)
+    column.operator(FLASHMESH_OT_cancel.bl_idname, icon="X")  # above all that comes and goes: it must not move away
     if progress.step_text:
         column.label(text=progress.text)
-    column.progress(factor=progress.factor, text=progress_text(run), translate=False)
     waited = time.monotonic() - progress.entered
     if not generating and waited > 2.0:
         column.label(text=tr("for {time}", time=duration(waited)), translate=False)
@@ -272,7 +273,6 @@ def draw_progress(layout: bpy.types.UILayout, run: Run) -> None:
         column.label(text=tr("about {time} left", time=duration(progress.seconds_left)), translate=False)
     if progress.reason:
         draw_text(column, bpy.context, progress.reason, "ERROR")
-    column.operator(FLASHMESH_OT_cancel.bl_idname, icon="X")
 
 
 _CLASSES = (FLASHMESH_PT_main, FLASHMESH_PT_finish, FLASHMESH_PT_advanced, FLASHMESH_PT_engine)

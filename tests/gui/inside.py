@@ -244,6 +244,7 @@ def state():
         "outcome": "" if run is None else run.outcome,
         "stage": "" if run is None else run.progress.stage,
         "step": "" if run is None else run.progress.step,
+        "seconds_left": None if run is None else run.progress.seconds_left,
         "messages": [] if run is None else [text for _, text in run.messages],
         "results": 0 if run is None else len(run.results),
         "pid": host.engine(bpy.context).pid,

@@ -31,6 +31,17 @@ def test_the_cancel_button_removes_where_the_preferences_say_so(window: Window, 
     assert "FlashMesh" not in done["collections"]
 
 
+def test_the_cancel_button_stays_where_it_is(window: Window, endless: str) -> None:
+    """Whoever moves the pointer there must not find it gone: what comes and goes is below it."""
+    window.fresh("monkey", checkpoint=endless, faces=5_000)
+    window.generate()
+    at_once = window.buttons()[0]
+    window.until("an estimate", lambda now: now["seconds_left"] is not None or not now["running"])
+    assert window.buttons()[0] == at_once
+    window.press()
+    assert window.ended()["outcome"] == "cancelled"
+
+
 def test_undo_during_a_run_does_nothing(window: Window, endless: str) -> None:
     window.fresh("monkey", checkpoint=endless, faces=5_000)
     begin(window)
