@@ -107,6 +107,10 @@ class Options:
             return self.max_faces
         return DEFAULT_FACE_LIMIT if self.faces is None else min(MAX_FACES, self.faces * 3 // 2 + 32)
 
+    def seeds(self, candidates: int) -> tuple[int, ...]:
+        """The seed of each of so many candidates: `seed` and those that follow it."""
+        return tuple((self.seed + number) % (MAX_SEED + 1) for number in range(candidates))
+
     @property
     def closing_limit(self) -> int:
         """The number of faces up to which a finished mesh is closed: with `watertight` only `max_faces` binds."""

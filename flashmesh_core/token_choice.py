@@ -11,31 +11,22 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.options import MAX_SEED
+from flashmesh_core.splitmix import GOLDEN, splitmix
 
 NOISE_RANGE = 20.5  # the largest noise less the smallest is 20.2
-_MIX_0, _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
-_S27, _S30, _S31, _S40 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(40)
-
-
-@njit(cache=True)
-def _splitmix(x: np.uint64) -> np.uint64:
-    """The splitmix64 finaliser."""
-    x = x + _MIX_2
-    x = (x ^ (x >> _S30)) * _MIX_0
-    x = (x ^ (x >> _S27)) * _MIX_1
-    return x ^ (x >> _S31)
+_S40 = np.uint64(40)
 
 
 @njit(cache=True)
 def noise_key(seed: int, position: int) -> np.uint64:
     """What `noise_at` needs to know of a seed and an absolute position."""
-    return _splitmix(np.uint64(position) * _MIX_2 + _splitmix(np.uint64(seed)))
+    return splitmix(np.uint64(position) * GOLDEN + splitmix(np.uint64(seed)))
 
 
 @njit(cache=True)
 def noise_at(key: np.uint64, token: int) -> np.float32:
     """Gumbel noise of one token, from -2.9 to 17.4."""
-    bits = _splitmix(key + np.uint64(token)) >> _S40
+    bits = splitmix(key + np.uint64(token)) >> _S40
     uniform = (np.float64(bits) + 0.5) / 16777216.0
     return np.float32(-math.log(-math.log(uniform)))
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = "flashmesh_core"
 # Each noun of the core may import those of the lines above it, and its own line's.
 LAYERS = (
-    ("config", "errors", "files", "jit", "kernel_cache", "batch.report"),
+    ("config", "errors", "files", "jit", "kernel_cache", "splitmix", "batch.report"),
     ("drafters",),
     ("options",),
     ("arguments",),
@@ -36,7 +36,7 @@ LAYERS = (
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
 WITHOUT_TORCH = {
     "arguments", "config", "drafters", "errors", "files", "jit", "kernel_cache", "options", "mesh",
-    "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
+    "splitmix", "surface", "sources", "tokenizer", "token_choice", "picture", "slices", "state",
     "completion", "batch.report", "service.protocol", "service.process", "service.client", "client",
 }  # fmt: skip
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flashmesh_core.bench.sources import Subject
     from flashmesh_core.bench.trace import Run
     from flashmesh_core.decode.engine import Engine
+    from flashmesh_core.decode.source import Source
     from flashmesh_core.options import Options
 
 WARM_UP_FACES = 12
@@ -121,17 +122,21 @@ def measure(
             max_faces=stop_at,
         )  # fmt: skip
 
+    def prepare(subject: Subject) -> Source:
+        asked = options(subject, settings[0], None)
+        return engine.prepare(subject.source, subject.normals, asked, candidates=args.candidates)
+
     floor = Floor(engine)
     made: dict[Setting, list[Measured]] = {setting: [] for setting in settings}
     warm = subjects[0]
-    prepared = engine.prepare(warm.source, warm.normals, options(warm, settings[0], None))
+    prepared = prepare(warm)
     for setting in settings:
         run = decode(engine, prepared, options(warm, setting, WARM_UP_FACES), setting, candidates=args.candidates)
         floor.total(run.loop_rows())
     with tqdm(total=len(subjects), unit="mesh", disable=not sys.stderr.isatty()) as bar:
         for number, subject in enumerate(subjects):
             began = time.perf_counter()
-            prepared = engine.prepare(subject.source, subject.normals, options(subject, settings[0], None))
+            prepared = prepare(subject)
             prepare_seconds = time.perf_counter() - began
             first = number % len(settings)
             runs: dict[Setting, Run] = {}

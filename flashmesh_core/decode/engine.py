@@ -26,7 +26,7 @@ from flashmesh_core.drafting.scorer import load_scorer
 from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.model.hourglass import Hourglass
-from flashmesh_core.options import MAX_SEED, OPTIONS, Drafting, Options
+from flashmesh_core.options import OPTIONS, Drafting, Options
 from flashmesh_core.runtime.cpu.decoder import FastDecoder, FastModel, pick_dtype
 from flashmesh_core.runtime.cuda.decoder import StaticDecoder, StaticModel
 from flashmesh_core.runtime.decoder import Decoder
@@ -164,7 +164,7 @@ class Engine:
         """As `generate`, but every candidate's result, the best first."""
         checked = Options.of(options)
         count = OPTIONS["candidates"].check("candidates", candidates)
-        prepared = self.prepare(source, normals, checked, progress)
+        prepared = self.prepare(source, normals, checked, progress, candidates=count)
         decoding = self.run([prepared], checked, candidates=count, drafting=drafting, cancel=cancel)
         for event in decoding:
             if on_event is not None:
@@ -202,7 +202,7 @@ class Engine:
         Candidate i of a source has the seed `seed` + i. `on_pass` is told of every pass of every candidate.
         """
         switches = drafting or Drafting()
-        of = [source for source in sources for _ in range(candidates)]
+        of = [source.of_candidate(number) for source in sources for number in range(candidates)]
         running = [candidate for source in sources for candidate in self._candidates(source, options, candidates)]
         return Decoding(of, options, running, lambda: self._begin(of, options, switches), cancel, on_pass)
 
@@ -212,55 +212,50 @@ class Engine:
 
     def prepare(
         self, source: Mesh | np.ndarray, normals: np.ndarray | None, options: Options,
-        progress: Progress | None = None, using: Callable[..., Source] = prepare_source,
+        progress: Progress | None = None, using: Callable[..., Source] = prepare_source, *, candidates: int = 1,
     ) -> Source:  # fmt: skip
-        """Read, sample and normalise the source; see `prepare_source`, which `using` may stand for.
+        """Read, sample and normalise the source for so many candidates; see `prepare_source`, which `using` stands for.
 
         Touches no weights: unlike the rest of the engine it may run in another thread.
         """
         return using(
-            source, normals, self.config, seed=0, tolerance=options.surface_tolerance, faces=options.faces,
-            keep_vertices=options.keep_vertices, progress=progress,
+            source, normals, self.config, seeds=options.seeds(candidates), tolerance=options.surface_tolerance,
+            faces=options.faces, keep_vertices=options.keep_vertices, progress=progress,
         )  # fmt: skip
 
     def _candidates(self, source: Source, options: Options, count: int) -> list[Candidate]:
+        made: list[Candidate] = []
+        rules: dict[int, tuple[Grammar, Surface]] = {}  # by the surface: candidates may share one
+        for number, seed in enumerate(options.seeds(count)):
+            of = source.of_candidate(number)
+            if id(of) not in rules:
+                rules[id(of)] = self._rules(of, options)
+            grammar, surface = rules[id(of)]
+            state = MeshState(
+                surface, options.face_limit, on_surface=options.surface, manifold=grammar.manifold,
+                closure=grammar.closure,
+                coverage_guidance=options.coverage_guidance if of.context is not None else 0.0,
+            )  # fmt: skip
+            candidate = Candidate(
+                state, self.scorer, seed=seed, width=options.width, temperature=options.temperature,
+                num_rows=len(self.config.slice_rows), proxy_bins=of.proxy_bins,
+            )  # fmt: skip
+            made.append(candidate)
+        return made
+
+    def _rules(self, source: Source, options: Options) -> tuple[Grammar, Surface]:
+        """What may follow in a mesh of a surface, and the arrays that this is looked up in."""
         grammar = Grammar(
             num_bins=self.config.num_bins,
             surface=source.mask_grid if options.surface else None,
             manifold=(options.watertight or source.is_manifold) if options.manifold is None else options.manifold,
             closure=options.watertight and not options.coverage_guidance,
         )
-        surface = self._surface(source, grammar)
-        made = []
-        for number in range(count):
-            state = MeshState(
-                surface, options.face_limit, on_surface=options.surface, manifold=grammar.manifold,
-                closure=grammar.closure,
-                coverage_guidance=options.coverage_guidance if source.context is not None else 0.0,
-            )  # fmt: skip
-            made.append(
-                Candidate(
-                    state,
-                    self.scorer,
-                    seed=(options.seed + number) % (MAX_SEED + 1),
-                    width=options.width,
-                    temperature=options.temperature,
-                    num_rows=len(self.config.slice_rows),
-                    proxy_bins=source.proxy_bins,
-                )
-            )
-        return made
-
-    def _surface(self, source: Source, grammar: Grammar) -> Surface:
-        return make_surface(
-            self.config.num_bins,
-            grammar.surface,
-            grammar.top_keys,
-            source.context,
-            source.points,
-            source.normals,
+        arrays = make_surface(
+            self.config.num_bins, grammar.surface, grammar.top_keys, source.context, source.points, source.normals,
             source.proxy_bins,
-        )
+        )  # fmt: skip
+        return grammar, arrays
 
     def _condition(self, sources: Sequence[Source], faces: int | None) -> torch.Tensor:
         """The condition tokens of every candidate, (B, S, D); candidates of one source share one encoding."""

@@ -71,10 +71,10 @@ def inspect(source: Source, mesh: Mesh) -> Quality:
     if not len(mesh.faces) or not has_area(unit.vertices, unit.faces):
         inf = float("inf")
         return Quality(inf, inf, inf, inf, 0.0, open_edges, *wrong, source.is_closed)
-    there = source.surface_samples
+    there = source.surface.samples
     here = sample_surface(unit.vertices, unit.faces, MEASURED_POINTS, np.random.default_rng(1)).points
     gaps = TriangleTree.of_mesh(unit.vertices, unit.faces).distance(there) * side
-    excesses = source.surface_tree.distance(here) * side
+    excesses = source.surface.tree.distance(here) * side
     proxy_gap = TriangleTree.of_mesh(proxy.vertices, proxy.faces).distance(there).max() * side
     return Quality(
         float(gaps.max()), float(excesses.max()), float(gaps.mean()), float(excesses.mean()), float(proxy_gap),
@@ -86,5 +86,5 @@ def _wrong_faces(source: Source, mesh: Mesh) -> tuple[int, int]:
     """How many faces of a mesh in the unit box look the wrong way, and how many lie over others."""
     if not len(mesh.faces):
         return 0, 0
-    tree = source.surface_tree if source.is_closed else None
+    tree = source.surface.tree if source.is_closed else None
     return count_flipped_from(tree, mesh), count_doubled(mesh.faces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +17,7 @@ from flashmesh_core.mesh.sampling import sample_surface, triangle_areas
 from flashmesh_core.mesh.surface import SurfaceGrid
 from flashmesh_core.slices import SurfaceContext
 from flashmesh_core.surface.denoising import Progress
-from flashmesh_core.surface.reading import MIN_FACES, Reading, read_surface
+from flashmesh_core.surface.reading import MIN_FACES, Reading, read_varied
 
 SURFACE_POINTS = 16_384  # samples that creases and slices are made from, as in training; at least
 MAX_SURFACE_POINTS = 131_072
@@ -27,12 +28,29 @@ MARGIN = 0.01  # of the longest side, left free on either side of the source, as
 
 
 @dataclass(frozen=True, eq=False)
+class MeasuredSurface:
+    """The dense surface without noise, in the unit box, that results are measured against."""
+
+    mesh: Mesh
+
+    @cached_property
+    def tree(self) -> TriangleTree:
+        """For distances to the surface."""
+        return TriangleTree.of_mesh(self.mesh.vertices, self.mesh.faces)
+
+    @cached_property
+    def samples(self) -> np.ndarray:
+        """Points (5,000, 3) of the surface, from which results are measured."""
+        return sample_surface(self.mesh.vertices, self.mesh.faces, MEASURED_POINTS, np.random.default_rng(0)).points
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """An input surface in the unit box.
 
     `channels` (P, 7) float32 are what the condition encoder reads; `points` (N, 3) are samples of the proxy mesh, with
     unit `normals` (N, 3). `places` are the proxy's vertices, `proxy_bins` (F, 3, 3) the bins, columns x, y, z, of its
-    faces. `surface` is the dense surface without noise that results are measured against.
+    faces. `others` are the same surface simplified by the seeds of further candidates, where there are any.
     """
 
     normalization: Normalization
@@ -44,22 +62,16 @@ class Source:
     places: Places
     proxy_bins: np.ndarray
     proxy: Mesh  # in the source's space
-    surface: Mesh
+    surface: MeasuredSurface
     noise: float  # standard deviation of what was noise, in the unit box
     is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
     is_closed: bool  # no open edges: of a Mesh, the same, or of the one made of a cloud
     kept: bool  # the vertices are the source's own
+    others: tuple[Source, ...] = ()
 
-    @cached_property
-    def surface_tree(self) -> TriangleTree:
-        """For distances to the surface."""
-        return TriangleTree.of_mesh(self.surface.vertices, self.surface.faces)
-
-    @cached_property
-    def surface_samples(self) -> np.ndarray:
-        """Points (5,000, 3) of the surface, from which results are measured."""
-        rng = np.random.default_rng(0)
-        return sample_surface(self.surface.vertices, self.surface.faces, MEASURED_POINTS, rng).points
+    def of_candidate(self, number: int) -> Source:
+        """What candidate `number` is made from; the one surface there is where no others were read."""
+        return self.others[number - 1] if 0 < number <= len(self.others) else self
 
 
 def prepare_source(
@@ -67,7 +79,7 @@ def prepare_source(
     normals: np.ndarray | None,
     config: ModelConfig,
     *,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
     tolerance: int | None = None,
     faces: int | None = None,
     keep_vertices: bool | None = None,
@@ -76,12 +88,19 @@ def prepare_source(
     """Read the surface, sample its proxy and build the grids.
 
     `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated).
-    `keep_vertices` and `progress` as in `read_surface`. `tolerance` of the mask is in bins; by default 1, and one more
-    for each bin of noise. Raises ValueError for what `read_surface` refuses.
+    Candidate i has the proxy of `seeds[i]`, see `varied_proxies`, unless the vertices are kept.
+    `keep_vertices` and `progress` as in `read_varied`. `tolerance` of the mask is in bins; by default 1, and one more
+    for each bin of noise. Raises ValueError for what `read_varied` refuses.
     """
     wanted = UNASKED_FACES if faces is None else max(faces, MIN_FACES)
-    reading = read_surface(source, normals, faces=wanted, keep_vertices=keep_vertices, progress=progress)
-    return source_of_reading(reading, config, np.random.default_rng(seed), tolerance)
+    first, *more = read_varied(
+        source, normals, faces=wanted, seeds=seeds, keep_vertices=keep_vertices, progress=progress
+    )
+    made = source_of_reading(first, config, np.random.default_rng(0), tolerance)
+    if first.kept:
+        return made
+    others = (source_of_reading(reading, config, np.random.default_rng(0), tolerance) for reading in more)
+    return replace(made, others=tuple(replace(other, surface=made.surface) for other in others))
 
 
 def source_of_reading(
@@ -110,7 +129,7 @@ def source_of_reading(
         context=context,
         mask_grid=SurfaceGrid.of_mesh(corners, proxy.faces, size, tolerance),
         places=places, proxy_bins=proxy_bins,
-        proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=surface,
+        proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=MeasuredSurface(surface),
         noise=reading.noise / (1.0 + 2.0 * MARGIN),
         is_manifold=reading.is_manifold, is_closed=reading.is_closed, kept=reading.kept,
     )  # fmt: skip
@@ -121,7 +140,8 @@ def without_proxy(source: Source, config: ModelConfig) -> Source:
     context = source.context
     if context is not None:
         context = SurfaceContext.of_samples(source.points, source.normals, np.zeros((0, 3)), config.num_bins)
-    return replace(source, context=context, places=Places.none())
+    others = tuple(without_proxy(other, config) for other in source.others)
+    return replace(source, context=context, places=Places.none(), others=others)
 
 
 def _shrunk(mesh: Mesh) -> Mesh:

@@ -89,7 +89,7 @@ def unaided(engine: Engine, given: Given, faces: int, *, candidates: int = 1, **
     def write() -> GenerationResult:
         checked = Options.of(options | {"faces": faces})
         source = engine.prepare(
-            given.surface, given.normals, checked,
+            given.surface, given.normals, checked, candidates=candidates,
             using=lambda *given, **reading: without_proxy(prepare_source(*given, **reading), engine.config),
         )  # fmt: skip
         results = engine.run([source], checked, candidates=candidates).run().results()

@@ -197,8 +197,8 @@ def _answer(pipe: Connection, source: Any, normals: Any, config: ModelConfig, ke
     try:
         made = prepare_source(source, normals, config, progress=progress, **keywords)
         progress("measure", 0.0)
-        for name in ("surface_samples", "surface_tree"):  # computed here, and kept in the answer
-            getattr(made, name)
+        for name in ("samples", "tree"):  # computed here, and kept in the answer
+            getattr(made.surface, name)
         return "done", made
     except Exception as error:  # whatever it is, the caller raises it
         try:

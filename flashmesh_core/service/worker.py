@@ -342,8 +342,8 @@ class EngineWorker:
             candidates = options.pop("candidates", 1)
             given = request.points if request.triangles is None else Mesh(request.points, request.triangles)
             checked = Options.of(options)
-            using = self._readers.prepare
-            source = engine.prepare(given, request.normals, checked, generation.on_reading, using)
+            report, using = generation.on_reading, self._readers.prepare
+            source = engine.prepare(given, request.normals, checked, report, using, candidates=candidates)
             work = steps(generation, engine, source, checked, candidates)
             with self._changed:
                 generation.work = work

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.jit import Reference, njit
+from flashmesh_core.splitmix import splitmix
 from flashmesh_core.surface.adjacency import face_geometry, manifold_twins
 from flashmesh_core.surface.edge_queue import (
     AT_FIRST,
@@ -25,6 +26,7 @@ from flashmesh_core.surface.edge_queue import (
     OPTIMAL,
     QUEUED,
     RETRY,
+    SEED,
     STALL,
     WAITING,
     is_current,
@@ -40,6 +42,7 @@ POWER = (
 )
 SHAPE = 1e-7  # of an edge's squared length, per weight: between equal errors the shortest edge goes
 PULL = 1e-4  # of a quadric's weight towards the edge's middle
+VARIETY = 0.35  # logarithm of how many times dearer or cheaper chance may make an edge
 
 
 class Collapse(NamedTuple):
@@ -61,12 +64,12 @@ class Collapse(NamedTuple):
     free: np.ndarray  # (C,) int32, slots that hold no entry
     entry: np.ndarray  # (C, 5) int32: two vertices, their versions, the place
     waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
-    numbers: np.ndarray  # (8,) int64: FACES to MARK
+    numbers: np.ndarray  # (9,) int64: FACES to SEED
     sum: np.ndarray  # (11,) the quadric of the edge looked at
-    options: np.ndarray  # (3,) POWER, SHAPE, PULL
+    options: np.ndarray  # (4,) POWER, SHAPE, PULL, VARIETY
 
 
-def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray) -> Collapse:
+def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray, seed: int = 0) -> Collapse:
     """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 11), ready to be simplified; all its edges are queued."""
     n, m = len(vertices), len(faces)
     sides, _, _ = face_geometry(vertices, faces)
@@ -77,10 +80,11 @@ def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray
         np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int64),
         np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
         np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
-        np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(8, dtype=np.int64),
-        np.empty(WIDTH), np.array([POWER, SHAPE, PULL]),
+        np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(9, dtype=np.int64),
+        np.empty(WIDTH), np.array([POWER, SHAPE, PULL, VARIETY]),
     )  # fmt: skip
     state.numbers[FACES], state.numbers[FREE], state.numbers[RETRY] = m, room, m * 9 // 10
+    state.numbers[SEED] = seed
     _prepare(Reference(state), manifold_twins(state.faces, n))
     return state
 
@@ -123,7 +127,17 @@ def _cost(s, a, b):
     bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
     x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), s.options[2])
     length = (ax - bx) ** 2 + (ay - by) ** 2 + (az - bz) ** 2
-    return _weighed(s, row, error_at(row, x, y, z), length), x, y, z
+    return _weighed(s, row, error_at(row, x, y, z), length) * _chance(s, a, b), x, y, z
+
+
+@njit(**NO_REFCOUNT)
+def _chance(s, a, b):
+    """By how many times chance makes an edge dearer, the same whenever it is asked for; 1 for the seed 0."""
+    seed = s.numbers[SEED]
+    if seed == 0:
+        return 1.0
+    key = splitmix(np.uint64(seed) ^ splitmix(np.uint64(min(a, b)) << np.uint64(32) | np.uint64(max(a, b))))
+    return np.exp(s.options[3] * (2.0 * (key >> np.uint64(11)) / 2.0**53 - 1.0))
 
 
 @njit(**NO_REFCOUNT)
@@ -141,7 +155,7 @@ def _place(s, a, b, where):
     x, y, z = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
     u, v, w = s.positions[b, 0] - x, s.positions[b, 1] - y, s.positions[b, 2] - z
     x, y, z = x + t * u, y + t * v, z + t * w
-    return _weighed(s, s.sum, error_at(s.sum, x, y, z), u * u + v * v + w * w), x, y, z
+    return _weighed(s, s.sum, error_at(s.sum, x, y, z), u * u + v * v + w * w) * _chance(s, a, b), x, y, z
 
 
 @njit(**NO_REFCOUNT)

@@ -5,6 +5,7 @@ The engine and the training read every source through `read_surface`: the model 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import Denoised, Progress, denoise, noisiness, typical_edge
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
-from flashmesh_core.surface.simplification import HANDLE_EDGES, proxies
+from flashmesh_core.surface.simplification import HANDLE_EDGES, varied_proxies
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
@@ -53,7 +54,22 @@ def read_surface(
     keep_vertices: bool | None = None,
     progress: Progress | None = None,
 ) -> Reading:
+    """The reading of `read_varied` for the seed 0."""
+    return read_varied(source, normals, faces=faces, keep_vertices=keep_vertices, progress=progress)[0]
+
+
+def read_varied(
+    source: Mesh | np.ndarray,
+    normals: np.ndarray | None = None,
+    *,
+    faces: int,
+    seeds: Sequence[int] = (0,),
+    keep_vertices: bool | None = None,
+    progress: Progress | None = None,
+) -> list[Reading]:
     """The surface that a mesh, or a cloud (N, 3) with unit `normals` (N, 3) or None, shows, for as many wanted `faces`.
+
+    There is one reading for each of `seeds`: the same surface with other proxies, see `varied_proxies`.
 
     `keep_vertices` takes a mesh's own vertices and faces as they are; None: where it has no more faces than are wanted.
     `progress(stage, fraction)` is called several times a second and may raise to cancel.
@@ -62,8 +78,8 @@ def read_surface(
     """
     wanted = max(faces, MIN_FACES)
     if isinstance(source, Mesh):
-        return _read_mesh(_checked_mesh(source), wanted, keep_vertices, progress)
-    return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, progress)
+        return _read_mesh(_checked_mesh(source), wanted, seeds, keep_vertices, progress)
+    return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, seeds, progress)
 
 
 def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) -> tuple[Normalization, Mesh]:
@@ -94,20 +110,24 @@ def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bo
     return box, (manifold, closed), mesh
 
 
-def _read_mesh(source: Mesh, wanted: int, keep: bool | None, progress: Progress | None) -> Reading:
+def _read_mesh(
+    source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, progress: Progress | None
+) -> list[Reading]:
     box, (manifold, closed), mesh = _clean_mesh(source, progress or (lambda stage, share: None))
     if len(mesh.faces) <= wanted if keep is None else keep:
-        return Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)
-    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, HANDLE_EDGES, progress)
-    return Reading(box, denoised.mesh, denoised.noise, made, manifold, closed)
+        return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
+    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, HANDLE_EDGES, progress)
+    return [Reading(box, denoised.mesh, denoised.noise, of, manifold, closed) for of in made]
 
 
-def _read_cloud(points: np.ndarray, normals: np.ndarray | None, wanted: int, progress: Progress | None) -> Reading:
+def _read_cloud(
+    points: np.ndarray, normals: np.ndarray | None, wanted: int, seeds: Sequence[int], progress: Progress | None
+) -> list[Reading]:
     box, noise, mesh = _mesh_of_cloud(points, normals, progress)
     rough = noise > ROUGH_CLOUD * typical_edge(mesh)
-    denoised, made_proxies = _with_proxies(mesh, wanted, CLOUD_HANDLE_EDGES, progress, rough=rough)
+    denoised, made = _with_proxies(mesh, wanted, seeds, CLOUD_HANDLE_EDGES, progress, rough=rough)
     closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
-    return Reading(box, denoised.mesh, noise, made_proxies, True, closed)
+    return [Reading(box, denoised.mesh, noise, of, True, closed) for of in made]
 
 
 def _mesh_of_cloud(
@@ -126,13 +146,20 @@ def _mesh_of_cloud(
 
 
 def _with_proxies(
-    mesh: Mesh, wanted: int, handle_edges: float, progress: Progress | None, *, rough: bool = False
-) -> tuple[Denoised, tuple[Mesh, ...]]:
-    """The surface without noise, and its proxies; a surface with much noise is `rough`, too."""
+    mesh: Mesh,
+    wanted: int,
+    seeds: Sequence[int],
+    handle_edges: float,
+    progress: Progress | None,
+    *,
+    rough: bool = False,
+) -> tuple[Denoised, list[tuple[Mesh, ...]]]:
+    """The surface without noise, and its proxies by each seed; a surface with much noise is `rough`, too."""
     denoised = denoise(mesh, wanted=wanted, progress=progress)
     rough = rough or noisiness(denoised.noise, typical_edge(mesh)) > ROUGH
     counts = [times * wanted for times in RICHER]
-    return denoised, tuple(proxies(denoised, counts, handle_edges=handle_edges, rough=rough, progress=progress))
+    made = varied_proxies(denoised, counts, seeds, handle_edges=handle_edges, rough=rough, progress=progress)
+    return denoised, [tuple(of) for of in made]
 
 
 def _on_grid(points: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from flashmesh_core.surface.adjacency import (
     longest_sides,
     manifold_twins,
 )
-from flashmesh_core.surface.collapse import FACES, POWER, Collapse, collapse, start_collapse
+from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back
 from flashmesh_core.surface.flat_places import recut_flat_places
@@ -39,17 +40,25 @@ STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
 
-def proxies(
+def proxies(denoised: Denoised, counts: Sequence[int], *, seed: int = 0, **settings: Any) -> list[Mesh]:
+    """The surface with about each of `counts` faces, in their order; `seed` and the rest as in `varied_proxies`."""
+    return varied_proxies(denoised, counts, (seed,), **settings)[0]
+
+
+def varied_proxies(
     denoised: Denoised,
     counts: Sequence[int],
+    seeds: Sequence[int],
     *,
     handle_edges: float = HANDLE_EDGES,
     rough: bool = False,
     refine: bool = True,
     progress: Progress | None = None,
-) -> list[Mesh]:
-    """The surface with about each of `counts` faces, in their order; one sequence of collapses for all.
+) -> list[list[Mesh]]:
+    """For each of `seeds` the surface with about each of `counts` faces, in their order.
 
+    With the seed 0 the cheapest edge collapses first; with any other chance makes edges up to 1.4 times as dear or as
+    cheap, for a mesh that is about as good with other vertices. One sequence of collapses makes all the counts of a seed.
     Of a `rough` source each mesh follows the one with more faces instead of the dense surface: its planes are the
     artist's already, where those of the dense surface still hold what is left of bumps.
     A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
@@ -61,32 +70,64 @@ def proxies(
     if any(count < 4 for count in counts):
         raise ValueError(f"counts must be at least 4, got {min(counts)}")
     if not len(denoised.mesh.faces) or not counts:
-        return [denoised.mesh for _ in counts]
+        return [[denoised.mesh for _ in counts] for _ in seeds]
     denoised = _without_crumbs(denoised)
-    planes = planes_of(denoised)
     edge = typical_edge(denoised.mesh)
-    longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     refiner = None
     if refine and edge < FINE:
         refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
-    state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]))
-    found: dict[int, Mesh] = {}
-    for count in sorted(set(counts), reverse=True):
-        if len(planes.faces) <= count:
-            found[count] = denoised.mesh
-            continue
-        state = _run_cutting(state, count, min(counts), longest, progress)
-        used, faces = compact(state.faces[state.alive], len(state.positions))
-        vertices = state.positions[used]
-        if refiner is not None and is_sheet(vertices, faces, edge):
-            if edge < FINE_SHEET:
-                vertices = place_on(vertices, faces, planes, FARTHEST * edge * (1.0 + noisiness(denoised.noise, edge)))
-        elif refiner is not None:
-            vertices, faces = _refined(vertices, faces, planes, edge, refiner, int(np.ceil(FEWEST * count)))
-            if rough:
-                state = _own_collapse(vertices, faces)
-        found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
-    return [found[count] for count in counts]
+    simplifier = _Simplifier(denoised, planes_of(denoised), edge, refiner, rough)
+    longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
+    made = []
+    for number, seed in enumerate(seeds):
+        part = None if progress is None else partial(_report_part, progress, number, len(seeds))
+        found = simplifier.meshes(sorted(set(counts), reverse=True), seed, longest, part)
+        made.append([found[count] for count in counts])
+    return made
+
+
+def _report_part(progress: Progress, number: int, of: int, stage: str, share: float) -> None:
+    """Tells of the share of one of several equal parts as that of them all."""
+    progress(stage, (number + share) / of)
+
+
+class _Simplifier(NamedTuple):
+    """A dense surface, ready to be simplified by any seed."""
+
+    denoised: Denoised
+    planes: Planes
+    edge: float
+    refiner: Refiner | None
+    rough: bool
+
+    def meshes(self, counts: list[int], seed: int, longest: float, progress: Progress | None) -> dict[int, Mesh]:
+        """The meshes of `counts` faces, which fall; loops around handles below `longest` are cut first."""
+        planes = self.planes
+        state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]), seed)
+        found: dict[int, Mesh] = {}
+        for count in counts:
+            if len(planes.faces) <= count:
+                found[count] = self.denoised.mesh
+                continue
+            state = _run_cutting(state, count, counts[-1], longest, progress)
+            used, faces = compact(state.faces[state.alive], len(state.positions))
+            vertices = state.positions[used]
+            if self.refiner is not None and is_sheet(vertices, faces, self.edge):
+                vertices = self._sheet_placed(vertices, faces)
+            elif self.refiner is not None:
+                least = int(np.ceil(FEWEST * count))
+                vertices, faces = _refined(vertices, faces, planes, self.edge, self.refiner, least)
+                if self.rough:
+                    state = _own_collapse(vertices, faces, seed)
+            found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
+        return found
+
+    def _sheet_placed(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+        """The vertices (V, 3) of a sheet on the filtered planes, where these are fine enough to tell."""
+        if self.edge >= FINE_SHEET:
+            return vertices
+        farthest = FARTHEST * self.edge * (1.0 + noisiness(self.denoised.noise, self.edge))
+        return place_on(vertices, faces, self.planes, farthest)
 
 
 def _refined(
@@ -99,10 +140,10 @@ def _refined(
     return _without_idle_faces(_own_collapse(vertices, faces), least)
 
 
-def _own_collapse(vertices: np.ndarray, faces: np.ndarray) -> Collapse:
+def _own_collapse(vertices: np.ndarray, faces: np.ndarray, seed: int = 0) -> Collapse:
     """A collapse of a mesh by the planes of its own faces."""
     normals, areas, centers = face_geometry(vertices, faces)
-    return start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas))
+    return start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas), seed)
 
 
 def _without_idle_faces(state: Collapse, least: int) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +208,7 @@ def _with_large_parts(state: Collapse, most: int) -> Collapse:
     label, size = _parts(state.positions, faces)
     if len(size) <= most:
         return state
-    return _restarted(state.positions, state.quadrics, faces[size[label] >= np.sort(size)[-most]])
+    return _restarted(state, state.positions, state.quadrics, faces[size[label] >= np.sort(size)[-most]])
 
 
 def _without_handles(state: Collapse, longest: float) -> Collapse:
@@ -178,13 +219,13 @@ def _without_handles(state: Collapse, longest: float) -> Collapse:
         return state
     label, size = _parts(positions, cut)
     large = size >= 0.5 * longest
-    return _restarted(positions, quadrics, cut[large[label]] if large.any() else cut)
+    return _restarted(state, positions, quadrics, cut[large[label]] if large.any() else cut)
 
 
-def _restarted(positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:
-    """A new collapse of `faces` (F, 3), the other vertices left out."""
+def _restarted(state: Collapse, positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:
+    """A new collapse of `faces` (F, 3), the other vertices left out, by the same chance."""
     used, faces = compact(faces, len(positions))
-    return start_collapse(positions[used], faces, np.ascontiguousarray(quadrics[used]))
+    return start_collapse(positions[used], faces, np.ascontiguousarray(quadrics[used]), int(state.numbers[SEED]))
 
 
 def _parts(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -81,21 +81,23 @@ def test_greedy_decoding_does_not_depend_on_the_seed(debug_engine: Engine) -> No
     np.testing.assert_array_equal(a, b)
 
 
-def test_candidate_i_is_what_seed_plus_i_makes_alone(debug_engine: Engine) -> None:
+@pytest.mark.parametrize("keep", [True, False])
+def test_candidate_i_is_what_seed_plus_i_makes_alone(debug_engine: Engine, keep: bool) -> None:
     heard: list[GenerationEvent] = []
-    results = debug_engine.generate_all(CHAIR, candidates=3, seed=10, on_event=heard.append, **SHORT)
+    wish = {"keep_vertices": keep, "faces": 40, **SHORT}
+    results = debug_engine.generate_all(CHAIR, candidates=3, seed=10, on_event=heard.append, **wish)
     distances = [result.chamfer + 0.1 * result.hausdorff for result in results]
     assert distances == sorted(distances)
     assert sorted(result.seed for result in results) == [10, 11, 12]
     for result in results:
         assert result.seed == 10 + result.candidate
-        alone = debug_engine.generate(CHAIR, seed=result.seed, **SHORT)
+        alone = debug_engine.generate(CHAIR, seed=result.seed, **wish)
         np.testing.assert_array_equal(result.mesh.triangles, alone.mesh.triangles)
         assert (result.end_reason, result.n_tokens, result.chamfer) == (alone.end_reason, alone.n_tokens, alone.chamfer)
         own = [event for event in heard if event.candidate == result.candidate]
         assert as_set(faces_of(own)) == as_set(single(result))
         assert own[-1].kind == "end"
-    best = debug_engine.generate(CHAIR, candidates=3, seed=10, **SHORT)
+    best = debug_engine.generate(CHAIR, candidates=3, seed=10, **wish)
     np.testing.assert_array_equal(best.mesh.triangles, results[0].mesh.triangles)
 
 

@@ -82,9 +82,24 @@ def test_a_dense_mesh_is_simplified_to_the_wanted_faces() -> None:
     assert source.context is not None and not source.kept and source.is_closed
     assert len(source.proxy.faces) == len(source.proxy_bins) == 200
     assert len(source.context.corner_keys) == 102  # V = F / 2 + 2: every vertex has a bin of its own
-    np.testing.assert_allclose(np.linalg.norm(source.surface.vertices, axis=1), 0.5 / 1.02, atol=0.002)
+    np.testing.assert_allclose(np.linalg.norm(source.surface.mesh.vertices, axis=1), 0.5 / 1.02, atol=0.002)
     positions = source.places.positions_of(source.places.bins, 128)
     np.testing.assert_allclose(source.normalization.invert(positions), source.proxy.vertices, atol=1e-9)
+
+
+def test_each_candidate_has_a_proxy_of_its_own() -> None:
+    """That of its seed, whatever other candidates there are; what is kept is the same for all."""
+    sphere = trimesh.creation.icosphere(subdivisions=4)
+    mesh = Mesh(np.asarray(sphere.vertices), np.asarray(sphere.faces))
+    source = prepare_source(mesh, None, SLICED, faces=100, seeds=(7, 8))
+    other = source.of_candidate(1)
+    assert source.of_candidate(0) is source and other.surface is source.surface
+    assert not np.array_equal(source.proxy.vertices, other.proxy.vertices)
+    alone = prepare_source(mesh, None, SLICED, faces=100, seeds=(8,))
+    np.testing.assert_array_equal(other.proxy.vertices, alone.proxy.vertices)
+    np.testing.assert_array_equal(other.channels, alone.channels)
+    kept = prepare_source(mesh, None, SLICED, faces=100, keep_vertices=True, seeds=(7, 8))
+    assert kept.of_candidate(1) is kept
 
 
 def test_vertices_nearer_than_a_bin_keep_bins_of_their_own() -> None:
@@ -104,7 +119,7 @@ def test_a_cloud_is_made_a_mesh_of_the_wanted_faces() -> None:
         source = prepare_source(samples.points, normals, SLICED, faces=200)
         assert source.context is not None and source.is_closed
         assert 190 <= len(source.proxy.faces) <= 200
-        np.testing.assert_allclose(np.linalg.norm(source.surface.vertices, axis=1), 0.5 / 1.02, atol=0.01)
+        np.testing.assert_allclose(np.linalg.norm(source.surface.mesh.vertices, axis=1), 0.5 / 1.02, atol=0.01)
 
 
 def test_far_from_the_origin_the_surface_is_the_same() -> None:

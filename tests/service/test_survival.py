@@ -141,8 +141,8 @@ def test_a_reader_makes_what_this_process_would(monkeypatch: pytest.MonkeyPatch)
         expected = prepare_source(mesh, None, CONFIG, faces=60)
         np.testing.assert_array_equal(made.channels, expected.channels)
         np.testing.assert_array_equal(made.proxy.vertices, expected.proxy.vertices)
-        np.testing.assert_array_equal(made.surface_samples, expected.surface_samples)
-        assert "surface_tree" in vars(made) and len(readers._idle) == 1 and heard
+        np.testing.assert_array_equal(made.surface.samples, expected.surface.samples)
+        assert "tree" in vars(made.surface) and len(readers._idle) == 1 and heard
         (reader,) = readers._idle
         with pytest.raises(ValueError, match="must be finite"):
             readers.prepare(np.full((3_000, 3), np.nan), None, CONFIG, faces=60)
