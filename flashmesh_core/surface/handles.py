@@ -27,11 +27,11 @@ def cut_handles(
         loops = _short_loops(positions, faces, longest)
         if not loops:
             break
-        positions, quadrics, faces = _cut(positions, quadrics, faces, _third_of(faces), loops)
+        positions, quadrics, faces = _cut(positions, quadrics, faces, third_of(faces), loops)
     return positions, quadrics, faces
 
 
-def _third_of(faces: np.ndarray) -> dict[tuple[int, int], int]:
+def third_of(faces: np.ndarray) -> dict[tuple[int, int], int]:
     """The third vertex of the face beside each directed edge."""
     third: dict[tuple[int, int], int] = {}
     for a, b, c in faces.tolist():

@@ -10,6 +10,7 @@ from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface import implicit, point_normals
 from flashmesh_core.surface.adjacency import longest_sides
+from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
 from flashmesh_core.surface.winding import Grid, at_points, winding_number
 
@@ -68,6 +69,8 @@ def reconstruct(
         return None
     reach = np.maximum(samples.spacing, step) * SUPPORT + 0.5 * step
     mesh = _without_fragments(_without_guesses(mesh, samples.points, middle, reach))
+    if len(mesh.faces):
+        mesh = _without_fragments(trim_rims(mesh, samples, step))
     if not len(mesh.faces):
         return None
     return Reconstruction(mesh, samples.noise, samples.gap, _is_closed(mesh.faces))

@@ -18,6 +18,7 @@ from flashmesh_core.surface.adjacency import (
     longest_sides,
     manifold_twins,
 )
+from flashmesh_core.surface.bridges import cut_bridges, knots
 from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back
@@ -34,6 +35,8 @@ FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes p
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
+KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
+BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
 HANDLE_FACES = 4_000  # that handles are first looked for at
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
 STEP = 40_000  # entries of the queue looked at between two reports
@@ -58,13 +61,14 @@ def varied_proxies(
     """For each of `seeds` the surface with about each of `counts` faces, in their order.
 
     With the seed 0 the cheapest edge collapses first; with any other chance makes edges up to 1.4 times as dear or as
-    cheap, for a mesh that is about as good with other vertices. One sequence of collapses makes all the counts of a seed.
+    cheap, for a mesh that is about as good with other vertices. One sequence of collapses makes a seed's counts.
     Of a `rough` source each mesh follows the one with more faces instead of the dense surface: its planes are the
     artist's already, where those of the dense surface still hold what is left of bumps.
     A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
-    are below `handle_edges` typical edges are cut first; longer ones and then the smallest parts go where the count
-    can't be reached otherwise. A surface of no more faces than wanted comes back as it is. Closed stays closed, edges
-    stay manifold. Without `refine` vertices stay where the collapse left them, and no network is asked.
+    are below `handle_edges` typical edges are cut first, and bridges between rims where those would cost much of the
+    count; longer loops and then the smallest parts go where it can't be reached otherwise. A surface of no more faces
+    than wanted comes back as it is. Closed stays closed, edges stay manifold. Without `refine` vertices stay where the
+    collapse left them, and no network is asked.
     Raises ValueError for a count below 4.
     """
     if any(count < 4 for count in counts):
@@ -192,6 +196,8 @@ def _run_cutting(state: Collapse, count: int, least: int, longest: float, progre
         before = int(state.numbers[FACES])
         _run(state, stage, least, progress)
         state = _without_handles(state, longest)
+        if KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
+            state = _without_bridges(state, BRIDGE * longest)
         if state.numbers[FACES] >= before:
             if longest >= MAX_LOOP:
                 break
@@ -220,6 +226,13 @@ def _without_handles(state: Collapse, longest: float) -> Collapse:
     label, size = _parts(positions, cut)
     large = size >= 0.5 * longest
     return _restarted(state, positions, quadrics, cut[large[label]] if large.any() else cut)
+
+
+def _without_bridges(state: Collapse, longest: float) -> Collapse:
+    """The collapse started anew on the mesh as it is now, cut along short edges between two rims."""
+    used, faces = compact(state.faces[state.alive], len(state.positions))
+    positions, quadrics, cut = cut_bridges(state.positions[used], state.quadrics[used], faces, longest)
+    return state if len(positions) == used.sum() else _restarted(state, positions, quadrics, cut)
 
 
 def _restarted(state: Collapse, positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:

@@ -207,8 +207,7 @@ def test_every_seed_makes_another_mesh_that_is_as_good(chair: Mesh):
         elsewhere = cKDTree(other.vertices).query(mesh.vertices)[0] > 0.01
         assert elsewhere.mean() > 0.1
     assert max(off) < 1.5 * off[0]
-    corners = [proxies(BOX, [12], seed=seed)[0] for seed in (0, 3)]
-    assert cKDTree(corners[1].vertices).query(corners[0].vertices)[0].max() < 0.006
+    assert cKDTree(proxies(BOX, [12], seed=3)[0].vertices).query(CORNERS)[0].max() < 0.012
 
 
 def test_progress_goes_on_from_seed_to_seed():
