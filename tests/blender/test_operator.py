@@ -38,7 +38,7 @@ def test_every_kind_of_object(told: Told) -> None:
     assert kinds["answer"] == ["FINISHED"] and len(kinds["results"]) == 6 and kinds["messages"] == []
     assert set(kinds["boxes"]) == {"MESH", "CURVE", "FONT", "META", "SURFACE", "CLOUD"}
     for boxes in kinds["boxes"].values():
-        assert_within(boxes)
+        assert_within(boxes, margin=0.2)  # the corners of eight faces lie outside of the ball that they stand for
     assert all(result["faces"] >= 1 and result["distance"] > 0 for result in kinds["results"])
 
 

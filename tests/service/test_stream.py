@@ -134,7 +134,7 @@ def test_an_error_names_what_was_sent(
         def warm_up(self, *how: object) -> None:
             pass
 
-        def prepare(self, *arguments: object) -> None:
+        def prepare(self, *arguments: object, **keywords: object) -> None:
             raise InputError("not so", field)
 
     client = make_service(factory=lambda checkpoint, device: Refusing()).client
