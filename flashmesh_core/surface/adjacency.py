@@ -22,6 +22,11 @@ def compact(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return used, (np.cumsum(used) - 1).astype(np.int32)[faces]
 
 
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, D), each of length 1; next to nothing stays so."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
 @njit(**COMPILED)
 def count_sort(keys, order, n_keys):
     """`order` (N,) sorted by `keys[order]`, equal ones in the order they were; keys in [0, n_keys)."""

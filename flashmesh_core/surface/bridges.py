@@ -6,15 +6,12 @@ No closed loop goes around such a place, and a simplifier that keeps the topolog
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from flashmesh_core.surface.adjacency import face_components, manifold_twins
-from flashmesh_core.surface.handles import third_of
+from flashmesh_core.surface.handles import Edge, numbers_of, third_of
 
 MAX_PASSES = 16
-Edge = tuple[int, int]
 
 
 def cut_bridges(
@@ -43,8 +40,8 @@ def knots(faces: np.ndarray) -> int:
 
 def _bridges(positions: np.ndarray, faces: np.ndarray, longest: float) -> list[Edge]:
     """Inner edges below `longest` with both ends on a border, shortest first."""
-    starts, ends = faces.ravel().astype(np.int64), np.roll(faces, -1, axis=1).ravel().astype(np.int64)
-    inner = np.isin(starts * len(positions) + ends, ends * len(positions) + starts)
+    starts, ends = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    inner = manifold_twins(faces, len(positions)) >= 0
     border = np.zeros(len(positions), dtype=bool)
     border[starts[~inner]] = border[ends[~inner]] = True
     length = np.linalg.norm(positions[ends] - positions[starts], axis=1)
@@ -55,8 +52,7 @@ def _bridges(positions: np.ndarray, faces: np.ndarray, longest: float) -> list[E
 
 def _slit(faces: np.ndarray, count: int, bridges: list[Edge]) -> tuple[np.ndarray, list[int]]:
     """The faces cut along those bridges that hold no part and are not beside another that is cut; doubled vertices."""
-    third = third_of(faces)
-    number = {edge: f for f, (a, b, c) in enumerate(faces.tolist()) for edge in pairwise((a, b, c, a))}
+    third, number = third_of(faces), numbers_of(faces)
     parts, doubled, touched = _part_count(faces), list[int](), set[int]()
     for a, b in bridges:
         corners = [(f, vertex) for vertex in (a, b) for f in _left_fan(third, number, a, b, vertex)]

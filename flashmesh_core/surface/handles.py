@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 MAX_PASSES = 16
+Edge = tuple[int, int]
 Loop = tuple[int, int, int]
 
 
@@ -31,12 +32,20 @@ def cut_handles(
     return positions, quadrics, faces
 
 
-def third_of(faces: np.ndarray) -> dict[tuple[int, int], int]:
+def third_of(faces: np.ndarray) -> dict[Edge, int]:
     """The third vertex of the face beside each directed edge."""
-    third: dict[tuple[int, int], int] = {}
+    third: dict[Edge, int] = {}
     for a, b, c in faces.tolist():
         third[a, b], third[b, c], third[c, a] = c, a, b
     return third
+
+
+def numbers_of(faces: np.ndarray) -> dict[Edge, int]:
+    """The number of the face beside each directed edge."""
+    number: dict[Edge, int] = {}
+    for face, (a, b, c) in enumerate(faces.tolist()):
+        number[a, b] = number[b, c] = number[c, a] = face
+    return number
 
 
 def _short_loops(positions: np.ndarray, faces: np.ndarray, longest: float) -> list[Loop]:
@@ -84,14 +93,11 @@ def _cut(
     positions: np.ndarray,
     quadrics: np.ndarray,
     faces: np.ndarray,
-    third: dict[tuple[int, int], int],
+    third: dict[Edge, int],
     loops: list[Loop],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Double the vertices of each loop for the faces on its left, and close both sides."""
-    rows = faces.tolist()
-    number = {}
-    for index, (a, b, c) in enumerate(rows):
-        number[a, b] = number[b, c] = number[c, a] = index
+    rows, number = faces.tolist(), numbers_of(faces)
     caps: list[list[int]] = []
     doubled: list[int] = []
     for loop in loops:
@@ -120,7 +126,7 @@ def _cut(
     )
 
 
-def _left_fan(third: dict[tuple[int, int], int], before: int, vertex: int, after: int) -> list[tuple[int, int]] | None:
+def _left_fan(third: dict[Edge, int], before: int, vertex: int, after: int) -> list[Edge] | None:
     """Directed edges into `vertex` of the faces to the left of before -> vertex -> after; None where there are none."""
     fan, at = [], before
     while True:

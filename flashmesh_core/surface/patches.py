@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.jit import Reference, njit
-from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices, manifold_twins
+from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices, manifold_twins, unit_rows
 from flashmesh_core.surface.edge_queue import NO_REFCOUNT
 
 RADII = (0.7, 1.5, 2.5, 4.0, 6.0, 9.0)  # typical edges
@@ -58,8 +58,8 @@ def patches_of(vertices: np.ndarray, faces: np.ndarray, progress: Callable[[], N
             values = _diffused(values, areas, faces, start, around)
         return values
 
-    near = _unit(diffused(normals, 1))
-    wide = _unit(diffused(near, WIDE_ROUNDS))
+    near = unit_rows(diffused(normals, 1))
+    wide = unit_rows(diffused(near, WIDE_ROUNDS))
     x, y, z = near.T
     tensor = np.stack([x * x, x * y, x * z, y * y, y * z, z * z, x, y, z], axis=1)
     frames = frames_of(diffused(tensor, FRAME_ROUNDS), normals)
@@ -77,10 +77,6 @@ def sample(patches: Patches, rows: np.ndarray, edge: float) -> np.ndarray:
         Reference(patches), np.ascontiguousarray(rows, dtype=np.int64), np.asarray(RADII) * edge, 1.0 / edge, result
     )
     return result
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 @njit(**COMPILED)

@@ -13,7 +13,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import component_labels
-from flashmesh_core.surface.adjacency import face_geometry, longest_sides, manifold_twins
+from flashmesh_core.surface.adjacency import face_geometry, longest_sides, manifold_twins, unit_rows
 from flashmesh_core.surface.samples import Samples
 
 LONG = 8.0  # longest side of the box around a rim; shorter ones are holes that nobody made
@@ -64,7 +64,7 @@ def trim_rims(mesh: Mesh, samples: Samples, cell: float) -> Mesh:
     _, near = tree.query(middles, min(SAMPLES, len(samples.points)))
     ends, free = _ends(rim, samples, near)
     rim = rim._replace(points=rim.points + (ends * spacing)[:, None] * rim.outward)
-    return _cut(mesh, rim.only(clear & free & ~_jutting(rim)), cell)
+    return _cut(mesh, normals, rim.only(clear & free & ~_jutting(rim)), cell)
 
 
 def _sizes(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -75,10 +75,6 @@ def _sizes(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray) -> np.nd
     _, loop = np.unique(component_labels(len(vertices), ends)[ends[:, 0]], return_inverse=True)
     corners = np.concatenate([ends, ends[:, :1]], axis=1).astype(np.int32)
     return longest_sides(vertices, corners, loop.astype(np.int32), int(loop.max()) + 1)[loop]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-300)
 
 
 def _dots(several: np.ndarray, one: np.ndarray) -> np.ndarray:
@@ -97,7 +93,7 @@ def _neighbours(points: np.ndarray, places: np.ndarray, count: int) -> tuple[np.
 def _directed(rim: _Rim) -> tuple[_Rim, np.ndarray]:
     """The rim with its directions filtered, corners kept, as face normals are; and where they agree on one, (H,)."""
     distance, near = _neighbours(rim.points, rim.points, NEIGHBOURS)
-    length, outward = np.linalg.norm(rim.outward, axis=1), _unit(rim.outward)
+    length, outward = np.linalg.norm(rim.outward, axis=1), unit_rows(rim.outward)
     ours = length[near] * (_dots(rim.sides[near], rim.sides) > ALIKE)
     for number in range(ROUNDS):
         first = number < FIRST_ROUNDS
@@ -108,7 +104,7 @@ def _directed(rim: _Rim) -> tuple[_Rim, np.ndarray]:
         mean = np.einsum("hk,hki->hi", weight, outward[near])
         mean -= np.einsum("hi,hi->h", mean, rim.sides)[:, None] * rim.sides
         agreement = np.linalg.norm(mean, axis=1) / np.maximum(weight.sum(axis=1), 1e-300)
-        outward = _unit(mean)
+        outward = unit_rows(mean)
     return rim._replace(outward=outward), agreement > CLEAR
 
 
@@ -146,11 +142,11 @@ def _jutting(rim: _Rim) -> np.ndarray:
     return (beyond & within & turned & (_dots(rim.sides[near], rim.sides) > ALIKE)).any(axis=1)
 
 
-def _cut(mesh: Mesh, rim: _Rim, cell: float) -> Mesh:
-    """The part of the mesh within the lines of its rim."""
+def _cut(mesh: Mesh, normals: np.ndarray, rim: _Rim, cell: float) -> Mesh:
+    """The part of the mesh, with `normals` (F, 3) of its faces, within the lines of its rim."""
     if not len(rim.points):
         return mesh
-    inside, outward = _depths(mesh, rim)
+    inside, outward = _depths(mesh, normals, rim)
     snapped = np.abs(inside) < SNAP * cell
     vertices = mesh.vertices + np.where(snapped, inside, 0.0)[:, None] * outward
     inside = np.where(snapped, 0.0, inside)
@@ -174,16 +170,15 @@ def _cut(mesh: Mesh, rim: _Rim, cell: float) -> Mesh:
     return Mesh(vertices[used], faces.reshape(-1, 3))
 
 
-def _depths(mesh: Mesh, rim: _Rim) -> tuple[np.ndarray, np.ndarray]:
+def _depths(mesh: Mesh, normals: np.ndarray, rim: _Rim) -> tuple[np.ndarray, np.ndarray]:
     """How far within the rim each vertex lies, (V,), WITHIN where none is near; and the way out there, (V, 3)."""
     depths, ways = np.full(len(mesh.vertices), WITHIN), np.zeros_like(mesh.vertices)
-    normals, _, _ = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
     own = np.zeros_like(mesh.vertices)
     np.add.at(own, mesh.faces.ravel(), np.repeat(normals, 3, axis=0))
     distance, near = _neighbours(rim.points, mesh.vertices, SIDE_NEIGHBOURS)
     close = np.flatnonzero(distance[:, 0] < NEAR * rim.spacing[near[:, 0]])
     distance, near, at = distance[close], near[close], mesh.vertices[close]
-    alike = _dots(rim.sides[near], _unit(own[close])) > ALIKE
+    alike = _dots(rim.sides[near], unit_rows(own[close])) > ALIKE
     found = alike.any(axis=1)
     close, distance, near, at, alike = close[found], distance[found], near[found], at[found], alike[found]
     first = near[np.arange(len(near)), alike.argmax(axis=1)]
@@ -194,5 +189,5 @@ def _depths(mesh: Mesh, rim: _Rim) -> tuple[np.ndarray, np.ndarray]:
     weight = alike * np.exp(-0.5 * excess / reach**2 + (cosine - 1.0) / (0.5 * SIDE_WIDTH**2))
     depth = -np.einsum("vki,vki->vk", at[:, None] - rim.points[near], rim.outward[near])
     depths[close] = (weight * depth).sum(axis=1) / weight.sum(axis=1)
-    ways[close] = _unit(np.einsum("vk,vki->vi", weight, rim.outward[near]))
+    ways[close] = unit_rows(np.einsum("vk,vki->vi", weight, rim.outward[near]))
     return depths, ways
