@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,19 @@ ROUNDS = 2  # in which planes that disagree lose weight; a third changes distanc
 HEIGHT_SIGMA = 0.6  # widths of disagreement in height
 OTHER = 0.8  # cosine of normals below which samples are another surface's
 WALL = -0.5  # cosine of normals below which two surfaces are the sides of a wall, or of a gap
+THIN = 0.3, 1.25  # blurs from one side of a thin wall to the other; nearer ones are the sides of parts that touch
 NORMAL_SIGMA = 0.6  # disagreement in normals (length of the difference)
+
+
+class Distances(NamedTuple):
+    """What `signed_distances` finds at M nodes near samples; lengths in the unit box."""
+
+    slots: np.ndarray  # int32, of the grid's shape: each node's place in the others, -1 where it is out of reach
+    distance: np.ndarray  # (M,), positive outside
+    known: np.ndarray  # (M,) how well: above 1 on a sampled surface, less beyond its border
+    owner: np.ndarray  # (M,) the nearest sample
+    winding: np.ndarray  # (M,) the winding number that the surfaces near the node would give
+    thin: np.ndarray  # (M,) whether these are the two sides of a thin wall
 
 
 def signed_distances(
@@ -30,13 +43,11 @@ def signed_distances(
     beside_edges: np.ndarray,
     blur: float,
     progress: Progress,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> Distances:
     """Distances outside (positive) and inside of the samples at the grid's nodes near them.
 
-    `widths` (N,) are the samples' own; `beside_edges` (N,) says which have neighbours with other normals. Returns for
-    every node its place in the others, int32, -1 where it is out of reach; the distances (M,); how well each is known
-    (M,): above 1 on a sampled surface, less beyond its border; the nearest sample (M,); the winding number (M,) that
-    the surfaces near the node would give, each spread by a Gaussian of standard deviation `blur`.
+    `widths` (N,) are the samples' own; `beside_edges` (N,) says which have neighbours with other normals. The winding
+    number is of surfaces that are each spread by a Gaussian of standard deviation `blur`.
 
     A node's first surface is that of the nearest sample; samples whose normals are others make a second and a third.
     Where each of two surfaces lies beneath the other, the body is their intersection, where above, their union.
@@ -51,16 +62,17 @@ def signed_distances(
     surfaces, distance = [first], first.distance.copy()
     slope = 1.702 * grid.step / blur  # of a logistic curve that is nearly the Gaussian's integral
     winding = 1.0 / (1.0 + np.exp(np.clip(slope * distance, -30.0, 30.0)))
-    samples = np.nonzero(beside_edges)[0]
+    samples, thin = np.nonzero(beside_edges)[0], np.zeros(count, dtype=np.bool_)
+    thinnest, thickest = (share * blur / grid.step for share in THIN)
     for number in (1, 2):
         report = partial(_report_from, progress, 0.4 + 0.2 * number)
         other, found = _surface(slots, places, normals, reach, samples, surfaces, count, 1, report)
         _combine(
-            distance, winding, slope, first.gradient, first.center,
+            distance, winding, thin, thinnest, thickest, slope, first.gradient, first.center,
             other.distance, other.gradient, other.center, found >= 0,
         )  # fmt: skip
         surfaces.append(other)
-    return slots, distance * np.float32(grid.step), first.known, owner, winding
+    return Distances(slots, distance * np.float32(grid.step), first.known, owner, winding, thin)
 
 
 def _report_from(progress: Progress, start: float, fraction: float) -> None:
@@ -230,10 +242,14 @@ def _dot(a, i, b, j):
 
 
 @njit(**COMPILED)
-def _combine(distance, winding, slope, gradient, center, other_distance, other_gradient, other_center, found):
+def _combine(
+    distance, winding, thin, thinnest, thickest, slope, gradient, center,
+    other_distance, other_gradient, other_center, found,
+):  # fmt: skip
     """The distance from two surfaces at every node, of their intersection where convex, of their union where concave.
 
-    `winding` as well: the product of both for edges, their sum less 1 for the two sides of a wall.
+    `winding` as well: the product of both for edges, their sum less 1 for the two sides of a wall, which are noted
+    in `thin` where they are `thinnest` to `thickest` apart.
     """
     for slot in range(len(distance)):
         if not found[slot]:
@@ -246,6 +262,8 @@ def _combine(distance, winding, slope, gradient, center, other_distance, other_g
         wall = _dot(gradient, slot, other_gradient, slot) < WALL
         other = 1.0 / (1.0 + np.exp(min(max(slope * other_distance[slot], -30.0), 30.0)))
         if above < 0.0 and below < 0.0:
+            thickness = -distance[slot] - other_distance[slot]
+            thin[slot] |= wall and thinnest < thickness and thickness < thickest
             distance[slot] = max(distance[slot], other_distance[slot])
             winding[slot] = max(winding[slot] + other - 1.0, 0.02) if wall else winding[slot] * other
         elif above > 0.0 and below > 0.0:

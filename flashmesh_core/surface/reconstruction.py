@@ -10,9 +10,10 @@ from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface import implicit, point_normals
 from flashmesh_core.surface.adjacency import longest_sides
+from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
-from flashmesh_core.surface.winding import Grid, at_points, winding_number
+from flashmesh_core.surface.winding import Grid, at_points
 
 MAX_CELLS = 160  # an axis
 MIN_POINTS = 16
@@ -22,6 +23,7 @@ BLUR = 0.6  # of the winding number, in spacings
 REGION = 0.05  # side of the cells, three of which tell whether samples are part of a closed surface
 CLOSED = 0.38  # mean winding number half way through a surface above which it is
 DOUBT = (0.25, 0.45)  # share of the expected winding number at which a distance is not believed, and is
+THIN_DOUBT = (0.1, 0.25)  # the same at thin walls
 ROUGH = 0.2  # noise in cells above which distances are smoothed
 HOLE = 0.2  # largest side of the box around a hole that is closed
 FRAGMENT = 0.02  # share of the triangles below which a piece is dropped
@@ -60,7 +62,11 @@ def reconstruct(
     points, normals = np.ascontiguousarray(points[order]), None if normals is None else normals[order]
     samples = read_samples(points, normals, report)
     step = max(1.0 / MAX_CELLS, 0.5 * samples.gap, samples.noise)
-    values, grid, middle = _field(samples, step, report)
+    grid = Grid.around(
+        samples.points, step, 4.0 * step + implicit.REACH * float(np.quantile(_width(samples, step), 0.9))
+    )
+    samples, field = without_hidden(samples, grid, _blur(samples, step), report)
+    values, middle = _distances(samples, field, grid, report)
     report("triangles", 0.0)
     if samples.noise > ROUGH * step:
         values = _smoothed(values, step)
@@ -76,28 +82,36 @@ def reconstruct(
     return Reconstruction(mesh, samples.noise, samples.gap, _is_closed(mesh.faces))
 
 
-def _field(samples: Samples, step: float, report: Progress) -> tuple[np.ndarray, Grid, np.ndarray]:
-    """Signed distances on a grid: moving least squares near the samples, by the winding number elsewhere.
+def _width(samples: Samples, step: float) -> np.ndarray:
+    """How far each sample counts, (N,)."""
+    return np.minimum(np.maximum(samples.spacing, 1.2 * step), MAX_WIDTH * max(samples.gap, step))
+
+
+def _blur(samples: Samples, step: float) -> float:
+    return max(step, BLUR * samples.gap)
+
+
+def _distances(samples: Samples, field: np.ndarray, grid: Grid, report: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distances on a grid: moving least squares near the samples, by the winding number `field` elsewhere.
 
     And the winding number half way through the surface at every sample (N,), 0.5 where it is closed.
     """
     points, normals = samples.points, samples.normals
-    width = np.minimum(np.maximum(samples.spacing, 1.2 * step), MAX_WIDTH * max(samples.gap, step))
-    grid = Grid.around(points, step, 4.0 * step + implicit.REACH * float(np.quantile(width, 0.9)))
-    blur = max(step, BLUR * samples.gap)
-    field = winding_number(grid, points, normals, samples.areas, blur)
+    width, blur = _width(samples, grid.step), _blur(samples, grid.step)
     middle = _middle(field, grid, points, normals, blur)
-    slots, near, known, owner, expected = implicit.signed_distances(
+    found = implicit.signed_distances(
         grid, points, normals, width, samples.beside_edges, blur, lambda f: report("distances", f)
     )
-    inside = slots >= 0
-    share = field[inside] + (0.5 - middle[owner])
+    inside, near, expected = found.slots >= 0, found.distance, found.winding
+    share = field[inside] + (0.5 - middle[found.owner])
     far = (0.5 - share) * (2.5 * blur)
     values = (0.5 - field) * np.float32(2.5 * blur)
     ratio = np.where(near < 0.0, share / np.maximum(expected, 1e-6), (1.0 - share) / np.maximum(1.0 - expected, 1e-6))
-    trust = np.clip(known, 0.0, 1.0) * np.clip((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0]), 0.0, 1.0)
+    # Between the sides of a thin wall the winding number rises and falls with the samples' density.
+    doubted, believed = (np.where(found.thin, *ends) for ends in zip(THIN_DOUBT, DOUBT, strict=True))
+    trust = np.clip(found.known, 0.0, 1.0) * np.clip((ratio - doubted) / (believed - doubted), 0.0, 1.0)
     values[inside] = trust * near + (1.0 - trust) * far
-    return values, grid, middle
+    return values, middle
 
 
 def _middle(field: np.ndarray, grid: Grid, points: np.ndarray, normals: np.ndarray, blur: float) -> np.ndarray:

@@ -16,7 +16,7 @@ Progress = Callable[[str, float], None]  # called with the stage and the share o
 
 NEIGHBOURS = 32
 FILTER_REACH = 1.3  # spacings
-DISAGREEING = 0.01  # share of neighbours on opposite sides above which given normals count without their sides
+DISAGREEING = 0.1  # share of neighbours on opposite sides above which given normals count without their sides
 _AREA_NEIGHBOURS, _GRAPH_NEIGHBOURS = 20, 16
 
 
@@ -32,11 +32,17 @@ class Samples:
     noise: float  # standard deviation of the given points across the surface
     gap: float  # mean spacing
 
+    def only(self, kept: np.ndarray, report: Progress) -> Samples:
+        """Those that are `kept` (N,), measured anew among themselves."""
+        points, normals = self.points[kept], self.normals[kept]
+        near = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
+        return _measured(points, normals, *near, self.noise, self.gap)
+
 
 def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progress) -> Samples:
     """Denoise and orient `points` (N, 3), all different, with unit `normals` (N, 3) or None."""
     distance, nearest = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
-    spacing = distance[:, min(SPACING_NEIGHBOUR, distance.shape[1]) - 1]
+    spacing = _spacing(distance)
     gap, reach = float(spacing.mean()), FILTER_REACH * np.maximum(spacing, 1e-9)
     given = normals
     if normals is not None and point_normals.disagreement(points, normals, nearest) > DISAGREEING:
@@ -56,6 +62,17 @@ def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progres
         normals = normals * orient(points, normals, near, areas, gap)[:, None]
         if given is not None and np.einsum("ij,ij->i", normals, given).mean() < 0.0:
             normals = -normals
+    return _measured(points, normals, distance, nearest, noise, gap)
+
+
+def _spacing(distance: np.ndarray) -> np.ndarray:
+    return distance[:, min(SPACING_NEIGHBOUR, distance.shape[1]) - 1]
+
+
+def _measured(
+    points: np.ndarray, normals: np.ndarray, distance: np.ndarray, nearest: np.ndarray, noise: float, gap: float
+) -> Samples:
+    """The samples by the `distance` (N, k) to their neighbours `nearest` (N, k)."""
     areas = point_normals.areas_of(normals, nearest[:, :_AREA_NEIGHBOURS], distance[:, :_AREA_NEIGHBOURS])
     beside_edges = point_normals.beside_edges(normals, nearest, OTHER)
-    return Samples(points, normals, spacing, areas, beside_edges, noise, gap)
+    return Samples(points, normals, _spacing(distance), areas, beside_edges, noise, gap)
