@@ -71,6 +71,28 @@ def test_a_thin_slab_keeps_both_its_sides(thickness: float) -> None:
     assert made.volume == pytest.approx(slab.volume, rel=0.1)
 
 
+def test_the_sides_of_a_slab_of_about_a_cell_are_flat() -> None:
+    """The winding number between them rises and falls with the samples; the surface must not."""
+    made = as_trimesh(reconstruct(*cloud_of(box(0.9, 0.9, 0.007), 16_384, 0.0005)))
+    upper = (np.abs(made.vertices[:, :2]).max(axis=1) < 0.4) & (made.vertices[:, 2] > 0.0)
+    height = made.vertices[upper, 2]
+    assert upper.sum() > 5_000
+    assert height.mean() == pytest.approx(0.0035, abs=0.0002)
+    assert height.std() < 0.0003
+
+
+def test_normals_count_where_a_few_contradict_each_other() -> None:
+    """Two boxes set side by side, one of whose sides was left open: normals alone tell which way its inside looks."""
+    parts = trimesh.util.concatenate([box(0.4, 0.6, 0.2), box(0.4, 0.6, 0.2).apply_translation((0.4, 0.0, 0.0))])
+    points, normals = cloud_of(parts, 16_384, 0.0005)
+    contradicting = (np.abs(points[:, 0] - 0.2) < 0.01) & (np.abs(normals[:, 0]) > 0.9)
+    assert 0.05 < contradicting.mean() < 0.2
+    made = as_trimesh(reconstruct(points, normals))
+    assert made.is_watertight and made.volume == pytest.approx(0.8 * 0.6 * 0.2, rel=0.02)
+    turned = as_trimesh(reconstruct(points, -normals))
+    assert turned.volume < 0.0  # inside out, as it was given
+
+
 @pytest.mark.parametrize("given", [True, False], ids=["normals", "bare"])
 def test_an_open_sheet_stays_open(given: bool) -> None:
     half = SPHERE.copy()
