@@ -32,7 +32,7 @@ class Distances(NamedTuple):
     known: np.ndarray  # (M,) how well: above 1 on a sampled surface, less beyond its border
     owner: np.ndarray  # (M,) the nearest sample
     winding: np.ndarray  # (M,) the winding number that the surfaces near the node would give
-    thin: np.ndarray  # (M,) whether these are the two sides of a thin wall
+    thickness: np.ndarray  # (M,) of a thin wall whose two sides these are; infinite where they are none
 
 
 def signed_distances(
@@ -62,17 +62,18 @@ def signed_distances(
     surfaces, distance = [first], first.distance.copy()
     slope = 1.702 * grid.step / blur  # of a logistic curve that is nearly the Gaussian's integral
     winding = 1.0 / (1.0 + np.exp(np.clip(slope * distance, -30.0, 30.0)))
-    samples, thin = np.nonzero(beside_edges)[0], np.zeros(count, dtype=np.bool_)
+    samples, thickness = np.nonzero(beside_edges)[0], np.full(count, np.inf, dtype=np.float32)
     thinnest, thickest = (share * blur / grid.step for share in THIN)
     for number in (1, 2):
         report = partial(_report_from, progress, 0.4 + 0.2 * number)
         other, found = _surface(slots, places, normals, reach, samples, surfaces, count, 1, report)
         _combine(
-            distance, winding, thin, thinnest, thickest, slope, first.gradient, first.center,
+            distance, winding, thickness, thinnest, thickest, slope, first.gradient, first.center,
             other.distance, other.gradient, other.center, found >= 0,
         )  # fmt: skip
         surfaces.append(other)
-    return Distances(slots, distance * np.float32(grid.step), first.known, owner, winding, thin)
+    step = np.float32(grid.step)
+    return Distances(slots, distance * step, first.known, owner, winding, thickness * step)
 
 
 def _report_from(progress: Progress, start: float, fraction: float) -> None:
@@ -243,27 +244,28 @@ def _dot(a, i, b, j):
 
 @njit(**COMPILED)
 def _combine(
-    distance, winding, thin, thinnest, thickest, slope, gradient, center,
+    distance, winding, thickness, thinnest, thickest, slope, gradient, center,
     other_distance, other_gradient, other_center, found,
 ):  # fmt: skip
     """The distance from two surfaces at every node, of their intersection where convex, of their union where concave.
 
-    `winding` as well: the product of both for edges, their sum less 1 for the two sides of a wall, which are noted
-    in `thin` where they are `thinnest` to `thickest` apart.
+    `winding` as well: the product of both for edges, their sum less 1 for the two sides of a wall, whose
+    `thickness` is noted from `thinnest` to `thickest`.
     """
     for slot in range(len(distance)):
         if not found[slot]:
             continue
         above = below = 0.0  # of the other's samples over the first's plane, and the first's over the other's
         for axis in range(3):
-            apart = other_center[slot, axis] - center[slot, axis]
-            above += apart * gradient[slot, axis]
-            below -= apart * other_gradient[slot, axis]
+            between = other_center[slot, axis] - center[slot, axis]
+            above += between * gradient[slot, axis]
+            below -= between * other_gradient[slot, axis]
         wall = _dot(gradient, slot, other_gradient, slot) < WALL
         other = 1.0 / (1.0 + np.exp(min(max(slope * other_distance[slot], -30.0), 30.0)))
         if above < 0.0 and below < 0.0:
-            thickness = -distance[slot] - other_distance[slot]
-            thin[slot] |= wall and thinnest < thickness and thickness < thickest
+            apart = -distance[slot] - other_distance[slot]
+            if wall and thinnest < apart and apart < thickest:
+                thickness[slot] = min(thickness[slot], apart)
             distance[slot] = max(distance[slot], other_distance[slot])
             winding[slot] = max(winding[slot] + other - 1.0, 0.02) if wall else winding[slot] * other
         elif above > 0.0 and below > 0.0:

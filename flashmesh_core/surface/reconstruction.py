@@ -24,6 +24,7 @@ REGION = 0.05  # side of the cells, three of which tell whether samples are part
 CLOSED = 0.38  # mean winding number half way through a surface above which it is
 DOUBT = (0.25, 0.45)  # share of the expected winding number at which a distance is not believed, and is
 THIN_DOUBT = (0.1, 0.25)  # the same at thin walls
+THINNEST = 1.3  # cells; thinner walls, which would fall into strips, are made that thick
 ROUGH = 0.2  # noise in cells above which distances are smoothed
 HOLE = 0.2  # largest side of the box around a hole that is closed
 FRAGMENT = 0.02  # share of the triangles below which a piece is dropped
@@ -102,13 +103,14 @@ def _distances(samples: Samples, field: np.ndarray, grid: Grid, report: Progress
     found = implicit.signed_distances(
         grid, points, normals, width, samples.beside_edges, blur, lambda f: report("distances", f)
     )
-    inside, near, expected = found.slots >= 0, found.distance, found.winding
+    inside, expected = found.slots >= 0, found.winding
+    near = found.distance - 0.5 * np.maximum(THINNEST * grid.step - found.thickness, 0.0)
     share = field[inside] + (0.5 - middle[found.owner])
     far = (0.5 - share) * (2.5 * blur)
     values = (0.5 - field) * np.float32(2.5 * blur)
     ratio = np.where(near < 0.0, share / np.maximum(expected, 1e-6), (1.0 - share) / np.maximum(1.0 - expected, 1e-6))
     # Between the sides of a thin wall the winding number rises and falls with the samples' density.
-    doubted, believed = (np.where(found.thin, *ends) for ends in zip(THIN_DOUBT, DOUBT, strict=True))
+    doubted, believed = (np.where(np.isfinite(found.thickness), *ends) for ends in zip(THIN_DOUBT, DOUBT, strict=True))
     trust = np.clip(found.known, 0.0, 1.0) * np.clip((ratio - doubted) / (believed - doubted), 0.0, 1.0)
     values[inside] = trust * near + (1.0 - trust) * far
     return values, middle
