@@ -35,7 +35,7 @@ class Samples:
     def only(self, kept: np.ndarray, report: Progress) -> Samples:
         """Those that are `kept` (N,), measured anew among themselves."""
         points, normals = self.points[kept], self.normals[kept]
-        near = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
+        near = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("sides", f))
         return _measured(points, normals, *near, self.noise, self.gap)
 
 
