@@ -15,6 +15,7 @@ COMPILED: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 SPACING_NEIGHBOUR = 6  # the spacing at a point is the distance to this neighbour
 MAX_POINTS = 150_000  # more are averaged in cells
 _COARSE = 1 / 200  # side of the cells that the number of others is told from
+TURNS, VOTERS, ALONE = 3, 32, 0.7  # rounds; neighbours asked; share of them against whom a normal is wrong
 CHUNK = 16_384  # points between two calls of progress
 _FLAT_QUANTILE = 0.3  # most surfaces are flat at this share of their samples; edges and curves lie above
 _FLAT_BIAS = 0.93  # that quantile of the estimated deviation over the true one where all is flat
@@ -63,8 +64,19 @@ def _cell_keys(points: np.ndarray, normals: np.ndarray | None, side: float) -> n
 
 def disagreement(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray) -> float:
     """The share of neighbours in one plane whose unit `normals` (N, 3) face opposite ways."""
-    same, opposite = _count_sides(points, normals, nearest)
-    return opposite / max(same + opposite, 1)
+    same, opposite = _count_sides(points, normals, nearest, 6)
+    return float(opposite.sum() / max(same.sum() + opposite.sum(), 1))
+
+
+def turned_back(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Unit `normals` (N, 3), those turned over that contradict nearly all neighbours in their plane."""
+    for _ in range(TURNS):
+        same, opposite = _count_sides(points, normals, nearest, VOTERS)
+        alone = opposite > ALONE * (same + opposite)
+        if not alone.any():
+            break
+        normals = np.where(alone[:, None], -normals, normals)
+    return normals
 
 
 def nearest_neighbours(points: np.ndarray, count: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
@@ -240,10 +252,11 @@ def beside_edges(normals, nearest, least):
 
 
 @njit(**COMPILED)
-def _count_sides(points, normals, nearest):
-    same = opposite = 0
+def _count_sides(points, normals, nearest, count):
+    """Of `count` neighbours how many lie in a sample's plane and face its way (N,), and the opposite way (N,)."""
+    same, opposite = np.zeros(len(points), dtype=np.int64), np.zeros(len(points), dtype=np.int64)
     for i in range(len(points)):
-        for j in range(min(6, nearest.shape[1])):
+        for j in range(min(count, nearest.shape[1])):
             q = nearest[i, j]
             dot = length = up = 0.0
             for axis in range(3):
@@ -252,6 +265,6 @@ def _count_sides(points, normals, nearest):
                 length += along * along
                 up += along * normals[i, axis]
             if up * up < 0.1 * length:  # else they may be the two sides of a wall
-                same += dot > 0.5
-                opposite += dot < -0.5
+                same[i] += dot > 0.5
+                opposite[i] += dot < -0.5
     return same, opposite

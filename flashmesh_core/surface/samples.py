@@ -45,8 +45,10 @@ def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progres
     spacing = _spacing(distance)
     gap, reach = float(spacing.mean()), FILTER_REACH * np.maximum(spacing, 1e-9)
     given = normals
-    if normals is not None and point_normals.disagreement(points, normals, nearest) > DISAGREEING:
-        normals = None
+    if normals is not None:
+        normals = point_normals.turned_back(points, normals, nearest)
+        if point_normals.disagreement(points, normals, nearest) > DISAGREEING:
+            normals = None
     planes = point_normals.fit_planes(points, nearest, normals, lambda f: report("planes", f))
     noise = point_normals.noise_of(planes[2])
     oriented = normals is not None
