@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.surface.samples import Progress, Samples
-from flashmesh_core.surface.winding import Grid, at_points, winding_number
+from flashmesh_core.surface.winding import Grid, at_sides, winding_number
 
 HIDDEN = 0.45  # winding number on both sides of a sample above which it is inside
-AWAY = 2.0  # blurs from a sample to where its sides are looked at
 FEWEST = 0.015  # share of the samples up to which those that seem hidden lie in creases, and stay
 
 
@@ -22,9 +21,7 @@ def without_hidden(samples: Samples, grid: Grid, blur: float, report: Progress) 
     `blur` is the standard deviation of the Gaussian that every sample is spread with.
     """
     field = winding_number(grid, samples.points, samples.normals, samples.areas, blur)
-    offset = AWAY * blur * samples.normals
-    sides = (at_points(field, grid, samples.points + side * offset) for side in (1.0, -1.0))
-    seen = np.minimum(*sides) <= HIDDEN
+    seen = np.minimum(*at_sides(field, grid, samples.points, samples.normals, blur)) <= HIDDEN
     if not seen.any() or np.mean(~seen) <= FEWEST:
         return samples, field
     samples = samples.only(seen, report)

@@ -13,7 +13,7 @@ from flashmesh_core.surface.adjacency import longest_sides
 from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
-from flashmesh_core.surface.winding import Grid, at_points
+from flashmesh_core.surface.winding import Grid, at_sides
 
 MAX_CELLS = 160  # an axis
 MIN_POINTS = 16
@@ -120,8 +120,8 @@ def _middle(field: np.ndarray, grid: Grid, points: np.ndarray, normals: np.ndarr
     """The winding number half way through the surface at every sample, (N,): 0.5 if closed, 0 on a flat sheet."""
     from scipy import ndimage
 
-    offset = 2.0 * blur * normals
-    middle = 0.5 * (at_points(field, grid, points + offset) + at_points(field, grid, points - offset))
+    outer, inner = at_sides(field, grid, points, normals, blur)
+    middle = 0.5 * (outer + inner)
     cells = tuple(np.clip(np.floor((points + 0.5) / REGION).astype(int) + 1, 0, int(1 / REGION) + 2).T)
     total, count = (np.zeros((int(1 / REGION) + 3,) * 3) for _ in range(2))
     np.add.at(total, cells, middle)

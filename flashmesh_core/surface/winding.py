@@ -10,6 +10,7 @@ from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import COMPILED
 
 FREE_SPACE = 0.3  # of the box on top of its sides, so that its periodic copies are out of reach
+AWAY = 2.0  # blurs from a sample to where its sides are looked at
 SPREAD = 0.25  # variance of a quadratic B-spline, in squared steps
 
 
@@ -57,6 +58,14 @@ def winding_number(grid: Grid, points: np.ndarray, normals: np.ndarray, areas: n
 def at_points(field: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:
     """The field's value at `points` (N, 3), linear between nodes, (N,)."""
     return _at_points(field, (points - grid.corner) / grid.step)
+
+
+def at_sides(
+    field: np.ndarray, grid: Grid, points: np.ndarray, normals: np.ndarray, blur: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The field's values (N,) off `points` (N, 3) by AWAY blurs along their unit `normals` (N, 3), and against them."""
+    offset = AWAY * blur * normals
+    return at_points(field, grid, points + offset), at_points(field, grid, points - offset)
 
 
 def _far_value(field: np.ndarray, used: tuple[int, int, int]) -> float:

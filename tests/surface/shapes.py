@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import trimesh
 
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.sampling import sample_surface
 
 CUBE_FACES = np.array(
     [[0, 2, 1], [0, 3, 2], [4, 5, 6], [4, 6, 7], [0, 1, 5], [0, 5, 4], [1, 2, 6], [1, 6, 5],
@@ -84,3 +86,10 @@ def volume(mesh: Mesh) -> float:
     """The signed volume, above 0 if wound outwards."""
     a, b, c = mesh.triangles.transpose(1, 0, 2)
     return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6.0)
+
+
+def cloud_of(mesh: trimesh.Trimesh, count: int, noise: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Samples (N, 3) of a mesh with noise along each axis, and their unit normals (N, 3)."""
+    rng = np.random.default_rng(seed)
+    samples = sample_surface(np.asarray(mesh.vertices), np.asarray(mesh.faces), count, rng)
+    return samples.points + rng.normal(0.0, noise, (count, 3)), samples.normals.astype(np.float64)

@@ -6,29 +6,24 @@ import numpy as np
 import pytest
 import trimesh
 
-from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.samples import read_samples
 from flashmesh_core.surface.winding import Grid
-
-NOISE = 0.0005
+from tests.surface.shapes import cloud_of
 
 
 def box(low: tuple[float, float, float], high: tuple[float, float, float]) -> trimesh.Trimesh:
     return trimesh.creation.box(bounds=(low, high))
 
 
-def cloud_of(parts: list[trimesh.Trimesh], count: int = 16_384) -> tuple[np.ndarray, np.ndarray]:
-    mesh = trimesh.util.concatenate(parts)
-    rng = np.random.default_rng(0)
-    found = sample_surface(np.asarray(mesh.vertices), np.asarray(mesh.faces), count, rng)
-    return found.points + rng.normal(0.0, NOISE, (count, 3)), found.normals.astype(np.float64)
+def joined(parts: list[trimesh.Trimesh]) -> tuple[np.ndarray, np.ndarray]:
+    return cloud_of(trimesh.util.concatenate(parts), 16_384, 0.0005)
 
 
 def seen_of(parts: list[trimesh.Trimesh]) -> tuple[int, np.ndarray]:
     """How many samples there are, and the places (N, 3) of those that are seen."""
-    samples = read_samples(*cloud_of(parts), lambda stage, share: None)
+    samples = read_samples(*joined(parts), lambda stage, share: None)
     grid = Grid.around(samples.points, 1 / 160, 0.05)
     seen, field = without_hidden(samples, grid, 1 / 160, lambda stage, share: None)
     assert field.shape == grid.shape
@@ -63,7 +58,7 @@ def test_the_few_of_a_small_contact_stay() -> None:
 @pytest.mark.parametrize("given", [True, False], ids=["normals", "bare"])
 @pytest.mark.parametrize("parts", [POST, PLANKS], ids=["post", "planks"])
 def test_parts_that_touch_become_one_surface(parts: list[trimesh.Trimesh], given: bool) -> None:
-    points, normals = cloud_of(parts)
+    points, normals = joined(parts)
     result = reconstruct(points, normals if given else None)
     assert result is not None
     made = trimesh.Trimesh(result.mesh.vertices, result.mesh.faces)

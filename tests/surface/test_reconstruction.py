@@ -8,14 +8,8 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.surface.reconstruction import Reconstruction, reconstruct
-
-
-def cloud_of(mesh: trimesh.Trimesh, count: int, noise: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    samples = sample_surface(np.asarray(mesh.vertices), np.asarray(mesh.faces), count, rng)
-    return samples.points + rng.normal(0.0, noise, (count, 3)), samples.normals.astype(np.float64)
+from tests.surface.shapes import cloud_of
 
 
 def as_trimesh(made: Reconstruction | None) -> trimesh.Trimesh:
@@ -94,7 +88,7 @@ def test_a_slab_thinner_than_a_cell_stays_whole(turn: float) -> None:
 
 
 def test_normals_count_where_a_few_contradict_each_other() -> None:
-    """Two boxes set side by side, one of whose sides was left open: normals alone tell which way its inside looks."""
+    """Two boxes set side by side: the sides that touch contradict each other, all others tell where inside is."""
     parts = trimesh.util.concatenate([box(0.4, 0.6, 0.2), box(0.4, 0.6, 0.2).apply_translation((0.4, 0.0, 0.0))])
     points, normals = cloud_of(parts, 16_384, 0.0005)
     contradicting = (np.abs(points[:, 0] - 0.2) < 0.01) & (np.abs(normals[:, 0]) > 0.9)
