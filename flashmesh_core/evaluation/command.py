@@ -90,6 +90,8 @@ def run_rows(args: argparse.Namespace, methods: dict[str, Any], faces: int | Non
         )  # fmt: skip
     if pictures is not None:
         pictures.flush()
+    for left in report["left_out"]:  # type: ignore[attr-defined]
+        sys.stderr.write(f"{left['name']} is left out of {left['family']}: {left['reason']}\n")
     limits = {"min_faces": args.min_faces, "max_faces": args.max_faces, "faces": faces}
     return report | limits | {"data": args.data.name, "split": args.split}
 

@@ -51,17 +51,28 @@ def evaluate(
     """Every method on the source of every object in every family: the report, see `summarize_rows`, and its `rows`.
 
     `ask_faces` gives the wanted number of faces, by default the artist's own. `on_source` is called with what the
-    methods made of each source. `seed` is that of the sources; `cache` a folder that keeps them.
+    methods made of each source. `seed` is that of the sources; `cache` a folder that keeps them. Objects of which a
+    family can't make a source, as closed sheets without thickness in `remesh`, are left out of it and listed, with the
+    reason, under `left_out`. Raises ValueError where no source is left.
     """
     rows: list[Row] = []
+    left_out: list[dict[str, str]] = []
     for artist in objects:
         for family in families:
-            source = given(artist, family, seed=seed, cache=cache)
+            try:
+                source = given(artist, family, seed=seed, cache=cache)
+            except ValueError as error:
+                left_out.append({"name": artist.name, "family": family, "reason": str(error)})
+                continue
             made = {name: _row(source, name, method, ask_faces(artist)) for name, method in methods.items()}
             rows += [row for _, row in made.values()]
             if on_source is not None:
                 on_source(source, made)
-    return summarize_rows(rows) | {"objects": len(objects), "source_seed": seed, "rows": rows}
+    if not rows:
+        raise ValueError(f"no source could be made of {len(objects)} objects; of the first: {left_out[0]['reason']}")
+    return summarize_rows(rows) | {
+        "objects": len(objects), "source_seed": seed, "rows": rows, "left_out": left_out,
+    }  # fmt: skip
 
 
 def _row(source: Given, name: str, method: Method, wanted: int) -> tuple[Made, Row]:

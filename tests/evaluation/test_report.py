@@ -12,7 +12,7 @@ from PIL import Image
 
 from flashmesh_core.__main__ import finite
 from flashmesh_core.decode.engine import Engine
-from flashmesh_core.evaluation.methods import EMPTY, Made, methods_of
+from flashmesh_core.evaluation.methods import EMPTY, Made, methods_of, timed
 from flashmesh_core.evaluation.objects import ArtistObject, Given
 from flashmesh_core.evaluation.pictures import Pictures
 from flashmesh_core.evaluation.report import evaluate, format_table, largest_gap, summarize, summarize_rows
@@ -127,6 +127,19 @@ def test_an_evaluation_from_sources_to_pictures(debug_engine: Engine, tmp_path: 
     with Image.open(pages[0]) as page:
         assert page.width > 4 * 300
     assert len(list((tmp_path / "cache").iterdir())) == 4
+
+
+def test_what_has_no_source_in_a_family_is_left_out_and_named() -> None:
+    """A sheet with a back has no thickness: nothing of it is left on the cells of a remesh."""
+    sheet = Mesh(FIELD.mesh.vertices * (1, 1, 0), np.concatenate([FIELD.mesh.faces, FIELD.mesh.faces[:, ::-1]]))
+    flat = ArtistObject("flat", sheet, closed=True)
+    methods = {"proxy": lambda given, faces: timed(lambda: given.artist.mesh)}
+    report: dict[str, Any] = evaluate([flat, BOX], ["remesh"], methods)
+    assert [row["name"] for row in report["rows"]] == ["box"]
+    assert report["left_out"] == [{"name": "flat", "family": "remesh", "reason": report["left_out"][0]["reason"]}]
+    assert "thick enough" in report["left_out"][0]["reason"]
+    with pytest.raises(ValueError, match="no source could be made of 1 objects; of the first: mesh must be thick"):
+        evaluate([flat], ["remesh"], methods)
 
 
 def test_clouds_are_drawn_as_points(tmp_path: Path) -> None:
