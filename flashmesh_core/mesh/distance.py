@@ -56,6 +56,12 @@ class TriangleTree:
         """Distances (N,) from `points` (N, 3) to the mesh, in its unit."""
         return self.nearest(points)[0]
 
+    def closest(self, points: np.ndarray) -> np.ndarray:
+        """The places (N, 3) on the mesh that are nearest to `points` (N, 3)."""
+        points = check_points("points", points, minimum=0)
+        _, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, *self._arrays())
+        return closest_on_triangles(points, self.corners[at])
+
     def distance_facing(self, points: np.ndarray, directions: np.ndarray, least: float = 0.0) -> np.ndarray:
         """Distances (N,) to triangles whose normal has more than the cosine `least` to the unit `directions` (N, 3).
 
@@ -105,6 +111,24 @@ def _boxes(low: np.ndarray, high: np.ndarray, leaves: int) -> tuple[np.ndarray, 
         node_low[level : 2 * level] = node_low[2 * level : 4 * level].reshape(level, 2, 3).min(axis=1)
         node_high[level : 2 * level] = node_high[2 * level : 4 * level].reshape(level, 2, 3).max(axis=1)
     return node_low, node_high
+
+
+def closest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """The place (N, 3) nearest to each of `points` (N, 3) on its triangle of `corners` (N, 3, 3)."""
+    ends = np.roll(corners, -1, axis=1)
+    along, way = ends - corners, points[:, None] - corners
+    length = np.einsum("nki,nki->nk", along, along)
+    share = np.clip(np.einsum("nki,nki->nk", way, along) / np.where(length > 0.0, length, 1.0), 0.0, 1.0)
+    beside = corners + share[:, :, None] * along
+    edge = np.linalg.norm(points[:, None] - beside, axis=2).argmin(axis=1)
+    result = beside[np.arange(len(points)), edge]
+    normal = np.cross(along[:, 0], along[:, 1])
+    within = (np.einsum("nki,ni->nk", np.cross(along, way), normal) >= 0.0).all(axis=1)
+    area = np.einsum("ni,ni->n", normal, normal)
+    within &= area > 0.0
+    height = np.einsum("ni,ni->n", way[:, 0], normal) / np.where(area > 0.0, area, 1.0)
+    result[within] = (points - height[:, None] * normal)[within]
+    return result
 
 
 @njit(cache=True)

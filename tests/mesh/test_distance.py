@@ -42,6 +42,20 @@ def test_against_dense_samples_of_every_triangle() -> None:
     assert far[np.arange(len(points)), face] == pytest.approx(far.min(axis=1), abs=3e-3)
 
 
+def test_the_closest_place_is_as_far_as_the_distance_tells() -> None:
+    tree = TriangleTree.of_mesh(*TRIANGLE)
+    asked = np.array([[0.2, 0.3, 0.5], [0.5, -2.0, 0.0], [1.0, 1.0, 0.0], [4.0, 0.0, 4.0], [-1.0, -2.0, 0.5]])
+    expected = [[0.2, 0.3, 0.0], [0.5, 0.0, 0.0], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    assert tree.closest(asked) == pytest.approx(np.array(expected))
+    vertices, faces = torus(rings=20, sides=10)
+    points = np.random.default_rng(1).normal(size=(200, 3)) * 0.5
+    tree = TriangleTree.of_mesh(vertices, faces)
+    there = tree.closest(points)
+    assert np.linalg.norm(there - points, axis=1) == pytest.approx(tree.distance(points), abs=1e-12)
+    assert tree.distance(there).max() < 1e-12
+    assert tree.closest(np.zeros((0, 3))).shape == (0, 3)
+
+
 def test_only_triangles_that_face_the_same_way() -> None:
     tree = TriangleTree.of_mesh(*box())
     point = np.array([[0.0, 0.0, 0.4]])
@@ -58,6 +72,7 @@ def test_triangles_without_area_are_segments_and_points() -> None:
     distance, face = tree.nearest(np.array([[1.5, 1, 0], [5, 5, 6.5]]))
     assert distance == pytest.approx([1.0, 1.5])
     assert face.tolist() == [0, 1]
+    assert tree.closest(np.array([[1.5, 1, 0], [5, 5, 6.5]])) == pytest.approx(np.array([[1.5, 0, 0], [5, 5, 5]]))
 
 
 def test_wrong_input_is_refused() -> None:
