@@ -29,7 +29,7 @@ from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.denoising import denoise, noisiness, typical_edge
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import CLOUD_HANDLE_EDGES, RICHER, ROUGH, dense_surface
-from flashmesh_core.surface.refinement import is_sheet, refiner_of
+from flashmesh_core.surface.refinement import refiner_of, sheet_of
 from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES, proxies
 from flashmesh_core.surface.surroundings import CHANNELS, MOST, WHOLE
 from flashmesh_core.surface.vertex_predictor import (
@@ -97,7 +97,7 @@ def samples_of(artist: Mesh, family: str, seed: int | list[int], vertices: int =
     found = []
     for proxy in collapsed:
         faces = proxy.faces.astype(np.int32)
-        if is_sheet(proxy.vertices, faces, edge):
+        if sheet_of(proxy.vertices, faces, edge):
             continue
         moved, seen = refiner.crossed(proxy.vertices, faces, planes, face_geometry(proxy.vertices, faces)[0])
         targets, exact = true_places(own, moved)

@@ -31,6 +31,7 @@ from flashmesh_core.surface.edge_queue import (
     WAITING,
     is_current,
     pop,
+    purge,
     push,
     sift_down,
 )  # fmt: skip
@@ -360,10 +361,16 @@ def _go_on(s):
     return s.numbers[QUEUED] > 0 and s.numbers[LEVEL] <= MAX_LEVEL
 
 
+def next_cost(state: Collapse) -> float:
+    """What the cheapest edge costs that may go next; inf where none is queued."""
+    purge(Reference(state))
+    return float(state.cost[0]) if state.numbers[QUEUED] else np.inf
+
+
 def collapse(state: Collapse, target: int, most: int, dearest: float = np.inf) -> int:
     """Join vertices until `target` faces are left, `most` entries were looked at, or nothing can go: 0, 1 or 2.
 
-    What costs more than `dearest` cannot go.
+    What costs more than `dearest` cannot go, and stays the next.
     """
     return _collapse(Reference(state), target, most, dearest)
 
@@ -378,6 +385,7 @@ def _collapse(s, target, most, dearest):
         slot, cost = pop(s)
         if is_current(s, slot):
             if cost > dearest:
+                push(s, cost, s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4])
                 return 2
             _try(s, slot)
     return 1

@@ -24,6 +24,8 @@ VERTEX_FARTHEST = 3.75 / 128  # that a vertex moves to a predicted one
 FARTHEST, NOISY_FARTHEST = 0.6, 2.5  # typical edges that a vertex may move; that many times more at a sculpt's noise
 DOUBT = 0.12  # at which a plane counts half
 OPPOSITE, THIN, SHEET = 0.8, 4.0, 0.6  # cosine; typical edges; share of the area that makes a sheet
+MOST_LOOKED_AT = 1_000  # faces that tell whether there is one
+SOLID = 3.0  # times THIN that a mean thickness, twice the volume over the area, need not be looked at
 
 
 class Refiner(NamedTuple):
@@ -75,14 +77,20 @@ def _within(farthest: float, vertices: np.ndarray, targets: np.ndarray) -> np.nd
     return np.where((way <= farthest)[:, None], targets, vertices)
 
 
-def is_sheet(vertices: np.ndarray, faces: np.ndarray, edge: float) -> bool:
-    """Whether most of a proxy lies within a few typical edges of a side that looks the other way: a shell, a leaf.
+def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float) -> TriangleTree | None:
+    """The triangles of a surface most of which lies within a few typical edges of a side that looks the other way.
 
-    The rim of such a wall is what remeshing made of a border, and there is nothing to sharpen.
+    None for any other. The rim of such a shell or leaf is what remeshing made of a border, there is nothing to sharpen.
     """
     normals, areas, centers = face_geometry(vertices, faces)
-    across = TriangleTree.of_mesh(vertices, faces).distance_facing(centers, -normals, OPPOSITE)
-    return float(areas[across < THIN * edge].sum()) > SHEET * float(areas.sum())
+    heights = np.einsum("fi,fi->f", normals, centers - vertices.mean(axis=0))
+    if 2.0 / 3.0 * abs(float((areas * heights).sum())) > SOLID * THIN * edge * float(areas.sum()):
+        return None
+    tree = TriangleTree.of_mesh(vertices, faces)
+    some = np.linspace(0, len(faces) - 1, min(len(faces), MOST_LOOKED_AT)).astype(np.int64)
+    across = tree.distance_facing(centers[some], -normals[some], OPPOSITE)
+    thin = float(areas[some][across < THIN * edge].sum())
+    return tree if thin > SHEET * float(areas[some].sum()) else None
 
 
 def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -> Refiner:

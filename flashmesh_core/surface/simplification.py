@@ -10,23 +10,26 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import (
     COMPILED,
     compact,
     face_components,
     face_geometry,
+    faces_at_vertices,
     longest_sides,
     manifold_twins,
 )
 from flashmesh_core.surface.bridges import cut_bridges, knots
-from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, start_collapse
+from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, next_cost, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.handles import cut_handles
-from flashmesh_core.surface.placement import Planes, place_on, planes_of
+from flashmesh_core.surface.loose_parts import costs_of_parts
+from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
-from flashmesh_core.surface.refinement import Refiner, is_sheet, refiner_of
+from flashmesh_core.surface.refinement import Refiner, refiner_of, sheet_of
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
@@ -39,6 +42,9 @@ KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count
 BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
 HANDLE_FACES = 4_000  # that handles are first looked for at
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
+STEPS = 0.6, 0.3, 0.12, 0.0  # of the way left to half the faces, at which parts are looked at, and late on handles
+LATE = 2.0  # times the count up to which handles go whose cut is cheaper than an edge
+LOOP = 50.0  # cube of the perimeter of a loop over what its cut costs
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
@@ -80,7 +86,9 @@ def varied_proxies(
     refiner = None
     if refine and edge < FINE:
         refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
-    simplifier = _Simplifier(denoised, planes_of(denoised), edge, refiner, rough)
+    planes = planes_of(denoised)
+    ground = None if refiner is None else sheet_of(planes.vertices, planes.faces, edge)
+    simplifier = _Simplifier(denoised, planes, edge, refiner, rough, ground)
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     made = []
     for number, seed in enumerate(seeds):
@@ -103,6 +111,7 @@ class _Simplifier(NamedTuple):
     edge: float
     refiner: Refiner | None
     rough: bool
+    ground: TriangleTree | None  # the dense surface where that is a sheet, whose vertices stay on it
 
     def meshes(self, counts: list[int], seed: int, longest: float, progress: Progress | None) -> dict[int, Mesh]:
         """The meshes of `counts` faces, which fall; loops around handles below `longest` are cut first."""
@@ -116,13 +125,15 @@ class _Simplifier(NamedTuple):
             state = _run_cutting(state, count, counts[-1], longest, progress)
             used, faces = compact(state.faces[state.alive], len(state.positions))
             vertices = state.positions[used]
-            if self.refiner is not None and is_sheet(vertices, faces, self.edge):
+            if self.refiner is not None and sheet_of(vertices, faces, self.edge):
                 vertices = self._sheet_placed(vertices, faces)
             elif self.refiner is not None:
                 least = int(np.ceil(FEWEST * count))
                 vertices, faces = _refined(vertices, faces, planes, self.edge, self.refiner, least)
                 if self.rough:
                     state = _own_collapse(vertices, faces, seed)
+            if self.ground is not None:
+                vertices = _moved(vertices, faces, self.ground.closest(vertices))
             found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
         return found
 
@@ -142,6 +153,15 @@ def _refined(
     vertices = refiner.refine(before, faces, planes, sides)
     vertices = taken_back(vertices, before, faces, planes, edge, sides)
     return _without_idle_faces(_own_collapse(vertices, faces), least)
+
+
+def _moved(vertices: np.ndarray, faces: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The vertices (V, 3) at their targets (V, 3), or on the way to them where a face would turn over."""
+    sides, _, _ = face_geometry(vertices, faces)
+    moved = np.array(vertices)
+    start, around = faces_at_vertices(faces, len(vertices))
+    move(moved, faces, start, around, targets, sides)
+    return moved
 
 
 def _own_collapse(vertices: np.ndarray, faces: np.ndarray, seed: int = 0) -> Collapse:
@@ -178,10 +198,10 @@ def _without_crumbs(denoised: Denoised) -> Denoised:
     return Denoised(without, denoised.normals[kept], denoised.before[used], denoised.noise)
 
 
-def _run(state: Collapse, count: int, least: int, progress: Progress | None) -> None:
-    """Collapse down to `count` faces, reporting how far it is to `least`."""
+def _run(state: Collapse, count: int, least: int, progress: Progress | None, dearest: float = np.inf) -> None:
+    """Collapse down to `count` faces while edges cost at most `dearest`, reporting how far it is to `least`."""
     total = len(state.faces)
-    while collapse(state, count, STEP) == 1:
+    while collapse(state, count, STEP, dearest) == 1:
         if progress:
             progress("simplify", (total - int(state.numbers[FACES])) / max(total - least, 1))
 
@@ -192,9 +212,12 @@ def _run_cutting(state: Collapse, count: int, least: int, longest: float, progre
     Where the topology still keeps more faces than wanted, longer and longer loops are, up to MAX_LOOP.
     """
     while longest > 0.0 and state.numbers[FACES] > count:
-        stage = max(count, min(int(state.numbers[FACES]) // 2, HANDLE_FACES))
         before = int(state.numbers[FACES])
-        _run(state, stage, least, progress)
+        stage = max(count, min(before // 2, HANDLE_FACES))
+        for share in STEPS:
+            state = _run_giving_up(state, int(stage + share * (before - stage)), count, least, progress)
+            if share > 0.0 and state.numbers[FACES] <= LATE * count:
+                state = _without_handles(state, max(longest, _cheap_loop(state)))
         state = _without_handles(state, longest)
         if KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
             state = _without_bridges(state, BRIDGE * longest)
@@ -206,6 +229,40 @@ def _run_cutting(state: Collapse, count: int, least: int, longest: float, progre
         state = _with_large_parts(state, max(count // PART_FACES, 1))
     _run(state, count, least, progress)
     return state
+
+
+def _cheap_loop(state: Collapse) -> float:
+    """The perimeter of a loop whose cut costs what the next edge does; 0 where none can go."""
+    price = next_cost(state)
+    return min((LOOP * price) ** (1 / 3), MAX_LOOP) if price < np.inf else 0.0
+
+
+def _run_giving_up(state: Collapse, target: int, count: int, least: int, progress: Progress | None) -> Collapse:
+    """Collapse down to `target` faces; parts that cost less than the next edge go instead while `count` are left."""
+    if state.numbers[FACES] > HANDLE_FACES:
+        _run(state, target, least, progress)
+        return state
+    before = -1
+    faces, label, cost = _costs_of_parts(state, count)
+    while state.numbers[FACES] > target and state.numbers[FACES] != before:
+        before = int(state.numbers[FACES])
+        _run(state, target, least, progress, float(cost.min()))
+        faces, label, cost = _costs_of_parts(state, count)
+        if state.numbers[FACES] > target and cost.min() < next_cost(state):
+            state = _restarted(state, state.positions, state.quadrics, faces[label != cost.argmin()])
+            faces, label, cost = _costs_of_parts(state, count)
+    return state
+
+
+def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The faces (F, 3) that are left, their parts (F,), and what each costs that may go with `count` faces left."""
+    faces = state.faces[state.alive]
+    label, size = _parts(state.positions, faces)
+    if len(size) < 2:
+        return faces, label, np.full(1, np.inf)
+    cost = costs_of_parts(state.positions, faces, state.quadrics[:, -1], label, POWER)
+    cost[len(faces) - np.bincount(label) < count] = np.inf
+    return faces, label, cost
 
 
 def _with_large_parts(state: Collapse, most: int) -> Collapse:

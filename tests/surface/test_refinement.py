@@ -15,7 +15,7 @@ from flashmesh_core.surface.denoising import denoise, typical_edge
 from flashmesh_core.surface.patches import patches_of
 from flashmesh_core.surface.placement import move, place_on, planes_of
 from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
-from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, Refiner, is_sheet, refiner_of
+from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, Refiner, refiner_of, sheet_of
 from flashmesh_core.surface.simplification import proxies
 from tests.surface.shapes import box_distance, sphere, voxels
 
@@ -118,7 +118,7 @@ def test_a_wall_alone_is_a_sheet_and_keeps_its_rim(thickness, thin, monkeypatch)
     board = voxels(box_distance((0.45, 0.35, thickness / 2)), 128)
     denoised = denoise(board, wanted=40)
     found = proxies(denoised, [40])[0]
-    assert is_sheet(found.vertices, found.faces.astype(np.int32), typical_edge(board)) == thin
+    assert (sheet_of(found.vertices, found.faces.astype(np.int32), typical_edge(board)) is not None) == thin
     monkeypatch.setattr(Refiner, "refine", lambda *arguments: arguments[1] + 1.0)
     moved = proxies(denoised, [40])[0]
     assert (np.abs(moved.vertices).max() > 1.0) != thin

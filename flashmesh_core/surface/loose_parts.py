@@ -1,0 +1,38 @@
+"""Small parts are given up where they cost more faces than they show: a closed one keeps four, however small it is.
+
+Remeshes of thin ends, and handles that were cut, leave crumbs; a few dozen faces would go to them while the large parts
+lose their shape.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.mesh.distance import TriangleTree
+
+MOST_FACES = 16  # of a part that may be given up as a whole
+
+
+def costs_of_parts(
+    positions: np.ndarray, faces: np.ndarray, weights: np.ndarray, labels: np.ndarray, power: float
+) -> np.ndarray:
+    """What leaving out each part (P,) of `faces` (F, 3) costs for every two faces of it; inf for one that must stay.
+
+    `weights` (V,) are those of the vertices' quadrics, `labels` (F,) the faces' parts. The cost is the mean squared
+    distance of a part's vertices from the parts that must stay, times its weight to the power 1 - `power`: that of an
+    edge, with which two faces go. Parts of more than MOST_FACES faces and the heaviest must stay.
+    """
+    count = np.bincount(labels)
+    part = np.full(len(positions), -1)
+    part[faces] = labels[:, None]
+    used = part >= 0
+    weight = np.bincount(part[used], weights[used], minlength=len(count))
+    small = count <= MOST_FACES
+    small[weight.argmax()] = False
+    if not small.any():
+        return np.full(len(count), np.inf)
+    ours = np.flatnonzero(used & small[part])
+    distance = TriangleTree.of_mesh(positions, faces[~small[labels]]).distance(positions[ours])
+    error = np.bincount(part[ours], weights[ours] * distance**2, minlength=len(count))
+    cost = 2.0 * error / np.maximum(weight, 1e-30) ** power / np.maximum(count, 1)
+    return np.where(small, cost, np.inf)

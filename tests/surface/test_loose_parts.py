@@ -1,0 +1,79 @@
+"""Small parts go where they cost more faces than they show, the large ones keep theirs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.topology import topology_report
+from flashmesh_core.surface.denoising import denoise
+from flashmesh_core.surface.loose_parts import MOST_FACES, costs_of_parts
+from flashmesh_core.surface.simplification import proxies
+from tests.surface.shapes import box_distance, cube, sphere, voxels
+
+HALF = np.array([0.4, 0.3, 0.2])
+CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
+
+
+def joined(parts: list[Mesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices, faces and the part of each face."""
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
+    faces = [part.faces + start for part, start in zip(parts, starts, strict=False)]
+    labels = np.repeat(np.arange(len(parts)), [len(part.faces) for part in parts])
+    return np.concatenate([part.vertices for part in parts]), np.concatenate(faces).astype(np.int32), labels
+
+
+def crumb(place: tuple[float, float, float], size: float = 0.02) -> Mesh:
+    return Mesh(cube().vertices * size + place, cube().faces)
+
+
+def costs(parts: list[Mesh]) -> np.ndarray:
+    """What each part costs, its weight spread over its vertices by its area."""
+    vertices, faces, labels = joined(parts)
+    cross = np.cross(*(vertices[faces[:, k]] - vertices[faces[:, 0]] for k in (1, 2)))
+    weights = np.zeros(len(vertices))
+    for corner in range(3):
+        np.add.at(weights, faces[:, corner], np.linalg.norm(cross, axis=1) / 6.0)
+    return costs_of_parts(vertices, faces, weights, labels, power=0.5)
+
+
+def test_what_lies_near_is_cheaper_than_what_lies_far() -> None:
+    """A crumb has the area 0.0024; its vertices are 0 and 0.02 from the ball, or 0.2 and 0.22. Two of 12 faces go."""
+    ball = Mesh(sphere(80, 41).vertices * 0.6, sphere(80, 41).faces)
+    near, far = costs([ball, crumb((0.0, 0.0, 0.31)), crumb((0.0, 0.0, 0.51))])[1:]
+    assert near == pytest.approx(np.sqrt(0.0024) / 6.0 * 0.02**2 / 2.0, rel=0.1)
+    assert far == pytest.approx(np.sqrt(0.0024) / 6.0 * (0.21**2 + 0.01**2), rel=0.1)
+
+
+def test_the_heaviest_part_and_those_of_many_faces_stay() -> None:
+    assert np.isfinite(costs([crumb((0, 0, 0)), crumb((0.1, 0, 0), 0.04)])).tolist() == [True, False]
+    small = Mesh(sphere(20, 11).vertices * 0.01, sphere(20, 11).faces)
+    assert len(small.faces) > MOST_FACES
+    assert np.isinf(costs([sphere(20, 11), small])).all()
+
+
+@pytest.mark.parametrize(("count", "parts"), [(12, 1), (16, 2), (36, 7)])
+def test_a_box_among_crumbs_keeps_its_corners(count: int, parts: int) -> None:
+    """Six crumbs of four faces each are there where the box does not need these."""
+    places = [(0.1, 0.1, 0.24), (-0.2, 0.1, 0.24), (0.2, -0.2, 0.24), (0.1, 0.1, -0.24), (0, 0, -0.24), (0, 0.34, 0)]
+
+    def field(points: np.ndarray) -> np.ndarray:
+        pieces = [np.linalg.norm(points - np.array(place), axis=-1) - 0.025 for place in places]
+        return np.min([box_distance(HALF)(points), *pieces], axis=0)
+
+    found = proxies(denoise(voxels(field, 96), wanted=count), [count])[0]
+    report = topology_report(found.vertices, found.faces)
+    assert report.n_components == parts and report.is_watertight and len(found.faces) <= count
+    assert cKDTree(found.vertices).query(CORNERS)[0].max() < 0.012
+
+
+def test_a_part_that_stands_alone_stays() -> None:
+    """It costs a third of the faces, and without it the source would not be there."""
+
+    def field(points: np.ndarray) -> np.ndarray:
+        return np.minimum(box_distance(HALF)(points), box_distance((0.04, 0.04, 0.04))(points - np.array([0, 0, 0.4])))
+
+    found = proxies(denoise(voxels(field, 96), wanted=24), [24])[0]
+    assert topology_report(found.vertices, found.faces).n_components == 2
