@@ -182,6 +182,32 @@ def test_longer_handles_are_cut_for_the_count():
     assert many < -40 and few > many + 20
 
 
+def test_a_small_handle_goes_before_the_corners_do():
+    """The arch on the lid is longer around than those that are always cut, and would take the box's twelve faces."""
+
+    def field(points):
+        ring = np.hypot(points[..., 0], points[..., 2] - 0.2) - 0.06
+        return np.minimum(box_distance(HALF)(points), np.hypot(ring, points[..., 1]) - 0.014)
+
+    dense = denoise(voxels(field, 96), wanted=14)
+    found, with_arch = proxies(dense, [14, 200])
+    assert (_euler(found), _euler(with_arch)) == (2, 0)
+    assert cKDTree(found.vertices).query(CORNERS)[0].max() < 0.02
+
+
+@pytest.mark.parametrize("count", [24, 120])
+def test_the_vertices_of_a_shell_lie_on_it(count: int):
+    """A box without a lid, 2.4 cells thick; few faces would else lie far from it, many have edges beyond round ones."""
+
+    def field(points):
+        return np.maximum(np.abs(box_distance(HALF)(points)), points[..., 2] - 0.1) - 1.2 / 96
+
+    dense = denoise(voxels(field, 96), wanted=count)
+    found = proxies(dense, [count])[0]
+    distance = TriangleTree.of_mesh(dense.mesh.vertices, dense.mesh.faces).distance(found.vertices)
+    assert np.quantile(distance, 0.9) < 1e-9
+
+
 def _euler(mesh: Mesh) -> int:
     report = topology_report(mesh.vertices, mesh.faces)
     return len(np.unique(mesh.faces)) - report.n_edges + report.n_faces
