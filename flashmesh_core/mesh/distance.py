@@ -60,7 +60,7 @@ class TriangleTree:
         """The places (N, 3) on the mesh that are nearest to `points` (N, 3)."""
         points = check_points("points", points, minimum=0)
         _, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, *self._arrays())
-        return closest_on_triangles(points, self.corners[at])
+        return _closest_on_triangles(points, self.corners[at])
 
     def distance_facing(self, points: np.ndarray, directions: np.ndarray, least: float = 0.0) -> np.ndarray:
         """Distances (N,) to triangles whose normal has more than the cosine `least` to the unit `directions` (N, 3).
@@ -113,7 +113,7 @@ def _boxes(low: np.ndarray, high: np.ndarray, leaves: int) -> tuple[np.ndarray, 
     return node_low, node_high
 
 
-def closest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+def _closest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """The place (N, 3) nearest to each of `points` (N, 3) on its triangle of `corners` (N, 3, 3)."""
     ends = np.roll(corners, -1, axis=1)
     along, way = ends - corners, points[:, None] - corners

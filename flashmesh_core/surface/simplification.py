@@ -243,14 +243,13 @@ def _run_giving_up(state: Collapse, target: int, count: int, least: int, progres
         _run(state, target, least, progress)
         return state
     before = -1
-    faces, label, cost = _costs_of_parts(state, count)
     while state.numbers[FACES] > target and state.numbers[FACES] != before:
         before = int(state.numbers[FACES])
-        _run(state, target, least, progress, float(cost.min()))
-        faces, label, cost = _costs_of_parts(state, count)
-        if state.numbers[FACES] > target and cost.min() < next_cost(state):
-            state = _restarted(state, state.positions, state.quadrics, faces[label != cost.argmin()])
+        _run(state, target, least, progress, float(_costs_of_parts(state, count)[2].min()))
+        if state.numbers[FACES] > target:
             faces, label, cost = _costs_of_parts(state, count)
+            if cost.min() < next_cost(state):
+                state = _restarted(state, state.positions, state.quadrics, faces[label != cost.argmin()])
     return state
 
 

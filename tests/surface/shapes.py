@@ -7,6 +7,7 @@ import trimesh
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.sampling import sample_surface
+from tests.mesh.shapes import join
 
 CUBE_FACES = np.array(
     [[0, 2, 1], [0, 3, 2], [4, 5, 6], [4, 6, 7], [0, 1, 5], [0, 5, 4], [1, 2, 6], [1, 6, 5],
@@ -93,3 +94,8 @@ def cloud_of(mesh: trimesh.Trimesh, count: int, noise: float = 0.0, seed: int = 
     rng = np.random.default_rng(seed)
     samples = sample_surface(np.asarray(mesh.vertices), np.asarray(mesh.faces), count, rng)
     return samples.points + rng.normal(0.0, noise, (count, 3)), samples.normals.astype(np.float64)
+
+
+def joined(*parts: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices and faces of several meshes as one, nothing welded."""
+    return join(*((part.vertices, part.faces) for part in parts))

@@ -10,17 +10,11 @@ from hypothesis import strategies as st
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.surface.cleaning import clean
-from tests.surface.shapes import cube, cylinder, grid, sphere, volume, voxels
+from tests.surface.shapes import cube, cylinder, grid, joined, sphere, volume, voxels
 
 
 def report(mesh: Mesh):
     return topology_report(mesh.vertices, mesh.faces)
-
-
-def joined(*parts: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
-    faces = [part.faces + start for part, start in zip(parts, starts, strict=False)]
-    return np.concatenate([part.vertices for part in parts]), np.concatenate(faces)
 
 
 def test_triangle_soup_is_welded():

@@ -11,18 +11,10 @@ from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.loose_parts import MOST_FACES, costs_of_parts
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box_distance, cube, sphere, voxels
+from tests.surface.shapes import box_distance, cube, joined, sphere, voxels
 
 HALF = np.array([0.4, 0.3, 0.2])
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
-
-
-def joined(parts: list[Mesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices, faces and the part of each face."""
-    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
-    faces = [part.faces + start for part, start in zip(parts, starts, strict=False)]
-    labels = np.repeat(np.arange(len(parts)), [len(part.faces) for part in parts])
-    return np.concatenate([part.vertices for part in parts]), np.concatenate(faces).astype(np.int32), labels
 
 
 def crumb(place: tuple[float, float, float], size: float = 0.02) -> Mesh:
@@ -31,12 +23,13 @@ def crumb(place: tuple[float, float, float], size: float = 0.02) -> Mesh:
 
 def costs(parts: list[Mesh]) -> np.ndarray:
     """What each part costs, its weight spread over its vertices by its area."""
-    vertices, faces, labels = joined(parts)
+    vertices, faces = joined(*parts)
+    labels = np.repeat(np.arange(len(parts)), [len(part.faces) for part in parts])
     cross = np.cross(*(vertices[faces[:, k]] - vertices[faces[:, 0]] for k in (1, 2)))
     weights = np.zeros(len(vertices))
     for corner in range(3):
         np.add.at(weights, faces[:, corner], np.linalg.norm(cross, axis=1) / 6.0)
-    return costs_of_parts(vertices, faces, weights, labels, power=0.5)
+    return costs_of_parts(vertices, faces.astype(np.int32), weights, labels, power=0.5)
 
 
 def test_what_lies_near_is_cheaper_than_what_lies_far() -> None:

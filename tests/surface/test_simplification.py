@@ -19,7 +19,7 @@ from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.simplification import proxies, varied_proxies
-from tests.surface.shapes import box_distance, cube, cylinder, grid, sphere, volume, voxels
+from tests.surface.shapes import box_distance, cube, cylinder, grid, joined, sphere, volume, voxels
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HALF = np.array([0.4, 0.3, 0.2])
@@ -139,10 +139,7 @@ def test_every_face_of_a_ball_carries_something():
 def test_loose_parts_stay_and_crumbs_go():
     crumb = Mesh(cube().vertices * 0.01 + 0.45, cube().faces)
     parts = [Mesh(BOX.mesh.vertices * 0.5 + move, BOX.mesh.faces) for move in ((0, 0, 0), (0, 0, 0.4))] + [crumb]
-    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
-    vertices = np.concatenate([part.vertices for part in parts])
-    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
-    mesh = proxies(denoise(clean(vertices, faces)), [24])[0]
+    mesh = proxies(denoise(clean(*joined(*parts))), [24])[0]
     report = topology_report(mesh.vertices, mesh.faces)
     assert report.is_watertight and report.n_components == 2 and len(mesh.faces) == 24
 
