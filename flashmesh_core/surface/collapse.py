@@ -38,11 +38,9 @@ from flashmesh_core.surface.edge_queue import (
 from flashmesh_core.surface.quadrics import WIDTH, error_at, lowest
 
 MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees at once, and on; 3: further
-POWER = (
-    0.5  # an edge's cost is its error over the weight to this power: between the sum and the mean of squared distances
-)
-SHAPE = 1e-7  # of an edge's squared length, per weight: between equal errors the shortest edge goes
-PULL = 1e-4  # of a quadric's weight towards the edge's middle
+POWER = 0.5  # an edge costs what it adds to the error, over the weight to this power: a sum at 0, a mean at 1
+SHAPE = 1e-9  # of an edge's squared length, per weight: between equal errors the shortest edge goes
+PULL = 1e-6  # of a quadric's weight towards the edge's middle; more would draw corners of thin plates into them
 VARIETY = 0.35  # logarithm of how many times dearer or cheaper chance may make an edge
 
 
@@ -128,7 +126,14 @@ def _cost(s, a, b):
     bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
     x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), s.options[2])
     length = (ax - bx) ** 2 + (ay - by) ** 2 + (az - bz) ** 2
-    return _weighed(s, row, error_at(row, x, y, z), length) * _chance(s, a, b), x, y, z
+    return _weighed(s, row, error_at(row, x, y, z) - _paid(s, a, b), length) * _chance(s, a, b), x, y, z
+
+
+@njit(**NO_REFCOUNT)
+def _paid(s, a, b):
+    """The errors that a and b have where they are, which joining them does not add: flat places cost nothing."""
+    p = s.positions
+    return error_at(s.quadrics[a], p[a, 0], p[a, 1], p[a, 2]) + error_at(s.quadrics[b], p[b, 0], p[b, 1], p[b, 2])
 
 
 @njit(**NO_REFCOUNT)
@@ -142,8 +147,8 @@ def _chance(s, a, b):
 
 
 @njit(**NO_REFCOUNT)
-def _weighed(s, row, error, length):
-    return (error + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0]
+def _weighed(s, row, more, length):
+    return (max(more, 0.0) + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0]
 
 
 @njit(**NO_REFCOUNT)
@@ -156,7 +161,8 @@ def _place(s, a, b, where):
     x, y, z = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
     u, v, w = s.positions[b, 0] - x, s.positions[b, 1] - y, s.positions[b, 2] - z
     x, y, z = x + t * u, y + t * v, z + t * w
-    return _weighed(s, s.sum, error_at(s.sum, x, y, z), u * u + v * v + w * w) * _chance(s, a, b), x, y, z
+    more = error_at(s.sum, x, y, z) - _paid(s, a, b)
+    return _weighed(s, s.sum, more, u * u + v * v + w * w) * _chance(s, a, b), x, y, z
 
 
 @njit(**NO_REFCOUNT)
