@@ -52,7 +52,7 @@ def test_the_corners_of_a_voxel_box_are_found(cells: int, farthest: float, share
 
 @pytest.mark.parametrize("count", [28, 44])
 def test_no_vertex_is_left_in_the_middle_of_a_plate(count: int):
-    """More faces than its twelve, and three cells thick: those to spare stay at its edges, where they show something."""
+    """Three cells thick, with more than its twelve faces: those to spare stay at its edges, which they round."""
     half = np.array([0.5, 0.36, 0.012])
     mesh = proxies(denoise(voxels(box_distance(half), 128), wanted=count), [count])[0]
     inwards = (half - np.abs(mesh.vertices))[:, :2].min(axis=1)
