@@ -44,7 +44,7 @@ def test_a_sharp_corner_stays_though_the_source_is_rounded_there():
     proxy = proxies(denoised, [12], refine=False)[0]
     faces = proxy.faces.astype(np.int32)
     corners = np.sign(proxy.vertices) * HALF
-    assert np.linalg.norm(corners - proxy.vertices, axis=1).min() > 0.002
+    assert np.linalg.norm(corners - proxy.vertices, axis=1).min() > 0.001
     sides, _, _ = face_geometry(proxy.vertices, faces)
     held = taken_back(corners, proxy.vertices, faces, planes_of(denoised), typical_edge(rounded), sides)
     np.testing.assert_array_equal(held, corners)
