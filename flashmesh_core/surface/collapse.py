@@ -125,15 +125,20 @@ def _cost(s, a, b):
     ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
     bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
     x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), s.options[2])
-    length = (ax - bx) ** 2 + (ay - by) ** 2 + (az - bz) ** 2
-    return _weighed(s, row, error_at(row, x, y, z) - _paid(s, a, b), length) * _chance(s, a, b), x, y, z
+    return _price(s, a, b, x, y, z), x, y, z
 
 
 @njit(**NO_REFCOUNT)
-def _paid(s, a, b):
-    """The errors that a and b have where they are, which joining them does not add: flat places cost nothing."""
-    p = s.positions
-    return error_at(s.quadrics[a], p[a, 0], p[a, 1], p[a, 2]) + error_at(s.quadrics[b], p[b, 0], p[b, 1], p[b, 2])
+def _price(s, a, b, x, y, z):
+    """What joining a and b at a place adds to the errors that they have where they are, `sum` being their quadric.
+
+    It is over their weight, by their distance and by chance: flat places cost nothing.
+    """
+    p, row = s.positions, s.sum
+    paid = error_at(s.quadrics[a], p[a, 0], p[a, 1], p[a, 2]) + error_at(s.quadrics[b], p[b, 0], p[b, 1], p[b, 2])
+    more = max(error_at(row, x, y, z) - paid, 0.0)
+    length = (p[a, 0] - p[b, 0]) ** 2 + (p[a, 1] - p[b, 1]) ** 2 + (p[a, 2] - p[b, 2]) ** 2
+    return (more + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0] * _chance(s, a, b)
 
 
 @njit(**NO_REFCOUNT)
@@ -147,11 +152,6 @@ def _chance(s, a, b):
 
 
 @njit(**NO_REFCOUNT)
-def _weighed(s, row, more, length):
-    return (max(more, 0.0) + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0]
-
-
-@njit(**NO_REFCOUNT)
 def _place(s, a, b, where):
     """Where an entry of the queue puts the vertex: cost, x, y, z."""
     cost, x, y, z = _cost(s, a, b)
@@ -159,10 +159,10 @@ def _place(s, a, b, where):
         return cost, x, y, z
     t = 0.0 if where == AT_FIRST else 1.0 if where == AT_SECOND else 0.5
     x, y, z = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
-    u, v, w = s.positions[b, 0] - x, s.positions[b, 1] - y, s.positions[b, 2] - z
-    x, y, z = x + t * u, y + t * v, z + t * w
-    more = error_at(s.sum, x, y, z) - _paid(s, a, b)
-    return _weighed(s, s.sum, more, u * u + v * v + w * w) * _chance(s, a, b), x, y, z
+    x += t * (s.positions[b, 0] - x)
+    y += t * (s.positions[b, 1] - y)
+    z += t * (s.positions[b, 2] - z)
+    return _price(s, a, b, x, y, z), x, y, z
 
 
 @njit(**NO_REFCOUNT)

@@ -72,9 +72,10 @@ def placed():
     source = bpy.context.object
     source.name, source.parent, source.scale = "Child", parent, (-1, 0.5, 0.7)
     source.modifiers.new("Array", "ARRAY").count = 2
-    told = generate(source, seed=6)  # by which no face lies over another
+    seed = {"seed": 6}  # by which no face lies over another
+    told = generate(source, **seed)
     surface = stage.mesh_bridge.read_surface(source, bpy.context.evaluated_depsgraph_get())
-    settings = stage.RunSettings(**{**SMALL, "seed": 6})
+    settings = stage.RunSettings(**{**SMALL, **seed})
     request = stage.make_request(surface.vertices, surface.faces, settings)
     *_, end = stage.host.engine(bpy.context).generate(request, stage.Cancellation())
     expected = end["vertices"] + request.center
