@@ -110,6 +110,12 @@ def denoise(
     return Denoised(Mesh(vertices, mesh.faces), normals, mesh.vertices, noise)
 
 
+def as_it_came(mesh: Mesh, noise: float) -> Denoised:
+    """The surface with the planes of its own faces and every vertex where it is; `noise` is what was measured."""
+    normals, _, _ = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
+    return Denoised(mesh, normals, mesh.vertices, noise)
+
+
 def _held_back(mesh: Mesh, moved: np.ndarray, normals: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and normals; none is further than `bound` from where it was; the faces of those held have their own."""
     way = moved - mesh.vertices

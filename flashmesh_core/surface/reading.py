@@ -15,10 +15,19 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, chec
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.cleaning import clean
-from flashmesh_core.surface.denoising import Denoised, Progress, denoise, noisiness, typical_edge
+from flashmesh_core.surface.denoising import (
+    COARSE,
+    Denoised,
+    Progress,
+    as_it_came,
+    denoise,
+    noisiness,
+    typical_edge,
+)
+from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
-from flashmesh_core.surface.simplification import HANDLE_EDGES, varied_proxies
+from flashmesh_core.surface.simplification import HANDLE_EDGES
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
@@ -26,6 +35,7 @@ GRID = 2.0**28
 MIN_FACES = 4  # of a proxy; a closed surface has no fewer
 CLEANED, FILLED = 0.5, 0.7  # of cleaning up, done once the mesh is clean and once its pinholes are closed
 ROUGH, ROUGH_CLOUD = 0.5, 0.2  # noisiness of a mesh, noise of a cloud over the typical edge of its surface
+FINEST = 1 / 256  # a typical edge shorter than this: three rounds of filtering reach no bevel that matters
 CLOUD_HANDLE_EDGES = 24.0  # noise makes handles; a mesh has those that somebody made
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
 
@@ -116,7 +126,7 @@ def _read_mesh(
     box, (manifold, closed), mesh = _clean_mesh(source, progress or (lambda stage, share: None))
     if len(mesh.faces) <= wanted if keep is None else keep:
         return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
-    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, HANDLE_EDGES, progress)
+    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, progress)
     return [Reading(box, denoised.mesh, denoised.noise, of, manifold, closed) for of in made]
 
 
@@ -124,8 +134,7 @@ def _read_cloud(
     points: np.ndarray, normals: np.ndarray | None, wanted: int, seeds: Sequence[int], progress: Progress | None
 ) -> list[Reading]:
     box, noise, mesh = _mesh_of_cloud(points, normals, progress)
-    rough = noise > ROUGH_CLOUD * typical_edge(mesh)
-    denoised, made = _with_proxies(mesh, wanted, seeds, CLOUD_HANDLE_EDGES, progress, rough=rough)
+    denoised, made = _with_proxies(mesh, wanted, seeds, noise, progress)
     closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     return [Reading(box, denoised.mesh, noise, of, True, closed) for of in made]
 
@@ -146,19 +155,21 @@ def _mesh_of_cloud(
 
 
 def _with_proxies(
-    mesh: Mesh,
-    wanted: int,
-    seeds: Sequence[int],
-    handle_edges: float,
-    progress: Progress | None,
-    *,
-    rough: bool = False,
+    mesh: Mesh, wanted: int, seeds: Sequence[int], cloud_noise: float | None, progress: Progress | None
 ) -> tuple[Denoised, list[tuple[Mesh, ...]]]:
-    """The surface without noise, and its proxies by each seed; a surface with much noise is `rough`, too."""
-    denoised = denoise(mesh, wanted=wanted, progress=progress)
-    rough = rough or noisiness(denoised.noise, typical_edge(mesh)) > ROUGH
+    """The surface without noise, and its proxies by each seed; `cloud_noise` is that of the cloud that it is made of.
+
+    A mesh with little noise is read without filtering, too. One that is finer than FINEST shows everything to both.
+    """
+    denoised, edge = denoise(mesh, wanted=wanted, progress=progress), typical_edge(mesh)
+    rough = noisiness(denoised.noise, edge) > ROUGH
+    ways, handle_edges = [denoised], HANDLE_EDGES
+    if cloud_noise is not None:
+        rough, handle_edges = rough or cloud_noise > ROUGH_CLOUD * edge, CLOUD_HANDLE_EDGES
+    elif not rough and FINEST < edge <= COARSE:
+        ways.append(as_it_came(mesh, denoised.noise))
     counts = [times * wanted for times in RICHER]
-    made = varied_proxies(denoised, counts, seeds, handle_edges=handle_edges, rough=rough, progress=progress)
+    made = nearest_proxies(mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, progress=progress)
     return denoised, [tuple(of) for of in made]
 
 

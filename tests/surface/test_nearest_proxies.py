@@ -1,0 +1,98 @@
+"""Of several readings of one surface that one is taken whose proxy lies nearest to it."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.figures import surface_distances
+from flashmesh_core.surface.denoising import Denoised, as_it_came, denoise
+from flashmesh_core.surface.nearest_proxies import nearest_proxies
+from flashmesh_core.surface.reading import read_surface
+from flashmesh_core.surface.simplification import varied_proxies
+from tests.surface.shapes import box_distance, voxels
+
+HALF, STEP = np.array([0.4, 0.3, 0.06]), 0.025
+SURFACE = voxels(box_distance(HALF), 64)
+
+
+def stepped_plate(points):
+    """A plate with a step of about a cell around its top."""
+    low = box_distance(HALF - [0.0, 0.0, STEP])(points)
+    high = box_distance(HALF - [0.05, 0.05, 0.0])(points)
+    return np.minimum(low, high)
+
+
+def squashed(mesh):
+    """A reading that is plainly wrong: the planes of the surface at half its height."""
+    way = as_it_came(mesh, 0.0)
+    flat = Mesh(mesh.vertices * [1.0, 1.0, 0.5], mesh.faces)
+    return Denoised(flat, way.normals, flat.vertices, 0.0)
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_the_reading_is_taken_that_lies_nearer(right) -> None:
+    ways = [squashed(SURFACE), denoise(SURFACE)][:: 1 if right else -1]
+    made = nearest_proxies(SURFACE, ways, [12, 24], [0, 1])
+    wanted = varied_proxies(ways[right], [12, 24], [0, 1])
+    for got, expected in zip(made, wanted, strict=True):
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a.vertices, b.vertices)
+            np.testing.assert_array_equal(a.faces, b.faces)
+
+
+def test_cancelling_ends_every_thread() -> None:
+    class CancelledError(Exception):
+        pass
+
+    def cancel(stage: str, share: float) -> None:
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        nearest_proxies(SURFACE, [denoise(SURFACE), as_it_came(SURFACE, 0.0)], [12], [0], progress=cancel)
+
+
+def test_cancelling_while_another_reading_is_at_work(monkeypatch) -> None:
+    """The first reading is done: the other one is told to stop all the same."""
+    first, second = denoise(SURFACE), as_it_came(SURFACE, 0.0)
+    told, stopped = Event(), []
+
+    def slow(way, counts, seeds, *, progress=None, **settings):
+        if way is first:
+            return varied_proxies(way, counts, seeds)
+        told.wait()
+        try:
+            progress("simplify", 0.5)
+            while True:
+                progress("simplify", 0.5)
+        except Exception as error:
+            stopped.append(type(error).__name__)
+            raise
+
+    def cancel(stage: str, share: float) -> None:
+        told.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flashmesh_core.surface.nearest_proxies.varied_proxies", slow)
+    with pytest.raises(KeyboardInterrupt):
+        nearest_proxies(SURFACE, [first, second], [12], [0], progress=cancel)
+    assert stopped == ["_StoppedError"]
+
+
+def test_what_goes_wrong_in_a_thread_is_not_lost() -> None:
+    broken = Denoised(SURFACE, np.zeros((1, 3)), SURFACE.vertices, 0.0)
+    with pytest.raises((ValueError, IndexError)):
+        nearest_proxies(SURFACE, [denoise(SURFACE), broken], [12], [0])
+
+
+def test_a_mesh_without_noise_is_read_both_ways() -> None:
+    """Filtering rounds a step of a cell: the proxy by the mesh's own planes lies nearer, and is the reading's."""
+    source = voxels(stepped_plate, 48)
+    read = read_surface(source, faces=60)
+    unit = Mesh(read.box.apply(source.vertices), source.faces)
+    filtered = varied_proxies(denoise(unit, wanted=60), [60, 120], [0])[0][0]
+    own, other = (surface_distances(unit, mesh) for mesh in (read.proxies[0], filtered))
+    assert own.gap_mean + own.excess_mean < 0.6 * (other.gap_mean + other.excess_mean)
