@@ -17,7 +17,7 @@ from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_v
 
 Progress = Callable[[str, float], None]  # a stage and how much of it is done, 0 to 1; may raise to cancel
 
-CLEAN_ROUNDS, NOISY_ROUNDS, VERTEX_ROUNDS = 3, 10, 15  # of normals, without noise and at NOISY; of vertices
+ROUNDS, VERTEX_ROUNDS = 3, 15  # of normals, of vertices
 CLEAN_WIDTH, NOISY_WIDTH = 0.25, 0.35  # of normal differences, without noise and at NOISY
 NOISY = 0.075  # noise over the typical edge of a sculpt
 COARSE = 1 / 24  # a typical edge longer than this: a low-poly mesh, whose edges are all meant
@@ -95,9 +95,8 @@ def denoise(
     start, around = faces_at_vertices(faces, len(mesh.vertices))
     noisy = noisiness(noise, edge)
     width = CLEAN_WIDTH + (NOISY_WIDTH - CLEAN_WIDTH) * noisy
-    rounds = round(CLEAN_ROUNDS + (NOISY_ROUNDS - CLEAN_ROUNDS) * min(noisy, 1.0))
     reach = min(REACH * edge, MAX_REACH)
-    normals = _filtered(faces, normals, areas, centers, start, around, reach, width, rounds, progress)
+    normals = _filtered(faces, normals, areas, centers, start, around, reach, width, progress)
     vertices, moved = mesh.vertices.copy(), np.empty_like(mesh.vertices)
     for i in range(VERTEX_ROUNDS):
         if progress and i * len(faces) % CHUNK < len(faces):
@@ -126,16 +125,14 @@ def _held_back(mesh: Mesh, moved: np.ndarray, normals: np.ndarray, bound: float)
     return vertices, np.where(held[:, None], own, normals)
 
 
-def _filtered(
-    faces, normals, areas, centers, start, around, reach, width, rounds: int, progress: Progress | None
-) -> np.ndarray:
-    """The normals (F, 3) after so many rounds."""
+def _filtered(faces, normals, areas, centers, start, around, reach, width, progress: Progress | None) -> np.ndarray:
+    """The normals (F, 3) after ROUNDS."""
     first, neighbors, weights = _neighbors(faces, areas, centers, start, around, reach)
     own = np.where(areas > 0.0, areas, 1e-30)
     result, before = np.empty_like(normals), normals.copy()
-    for i in range(rounds):
+    for i in range(ROUNDS):
         if progress and i * len(faces) % CHUNK < len(faces):
-            progress("denoise", i / rounds)
+            progress("denoise", i / ROUNDS)
         _filter_normals(before, own, first, neighbors, weights, 1.0 / (8.0 * width * width), result)
         before, result = result, before
     return before

@@ -51,8 +51,9 @@ def test_cancelling_ends_every_thread() -> None:
     def cancel(stage: str, share: float) -> None:
         raise CancelledError
 
+    fine = voxels(box_distance(HALF), 96)
     with pytest.raises(CancelledError):
-        nearest_proxies(SURFACE, [denoise(SURFACE), as_it_came(SURFACE, 0.0)], [12], [0], progress=cancel)
+        nearest_proxies(fine, [denoise(fine), as_it_came(fine, 0.0)], [12], [0], progress=cancel)
 
 
 def test_cancelling_while_another_reading_is_at_work(monkeypatch) -> None:
@@ -95,4 +96,4 @@ def test_a_mesh_without_noise_is_read_both_ways() -> None:
     unit = Mesh(read.box.apply(source.vertices), source.faces)
     filtered = varied_proxies(denoise(unit, wanted=60), [60, 120], [0])[0][0]
     own, other = (surface_distances(unit, mesh) for mesh in (read.proxies[0], filtered))
-    assert own.gap_mean + own.excess_mean < 0.6 * (other.gap_mean + other.excess_mean)
+    assert own.gap_mean + own.excess_mean < 0.8 * (other.gap_mean + other.excess_mean)
