@@ -1,7 +1,7 @@
 """Hidden insides of thin walls left out: a voxel remesh gives an open mesh a second skin inside, which nobody sees.
 
 Where the walls are no thicker than the source's own resolution can tell, that skin would cost half of the faces. The
-outer one then stands for the whole wall and moves to its middle.
+outer one then stands for the whole wall and moves to its middle. Walls that somebody modelled differ in thickness.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins
-from flashmesh_core.surface.denoising import COARSE, typical_edge
+from flashmesh_core.surface.denoising import COARSE, estimate_noise, noisiness, typical_edge
 
 WALL = 4.0  # typical edges: a cavity is left out if half of it is no farther from the outer surface
+UNEVEN = 1.4, 2.0  # a half of the wall over its thinnest tenth, four fifths over that half: above both it is modelled
+BUMPS = 0.4  # more, at a sculpt's noise, for the first
 NEAR = 1.8  # wall thicknesses from the cavity up to which the outer surface is that of its wall
 FACING = 0.5  # cosine between the way to the cavity and the surface's inner side
 
@@ -34,7 +36,7 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     inwards = (volume < 0.0) & (border == 0)
     if not inwards.any() or inwards.all():
         return mesh
-    thickness = _thicknesses(mesh, label, inwards)
+    thickness = _thicknesses(mesh, edge, label, inwards)
     thin = thickness <= WALL * edge
     if not thin.any():
         return mesh
@@ -46,14 +48,21 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     return Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]]), outer.faces)
 
 
-def _thicknesses(mesh: Mesh, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:
-    """The wall between each part (P,) that is wound inwards and the nearest that is not: a median; inf for others."""
+def _thicknesses(mesh: Mesh, edge: float, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:
+    """The wall between each part (P,) that is wound inwards and the nearest that is not: a median.
+
+    Infinity for other parts, and for walls that are thin here and thick there.
+    """
     from scipy.spatial import cKDTree
 
     tree = cKDTree(mesh.vertices[np.unique(mesh.faces[~inwards[label]])])
+    uneven = UNEVEN[0] + BUMPS * noisiness(estimate_noise(mesh), edge)
     result = np.full(len(inwards), np.inf)
     for part in np.flatnonzero(inwards):
-        result[part] = np.median(tree.query(mesh.vertices[np.unique(mesh.faces[label == part])])[0])
+        distance = tree.query(mesh.vertices[np.unique(mesh.faces[label == part])])[0]
+        thinnest, half, most = np.quantile(distance, (0.1, 0.5, 0.8))
+        if half <= uneven * thinnest or most <= UNEVEN[1] * half:
+            result[part] = half
     return result
 
 

@@ -32,6 +32,17 @@ def test_a_thick_wall_keeps_its_inside():
     assert without_thin_cavities(mesh) is mesh
 
 
+def test_a_wall_that_is_thin_here_and_thick_there_keeps_its_inside():
+    """A cabinet: its back is five times as thick as its sides, which alone look like the walls of a shell."""
+    inside = HALF - [0.04, 0.04, 0.1]
+
+    def field(points):
+        return np.maximum(box_distance(HALF)(points), -box_distance(inside)(points - [0.0, 0.0, 0.08]))
+
+    mesh = voxels(field, cells=64)
+    assert without_thin_cavities(mesh) is mesh
+
+
 def test_a_part_beside_others_and_a_low_poly_inside_stay():
     mesh = shell(0.05)
     outer = without_thin_cavities(mesh)
