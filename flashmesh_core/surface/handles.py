@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse import csr_array
 
+from flashmesh_core.surface.adjacency import compact
+
 MAX_PASSES = 16
 Edge = tuple[int, int]
 Loop = tuple[int, int, int]
@@ -30,6 +32,39 @@ def cut_handles(
             break
         positions, quadrics, faces = _cut(positions, quadrics, faces, third_of(faces), loops)
     return positions, quadrics, faces
+
+
+def without_touching_caps(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mesh (V, 3), (F, 3) with handles joined again whose two caps were left lying on each other, back to back.
+
+    Welded, such caps would be two faces with the same corners, whose edges have four faces.
+    """
+    _, place = np.unique(positions, axis=0, return_inverse=True)
+    place = place.reshape(-1)
+    if place.max(initial=-1) + 1 == len(positions):
+        return positions, faces
+    corners = np.sort(place[faces], axis=1)
+    order = np.lexsort(corners.T)
+    same = np.flatnonzero((corners[order[1:]] == corners[order[:-1]]).all(axis=1))
+    for cap, other in zip(order[same], order[same + 1], strict=True):
+        if faces[cap, 0] == faces[cap, 1]:
+            continue
+        joined = np.arange(len(positions))
+        vertex_at = dict(zip(place[faces[cap]].tolist(), faces[cap].tolist(), strict=True))
+        joined[faces[other]] = [vertex_at[at] for at in place[faces[other]].tolist()]
+        found = joined[faces].astype(faces.dtype)
+        found[[cap, other]] = 0  # no area: left out below, so that the others keep their numbers
+        if _each_edge_once(found):
+            faces = found
+    used, faces = compact(faces[faces[:, 0] != faces[:, 1]], len(positions))
+    return positions[used], faces
+
+
+def _each_edge_once(faces: np.ndarray) -> bool:
+    """Whether no two faces run along an edge in the same direction; those without area are left out."""
+    faces = faces[faces[:, 0] != faces[:, 1]].astype(np.int64)
+    edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]])
+    return len(np.unique(edges, axis=0)) == len(edges)
 
 
 def third_of(faces: np.ndarray) -> dict[Edge, int]:

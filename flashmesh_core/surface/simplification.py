@@ -25,7 +25,7 @@ from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collap
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back
 from flashmesh_core.surface.flat_places import recut_flat_places
-from flashmesh_core.surface.handles import cut_handles
+from flashmesh_core.surface.handles import cut_handles, without_touching_caps
 from flashmesh_core.surface.loose_parts import costs_of_parts
 from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
@@ -134,6 +134,7 @@ class _Simplifier(NamedTuple):
                     state = _own_collapse(vertices, faces, seed)
             if self.ground is not None:
                 vertices = _moved(vertices, faces, self.ground.closest(vertices))
+            vertices, faces = without_touching_caps(vertices, faces)
             found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
         return found
 

@@ -10,7 +10,7 @@ from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.sources import make_source
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
-from flashmesh_core.surface.handles import cut_handles
+from flashmesh_core.surface.handles import cut_handles, without_touching_caps
 from flashmesh_core.surface.simplification import proxies
 from tests.mesh.shapes import box
 from tests.surface.shapes import volume, voxels
@@ -29,6 +29,22 @@ def prism_between_tetrahedra(width: float) -> tuple[np.ndarray, np.ndarray]:
     sides = [(k, k + 3, (k + 1) % 3) for k in range(3)] + [((k + 1) % 3, k + 3, (k + 1) % 3 + 3) for k in range(3)]
     ends = [(k, (k + 1) % 3, 6) for k in range(3)] + [((k + 1) % 3 + 3, k + 3, 7) for k in range(3)]
     return vertices, np.array(sides + ends, dtype=np.int32)
+
+
+def test_caps_that_lie_on_each_other_are_joined_again() -> None:
+    """What a cut leaves is closed, but welded its caps would be two faces with the same corners."""
+    vertices, faces = prism_between_tetrahedra(0.01)
+    quadrics = np.zeros((len(vertices), 1))
+    positions, _, cut = cut_handles(vertices, quadrics, faces, 0.1)
+    assert len(np.unique(positions, axis=0)) < len(positions)
+    found, joined = without_touching_caps(positions, cut)
+    assert is_manifold_and_closed(found, joined) == (True, True)
+    assert len(found) == len(np.unique(found, axis=0)) == len(vertices) and len(joined) == len(faces)
+    assert sorted(map(tuple, np.sort(found[joined].reshape(-1, 9), axis=1))) == sorted(
+        map(tuple, np.sort(vertices[faces].reshape(-1, 9), axis=1))
+    )
+    apart = positions + 1e-3 * np.arange(len(positions))[:, None]
+    assert without_touching_caps(apart, cut)[1] is cut
 
 
 def test_a_tube_that_is_narrow_is_cut_on_either_side_and_closed() -> None:
