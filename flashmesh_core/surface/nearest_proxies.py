@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.surface.denoising import Denoised, Progress
-from flashmesh_core.surface.simplification import varied_proxies
+from flashmesh_core.surface.simplification import Simplifier, check_counts, simplifier_of
 
+Made = TypeVar("Made")
 SAMPLES = 8_000  # of each surface, which distances are measured from
 AWAIT = 0.1  # seconds between two reports while another thread is at work
 
@@ -34,30 +35,53 @@ def nearest_proxies(
     counts: Sequence[int],
     seeds: Sequence[int],
     *,
+    handle_edges: float,
+    rough: bool,
     progress: Progress | None = None,
-    **settings: Any,
 ) -> list[list[Mesh]]:
-    """For each of `seeds` the proxies of that one of the `ways` whose proxy of `counts[0]` faces lies nearest.
+    """For each of `seeds` the proxies of that one of the `ways` whose collapse to `counts[0]` faces lies nearest.
 
     `ways` are readings of `surface`, the first of which wins a draw; each has a thread of its own. Nearest by the mean
-    distance from the surface to the proxy and back. `progress(stage, share)`, of the first way, may raise to cancel;
-    settings and errors are those of `varied_proxies`.
+    distance from the surface to the mesh and back, before its vertices are refined. `progress(stage, share)`, of the
+    first way, may raise to cancel; settings and errors are those of `varied_proxies`.
     """
+    check_counts(counts)
+    if not len(surface.faces):
+        return [[surface for _ in counts] for _ in seeds]
+
+    def simplified(way: Denoised, progress: Progress | None) -> tuple[Simplifier, list[list[Mesh]]]:
+        simplifier = simplifier_of(way, handle_edges=handle_edges, rough=rough, progress=progress)
+        return simplifier, simplifier.varied(counts, seeds, progress)
+
+    made = _each_in_a_thread(simplified, ways, progress)
+    nearest = [0] * len(seeds)
+    if len(made) > 1:
+        distance = _distance_from(surface)
+        nearest = [int(np.argmin([distance(of[number][0]) for _, of in made])) for number in range(len(seeds))]
+    result = []
+    for number, way in enumerate(nearest):
+        if progress:
+            progress("simplify", 1.0)
+        simplifier, of = made[way]
+        result.append([simplifier.finished(mesh, count) for mesh, count in zip(of[number], counts, strict=True)])
+    return result
+
+
+def _each_in_a_thread(
+    make: Callable[[Denoised, Progress | None], Made], ways: Sequence[Denoised], progress: Progress | None
+) -> list[Made]:
+    """What is made of each way; all but the first in threads, which end when anything is raised here."""
     first, *others = ways
-    if not others or not len(surface.faces):
-        return varied_proxies(first, counts, seeds, progress=progress, **settings)
+    if not others:
+        return [make(first, progress)]
     stopped = Event()
     with ThreadPoolExecutor(len(others)) as pool:
         try:
-            stop = partial(_raise_if, stopped)
-            started = [pool.submit(varied_proxies, way, counts, seeds, progress=stop, **settings) for way in others]
-            made = [varied_proxies(first, counts, seeds, progress=progress, **settings)]
-            made += [_awaited(one, progress) for one in started]
+            started = [pool.submit(make, way, partial(_raise_if, stopped)) for way in others]
+            return [make(first, progress), *(_awaited(one, progress) for one in started)]
         except BaseException:
             stopped.set()
             raise
-    distance = _distance_from(surface)
-    return [min(choices, key=lambda proxies: distance(proxies[0])) for choices in zip(*made, strict=True)]
 
 
 def _raise_if(stopped: Event, stage: str, share: float) -> None:
@@ -65,7 +89,7 @@ def _raise_if(stopped: Event, stage: str, share: float) -> None:
         raise _StoppedError
 
 
-def _awaited(one: Future[list[list[Mesh]]], progress: Progress | None) -> list[list[Mesh]]:
+def _awaited(one: Future[Made], progress: Progress | None) -> Made:
     """What another thread makes; `progress` is told now and then, and may raise."""
     while progress and not one.done():
         wait([one], timeout=AWAIT)
@@ -74,12 +98,12 @@ def _awaited(one: Future[list[list[Mesh]]], progress: Progress | None) -> list[l
 
 
 def _distance_from(surface: Mesh) -> Callable[[Mesh], float]:
-    """A function of a proxy: the mean distance from the surface to it, and from it to the surface, together."""
+    """A function of a mesh: the mean distance from the surface to it, and from it to the surface, together."""
     there, tree = sample_cloud(surface, SAMPLES).points, TriangleTree.of_mesh(surface.vertices, surface.faces)
 
-    def distance(proxy: Mesh) -> float:
-        here = sample_cloud(proxy, SAMPLES).points
-        gap = TriangleTree.of_mesh(proxy.vertices, proxy.faces).distance(there)
+    def distance(mesh: Mesh) -> float:
+        here = sample_cloud(mesh, SAMPLES).points
+        gap = TriangleTree.of_mesh(mesh.vertices, mesh.faces).distance(there)
         return float(np.mean(gap) + np.mean(tree.distance(here)))
 
     return distance

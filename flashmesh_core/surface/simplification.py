@@ -77,25 +77,32 @@ def varied_proxies(
     collapse left them, and no network is asked.
     Raises ValueError for a count below 4.
     """
+    check_counts(counts)
+    if not len(denoised.mesh.faces):
+        return [[denoised.mesh for _ in counts] for _ in seeds]
+    simplifier = simplifier_of(denoised, handle_edges=handle_edges, rough=rough, refine=refine, progress=progress)
+    made = simplifier.varied(counts, seeds, progress)
+    return [[simplifier.finished(mesh, count) for mesh, count in zip(of, counts, strict=True)] for of in made]
+
+
+def check_counts(counts: Sequence[int]) -> None:
+    """Raises ValueError for a count below 4."""
     if any(count < 4 for count in counts):
         raise ValueError(f"counts must be at least 4, got {min(counts)}")
-    if not len(denoised.mesh.faces) or not counts:
-        return [[denoised.mesh for _ in counts] for _ in seeds]
+
+
+def simplifier_of(
+    denoised: Denoised, *, handle_edges: float, rough: bool, refine: bool = True, progress: Progress | None = None
+) -> Simplifier:
+    """A dense surface, ready to be simplified; settings as in `varied_proxies`."""
     denoised = _without_crumbs(denoised)
-    edge = typical_edge(denoised.mesh)
+    planes, edge = planes_of(denoised), typical_edge(denoised.mesh)
     refiner = None
     if refine and edge < FINE:
         refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
-    planes = planes_of(denoised)
     ground = None if refiner is None else sheet_of(planes.vertices, planes.faces, edge)
-    simplifier = _Simplifier(denoised, planes, edge, refiner, rough, ground)
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
-    made = []
-    for number, seed in enumerate(seeds):
-        part = None if progress is None else partial(_report_part, progress, number, len(seeds))
-        found = simplifier.meshes(sorted(set(counts), reverse=True), seed, longest, part)
-        made.append([found[count] for count in counts])
-    return made
+    return Simplifier(denoised, planes, edge, longest, refiner, rough, ground)
 
 
 def _report_part(progress: Progress, number: int, of: int, stage: str, share: float) -> None:
@@ -103,40 +110,67 @@ def _report_part(progress: Progress, number: int, of: int, stage: str, share: fl
     progress(stage, (number + share) / of)
 
 
-class _Simplifier(NamedTuple):
-    """A dense surface, ready to be simplified by any seed."""
+class Simplifier(NamedTuple):
+    """A dense surface, ready to be simplified by any seed; made by `simplifier_of`."""
 
     denoised: Denoised
     planes: Planes
     edge: float
+    longest: float  # perimeter of loops around handles below which they are cut first
     refiner: Refiner | None
     rough: bool
     ground: TriangleTree | None  # the dense surface where that is a sheet, whose vertices stay on it
 
-    def meshes(self, counts: list[int], seed: int, longest: float, progress: Progress | None) -> dict[int, Mesh]:
-        """The meshes of `counts` faces, which fall; loops around handles below `longest` are cut first."""
+    def varied(self, counts: Sequence[int], seeds: Sequence[int], progress: Progress | None) -> list[list[Mesh]]:
+        """For each of `seeds` what the collapse leaves at each of `counts`: not finished yet."""
+        made = []
+        for number, seed in enumerate(seeds):
+            part = None if progress is None else partial(_report_part, progress, number, len(seeds))
+            found = self._collapsed(sorted(set(counts), reverse=True), seed, part)
+            made.append([found[count] for count in counts])
+        return made
+
+    def finished(self, mesh: Mesh, count: int) -> Mesh:
+        """A mesh of `varied` for this count with its vertices where they belong and its flat places cut anew."""
+        if mesh is self.denoised.mesh:
+            return mesh
+        vertices, faces = mesh.vertices, mesh.faces.astype(np.int32)
+        if not self.rough:
+            vertices, faces = self._placed(vertices, faces, count)
+        if self.ground is not None:
+            vertices = _moved(vertices, faces, self.ground.closest(vertices))
+        vertices, faces = without_touching_caps(vertices, faces)
+        return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
+
+    def _collapsed(self, counts: list[int], seed: int, progress: Progress | None) -> dict[int, Mesh]:
+        """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them."""
         planes = self.planes
+        found = dict.fromkeys(counts, self.denoised.mesh)
+        if not len(planes.faces):
+            return found
         state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]), seed)
-        found: dict[int, Mesh] = {}
         for count in counts:
             if len(planes.faces) <= count:
-                found[count] = self.denoised.mesh
                 continue
-            state = _run_cutting(state, count, counts[-1], longest, progress)
+            state = _run_cutting(state, count, counts[-1], self.longest, progress)
             used, faces = compact(state.faces[state.alive], len(state.positions))
             vertices = state.positions[used]
-            if self.refiner is not None and sheet_of(vertices, faces, self.edge):
-                vertices = self._sheet_placed(vertices, faces)
-            elif self.refiner is not None:
-                least = int(np.ceil(FEWEST * count))
-                vertices, faces = _refined(vertices, faces, planes, self.edge, self.refiner, least)
-                if self.rough:
-                    state = _own_collapse(vertices, faces, seed)
-            if self.ground is not None:
-                vertices = _moved(vertices, faces, self.ground.closest(vertices))
-            vertices, faces = without_touching_caps(vertices, faces)
-            found[count] = Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
+            if self.rough:
+                placed = self._placed(vertices, faces, count)
+                if self.refiner is not None and placed[1] is not faces:
+                    state = _own_collapse(*placed, seed)
+                vertices, faces = placed
+            found[count] = Mesh(vertices, faces.astype(np.int64))
         return found
+
+    def _placed(self, vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (V, 3) where the planes around them say; of a sheet with the same faces, else without idle ones."""
+        if self.refiner is None:
+            return vertices, faces
+        if sheet_of(vertices, faces, self.edge):
+            return self._sheet_placed(vertices, faces), faces
+        least = int(np.ceil(FEWEST * count))
+        return _refined(vertices, faces, self.planes, self.edge, self.refiner, least)
 
     def _sheet_placed(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """The vertices (V, 3) of a sheet on the filtered planes, where these are fine enough to tell."""

@@ -12,11 +12,12 @@ from flashmesh_core.mesh.figures import surface_distances
 from flashmesh_core.surface.denoising import Denoised, as_it_came, denoise
 from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.reading import read_surface
-from flashmesh_core.surface.simplification import varied_proxies
+from flashmesh_core.surface.simplification import simplifier_of, varied_proxies
 from tests.surface.shapes import box_distance, voxels
 
 HALF, STEP = np.array([0.4, 0.3, 0.06]), 0.025
 SURFACE = voxels(box_distance(HALF), 64)
+PLAIN = {"handle_edges": 6.0, "rough": False}
 
 
 def stepped_plate(points):
@@ -36,8 +37,8 @@ def squashed(mesh):
 @pytest.mark.parametrize("right", [0, 1])
 def test_the_reading_is_taken_that_lies_nearer(right) -> None:
     ways = [squashed(SURFACE), denoise(SURFACE)][:: 1 if right else -1]
-    made = nearest_proxies(SURFACE, ways, [12, 24], [0, 1])
-    wanted = varied_proxies(ways[right], [12, 24], [0, 1])
+    made = nearest_proxies(SURFACE, ways, [12, 24], [0, 1], **PLAIN)
+    wanted = varied_proxies(ways[right], [12, 24], [0, 1], **PLAIN)
     for got, expected in zip(made, wanted, strict=True):
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_array_equal(a.vertices, b.vertices)
@@ -53,7 +54,7 @@ def test_cancelling_ends_every_thread() -> None:
 
     fine = voxels(box_distance(HALF), 96)
     with pytest.raises(CancelledError):
-        nearest_proxies(fine, [denoise(fine), as_it_came(fine, 0.0)], [12], [0], progress=cancel)
+        nearest_proxies(fine, [denoise(fine), as_it_came(fine, 0.0)], [12], [0], progress=cancel, **PLAIN)
 
 
 def test_cancelling_while_another_reading_is_at_work(monkeypatch) -> None:
@@ -61,9 +62,9 @@ def test_cancelling_while_another_reading_is_at_work(monkeypatch) -> None:
     first, second = denoise(SURFACE), as_it_came(SURFACE, 0.0)
     told, stopped = Event(), []
 
-    def slow(way, counts, seeds, *, progress=None, **settings):
+    def slow(way, *, progress=None, **settings):
         if way is first:
-            return varied_proxies(way, counts, seeds)
+            return simplifier_of(way, **settings)
         told.wait()
         try:
             progress("simplify", 0.5)
@@ -77,16 +78,16 @@ def test_cancelling_while_another_reading_is_at_work(monkeypatch) -> None:
         told.set()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flashmesh_core.surface.nearest_proxies.varied_proxies", slow)
+    monkeypatch.setattr("flashmesh_core.surface.nearest_proxies.simplifier_of", slow)
     with pytest.raises(KeyboardInterrupt):
-        nearest_proxies(SURFACE, [first, second], [12], [0], progress=cancel)
+        nearest_proxies(SURFACE, [first, second], [12], [0], progress=cancel, **PLAIN)
     assert stopped == ["_StoppedError"]
 
 
 def test_what_goes_wrong_in_a_thread_is_not_lost() -> None:
     broken = Denoised(SURFACE, np.zeros((1, 3)), SURFACE.vertices, 0.0)
     with pytest.raises((ValueError, IndexError)):
-        nearest_proxies(SURFACE, [denoise(SURFACE), broken], [12], [0])
+        nearest_proxies(SURFACE, [denoise(SURFACE), broken], [12], [0], **PLAIN)
 
 
 def test_a_mesh_without_noise_is_read_both_ways() -> None:
