@@ -58,13 +58,19 @@ def nearest_proxies(
     if len(made) > 1:
         distance = _distance_from(surface)
         nearest = [int(np.argmin([distance(of[number][0]) for _, of in made])) for number in range(len(seeds))]
-    result = []
-    for number, way in enumerate(nearest):
-        if progress:
-            progress("simplify", 1.0)
-        simplifier, of = made[way]
-        result.append([simplifier.finished(mesh, count) for mesh, count in zip(of[number], counts, strict=True)])
-    return result
+    return [
+        [
+            _finished(made[way][0], mesh, count, progress)
+            for mesh, count in zip(made[way][1][number], counts, strict=True)
+        ]
+        for number, way in enumerate(nearest)
+    ]
+
+
+def _finished(simplifier: Simplifier, mesh: Mesh, count: int, progress: Progress | None) -> Mesh:
+    if progress:
+        progress("simplify", 1.0)
+    return simplifier.finished(mesh, count)
 
 
 def _each_in_a_thread(
