@@ -11,6 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse import csr_array
 
+from flashmesh_core.mesh.half_edge import degenerate_faces
+from flashmesh_core.mesh.io import first_at_place
+from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.adjacency import compact
 
 MAX_PASSES = 16
@@ -39,10 +42,10 @@ def without_touching_caps(positions: np.ndarray, faces: np.ndarray) -> tuple[np.
 
     Welded, such caps would be two faces with the same corners, whose edges have four faces.
     """
-    _, place = np.unique(positions, axis=0, return_inverse=True)
-    place = place.reshape(-1)
-    if place.max(initial=-1) + 1 == len(positions):
+    place = first_at_place(positions)
+    if (place == np.arange(len(positions))).all():
         return positions, faces
+    apart = np.arange(3 * len(positions)).reshape(-1, 3)  # every vertex at a place of its own
     corners = np.sort(place[faces], axis=1)
     order = np.lexsort(corners.T)
     same = np.flatnonzero((corners[order[1:]] == corners[order[:-1]]).all(axis=1))
@@ -53,18 +56,11 @@ def without_touching_caps(positions: np.ndarray, faces: np.ndarray) -> tuple[np.
         vertex_at = dict(zip(place[faces[cap]].tolist(), faces[cap].tolist(), strict=True))
         joined[faces[other]] = [vertex_at[at] for at in place[faces[other]].tolist()]
         found = joined[faces].astype(faces.dtype)
-        found[[cap, other]] = 0  # no area: left out below, so that the others keep their numbers
-        if _each_edge_once(found):
+        found[[cap, other]] = 0  # degenerate: left out below, so that the others keep their numbers
+        if is_manifold_and_closed(apart, found)[0]:
             faces = found
-    used, faces = compact(faces[faces[:, 0] != faces[:, 1]], len(positions))
+    used, faces = compact(faces[~degenerate_faces(faces)], len(positions))
     return positions[used], faces
-
-
-def _each_edge_once(faces: np.ndarray) -> bool:
-    """Whether no two faces run along an edge in the same direction; those without area are left out."""
-    faces = faces[faces[:, 0] != faces[:, 1]].astype(np.int64)
-    edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]])
-    return len(np.unique(edges, axis=0)) == len(edges)
 
 
 def third_of(faces: np.ndarray) -> dict[Edge, int]:

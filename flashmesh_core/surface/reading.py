@@ -15,15 +15,7 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, chec
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.cleaning import clean
-from flashmesh_core.surface.denoising import (
-    COARSE,
-    Denoised,
-    Progress,
-    as_it_came,
-    denoise,
-    noisiness,
-    typical_edge,
-)
+from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, as_it_came, denoise, noisiness, typical_edge
 from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct

@@ -146,8 +146,6 @@ class Simplifier(NamedTuple):
         """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them."""
         planes = self.planes
         found = dict.fromkeys(counts, self.denoised.mesh)
-        if not len(planes.faces):
-            return found
         state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]), seed)
         for count in counts:
             if len(planes.faces) <= count:
@@ -157,7 +155,7 @@ class Simplifier(NamedTuple):
             vertices = state.positions[used]
             if self.rough:
                 placed = self._placed(vertices, faces, count)
-                if self.refiner is not None and placed[1] is not faces:
+                if placed[1] is not faces:  # not a sheet's
                     state = _own_collapse(*placed, seed)
                 vertices, faces = placed
             found[count] = Mesh(vertices, faces.astype(np.int64))
