@@ -5,6 +5,7 @@ proxy     the mesh that the engine's reading of the source arrives at without it
 decimate  plain simplification of the source by quadric error; of a cloud, of what is reconstructed from it
 model     the engine's model alone: no coverage guidance, nothing repaired or filled
 unaided   the same, shown neither vertices nor faces of the proxy: samples of the surface are all it has
+artist    the artist's own mesh: the best that figures which hold the noise of samples can be
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHODS = ("result", "proxy", "decimate", "model", "unaided")
+METHODS = ("result", "proxy", "decimate", "model", "unaided", "artist")
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
 
 
@@ -71,6 +72,7 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
         "decimate": lambda given, faces: timed(lambda: decimate(given.dense, faces)),
         "model": lambda given, faces: generate(engine, given, faces, **alone),
         "unaided": lambda given, faces: unaided(engine, given, faces, **alone),
+        "artist": lambda given, faces: timed(lambda: given.artist.mesh),
     }
     if "decimate" in names:
         _meshoptimizer()

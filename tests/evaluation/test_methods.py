@@ -83,6 +83,15 @@ def test_the_model_alone_has_no_guidance_and_nothing_filled(debug_engine: Engine
     assert result.decoded == pytest.approx(1.0 - direct.filled / max(len(direct.mesh.faces), 1))
 
 
+def test_the_artists_own_mesh_is_the_best_that_figures_can_be(debug_engine: Engine) -> None:
+    source = given(BOX, "cloud")
+    made = methods_of(debug_engine, ["artist"])["artist"](source, 12)
+    figures = measure(BOX.mesh, made.mesh)
+    assert (figures.edge_f1, figures.vertex_f1, made.decoded) == (1.0, 1.0, None)
+    assert figures.gap_max < 1e-9
+    assert 0.0 < figures.chamfer < measure(BOX.mesh, Mesh(BOX.mesh.vertices + 0.05, BOX.mesh.faces)).chamfer
+
+
 def test_an_unaided_model_is_shown_nothing_of_the_proxy(debug_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     source = given(BOX, "cloud")
     states = []
