@@ -41,7 +41,9 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_rows_argument(parser: argparse.ArgumentParser) -> None:
     """Which methods are compared."""
-    rows = "of result,proxy,decimate,model,unaided,artist (default: all, decimate only where meshoptimizer is installed)"
+    rows = (
+        "of result,proxy,decimate,model,unaided,artist (default: all, decimate only where meshoptimizer is installed)"
+    )
     parser.add_argument("--rows", help=f"what is compared on each source, {rows}")
 
 

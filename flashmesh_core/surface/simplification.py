@@ -25,6 +25,7 @@ from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collap
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back
 from flashmesh_core.surface.flat_places import recut_flat_places
+from flashmesh_core.surface.gaps import with_gaps_filled
 from flashmesh_core.surface.handles import cut_handles, without_touching_caps
 from flashmesh_core.surface.loose_parts import costs_of_parts
 from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
@@ -131,7 +132,7 @@ class Simplifier(NamedTuple):
         return made
 
     def finished(self, mesh: Mesh, count: int) -> Mesh:
-        """A mesh of `varied` for this count with its vertices where they belong and its flat places cut anew."""
+        """A mesh of `varied` for this count, its vertices where they belong, gaps filled and flat places cut anew."""
         if mesh is self.denoised.mesh:
             return mesh
         vertices, faces = mesh.vertices, mesh.faces.astype(np.int32)
@@ -140,6 +141,7 @@ class Simplifier(NamedTuple):
         if self.ground is not None:
             vertices = _moved(vertices, faces, self.ground.closest(vertices))
         vertices, faces = without_touching_caps(vertices, faces)
+        vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
         return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
 
     def _collapsed(self, counts: list[int], seed: int, progress: Progress | None) -> dict[int, Mesh]:
