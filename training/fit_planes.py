@@ -54,8 +54,7 @@ def samples_of(artist: Mesh, family: str, seed: int | list[int], faces: int = FA
     rng = np.random.default_rng(seed)
     try:
         source = make_source(artist, vary(family, rng), seed=int(rng.integers(1 << 31)))
-        given = (source,) if isinstance(source, Mesh) else (source.points, source.normals)
-        box, dense, _ = dense_surface(*given)
+        box, dense = dense_surface(source) if isinstance(source, Mesh) else dense_surface(source.points, source.normals)
     except ValueError:
         return None
     edge = typical_edge(dense)

@@ -2,8 +2,8 @@
 
     python training/fit_vertices.py --data DIR --sources 1800
 
-Sources are made of the training split's meshes and read by the engine's own code, with the vertex predictor that is
-there; a sample is what a vertex sees when that is asked, with the artist's vertex, or the nearest place on the artist's
+Sources are made of the training split's meshes and read by the engine's own code up to the vertices that the plane
+predictor places; a sample is what such a vertex sees, with the artist's vertex, or the nearest place on the artist's
 surface where there is none, as the answer.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,10 +25,13 @@ from trimesh.triangles import closest_point
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.sources import make_source, vary
-from flashmesh_core.surface.reading import RICHER, dense_surface, ways_to_read
-from flashmesh_core.surface.refinement import Refiner
-from flashmesh_core.surface.simplification import simplifier_of
-from flashmesh_core.surface.surroundings import CHANNELS, MOST, WHOLE, Surroundings
+from flashmesh_core.surface.adjacency import face_geometry
+from flashmesh_core.surface.denoising import denoise, noisiness, typical_edge
+from flashmesh_core.surface.placement import planes_of
+from flashmesh_core.surface.reading import CLOUD_HANDLE_EDGES, RICHER, ROUGH, dense_surface
+from flashmesh_core.surface.refinement import refiner_of, sheet_of
+from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES, proxies
+from flashmesh_core.surface.surroundings import CHANNELS, MOST, WHOLE
 from flashmesh_core.surface.vertex_predictor import (
     PLACE,
     PLACE_OUTPUTS,
@@ -42,7 +45,6 @@ from training.fitting import joined, learning_rate, run_fit
 
 HIDDEN, CONTEXT = 64, 96
 VERTICES = 400  # samples of a source
-SEEDS = 3  # of the collapse, one of which a source is read with
 REACH = 3.5 / 128  # how far an artist's vertex may be from one of a proxy that is its own
 FLAT = 0.3  # weight of the samples without an artist's vertex
 LEARNING_RATE = 2e-3
@@ -73,61 +75,46 @@ class Samples(NamedTuple):
     scales: np.ndarray  # (N,) float32, 1/128 of the longest side in a typical edge
 
 
-class RecordingRefiner(Refiner):
-    """A refiner that keeps where vertices are, and what they see, whenever the vertex predictor is asked."""
-
-    asked: list[tuple[np.ndarray, Surroundings]]
-
-    def crossed(self, *args: Any) -> tuple[np.ndarray, Surroundings]:
-        """What `Refiner.crossed` finds."""
-        moved, seen = super().crossed(*args)
-        self.asked.append((moved.copy(), seen))
-        return moved, seen
-
-
 def samples_of(artist: Mesh, family: str, seed: int | list[int], vertices: int = VERTICES) -> Samples | None:
     """Samples of one source of `artist`; None where it shows no surface, or one that is not refined."""
     rng = np.random.default_rng(seed)
     try:
         source = make_source(artist, vary(family, rng), seed=int(rng.integers(1 << 31)))
-        given = (source,) if isinstance(source, Mesh) else (source.points, source.normals)
-        box, dense, noise = dense_surface(*given)
+        box, dense = dense_surface(source) if isinstance(source, Mesh) else dense_surface(source.points, source.normals)
     except ValueError:
         return None
-    wanted = len(artist.faces)
-    ways, rough, handle_edges = ways_to_read(dense, wanted, noise)
-    simplifier = simplifier_of(ways[int(rng.integers(len(ways)))], handle_edges=handle_edges, rough=rough)
-    if simplifier.refiner is None:
+    edge = typical_edge(dense)
+    if edge >= FINE:
         return None
-    refiner = RecordingRefiner(*simplifier.refiner)
-    refiner.asked = []
-    simplifier = simplifier._replace(refiner=refiner)
+    wanted = len(artist.faces)
+    denoised = denoise(dense, wanted=wanted)
+    planes, refiner = planes_of(denoised), refiner_of(denoised)
+    rough = noisiness(denoised.noise, edge) > ROUGH
+    handle_edges = HANDLE_EDGES if isinstance(source, Mesh) else CLOUD_HANDLE_EDGES
     counts = [times * wanted for times in RICHER]
-    made = simplifier.varied(counts, [int(rng.integers(SEEDS))], None)[0]
-    for mesh, count in zip(made, counts, strict=True):
-        simplifier.finished(mesh, count)
+    collapsed = proxies(denoised, counts, handle_edges=handle_edges, rough=rough, refine=False)
     own = Mesh(box.apply(artist.vertices), artist.faces)
-    each = vertices // max(len(refiner.asked), 1)
-    found = [_samples(own, moved, seen, refiner.edge, each, rng) for moved, seen in refiner.asked]
+    found = []
+    for proxy in collapsed:
+        faces = proxy.faces.astype(np.int32)
+        if sheet_of(proxy.vertices, faces, edge):
+            continue
+        moved, seen = refiner.crossed(proxy.vertices, faces, planes, face_geometry(proxy.vertices, faces)[0])
+        targets, exact = true_places(own, moved)
+        way = np.einsum("vij,vj->vi", seen.frames, targets - moved) / edge
+        rows = np.flatnonzero(seen.valid.any(axis=1))
+        rows = rng.choice(rows, min(len(rows), vertices // len(RICHER)), replace=False)
+        found.append(
+            Samples(
+                seen.samples[rows].astype(np.float16),
+                seen.valid[rows].sum(axis=1),
+                seen.whole[rows],
+                way[rows].astype(np.float32),
+                np.where(exact[rows], 1.0, FLAT).astype(np.float32),
+                np.full(len(rows), edge * 128.0, dtype=np.float32),
+            )
+        )
     return joined(found) if found else None
-
-
-def _samples(
-    artist: Mesh, moved: np.ndarray, seen: Surroundings, edge: float, most: int, rng: np.random.Generator
-) -> Samples:
-    """Samples of at most so many of the vertices `moved` (V, 3), which see `seen`; `artist` is in the same box."""
-    targets, exact = true_places(artist, moved)
-    way = np.einsum("vij,vj->vi", seen.frames, targets - moved) / edge
-    rows = np.flatnonzero(seen.valid.any(axis=1))
-    rows = rng.choice(rows, min(len(rows), most), replace=False)
-    return Samples(
-        seen.samples[rows].astype(np.float16),
-        seen.valid[rows].sum(axis=1),
-        seen.whole[rows],
-        way[rows].astype(np.float32),
-        np.where(exact[rows], 1.0, FLAT).astype(np.float32),
-        np.full(len(rows), edge * 128.0, dtype=np.float32),
-    )
 
 
 def true_places(artist: Mesh, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

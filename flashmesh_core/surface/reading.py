@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -85,18 +84,16 @@ def read_varied(
     return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, seeds, progress)
 
 
-def dense_surface(
-    source: Mesh | np.ndarray, normals: np.ndarray | None = None
-) -> tuple[Normalization, Mesh, float | None]:
-    """The box of a source, the dense surface in it that `read_surface` takes the noise off, and a cloud's own noise.
+def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) -> tuple[Normalization, Mesh]:
+    """The box of a source and the dense surface in it that `read_surface` takes the noise off, with its noise.
 
     Arguments and errors are those of `read_surface`; a cloud's surface is the one that is made of it.
     """
     if isinstance(source, Mesh):
         box, _, mesh = _clean_mesh(_checked_mesh(source), lambda stage, share: None)
-        return box, without_thin_cavities(mesh), None
-    box, noise, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, None)
-    return box, mesh, noise
+        return box, without_thin_cavities(mesh)
+    box, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, None)
+    return box, mesh
 
 
 def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bool, bool], Mesh]:
@@ -152,32 +149,20 @@ def _mesh_of_cloud(
 def _with_proxies(
     mesh: Mesh, wanted: int, seeds: Sequence[int], cloud_noise: float | None, progress: Progress | None
 ) -> tuple[Denoised, list[tuple[Mesh, ...]]]:
-    """The surface without noise, and its proxies by each seed; `cloud_noise` is that of the cloud behind it."""
-    ways, rough, handle_edges = ways_to_read(mesh, wanted, cloud_noise, progress)
-    counts = [times * wanted for times in RICHER]
-    made = nearest_proxies(mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, progress=progress)
-    return ways[0], [tuple(of) for of in made]
-
-
-class Ways(NamedTuple):
-    """How a dense surface is read, one way or two, and the settings of `simplifier_of` that go with it."""
-
-    of: list[Denoised]  # the first without noise
-    rough: bool
-    handle_edges: float
-
-
-def ways_to_read(mesh: Mesh, wanted: int, cloud_noise: float | None, progress: Progress | None = None) -> Ways:
-    """Of a dense surface for so many faces; `cloud_noise` is that of the cloud that it is made of, None for a mesh.
+    """The surface without noise, and its proxies by each seed; `cloud_noise` is that of the cloud that it is made of.
 
     A mesh with little noise is read without filtering, too. One that is finer than FINEST shows everything to both.
     """
     denoised, edge = denoise(mesh, wanted=wanted, progress=progress), typical_edge(mesh)
     rough = noisiness(denoised.noise, edge) > ROUGH
+    ways, handle_edges = [denoised], HANDLE_EDGES
     if cloud_noise is not None:
-        return Ways([denoised], rough or cloud_noise > ROUGH_CLOUD * edge, CLOUD_HANDLE_EDGES)
-    both = not rough and FINEST < edge <= COARSE
-    return Ways([denoised, as_it_came(mesh, denoised.noise)] if both else [denoised], rough, HANDLE_EDGES)
+        rough, handle_edges = rough or cloud_noise > ROUGH_CLOUD * edge, CLOUD_HANDLE_EDGES
+    elif not rough and FINEST < edge <= COARSE:
+        ways.append(as_it_came(mesh, denoised.noise))
+    counts = [times * wanted for times in RICHER]
+    made = nearest_proxies(mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, progress=progress)
+    return denoised, [tuple(of) for of in made]
 
 
 def _on_grid(points: np.ndarray) -> np.ndarray:
