@@ -16,6 +16,7 @@ LEAST, NOISES, EDGES = 0.005, 4.0, 0.6  # of the longest side, noises, typical e
 MOST = 0.03  # of the longest side: what is farther belongs to a part that was left out
 TURN = 0.3  # cosine of a new face, and of the surface's, to the face that they come in place of
 EVEN = 0.1  # height of a new triangle over its longest side, at the least
+SHARE = 0.005  # vertices for each wanted face: of a mesh of few faces each is where an artist's should be
 MOST_PLACES = 20_000  # of the surface that are looked at
 
 
@@ -27,7 +28,7 @@ def with_gaps_filled(
     `planes` are of the surface, `edge` and `noise` its typical edge and noise, lengths of the unit box. Each vertex
     cuts the face nearest to it in three. A place is passed over where that would fold the mesh, or leave a sliver.
     """
-    more = (count - len(faces)) // 2
+    more = min((count - len(faces)) // 2, int(SHARE * count))
     if more < 1:
         return vertices, faces
     some = np.linspace(0, len(planes.centers) - 1, min(len(planes.centers), MOST_PLACES)).astype(np.int64)

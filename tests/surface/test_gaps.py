@@ -9,6 +9,7 @@ import trimesh
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.surface import gaps
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.gaps import with_gaps_filled
 from flashmesh_core.surface.placement import Planes, planes_of
@@ -62,6 +63,16 @@ def test_a_mesh_that_is_near_everywhere_or_has_its_faces_stays(dense: Planes) ->
     assert with_gaps_filled(coarse.vertices, faces, len(faces) + 1, dense, EDGE, 0.0)[1] is faces
     assert len(with_gaps_filled(coarse.vertices, faces, len(faces) + 40, dense, EDGE, 0.0)[1]) > len(faces)
     assert with_gaps_filled(coarse.vertices, faces, len(faces) + 40, dense, EDGE, 0.01)[1] is faces  # noise
+
+
+def test_a_mesh_of_few_faces_gets_none(dense: Planes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its vertices are where an artist's should be."""
+    few = ball(1)
+    faces = few.faces.astype(np.int32)
+    vertices = 1.04 * few.vertices  # places within 0.03 on both sides
+    assert with_gaps_filled(vertices, faces, len(faces) + 40, dense, EDGE, 0.0)[1] is faces
+    monkeypatch.setattr(gaps, "SHARE", 0.5)
+    assert len(with_gaps_filled(vertices, faces, len(faces) + 40, dense, EDGE, 0.0)[1]) > len(faces)
 
 
 def test_a_part_that_was_left_out_is_not_reached_for() -> None:
