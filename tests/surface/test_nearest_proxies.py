@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event
+from threading import Event, get_ident
 
 import numpy as np
 import pytest
@@ -84,10 +84,20 @@ def test_cancelling_while_another_reading_is_at_work(monkeypatch) -> None:
     assert stopped == ["_StoppedError"]
 
 
-def test_what_goes_wrong_in_a_thread_is_not_lost() -> None:
-    broken = Denoised(SURFACE, np.zeros((1, 3)), SURFACE.vertices, 0.0)
-    with pytest.raises((ValueError, IndexError)):
-        nearest_proxies(SURFACE, [denoise(SURFACE), broken], [12], [0], **PLAIN)
+def test_what_goes_wrong_in_a_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = [denoise(SURFACE), as_it_came(SURFACE, 0.0)]
+    threads = []
+
+    def failing(way, **settings):
+        threads.append(get_ident())
+        if way is ways[1]:
+            raise ValueError("the second reading went wrong")
+        return simplifier_of(way, **settings)
+
+    monkeypatch.setattr("flashmesh_core.surface.nearest_proxies.simplifier_of", failing)
+    with pytest.raises(ValueError, match="the second reading went wrong"):
+        nearest_proxies(SURFACE, ways, [12], [0], **PLAIN)
+    assert len(set(threads)) == 2 and get_ident() in threads
 
 
 def test_a_mesh_without_noise_is_read_both_ways() -> None:
