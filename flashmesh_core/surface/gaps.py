@@ -34,7 +34,6 @@ def with_gaps_filled(
     some = np.linspace(0, len(planes.centers) - 1, min(len(planes.centers), MOST_PLACES)).astype(np.int64)
     places, normals = planes.centers[some], planes.normals[some]
     far, nearest = TriangleTree.of_mesh(vertices, faces).nearest(places)
-    far, nearest = np.array(far), np.array(nearest)
     least = max(LEAST, NOISES * noise, EDGES * edge)
     open_to = far <= MOST
     while more and open_to.any():
