@@ -37,6 +37,7 @@ def nearest_proxies(
     *,
     handle_edges: float,
     rough: bool,
+    shells: bool = True,
     progress: Progress | None = None,
 ) -> list[list[Mesh]]:
     """For each of `seeds` the proxies of that one of the `ways` whose collapse to `counts[0]` faces lies nearest.
@@ -50,7 +51,7 @@ def nearest_proxies(
         return [[surface for _ in counts] for _ in seeds]
 
     def simplified(way: Denoised, progress: Progress | None) -> tuple[Simplifier, list[list[Mesh]]]:
-        simplifier = simplifier_of(way, handle_edges=handle_edges, rough=rough, progress=progress)
+        simplifier = simplifier_of(way, handle_edges=handle_edges, rough=rough, shells=shells, progress=progress)
         return simplifier, simplifier.varied(counts, seeds, progress)
 
     made = _each_in_a_thread(simplified, ways, progress)

@@ -161,7 +161,8 @@ def _with_proxies(
     elif not rough and FINEST < edge <= COARSE:
         ways.append(as_it_came(mesh, denoised.noise))
     counts = [times * wanted for times in RICHER]
-    made = nearest_proxies(mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, progress=progress)
+    settings = {"handle_edges": handle_edges, "rough": rough, "shells": cloud_noise is None}
+    made = nearest_proxies(mesh, ways, counts, seeds, progress=progress, **settings)
     return denoised, [tuple(of) for of in made]
 
 

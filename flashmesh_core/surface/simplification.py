@@ -46,6 +46,7 @@ IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a ver
 STEPS = 0.6, 0.3, 0.12, 0.0  # of the way left to half the faces, at which parts are looked at, and late on handles
 LATE = 2.0  # times the count up to which handles go whose cut is cheaper than an edge
 LOOP = 50.0  # cube of the perimeter of a loop over what its cut costs
+UNEVEN = 1.3  # upper over lower quartile of the thickness: above it a rough wall is no shell, somebody modelled it
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
@@ -62,6 +63,7 @@ def varied_proxies(
     *,
     handle_edges: float = HANDLE_EDGES,
     rough: bool = False,
+    shells: bool = True,
     refine: bool = True,
     progress: Progress | None = None,
 ) -> list[list[Mesh]]:
@@ -71,6 +73,8 @@ def varied_proxies(
     cheap, for a mesh that is about as good with other vertices. One sequence of collapses makes a seed's counts.
     Of a `rough` source each mesh follows the one with more faces instead of the dense surface: its planes are the
     artist's already, where those of the dense surface still hold what is left of bumps.
+    Thin walls may be `shells`, which remeshing puts around open sheets: their rims are not sharpened. The walls of a
+    cloud are none, nor those of a rough source that are not equally thick everywhere.
     A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
     are below `handle_edges` typical edges are cut first, and bridges between rims where those would cost much of the
     count; longer loops and then the smallest parts go where it can't be reached otherwise. A surface of no more faces
@@ -81,7 +85,9 @@ def varied_proxies(
     check_counts(counts)
     if not len(denoised.mesh.faces):
         return [[denoised.mesh for _ in counts] for _ in seeds]
-    simplifier = simplifier_of(denoised, handle_edges=handle_edges, rough=rough, refine=refine, progress=progress)
+    simplifier = simplifier_of(
+        denoised, handle_edges=handle_edges, rough=rough, shells=shells, refine=refine, progress=progress
+    )
     made = simplifier.varied(counts, seeds, progress)
     return [[simplifier.finished(mesh, count) for mesh, count in zip(of, counts, strict=True)] for of in made]
 
@@ -93,7 +99,13 @@ def check_counts(counts: Sequence[int]) -> None:
 
 
 def simplifier_of(
-    denoised: Denoised, *, handle_edges: float, rough: bool, refine: bool = True, progress: Progress | None = None
+    denoised: Denoised,
+    *,
+    handle_edges: float,
+    rough: bool,
+    shells: bool = True,
+    refine: bool = True,
+    progress: Progress | None = None,
 ) -> Simplifier:
     """A dense surface, ready to be simplified; settings as in `varied_proxies`."""
     denoised = _without_crumbs(denoised)
@@ -101,7 +113,9 @@ def simplifier_of(
     refiner = None
     if refine and edge < FINE:
         refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
-    ground = None if refiner is None else sheet_of(planes.vertices, planes.faces, edge)
+    ground = None
+    if shells and refiner is not None:
+        ground = sheet_of(planes.vertices, planes.faces, edge, UNEVEN if rough else np.inf)
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     return Simplifier(denoised, planes, edge, longest, refiner, rough, ground)
 
@@ -120,7 +134,7 @@ class Simplifier(NamedTuple):
     longest: float  # perimeter of loops around handles below which they are cut first
     refiner: Refiner | None
     rough: bool
-    ground: TriangleTree | None  # the dense surface where that is a sheet, whose vertices stay on it
+    ground: TriangleTree | None  # the dense surface where that is a shell, whose vertices stay on it
 
     def varied(self, counts: Sequence[int], seeds: Sequence[int], progress: Progress | None) -> list[list[Mesh]]:
         """For each of `seeds` what the collapse leaves at each of `counts`: not finished yet."""
@@ -167,7 +181,7 @@ class Simplifier(NamedTuple):
         """Vertices (V, 3) where the planes around them say; of a sheet with the same faces, else without idle ones."""
         if self.refiner is None:
             return vertices, faces
-        if sheet_of(vertices, faces, self.edge):
+        if self.ground is not None and sheet_of(vertices, faces, self.edge):
             return self._sheet_placed(vertices, faces), faces
         least = int(np.ceil(FEWEST * count))
         return _refined(vertices, faces, self.planes, self.edge, self.refiner, least)

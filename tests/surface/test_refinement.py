@@ -122,3 +122,35 @@ def test_a_wall_alone_is_a_sheet_and_keeps_its_rim(thickness, thin, monkeypatch)
     monkeypatch.setattr(Refiner, "refine", lambda *arguments: arguments[1] + 1.0)
     moved = proxies(denoised, [40])[0]
     assert (np.abs(moved.vertices).max() > 1.0) != thin
+
+
+THIN = box_distance((0.45, 0.35, 0.01))
+THICKER = box_distance((0.2, 0.35, 0.018))
+
+
+@pytest.mark.parametrize(
+    ("uneven", "settings", "shell"),
+    [
+        (False, {}, True),
+        (False, {"rough": True}, True),
+        (False, {"shells": False}, False),
+        (True, {}, True),
+        (True, {"rough": True}, False),
+        (True, {"rough": True, "shells": False}, False),
+    ],
+)
+def test_thin_walls_of_clouds_and_uneven_rough_ones_are_no_shells(uneven, settings, shell, monkeypatch):
+    board = voxels(lambda points: np.minimum(THIN(points), THICKER(points)) if uneven else THIN(points), 128)
+    monkeypatch.setattr(Refiner, "refine", lambda *arguments: arguments[1] + 1.0)
+    moved = proxies(denoise(board, wanted=40), [40], **settings)[0]
+    assert (np.abs(moved.vertices).max() <= 1.0) == shell
+
+
+def test_a_smoothed_thin_wall_that_is_no_shell_gets_its_corners_back():
+    corners = CORNERS / HALF * [0.45, 0.35, 0.015]
+    board = voxels(box_distance((0.45, 0.35, 0.015)), 128)
+    smoothed = denoise(Mesh(laplacian_smooth(board, 4), board.faces), wanted=12)
+    off = [
+        cKDTree(proxies(smoothed, [12], shells=shells)[0].vertices).query(corners)[0].max() for shells in (True, False)
+    ]
+    assert off[1] < 0.01 and off[1] < 0.8 * off[0]
