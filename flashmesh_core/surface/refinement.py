@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -78,11 +77,11 @@ def _within(farthest: float, vertices: np.ndarray, targets: np.ndarray) -> np.nd
     return np.where((way <= farthest)[:, None], targets, vertices)
 
 
-def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, uneven: float = math.inf) -> TriangleTree | None:
+def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, thinnest: float = 0.0) -> TriangleTree | None:
     """The triangles of a surface most of which lies within a few typical edges of a side that looks the other way.
 
-    None for any other, and where the upper quartile of the thickness is more than `uneven` times the lower one. The rim
-    of such a shell or leaf is what remeshing made of a border, there is nothing to sharpen.
+    None for any other, and where half of it is thinner than `thinnest` edges. The rim of such a shell or leaf is what
+    remeshing made of a border, there is nothing to sharpen.
     """
     normals, areas, centers = face_geometry(vertices, faces)
     heights = np.einsum("fi,fi->f", normals, centers - vertices.mean(axis=0))
@@ -94,8 +93,7 @@ def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, uneven: float
     thin = float(areas[some][across < THIN * edge].sum())
     if thin <= SHEET * float(areas[some].sum()):
         return None
-    lower, upper = np.quantile(across, (0.25, 0.75), method="nearest")
-    return tree if upper <= uneven * lower else None
+    return tree if np.median(across) >= thinnest * edge else None
 
 
 def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -> Refiner:

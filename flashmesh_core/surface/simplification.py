@@ -46,7 +46,7 @@ IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a ver
 STEPS = 0.6, 0.3, 0.12, 0.0  # of the way left to half the faces, at which parts are looked at, and late on handles
 LATE = 2.0  # times the count up to which handles go whose cut is cheaper than an edge
 LOOP = 50.0  # cube of the perimeter of a loop over what its cut costs
-UNEVEN = 1.3  # upper over lower quartile of the thickness: above it a rough wall is no shell, somebody modelled it
+SHELL = 2.0  # typical edges: a shell around a sheet that is thinner has holes; a rough wall that is, is no shell
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
@@ -74,7 +74,7 @@ def varied_proxies(
     Of a `rough` source each mesh follows the one with more faces instead of the dense surface: its planes are the
     artist's already, where those of the dense surface still hold what is left of bumps.
     Thin walls may be `shells`, which remeshing puts around open sheets: their rims are not sharpened. The walls of a
-    cloud are none, nor those of a rough source that are not equally thick everywhere.
+    cloud are none, nor those of a rough source that are thinner than SHELL.
     A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
     are below `handle_edges` typical edges are cut first, and bridges between rims where those would cost much of the
     count; longer loops and then the smallest parts go where it can't be reached otherwise. A surface of no more faces
@@ -115,7 +115,7 @@ def simplifier_of(
         refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
     ground = None
     if shells and refiner is not None:
-        ground = sheet_of(planes.vertices, planes.faces, edge, UNEVEN if rough else np.inf)
+        ground = sheet_of(planes.vertices, planes.faces, edge, SHELL if rough else 0.0)
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     return Simplifier(denoised, planes, edge, longest, refiner, rough, ground)
 
