@@ -30,7 +30,7 @@ from flashmesh_core.surface.denoising import denoise, noisiness, typical_edge
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import CLOUD_HANDLE_EDGES, RICHER, ROUGH, dense_surface
 from flashmesh_core.surface.refinement import refiner_of, sheet_of
-from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES, proxies
+from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES, SHELL, proxies
 from flashmesh_core.surface.surroundings import CHANNELS, MOST, WHOLE
 from flashmesh_core.surface.vertex_predictor import (
     PLACE,
@@ -94,10 +94,11 @@ def samples_of(artist: Mesh, family: str, seed: int | list[int], vertices: int =
     counts = [times * wanted for times in RICHER]
     collapsed = proxies(denoised, counts, handle_edges=handle_edges, rough=rough, refine=False)
     own = Mesh(box.apply(artist.vertices), artist.faces)
+    shell = isinstance(source, Mesh) and sheet_of(planes.vertices, planes.faces, edge, SHELL if rough else 0.0)
     found = []
     for proxy in collapsed:
         faces = proxy.faces.astype(np.int32)
-        if sheet_of(proxy.vertices, faces, edge):
+        if shell and sheet_of(proxy.vertices, faces, edge):
             continue
         moved, seen = refiner.crossed(proxy.vertices, faces, planes, face_geometry(proxy.vertices, faces)[0])
         targets, exact = true_places(own, moved)

@@ -1,11 +1,14 @@
-"""What reading a mesh tells while it lasts."""
+"""What reading a mesh tells while it lasts, and the corners of a cloud's thin walls."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import trimesh
+from scipy.spatial import cKDTree
 
 from flashmesh_core.surface.reading import read_surface
-from tests.surface.shapes import sphere
+from tests.surface.shapes import cloud_of, sphere
 
 
 def test_cleaning_up_tells_how_far_it_is_and_may_be_cancelled() -> None:
@@ -21,3 +24,11 @@ def test_cleaning_up_tells_how_far_it_is_and_may_be_cancelled() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         read_surface(sphere(120, 60), faces=100, progress=cancel)
+
+
+def test_the_board_that_a_cloud_shows_has_its_corners() -> None:
+    """As a shell around a sheet, which no cloud is of, it would keep corners 0.004 off."""
+    board = trimesh.creation.box((0.9, 0.7, 0.024))
+    reading = read_surface(*cloud_of(board, 16_384, 0.0005), faces=12)
+    found = reading.box.invert(reading.proxies[0].vertices)
+    assert len(found) == 8 and cKDTree(found).query(np.asarray(board.vertices))[0].max() < 0.002
