@@ -161,8 +161,9 @@ def _with_proxies(
     elif not rough and FINEST < edge <= COARSE:
         ways.append(as_it_came(mesh, denoised.noise))
     counts = [times * wanted for times in RICHER]
-    settings = {"handle_edges": handle_edges, "rough": rough, "shells": cloud_noise is None}
-    made = nearest_proxies(mesh, ways, counts, seeds, progress=progress, **settings)
+    made = nearest_proxies(
+        mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, shells=cloud_noise is None, progress=progress
+    )
     return denoised, [tuple(of) for of in made]
 
 
