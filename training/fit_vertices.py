@@ -29,8 +29,8 @@ from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.denoising import denoise, noisiness, typical_edge
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import CLOUD_HANDLE_EDGES, RICHER, ROUGH, dense_surface
-from flashmesh_core.surface.refinement import refiner_of, sheet_of
-from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES, SHELL, proxies
+from flashmesh_core.surface.refinement import refiner_of, sheet_of, shell_of
+from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES, proxies
 from flashmesh_core.surface.surroundings import CHANNELS, MOST, WHOLE
 from flashmesh_core.surface.vertex_predictor import (
     PLACE,
@@ -94,7 +94,7 @@ def samples_of(artist: Mesh, family: str, seed: int | list[int], vertices: int =
     counts = [times * wanted for times in RICHER]
     collapsed = proxies(denoised, counts, handle_edges=handle_edges, rough=rough, refine=False)
     own = Mesh(box.apply(artist.vertices), artist.faces)
-    shell = isinstance(source, Mesh) and sheet_of(planes.vertices, planes.faces, edge, SHELL if rough else 0.0)
+    shell = isinstance(source, Mesh) and shell_of(planes, edge, rough=rough)
     found = []
     for proxy in collapsed:
         faces = proxy.faces.astype(np.int32)

@@ -24,6 +24,7 @@ VERTEX_FARTHEST = 3.75 / 128  # that a vertex moves to a predicted one
 FARTHEST, NOISY_FARTHEST = 0.6, 2.5  # typical edges that a vertex may move; that many times more at a sculpt's noise
 DOUBT = 0.12  # at which a plane counts half
 OPPOSITE, THIN, SHEET = 0.8, 4.0, 0.6  # cosine; typical edges; share of the area that makes a sheet
+SHELL = 2.0  # typical edges: a shell around a sheet that is thinner has holes; a rough wall that is, is no shell
 MOST_LOOKED_AT = 1_000  # faces that tell whether there is one
 SOLID = 3.0  # times THIN that a mean thickness, twice the volume over the area, need not be looked at
 
@@ -94,6 +95,14 @@ def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, thinnest: flo
     if thin <= SHEET * float(areas[some].sum()):
         return None
     return tree if np.median(across) >= thinnest * edge else None
+
+
+def shell_of(planes: Planes, edge: float, *, rough: bool) -> TriangleTree | None:
+    """The triangles of a dense surface that may be a shell around an open sheet, as `sheet_of` tells; None for another.
+
+    One with a sculpt's noise, `rough`, is none where half of it is thinner than SHELL typical edges.
+    """
+    return sheet_of(planes.vertices, planes.faces, edge, SHELL if rough else 0.0)
 
 
 def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -> Refiner:

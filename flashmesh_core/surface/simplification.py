@@ -30,7 +30,7 @@ from flashmesh_core.surface.handles import cut_handles, without_touching_caps
 from flashmesh_core.surface.loose_parts import costs_of_parts
 from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
-from flashmesh_core.surface.refinement import Refiner, refiner_of, sheet_of
+from flashmesh_core.surface.refinement import Refiner, refiner_of, sheet_of, shell_of
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
@@ -46,7 +46,6 @@ IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a ver
 STEPS = 0.6, 0.3, 0.12, 0.0  # of the way left to half the faces, at which parts are looked at, and late on handles
 LATE = 2.0  # times the count up to which handles go whose cut is cheaper than an edge
 LOOP = 50.0  # cube of the perimeter of a loop over what its cut costs
-SHELL = 2.0  # typical edges: a shell around a sheet that is thinner has holes; a rough wall that is, is no shell
 STEP = 40_000  # entries of the queue looked at between two reports
 BORDER = 4.0  # weight of a border's planes, per squared length
 
@@ -74,7 +73,7 @@ def varied_proxies(
     Of a `rough` source each mesh follows the one with more faces instead of the dense surface: its planes are the
     artist's already, where those of the dense surface still hold what is left of bumps.
     Thin walls may be `shells`, which remeshing puts around open sheets: their rims are not sharpened. The walls of a
-    cloud are none, nor those of a rough source that are thinner than SHELL.
+    cloud are none, nor the thinnest of a rough source: see `shell_of`.
     A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
     are below `handle_edges` typical edges are cut first, and bridges between rims where those would cost much of the
     count; longer loops and then the smallest parts go where it can't be reached otherwise. A surface of no more faces
@@ -113,9 +112,7 @@ def simplifier_of(
     refiner = None
     if refine and edge < FINE:
         refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
-    ground = None
-    if shells and refiner is not None:
-        ground = sheet_of(planes.vertices, planes.faces, edge, SHELL if rough else 0.0)
+    ground = shell_of(planes, edge, rough=rough) if shells and refiner is not None else None
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     return Simplifier(denoised, planes, edge, longest, refiner, rough, ground)
 
@@ -178,7 +175,7 @@ class Simplifier(NamedTuple):
         return found
 
     def _placed(self, vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (V, 3) where the planes around them say; of a sheet with the same faces, else without idle ones."""
+        """Vertices (V, 3) where the planes around them say; of a shell with the same faces, else without idle ones."""
         if self.refiner is None:
             return vertices, faces
         if self.ground is not None and sheet_of(vertices, faces, self.edge):
