@@ -1,8 +1,7 @@
 """Edges collapsed one after the other, the cheapest first, compiled: the mesh being simplified and its queue.
 
-The faces at a vertex are a linked list of corners, so joining two vertices is joining two lists; dead corners are left
-out when a list is walked. The queue is a binary heap with lazy deletion: an entry counts while both its vertices are
-as they were when it was made.
+The faces at a vertex are a linked list of corners (fans.py), so joining two vertices is joining two lists. The queue is
+a binary heap with lazy deletion: an entry counts while both its vertices are as they were when it was made.
 """
 
 from __future__ import annotations
@@ -35,7 +34,9 @@ from flashmesh_core.surface.edge_queue import (
     push,
     sift_down,
 )  # fmt: skip
+from flashmesh_core.surface.fans import is_linked, keeps_shape, onward, walk
 from flashmesh_core.surface.quadrics import WIDTH, error_at, lowest
+from flashmesh_core.surface.reach import dearer, remember
 
 MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees at once, and on; 3: further
 POWER = 0.5  # an edge costs what it adds to the error, over the weight to this power: a sum at 0, a mean at 1
@@ -48,7 +49,7 @@ class Collapse(NamedTuple):
     """A mesh of V vertices and F faces being simplified, and the queue of its edges with room for C of them."""
 
     positions: np.ndarray  # (V, 3)
-    quadrics: np.ndarray  # (V, 11)
+    quadrics: np.ndarray  # (V, 14): each vertex's quadric, and the place that it remembers (reach.py)
     faces: np.ndarray  # (F, 3) int32
     sides: np.ndarray  # (F, 3) normals of the faces at first
     alive: np.ndarray  # (F,) bool
@@ -69,7 +70,7 @@ class Collapse(NamedTuple):
 
 
 def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray, seed: int = 0) -> Collapse:
-    """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 11), ready to be simplified; all its edges are queued."""
+    """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 14), ready to be simplified; all its edges are queued."""
     n, m = len(vertices), len(faces)
     sides, _, _ = face_geometry(vertices, faces)
     room = 4 * m + 64
@@ -132,13 +133,15 @@ def _cost(s, a, b):
 def _price(s, a, b, x, y, z):
     """What joining a and b at a place adds to the errors that they have where they are, `sum` being their quadric.
 
-    It is over their weight, by their distance and by chance: flat places cost nothing.
+    It is over their weight, dearer by what would be left behind, by their distance and by chance: flat places cost
+    nothing.
     """
     p, row = s.positions, s.sum
     paid = error_at(s.quadrics[a], p[a, 0], p[a, 1], p[a, 2]) + error_at(s.quadrics[b], p[b, 0], p[b, 1], p[b, 2])
     more = max(error_at(row, x, y, z) - paid, 0.0)
     length = (p[a, 0] - p[b, 0]) ** 2 + (p[a, 1] - p[b, 1]) ** 2 + (p[a, 2] - p[b, 2]) ** 2
-    return (more + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0] * _chance(s, a, b)
+    price = (more + s.options[1] * row[10] * length) / max(row[10], 1e-30) ** s.options[0]
+    return price * dearer(s, a, b, x, y, z) * _chance(s, a, b)
 
 
 @njit(**NO_REFCOUNT)
@@ -166,112 +169,10 @@ def _place(s, a, b, where):
 
 
 @njit(**NO_REFCOUNT)
-def _walk(s, v):
-    """The first living corner of v; the list is shortened by what is dead before it."""
-    c = s.head[v]
-    while c >= 0 and not s.alive[c // 3]:
-        c = s.following[c]
-    s.head[v] = c
-    return c
-
-
-@njit(**NO_REFCOUNT)
-def _onward(s, c):
-    """The next living corner of the same vertex after c, the dead ones between them left out for good."""
-    d = s.following[c]
-    while d >= 0 and not s.alive[d // 3]:
-        d = s.following[d]
-    s.following[c] = d
-    return d
-
-
-@njit(**NO_REFCOUNT)
-def _is_linked(s, a, b):
-    """The link condition: joining a and b keeps a manifold a manifold, and leaves no part without faces."""
-    s.numbers[MARK] += 1
-    mark = s.numbers[MARK]
-    degree_a, shared = 0, 0
-    c = _walk(s, a)
-    while c >= 0:
-        f = c // 3
-        degree_a += 1
-        has = False
-        for k in range(3):
-            s.mark[s.faces[f, k]] = mark
-            has = has or s.faces[f, k] == b
-        shared += 1 if has else 0
-        c = _onward(s, c)
-    s.mark[a] = s.mark[b] = 0
-    s.numbers[MARK] += 1
-    degree_b, common = 0, 0
-    c = _walk(s, b)
-    while c >= 0:
-        f = c // 3
-        degree_b += 1
-        for k in range(3):
-            v = s.faces[f, k]
-            if s.mark[v] == mark:
-                s.mark[v] = mark + 1
-                common += 1
-        c = _onward(s, c)
-    if shared == 0 or common != shared or (shared == 2 and s.border[a] and s.border[b]):
-        return False
-    if s.border[a] or s.border[b]:
-        return degree_a + degree_b > 2 * shared
-    return degree_a > 3 or degree_b > 3
-
-
-@njit(**NO_REFCOUNT)
-def _keeps_shape(s, a, b, x, y, z):
-    """Whether the faces around a that do not hold b stay as the level asks when a moves to (x, y, z)."""
-    level = s.numbers[LEVEL]
-    least = 0.2 if level < 2 else 0.0
-    c = _walk(s, a)
-    while c >= 0:
-        f, k = c // 3, c % 3
-        u, v = s.faces[f, (k + 1) % 3], s.faces[f, (k + 2) % 3]
-        if u != b and v != b:
-            old, new, dot, quality_old, quality, away = _turn(s.positions, s.sides[f], a, u, v, x, y, z)
-            if level < 2 and away:
-                return False
-            if old > 1e-24 and dot <= least * np.sqrt(old * new) and (level < 3 or quality_old > 0.02):
-                return False
-            if level < 1 and quality < 0.02 and quality < 0.5 * quality_old:
-                return False
-        c = _onward(s, c)
-    return True
-
-
-@njit(**NO_REFCOUNT)
-def _turn(p, side, a, u, v, x, y, z):
-    """Squares of the old and the new normal's length, their product, both shapes (1: even, 0: flat), and `away`.
-
-    That is whether the face would look away from `side`, where it looked at first, and more so than it does.
-    """
-    ux, uy, uz = p[u, 0], p[u, 1], p[u, 2]
-    ex, ey, ez = p[v, 0] - ux, p[v, 1] - uy, p[v, 2] - uz
-    ox, oy, oz = p[a, 0] - ux, p[a, 1] - uy, p[a, 2] - uz
-    nx, ny, nz = x - ux, y - uy, z - uz
-    sx, sy, sz = ey * oz - ez * oy, ez * ox - ex * oz, ex * oy - ey * ox
-    tx, ty, tz = ey * nz - ez * ny, ez * nx - ex * nz, ex * ny - ey * nx
-    old, new = sx * sx + sy * sy + sz * sz, tx * tx + ty * ty + tz * tz
-    fixed = ex * ex + ey * ey + ez * ez
-    sides_old = fixed + ox * ox + oy * oy + oz * oz + (ox - ex) ** 2 + (oy - ey) ** 2 + (oz - ez) ** 2
-    sides = fixed + nx * nx + ny * ny + nz * nz + (nx - ex) ** 2 + (ny - ey) ** 2 + (nz - ez) ** 2
-    before = sx * side[0] + sy * side[1] + sz * side[2]
-    after = tx * side[0] + ty * side[1] + tz * side[2]
-    even = 2.0 * np.sqrt(3.0)
-    return (
-        old, new, sx * tx + sy * ty + sz * tz,
-        even * np.sqrt(old) / max(sides_old, 1e-300), even * np.sqrt(new) / max(sides, 1e-300),
-        after <= 0.0 and after * np.sqrt(old) < before * np.sqrt(new),
-    )  # fmt: skip
-
-
-@njit(**NO_REFCOUNT)
 def _join(s, a, b, x, y, z):
     """Join b with a, which moves to (x, y, z); faces that held both die."""
-    c = _walk(s, b)
+    remember(s, a, b, x, y, z)
+    c = walk(s, b)
     while c >= 0:
         f = c // 3
         if s.faces[f, 0] == a or s.faces[f, 1] == a or s.faces[f, 2] == a:
@@ -279,14 +180,14 @@ def _join(s, a, b, x, y, z):
             s.numbers[FACES] -= 1
         else:
             s.faces[f, c % 3] = a
-        c = _onward(s, c)
-    last, c = -1, _walk(s, a)
+        c = onward(s, c)
+    last, c = -1, walk(s, a)
     while c >= 0:
-        last, c = c, _onward(s, c)
+        last, c = c, onward(s, c)
     if last < 0:
-        s.head[a] = _walk(s, b)
+        s.head[a] = walk(s, b)
     else:
-        s.following[last] = _walk(s, b)
+        s.following[last] = walk(s, b)
     s.head[b], s.parent[b] = -1, a
     s.border[a] = s.border[a] or s.border[b]
     s.version[a] += 1
@@ -301,7 +202,7 @@ def _queue_around(s, a):
     s.numbers[MARK] += 1
     mark = s.numbers[MARK]
     s.mark[a] = mark
-    c = _walk(s, a)
+    c = walk(s, a)
     while c >= 0:
         f = c // 3
         for k in range(3):
@@ -309,7 +210,7 @@ def _queue_around(s, a):
             if s.mark[v] != mark:
                 s.mark[v] = mark
                 push(s, _cost(s, a, v)[0], a, v, OPTIMAL)
-        c = _onward(s, c)
+        c = onward(s, c)
 
 
 @njit(**NO_REFCOUNT)
@@ -335,19 +236,19 @@ def _wait(s, a, b):
 def _try(s, slot):
     """Join the vertices of an entry if that is allowed; else queue other places for them and let the edge wait."""
     a, b, where = s.entry[slot, 0], s.entry[slot, 1], s.entry[slot, 4]
-    if not _is_linked(s, a, b):
+    if not is_linked(s, a, b):
         if where == OPTIMAL:
             _wait(s, a, b)
         return False
     _, x, y, z = _place(s, a, b, where)
-    if _keeps_shape(s, a, b, x, y, z) and _keeps_shape(s, b, a, x, y, z):
+    if keeps_shape(s, a, b, x, y, z) and keeps_shape(s, b, a, x, y, z):
         _join(s, a, b, x, y, z)
         _queue_around(s, a)
         return True
     if where == OPTIMAL:
         for other in (AT_FIRST, AT_SECOND, HALF_WAY):
             _, x, y, z = _place(s, a, b, other)
-            if _keeps_shape(s, a, b, x, y, z) and _keeps_shape(s, b, a, x, y, z):
+            if keeps_shape(s, a, b, x, y, z) and keeps_shape(s, b, a, x, y, z):
                 push(s, _place(s, a, b, other)[0], a, b, other)
         _wait(s, a, b)
     return False

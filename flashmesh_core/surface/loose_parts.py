@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.surface.reach import SQUARE
 
 MOST_FACES = 16  # of a part that may be given up as a whole
 
@@ -20,7 +21,8 @@ def costs_of_parts(
 
     `weights` (V,) are those of the vertices' quadrics, `labels` (F,) the faces' parts. The cost is the mean squared
     distance of a part's vertices from the parts that must stay, times its weight to the power 1 - `power`: that of an
-    edge, with which two faces go. Parts of more than MOST_FACES faces and the heaviest must stay.
+    edge, with which two faces go; as an edge it is dearer by what is left behind (reach.py). Parts of more than
+    MOST_FACES faces and the heaviest must stay.
     """
     count = np.bincount(labels)
     part = np.full(len(positions), -1)
@@ -35,4 +37,6 @@ def costs_of_parts(
     distance = TriangleTree.of_mesh(positions, faces[~small[labels]]).distance(positions[ours])
     error = np.bincount(part[ours], weights[ours] * distance**2, minlength=len(count))
     cost = 2.0 * error / np.maximum(weight, 1e-30) ** power / np.maximum(count, 1)
-    return np.where(small, cost, np.inf)
+    far = np.zeros(len(count))
+    np.maximum.at(far, part[ours], distance**2 / SQUARE)
+    return np.where(small, cost * np.maximum(far, 1.0) ** 2, np.inf)

@@ -305,7 +305,7 @@ def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray
     label, size = _parts(state.positions, faces)
     if len(size) < 2:
         return faces, label, np.full(1, np.inf)
-    cost = costs_of_parts(state.positions, faces, state.quadrics[:, -1], label, POWER)
+    cost = costs_of_parts(state.positions, faces, state.quadrics[:, WIDTH - 1], label, POWER)
     cost[len(faces) - np.bincount(label) < count] = np.inf
     return faces, label, cost
 
@@ -351,8 +351,9 @@ def _parts(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
 
 @njit(**COMPILED)
 def _quadrics(vertices, faces, centers, normals, weights):
-    """The quadrics (V, 11) of the vertices: a third of each face's plane, and upright planes along borders."""
-    result = np.zeros((len(vertices), WIDTH))
+    """Rows (V, 14) of the vertices: a third of each face's plane, upright planes along borders, and their places."""
+    result = np.zeros((len(vertices), WIDTH + 3))
+    result[:, WIDTH:] = vertices
     for f in range(len(faces)):
         for k in range(3):
             add_plane(
