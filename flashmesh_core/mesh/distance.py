@@ -36,20 +36,15 @@ class TriangleTree:
         faces = check_faces("faces", faces, len(vertices))
         if len(faces) == 0:
             raise ValueError("faces must hold at least 1 triangle to measure distances to, got 0")
-        corners = vertices[faces]
-        order = np.argsort(_morton_codes(corners.mean(axis=1)), kind="stable")
-        corners = np.ascontiguousarray(corners[order])
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        length = np.linalg.norm(normals, axis=1)
-        normals /= np.where(length > 0.0, length, 1.0)[:, None]
+        order = np.argsort(_morton_codes(vertices, faces), kind="stable")
         leaves = 1 << max(0, int(np.ceil(np.log2(len(faces) / LEAF_SIZE))))
-        low, high = _boxes(corners.min(axis=1), corners.max(axis=1), leaves)
+        corners, normals, low, high = _sorted(vertices, faces, order, leaves)
         return TriangleTree(corners, normals, order, low, high)
 
     def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances (N,) from `points` (N, 3) to the mesh, in its unit, and the faces (N,) that are nearest."""
         points = check_points("points", points, minimum=0)
-        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, *self._arrays())
+        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays())
         return distance, self.face[at]
 
     def distance(self, points: np.ndarray) -> np.ndarray:
@@ -59,58 +54,81 @@ class TriangleTree:
     def closest(self, points: np.ndarray) -> np.ndarray:
         """The places (N, 3) on the mesh that are nearest to `points` (N, 3)."""
         points = check_points("points", points, minimum=0)
-        _, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, *self._arrays())
+        _, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays())
         return _closest_on_triangles(points, self.corners[at])
 
-    def distance_facing(self, points: np.ndarray, directions: np.ndarray, least: float = 0.0) -> np.ndarray:
+    def distance_facing(
+        self, points: np.ndarray, directions: np.ndarray, least: float = 0.0, within: float = np.inf
+    ) -> np.ndarray:
         """Distances (N,) to triangles whose normal has more than the cosine `least` to the unit `directions` (N, 3).
 
-        Infinity where no triangle faces that way.
+        Infinity where no triangle faces that way, or none nearer than `within`: how far to look is what it costs.
         """
-        return self.nearest_facing(points, directions, least)[0]
+        return self.nearest_facing(points, directions, least, within)[0]
 
     def nearest_facing(
-        self, points: np.ndarray, directions: np.ndarray, least: float = 0.0
+        self, points: np.ndarray, directions: np.ndarray, least: float = 0.0, within: float = np.inf
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `distance_facing`, and the faces (N,) that are nearest; any face where none faces that way."""
+        """As `distance_facing`, and the faces (N,) that are nearest; any face where the distance is infinite."""
         points = check_points("points", points, minimum=0)
         directions = check_points("directions", directions, minimum=0)
         if len(directions) != len(points):
             raise ValueError(f"directions must have a row a point, {len(points)}, got {len(directions)}")
-        distance, at = _query(points, directions, float(least), *self._arrays())
+        distance, at = _query(points, directions, float(least), float(within), *self._arrays())
         return distance, self.face[at]
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
         return self.corners, self.normals, self.low, self.high
 
 
-def _morton_codes(points: np.ndarray) -> np.ndarray:
-    """The place (N,) int64 of `points` (N, 3) along a Morton curve through their bounding box."""
-    low = points.min(axis=0)
-    extent = float((points.max(axis=0) - low).max())
-    cells = ((points - low) / (extent if extent > 0.0 else 1.0) * ((1 << MORTON_BITS) - 1)).astype(np.int64)
-    codes: np.ndarray = np.zeros(len(points), dtype=np.int64)
-    for bit in range(MORTON_BITS):
+@njit(cache=True, nogil=True)
+def _morton_codes(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """The places (T,) int64 of the triangles' middles along a Morton curve through their bounding box."""
+    middle, codes = np.empty((len(faces), 3)), np.zeros(len(faces), np.int64)
+    low, extent = np.empty(3), 0.0
+    for axis in range(3):
+        for f in range(len(faces)):
+            a, b, c = faces[f]
+            middle[f, axis] = (vertices[a, axis] + vertices[b, axis] + vertices[c, axis]) / 3.0
+        low[axis] = middle[:, axis].min()
+        extent = max(extent, middle[:, axis].max() - low[axis])
+    for f in range(len(faces)):
         for axis in range(3):
-            codes |= ((cells[:, axis] >> bit) & 1) << (3 * bit + axis)
+            cell = int((middle[f, axis] - low[axis]) / (extent if extent > 0.0 else 1.0) * ((1 << MORTON_BITS) - 1))
+            for bit in range(MORTON_BITS):
+                codes[f] |= ((cell >> bit) & 1) << (3 * bit + axis)
     return codes
 
 
-def _boxes(low: np.ndarray, high: np.ndarray, leaves: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (2 * leaves, 3) of the complete tree over sorted triangles with boxes `low`, `high` (T, 3).
+@njit(cache=True, nogil=True)
+def _sorted(
+    vertices: np.ndarray, faces: np.ndarray, order: np.ndarray, leaves: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Corners (T, 3, 3) and unit normals (T, 3) in this order, and the boxes (2 * leaves, 3) of the complete tree.
 
     An empty leaf has an inverted box, infinitely far from everything.
     """
-    node_low, node_high = np.full((2 * leaves, 3), np.inf), np.full((2 * leaves, 3), -np.inf)
-    starts = np.arange(0, len(low), LEAF_SIZE)
-    node_low[leaves : leaves + len(starts)] = np.minimum.reduceat(low, starts, axis=0)
-    node_high[leaves : leaves + len(starts)] = np.maximum.reduceat(high, starts, axis=0)
-    level = leaves
-    while level > 1:
-        level //= 2
-        node_low[level : 2 * level] = node_low[2 * level : 4 * level].reshape(level, 2, 3).min(axis=1)
-        node_high[level : 2 * level] = node_high[2 * level : 4 * level].reshape(level, 2, 3).max(axis=1)
-    return node_low, node_high
+    corners, normals = np.empty((len(order), 3, 3)), np.zeros((len(order), 3))
+    low, high = np.full((2 * leaves, 3), np.inf), np.full((2 * leaves, 3), -np.inf)
+    for t in range(len(order)):
+        node = leaves + t // LEAF_SIZE
+        for k in range(3):
+            for axis in range(3):
+                at = vertices[faces[order[t], k], axis]
+                corners[t, k, axis] = at
+                low[node, axis], high[node, axis] = min(low[node, axis], at), max(high[node, axis], at)
+        a, b, c = corners[t]
+        ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+        vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        length = np.sqrt(nx * nx + ny * ny + nz * nz)
+        if length > 0.0:
+            normals[t, 0], normals[t, 1], normals[t, 2] = nx / length, ny / length, nz / length
+    for node in range(leaves - 1, 0, -1):
+        for axis in range(3):
+            low[node, axis] = min(low[2 * node, axis], low[2 * node + 1, axis])
+            high[node, axis] = max(high[2 * node, axis], high[2 * node + 1, axis])
+    return corners, normals, low, high
 
 
 def _closest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -172,18 +190,18 @@ def triangle_distance(x: float, y: float, z: float, corners: np.ndarray, normal:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _query(
-    points: np.ndarray, directions: np.ndarray, least: float,
+    points: np.ndarray, directions: np.ndarray, least: float, within: float,
     corners: np.ndarray, normals: np.ndarray, low: np.ndarray, high: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Distances (N,) to the nearest triangles that face the right way, and their rows (N,), 0 where there is none."""
+    """Distances (N,) to the nearest triangles within reach that face the right way, and rows (N,); else inf, 0."""
     leaves = len(low) // 2
     distance, row = np.full(len(points), np.inf), np.zeros(len(points), np.int64)
     nodes, reach = np.empty(128, np.int64), np.empty(128)
     for n in range(len(points)):
         x, y, z = points[n, 0], points[n, 1], points[n, 2]
-        best = np.inf
+        best, distance[n] = within * within, np.inf
         nodes[0], reach[0], size = 1, _box_distance(x, y, z, low[1], high[1]), 1
         while size:
             size -= 1
@@ -208,6 +226,5 @@ def _query(
                     continue
                 far = triangle_distance(x, y, z, corners[triangle], normal)
                 if far < best:
-                    best, row[n] = far, triangle
-        distance[n] = np.sqrt(best)
+                    best, row[n], distance[n] = far, triangle, np.sqrt(far)
     return distance, row

@@ -50,15 +50,15 @@ def nearest_proxies(
     if not len(surface.faces):
         return [[surface for _ in counts] for _ in seeds]
 
-    def simplified(way: Denoised, progress: Progress | None) -> tuple[Simplifier, list[list[Mesh]]]:
+    distance = _distance_from(surface) if len(ways) > 1 else None
+
+    def simplified(way: Denoised, progress: Progress | None) -> tuple[Simplifier, list[list[Mesh]], list[float]]:
         simplifier = simplifier_of(way, handle_edges=handle_edges, rough=rough, shells=shells, progress=progress)
-        return simplifier, simplifier.varied(counts, seeds, progress)
+        meshes = simplifier.varied(counts, seeds, progress)
+        return simplifier, meshes, [distance(of[0]) if distance else 0.0 for of in meshes]
 
     made = _each_in_a_thread(simplified, ways, progress)
-    nearest = [0] * len(seeds)
-    if len(made) > 1:
-        distance = _distance_from(surface)
-        nearest = [int(np.argmin([distance(of[number][0]) for _, of in made])) for number in range(len(seeds))]
+    nearest = np.argmin([distances for _, _, distances in made], axis=0)
     return [
         [
             _finished(made[way][0], mesh, count, progress)

@@ -90,7 +90,7 @@ def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, thinnest: flo
         return None
     tree = TriangleTree.of_mesh(vertices, faces)
     some = np.linspace(0, len(faces) - 1, min(len(faces), MOST_LOOKED_AT)).astype(np.int64)
-    across = tree.distance_facing(centers[some], -normals[some], OPPOSITE)
+    across = tree.distance_facing(centers[some], -normals[some], OPPOSITE, max(THIN, thinnest) * edge)
     thin = float(areas[some][across < THIN * edge].sum())
     if thin <= SHEET * float(areas[some].sum()):
         return None

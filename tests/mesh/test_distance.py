@@ -62,6 +62,8 @@ def test_only_triangles_that_face_the_same_way() -> None:
     assert tree.distance(point)[0] == pytest.approx(0.1)
     assert tree.distance_facing(point, np.array([[0.0, 0, 1]]), least=0.5)[0] == pytest.approx(0.1)
     assert tree.distance_facing(point, np.array([[0.0, 0, -1]]), least=0.5)[0] == pytest.approx(0.9)
+    assert tree.distance_facing(point, np.array([[0.0, 0, -1]]), least=0.5, within=0.95)[0] == pytest.approx(0.9)
+    assert tree.distance_facing(point, np.array([[0.0, 0, -1]]), least=0.5, within=0.85)[0] == np.inf
     lone = TriangleTree.of_mesh(*TRIANGLE)
     assert lone.distance_facing(point, np.array([[0.0, 0, -1]]))[0] == np.inf
 
