@@ -6,6 +6,7 @@ planes nor those of the surface as it came are the better ones everywhere; the s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -59,19 +60,26 @@ def nearest_proxies(
 
     made = _each_in_a_thread(simplified, ways, progress)
     nearest = np.argmin([distances for _, _, distances in made], axis=0)
-    return [
-        [
-            _finished(made[way][0], mesh, count, progress)
-            for mesh, count in zip(made[way][1][number], counts, strict=True)
-        ]
+    left = [
+        (made[way][0], mesh, count)
         for number, way in enumerate(nearest)
+        for mesh, count in zip(made[way][1][number], counts, strict=True)
     ]
+    done = _finished(left, progress)
+    return [done[first : first + len(counts)] for first in range(0, len(done), len(counts))]
 
 
-def _finished(simplifier: Simplifier, mesh: Mesh, count: int, progress: Progress | None) -> Mesh:
+def _finished(left: list[tuple[Simplifier, Mesh, int]], progress: Progress | None) -> list[Mesh]:
+    """What each simplifier finishes of its mesh for this count, in as many threads as there are cores."""
     if progress:
         progress("simplify", 1.0)
-    return simplifier.finished(mesh, count)
+    with ThreadPoolExecutor(min(len(left), os.cpu_count() or 1)) as pool:
+        try:
+            started = [pool.submit(simplifier.finished, mesh, count) for simplifier, mesh, count in left]
+            return [_awaited(one, progress) for one in started]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _each_in_a_thread(
