@@ -72,7 +72,7 @@ def placed():
     source = bpy.context.object
     source.name, source.parent, source.scale = "Child", parent, (-1, 0.5, 0.7)
     source.modifiers.new("Array", "ARRAY").count = 2
-    seed = {"seed": 6}  # by which no face lies over another
+    seed = {"seed": 2}  # by which no face lies over another
     told = generate(source, **seed)
     surface = stage.mesh_bridge.read_surface(source, bpy.context.evaluated_depsgraph_get())
     settings = stage.RunSettings(**{**SMALL, **seed})
