@@ -14,21 +14,23 @@ from flashmesh_core.surface.edge_queue import LEVEL, MARK, NO_REFCOUNT
 @njit(**NO_REFCOUNT)
 def walk(s, v):
     """The first living corner of v; the list is shortened by what is dead before it."""
-    c = s.head[v]
-    while c >= 0 and not s.alive[c // 3]:
-        c = s.following[c]
-    s.head[v] = c
-    return c
+    s.head[v] = _living(s, s.head[v])
+    return s.head[v]
 
 
 @njit(**NO_REFCOUNT)
 def onward(s, c):
     """The next living corner of the same vertex after c, the dead ones between them left out for good."""
-    d = s.following[c]
-    while d >= 0 and not s.alive[d // 3]:
-        d = s.following[d]
-    s.following[c] = d
-    return d
+    s.following[c] = _living(s, s.following[c])
+    return s.following[c]
+
+
+@njit(**NO_REFCOUNT)
+def _living(s, c):
+    """The first living corner of a list that begins with c, -1 for none."""
+    while c >= 0 and not s.alive[c // 3]:
+        c = s.following[c]
+    return c
 
 
 @njit(**NO_REFCOUNT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.reach import SQUARE
+from flashmesh_core.surface.reach import dearness
 
 MOST_FACES = 16  # of a part that may be given up as a whole
 
@@ -38,5 +38,5 @@ def costs_of_parts(
     error = np.bincount(part[ours], weights[ours] * distance**2, minlength=len(count))
     cost = 2.0 * error / np.maximum(weight, 1e-30) ** power / np.maximum(count, 1)
     far = np.zeros(len(count))
-    np.maximum.at(far, part[ours], distance**2 / SQUARE)
-    return np.where(small, cost * np.maximum(far, 1.0) ** 2, np.inf)
+    np.maximum.at(far, part[ours], distance**2)
+    return np.where(small, cost * [dearness(square) for square in far], np.inf)

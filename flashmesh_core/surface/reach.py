@@ -19,7 +19,13 @@ SQUARE = FAR * FAR
 @njit(**NO_REFCOUNT)
 def dearer(s, a, b, x, y, z):
     """By how many times an edge is dearer for what joining a and b at a place leaves behind; at least 1."""
-    far = max(_left_behind(s, a, b, a, x, y, z, SQUARE), _left_behind(s, a, b, b, x, y, z, SQUARE)) / SQUARE
+    return dearness(max(_left_behind(s, a, b, a, x, y, z, SQUARE), _left_behind(s, a, b, b, x, y, z, SQUARE)))
+
+
+@njit(**NO_REFCOUNT)
+def dearness(square):
+    """By how many times what leaves a place behind is dearer, at least 1, by the square of how far."""
+    far = square / SQUARE
     return max(far * far, 1.0)
 
 
