@@ -59,13 +59,10 @@ def bounding_box_iou(a: np.ndarray, b: np.ndarray) -> float:
         return 0.0
     low, high = np.stack([a.min(axis=0), b.min(axis=0)]), np.stack([a.max(axis=0), b.max(axis=0)])
     longest = float((high - low).max())
-    # Measured from one corner and in units of the longest side, so that no volume under- or overflows.
+    # Sides in units of the longest one, and padded as such: no volume under- or overflows, however far apart they lie.
     scale = longest if longest > 0.0 else 1.0
-    corner = low.min(axis=0)
-    low = (low - corner) / scale - BOX_PADDING / 2
-    high = (high - corner) / scale + BOX_PADDING / 2
-    shared = float(np.clip(high.min(axis=0) - low.max(axis=0), 0.0, None).prod())
-    union = float((high - low).prod(axis=1).sum()) - shared
+    shared = float(np.clip((high.min(axis=0) - low.max(axis=0)) / scale + BOX_PADDING, 0.0, None).prod())
+    union = float(((high - low) / scale + BOX_PADDING).prod(axis=1).sum()) - shared
     return min(shared / union, 1.0)
 
 

@@ -65,6 +65,10 @@ def test_box_iou_is_a_fraction(a: np.ndarray, b: np.ndarray) -> None:
     assert bounding_box_iou(a, a[::-1]) == 1.0
 
 
+def test_boxes_that_are_small_for_how_far_apart_they_are_share_nothing() -> None:
+    assert bounding_box_iou(np.array([[1.0, -1, -1]]), np.array([[2.0**-52, 0, 0], [0, 0, 0]])) == 0.0
+
+
 def test_empty_clouds() -> None:
     none = np.zeros((0, 3))
     for pair in ((none, CORNERS), (CORNERS, none), (none, none)):
