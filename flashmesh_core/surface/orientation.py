@@ -23,7 +23,14 @@ CONFLICT = 8.0  # samples seen from outside on both of two patches whose sides c
 _EDGE_WEIGHT = 1.8  # of a pair of neighbours against the fields, in units of the spacing
 
 
-def orient(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, areas: np.ndarray, gap: float) -> np.ndarray:
+def orient(
+    points: np.ndarray,
+    normals: np.ndarray,
+    nearest: np.ndarray,
+    areas: np.ndarray,
+    gap: float,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
     """Signs (N,) of +1 and -1 that make unit `normals` (N, 3) agree over the neighbours `nearest` (N, k), outwards.
 
     Signs spread along the minimum spanning tree, surest pairs first, by the reflection rule of Koenig and Gumhold
@@ -31,13 +38,15 @@ def orient(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, areas: 
     behind. The patches so found are then flipped, one by one and together, while that lowers the energy of the field
     of their double layers, which is least where neighbours agree and closed surfaces close (the rule of Metzer et al.
     2021), and while more of them is seen from outside. Pieces that neither tells face so that they enclose a positive
-    volume.
+    volume. Samples that are `known` (N,) to face out keep their side.
     """
     near = np.ascontiguousarray(nearest[:, :GRAPH_NEIGHBOURS])
     agreement, flat = _agreements(points, normals, near)
     agreement = agreement.ravel()
     order = np.argsort(-np.abs(agreement), kind="stable")
     seen = openness(points, normals, gap)
+    if known is not None:
+        seen = np.where(known, 1.0, seen)
     patch, sign, count = _spread(near, agreement, flat, order, int(SMALL * len(points)), seen)
     merges, merge_signs = _merges(near, agreement, order, patch, sign, count)
     piece = component_labels(count, merges)
@@ -56,7 +65,8 @@ def orient(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray, areas: 
         piece = _nested(piece, coupling * np.outer(signs, signs), np.bincount(patch, areas, minlength=count))
     elif count > 1:
         sign *= _follow(count, merges, merge_signs)[patch]
-    return sign * _outwards(points, normals * sign[:, None], piece[patch], areas, seen * sign)
+    sign = sign * _outwards(points, normals * sign[:, None], piece[patch], areas, seen * sign)
+    return sign if known is None else np.where(known, 1.0, sign)
 
 
 def _outwards(

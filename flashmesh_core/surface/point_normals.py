@@ -14,6 +14,7 @@ Progress = Callable[[float], None]  # called with the share done; may raise to c
 COMPILED: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 SPACING_NEIGHBOUR = 6  # the spacing at a point is the distance to this neighbour
 MAX_POINTS = 150_000  # more are averaged in cells
+MAX_CELLS = 160  # an axis of the grid that the surface is made on
 _COARSE = 1 / 200  # side of the cells that the number of others is told from
 TURNS, VOTERS, ALONE = 3, 32, 0.7  # rounds; neighbours asked; share of them against whom a normal is wrong
 CHUNK = 16_384  # points between two calls of progress
@@ -125,6 +126,11 @@ def fit_planes(
 def noise_of(deviation: np.ndarray) -> float:
     """The standard deviation of the points' noise from those of their planes (N,)."""
     return float(np.quantile(deviation, _FLAT_QUANTILE) / _FLAT_BIAS)
+
+
+def grid_step(gap: float, noise: float) -> float:
+    """The cell of the grid that a surface is made on from samples of mean spacing `gap` and `noise`."""
+    return max(1.0 / MAX_CELLS, 0.5 * gap, noise)
 
 
 def sharpen_normals(

@@ -15,7 +15,6 @@ from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
 from flashmesh_core.surface.winding import Grid, at_sides
 
-MAX_CELLS = 160  # an axis
 MIN_POINTS = 16
 MAX_WIDTH = 4.0  # mean spacings, of a sample that lies alone
 SUPPORT = 1.0  # spacings from the nearest sample beyond which a triangle is a guess
@@ -27,6 +26,7 @@ THIN_DOUBT = (0.1, 0.25)  # the same at thin walls
 THINNEST = 1.3  # cells; thinner walls, which would fall into strips, are made that thick
 ROUGH = 0.2  # noise in cells above which distances are smoothed
 HOLE = 0.2  # largest side of the box around a hole that is closed
+MOSTLY = 0.5  # share of samples on thin walls above which the surface is closed
 FRAGMENT = 0.02  # share of the triangles below which a piece is dropped
 
 
@@ -62,7 +62,7 @@ def reconstruct(
     order = point_normals.morton_order(points)
     points, normals = np.ascontiguousarray(points[order]), None if normals is None else normals[order]
     samples = read_samples(points, normals, report)
-    step = max(1.0 / MAX_CELLS, 0.5 * samples.gap, samples.noise)
+    step = point_normals.grid_step(samples.gap, samples.noise)
     grid = Grid.around(
         samples.points, step, 4.0 * step + implicit.REACH * float(np.quantile(_width(samples, step), 0.9))
     )
@@ -74,6 +74,8 @@ def reconstruct(
     mesh = _triangles(values, grid)
     if mesh is None:
         return None
+    if samples.walls.mean() > MOSTLY:
+        middle = np.full(len(middle), 0.5)
     reach = np.maximum(samples.spacing, step) * SUPPORT + 0.5 * step
     mesh = _without_fragments(_without_guesses(mesh, samples.points, middle, reach))
     if len(mesh.faces):
@@ -99,7 +101,7 @@ def _distances(samples: Samples, field: np.ndarray, grid: Grid, report: Progress
     """
     points, normals = samples.points, samples.normals
     width, blur = _width(samples, grid.step), _blur(samples, grid.step)
-    middle = _middle(field, grid, points, normals, blur)
+    middle = np.where(samples.walls, 0.5, _middle(field, grid, points, normals, blur))
     found = implicit.signed_distances(
         grid, points, normals, width, samples.beside_edges, blur, lambda f: report("distances", f)
     )

@@ -11,6 +11,7 @@ from flashmesh_core.surface import point_filter, point_normals
 from flashmesh_core.surface.implicit import OTHER
 from flashmesh_core.surface.orientation import orient
 from flashmesh_core.surface.point_normals import SPACING_NEIGHBOUR
+from flashmesh_core.surface.thin_walls import Walls, find_walls
 
 Progress = Callable[[str, float], None]  # called with the stage and the share of it that is done; may raise to cancel
 
@@ -29,6 +30,7 @@ class Samples:
     spacing: np.ndarray  # (N,) distance to the sixth neighbour
     areas: np.ndarray  # (N,) of surface that each stands for
     beside_edges: np.ndarray  # (N,) whether neighbours have other normals
+    walls: np.ndarray  # (N,) whether it is on a side of a wall hardly thicker than the noise
     noise: float  # standard deviation of the given points across the surface
     gap: float  # mean spacing
 
@@ -36,35 +38,60 @@ class Samples:
         """Those that are `kept` (N,), measured anew among themselves."""
         points, normals = self.points[kept], self.normals[kept]
         near = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("sides", f))
-        return _measured(points, normals, *near, self.noise, self.gap)
+        return _measured(points, normals, *near, self.walls[kept], self.noise, self.gap)
 
 
 def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progress) -> Samples:
     """Denoise and orient `points` (N, 3), all different, with unit `normals` (N, 3) or None."""
     distance, nearest = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
-    spacing = _spacing(distance)
-    gap, reach = float(spacing.mean()), FILTER_REACH * np.maximum(spacing, 1e-9)
-    given = normals
-    if normals is not None:
-        normals = point_normals.turned_back(points, normals, nearest)
-        if point_normals.disagreement(points, normals, nearest) > DISAGREEING:
-            normals = None
+    gap = float(_spacing(distance).mean())
+    given, normals = normals, _agreeing(points, normals, nearest)
     planes = point_normals.fit_planes(points, nearest, normals, lambda f: report("planes", f))
     noise = point_normals.noise_of(planes[2])
-    oriented = normals is not None
+    oriented, walls = normals is not None, None
     if normals is None:
+        walls = find_walls(points, noise, gap, lambda f: report("planes", f))
+        if walls is not None:
+            points, noise = walls.points, walls.noise
+            distance, nearest = point_normals.nearest_neighbours(
+                walls.lifted(gap), NEIGHBOURS, lambda f: report("neighbours", f)
+            )
+            gap = float(_spacing(distance).mean())
+            planes = point_normals.fit_planes(points, nearest, None, lambda f: report("planes", f))
         normals = point_normals.sharpen_normals(points, nearest, planes, noise)
+        normals = normals if walls is None else np.where(walls.known[:, None], walls.sides, normals)
+    reach = FILTER_REACH * np.maximum(_spacing(distance), 1e-9)
     filters = (nearest, reach, noise, oriented)
     normals = point_filter.filter_normals(points, normals, *filters, lambda f: report("normals", f))
     points = point_filter.filter_positions(points, normals, *filters, lambda f: report("positions", f))
     if not oriented:
-        # Noise changes who is near whom; the sides spread over neighbours on the surface.
-        _, near = point_normals.nearest_neighbours(points, _GRAPH_NEIGHBOURS, lambda f: report("sides", f))
-        areas = np.pi * distance[:, -1] ** 2 / distance.shape[1]
-        normals = normals * orient(points, normals, near, areas, gap)[:, None]
-        if given is not None and np.einsum("ij,ij->i", normals, given).mean() < 0.0:
+        normals = _facing_out(points, normals, distance, gap, walls, report)
+        if given is not None and walls is None and np.einsum("ij,ij->i", normals, given).mean() < 0.0:
             normals = -normals
-    return _measured(points, normals, distance, nearest, noise, gap)
+    known = np.zeros(len(points), dtype=np.bool_) if walls is None else walls.known
+    return _measured(points, normals, distance, nearest, known, noise, gap)
+
+
+def _agreeing(points: np.ndarray, normals: np.ndarray | None, nearest: np.ndarray) -> np.ndarray | None:
+    """The normals, those turned over that contradict their neighbours; None where too many do."""
+    if normals is None:
+        return None
+    normals = point_normals.turned_back(points, normals, nearest)
+    return None if point_normals.disagreement(points, normals, nearest) > DISAGREEING else normals
+
+
+def _facing_out(
+    points: np.ndarray, normals: np.ndarray, distance: np.ndarray, gap: float, walls: Walls | None, report: Progress
+) -> np.ndarray:
+    """Unit normals (N, 3) of either sign, turned outwards; `distance` (N, k) to the neighbours."""
+    # Noise changes who is near whom; the sides spread over neighbours on the surface.
+    if walls is not None:
+        walls = walls._replace(points=points)
+        normals = walls.turned(normals)
+    lifted = points if walls is None else walls.lifted(gap)
+    _, near = point_normals.nearest_neighbours(lifted, _GRAPH_NEIGHBOURS, lambda f: report("sides", f))
+    areas = np.pi * distance[:, -1] ** 2 / distance.shape[1]
+    return normals * orient(points, normals, near, areas, gap, None if walls is None else walls.known)[:, None]
 
 
 def _spacing(distance: np.ndarray) -> np.ndarray:
@@ -72,9 +99,15 @@ def _spacing(distance: np.ndarray) -> np.ndarray:
 
 
 def _measured(
-    points: np.ndarray, normals: np.ndarray, distance: np.ndarray, nearest: np.ndarray, noise: float, gap: float
+    points: np.ndarray,
+    normals: np.ndarray,
+    distance: np.ndarray,
+    nearest: np.ndarray,
+    walls: np.ndarray,
+    noise: float,
+    gap: float,
 ) -> Samples:
     """The samples by the `distance` (N, k) to their neighbours `nearest` (N, k)."""
     areas = point_normals.areas_of(normals, nearest[:, :_AREA_NEIGHBOURS], distance[:, :_AREA_NEIGHBOURS])
-    beside_edges = point_normals.beside_edges(normals, nearest, OTHER)
-    return Samples(points, normals, _spacing(distance), areas, beside_edges, noise, gap)
+    beside_edges = point_normals.beside_edges(normals, nearest, OTHER) | walls
+    return Samples(points, normals, _spacing(distance), areas, beside_edges, walls, noise, gap)

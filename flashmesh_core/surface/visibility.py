@@ -21,6 +21,15 @@ def openness(points: np.ndarray, normals: np.ndarray, gap: float) -> np.ndarray:
     The share of directions that meet no other cell with samples on their way out, on the one side less the other's.
     A sheet is seen from both sides alike, the wall of a closed body from one; cells are CELL spacings `gap` wide.
     """
+    one, other = shares_seen(points, gap, (points, normals), (points, -normals))
+    return one - other
+
+
+def shares_seen(points: np.ndarray, gap: float, *views: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:
+    """For each view the share (M,) of directions in which one gets out past all `points` (N, 3), 0 to 1.
+
+    A view is places (M, 3) and the unit normals (M, 3) of the sides on which one looks from there.
+    """
     side = max(CELL * gap, FINEST)
     low = points.min(axis=0) - 2.0 * side
     shape = np.floor((points.max(axis=0) + 2.0 * side - low) / side).astype(np.int64) + 1
@@ -30,7 +39,7 @@ def openness(points: np.ndarray, normals: np.ndarray, gap: float) -> np.ndarray:
     seen = np.zeros(tuple(shape), dtype=np.uint32)  # a bit a direction
     for number, step in enumerate(_DIRECTIONS):
         _look(taken, step, np.uint32(1 << number), seen)
-    return _difference(points, normals, seen, _DIRECTIONS, low, side, OFFSET * side, STEEP)
+    return [_shares(places, normals, seen, _DIRECTIONS, low, side, OFFSET * side, STEEP) for places, normals in views]
 
 
 @njit(**COMPILED)
@@ -50,25 +59,21 @@ def _look(taken, step, bit, seen):
 
 
 @njit(**COMPILED)
-def _difference(points, normals, seen, directions, low, side, offset, steep):
+def _shares(points, normals, seen, directions, low, side, offset, steep):
     result = np.empty(len(points))
     for i in range(len(points)):
-        shares = np.zeros(2)
-        for way in range(2):
-            sign = 1.0 if way == 0 else -1.0
-            cell = np.empty(3, dtype=np.int64)
+        cell = np.empty(3, dtype=np.int64)
+        for axis in range(3):
+            at = (points[i, axis] + offset * normals[i, axis] - low[axis]) / side
+            cell[axis] = min(max(np.int64(np.floor(at)), 0), seen.shape[axis] - 1)
+        open_, total = 0.0, 0.0
+        for d in range(len(directions)):
+            dot = length = 0.0
             for axis in range(3):
-                at = (points[i, axis] + sign * offset * normals[i, axis] - low[axis]) / side
-                cell[axis] = min(max(np.int64(np.floor(at)), 0), seen.shape[axis] - 1)
-            open_, total = 0.0, 0.0
-            for d in range(len(directions)):
-                dot = length = 0.0
-                for axis in range(3):
-                    dot += sign * normals[i, axis] * directions[d, axis]
-                    length += directions[d, axis] ** 2
-                if dot > steep * np.sqrt(length):
-                    total += 1.0
-                    open_ += seen[cell[0], cell[1], cell[2]] >> np.uint32(d) & np.uint32(1)
-            shares[way] = open_ / max(total, 1.0)
-        result[i] = shares[0] - shares[1]
+                dot += normals[i, axis] * directions[d, axis]
+                length += directions[d, axis] ** 2
+            if dot > steep * np.sqrt(length):
+                total += 1.0
+                open_ += seen[cell[0], cell[1], cell[2]] >> np.uint32(d) & np.uint32(1)
+        result[i] = open_ / max(total, 1.0)
     return result
