@@ -22,6 +22,8 @@ FIRST_PLACES = 128  # that are looked at for the noise
 EVERY = 16  # samples for each place that is looked at for walls
 NOISES = (0.42, 0.47, 0.53, 0.6, 0.68, 0.76, 0.85, 0.95, 1.05)  # that are tried, in those of single sheets
 DOUBLE = 0.9  # of the noise of single sheets: with more, most of the surface is no double wall
+CLEAN = 0.2  # noise of single sheets, in spacings, below which no wall is hardly thicker than it
+MOST, CLEAR = 0.5, 2.0  # share of possible walls among the first places, and nats there, above which there are any
 VOTE = 3.0  # nats that a place can lose by the noise that others vote for
 WIDER, THICKEST = 1.2, 8.0  # noises of the deviation from one surface, and of the thickness, of a thin wall
 EVEN = 0.3  # largest difference from a half of the share of samples on one side
@@ -36,6 +38,7 @@ NEAR = 1.3  # radii of a place's neighbourhood, from it, up to which it tells th
 OFF = 3.0  # noises from either surface beyond which a sample belongs to neither
 LEAST = 2.0  # cells of the reconstruction's grid; thinner walls are made that thick
 ACROSS = 2.5  # spacings that a unit of difference between the sides counts as a distance
+CHUNK = 512  # places between two calls of progress
 _ROUNDS = 20
 _CHOICE = 12  # nearest places of which a sample takes the one whose middle is nearest along the surface
 
@@ -82,10 +85,10 @@ def find_walls(points: np.ndarray, noise: float, gap: float, progress: Progress)
     """
     from scipy.spatial import cKDTree
 
-    if len(points) < FEWEST_SAMPLES:
+    if len(points) < FEWEST_SAMPLES or noise < CLEAN * gap:
         return None
     tree = cKDTree(points)
-    nearest = _nearest(points, tree, len(points) // FIRST_PLACES)
+    nearest = _nearest(tree, points[:: len(points) // FIRST_PLACES])
     tried = [_two_surfaces(points, nearest, share * noise) for share in NOISES]
     gains = np.array([found.gain for found in tried])
     best = int(np.maximum(gains - gains.max(axis=0), -VOTE).mean(axis=1).argmax())
@@ -93,10 +96,10 @@ def find_walls(points: np.ndarray, noise: float, gap: float, progress: Progress)
     if NOISES[best] > DOUBLE:
         return None
     noise = NOISES[best] * noise
-    if np.mean(_possible(tried[best], noise) & (tried[best].gain > GAIN)) < FEWEST:
+    possible = _possible(tried[best], noise)
+    if possible.mean() < MOST or _counted(tried[best].gain[possible]).mean() < CLEAR:
         return None
-    found = _two_surfaces(points, _nearest(points, tree, EVERY), noise)
-    progress(0.9)
+    found = _everywhere(points, tree, noise, progress)
     wall = _are_walls(points, found, noise, gap)
     if wall.mean() < FEWEST:
         return None
@@ -107,9 +110,18 @@ def find_walls(points: np.ndarray, noise: float, gap: float, progress: Progress)
     return Walls(moved, sides, noise)
 
 
-def _nearest(points: np.ndarray, tree: Any, every: int) -> np.ndarray:
-    """The neighbours (P, k) of each one in `every` of the points."""
-    return tree.query(points[::every], k=NEIGHBOURS)[1].astype(np.int32)
+def _everywhere(points: np.ndarray, tree: Any, noise: float, progress: Progress) -> _Places:
+    """Two surfaces at each one in EVERY of the points."""
+    places, found = points[::EVERY], []
+    for start in range(0, len(places), CHUNK):
+        progress(0.3 + 0.6 * start / len(places))
+        found.append(_two_surfaces(points, _nearest(tree, places[start : start + CHUNK]), noise))
+    return _Places(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _nearest(tree: Any, places: np.ndarray) -> np.ndarray:
+    """The samples (P, k) around each of `places` (P, 3)."""
+    return tree.query(places, k=NEIGHBOURS)[1].astype(np.int32)
 
 
 def _two_surfaces(points: np.ndarray, nearest: np.ndarray, noise: float) -> _Places:
@@ -120,6 +132,11 @@ def _two_surfaces(points: np.ndarray, nearest: np.ndarray, noise: float) -> _Pla
     )
     _fit(points, nearest, noise, *found)
     return found
+
+
+def _counted(gain: np.ndarray) -> np.ndarray:
+    """What nats (P,) count where they are averaged."""
+    return np.clip(gain, -WORST, BEST)
 
 
 def _possible(found: _Places, noise: float) -> np.ndarray:
@@ -138,7 +155,7 @@ def _are_walls(points: np.ndarray, found: _Places, noise: float, gap: float) -> 
     over = found.half[:, None] * up
     seen = np.maximum(*shares_seen(points, gap, (found.center + over, up), (found.center - over, -up)))
     possible = _possible(found, noise) & (seen[around].mean(axis=1) > SEEN)
-    wall = possible & (np.clip(found.gain, -WORST, BEST)[around].mean(axis=1) > GAIN) & (found.gain > ROUGHEST)
+    wall = possible & (_counted(found.gain)[around].mean(axis=1) > GAIN) & (found.gain > ROUGHEST)
     for _ in range(2):
         share = wall[around].mean(axis=1)
         wall = np.where(share > MANY, possible, wall & (share > FEW))

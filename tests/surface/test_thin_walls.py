@@ -1,0 +1,116 @@
+"""Walls hardly thicker than the noise of a cloud without normals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.sampling import sample_surface
+from flashmesh_core.surface import point_normals
+from flashmesh_core.surface.reconstruction import reconstruct
+from flashmesh_core.surface.samples import read_samples
+from flashmesh_core.surface.thin_walls import FEWEST_SAMPLES, Walls, find_walls
+from tests.surface.shapes import CUBE_FACES
+
+NOISE = 0.003
+CORNERS = np.array([[x, y, z] for z in (0, 1) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))], dtype=float) - 0.5
+
+
+def box(*size: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
+    return Mesh(CORNERS * size + at, CUBE_FACES)
+
+
+def joined(*parts: Mesh) -> Mesh:
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
+    faces = [part.faces + start for part, start in zip(parts, starts, strict=False)]
+    return Mesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces))
+
+
+def shelf() -> Mesh:
+    """Two boards and two sides, 0.012 thick: four times the noise."""
+    boards = [box(0.8, 0.3, 0.012, at=(0.0, 0.0, z)) for z in (-0.2, 0.2)]
+    return joined(*boards, *(box(0.012, 0.3, 0.38, at=(x, 0.0, 0.0)) for x in (-0.39, 0.39)))
+
+
+def scan(mesh: Mesh, count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy points and the true normals."""
+    drawn = sample_surface(mesh.vertices, mesh.faces, count, np.random.default_rng(0))
+    return drawn.points + np.random.default_rng(1).normal(0.0, NOISE, drawn.points.shape), drawn.normals
+
+
+def walls_of(points: np.ndarray) -> Walls | None:
+    distance, nearest = point_normals.nearest_neighbours(points, 32, lambda share: None)
+    noise = point_normals.noise_of(point_normals.fit_planes(points, nearest, None, lambda share: None)[2])
+    return find_walls(points, noise, float(distance[:, 5].mean()), lambda share: None)
+
+
+def test_both_sides_of_a_wall_are_told_apart_and_the_noise_is_that_of_one():
+    points, normals = scan(shelf())
+    walls = walls_of(points)
+    assert walls is not None
+    assert walls.known.mean() > 0.8
+    assert walls.noise == pytest.approx(NOISE, rel=0.15)
+    along = np.einsum("ij,ij->i", walls.sides, normals)[walls.known]
+    assert (along > 0.8).mean() > 0.9  # of two normal distributions four deviations apart 2 % is on the other's side
+    np.testing.assert_allclose(np.linalg.norm(walls.sides[walls.known], axis=1), 1.0, atol=1e-9)
+
+
+def test_samples_of_a_wall_come_to_lie_on_its_sides():
+    points, _ = scan(box(0.9, 0.7, 0.016))
+    walls = walls_of(points)
+    assert walls is not None
+    height = np.abs(walls.points[walls.known][:, 2])
+    assert np.median(height) == pytest.approx(0.008, abs=0.001)
+    assert np.quantile(height, 0.9) - np.quantile(height, 0.1) < NOISE  # before, 2.6 times the noise on each side
+
+
+def test_neighbours_of_a_lifted_sample_are_on_its_side():
+    points, _ = scan(box(0.9, 0.7, 0.012))
+    walls = walls_of(points)
+    assert walls is not None
+    _, nearest = point_normals.nearest_neighbours(walls.lifted(0.01), 16, lambda share: None)
+    same = np.einsum("ij,ikj->ik", walls.sides, walls.sides[nearest])[walls.known] > 0.0
+    assert same.mean() > 0.98
+    _, flat = point_normals.nearest_neighbours(points, 16, lambda share: None)
+    mixed = np.einsum("ij,ikj->ik", walls.sides, walls.sides[flat])[walls.known] > 0.0
+    assert mixed.mean() < 0.9
+
+
+def test_a_shelf_is_closed_and_shows_its_outside():
+    points, normals = scan(shelf())
+    made = reconstruct(points, None)
+    assert made is not None and made.is_closed
+    samples = read_samples(points, None, lambda stage, share: None)
+    assert (np.einsum("ij,ij->i", samples.normals, normals) > 0.0).mean() > 0.9
+    corners = made.mesh.vertices[made.mesh.faces]
+    volume = float(np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum()) / 6.0
+    assert volume == pytest.approx((2 * 0.8 + 2 * 0.38) * 0.3 * 0.012, rel=0.4)
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        box(0.9, 0.5, 0.3),
+        Mesh(CORNERS[:4] * [0.9, 0.7, 0.0], CUBE_FACES[:2]),
+        joined(box(0.4, 0.6, 0.6, at=(-0.207, 0.0, 0.0)), box(0.4, 0.6, 0.6, at=(0.207, 0.0, 0.0))),
+    ],
+    ids=["a thick body", "a single sheet", "two bodies with a gap between"],
+)
+def test_what_is_no_wall_is_none(mesh):
+    assert walls_of(scan(mesh)[0]) is None
+
+
+def test_too_few_samples_tell_nothing():
+    points, _ = scan(box(0.9, 0.7, 0.012), FEWEST_SAMPLES - 1)
+    assert walls_of(points) is None
+
+
+def test_the_search_can_be_cancelled():
+    points, _ = scan(box(0.9, 0.7, 0.012))
+
+    def cancel(share: float) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        find_walls(points, 0.006, 0.008, cancel)
