@@ -114,3 +114,11 @@ def test_the_search_can_be_cancelled():
 
     with pytest.raises(InterruptedError):
         find_walls(points, 0.006, 0.008, cancel)
+
+
+@pytest.mark.parametrize(("count", "noise"), [(20_000, 0.002), (20_000, 0.0005), (60_000, 0.005)])
+def test_a_smooth_surface_is_one_though_two_explain_it_as_well(count, noise):
+    rng = np.random.default_rng(0)
+    ball = rng.normal(size=(count, 3))
+    ball *= 0.45 / np.linalg.norm(ball, axis=1, keepdims=True)
+    assert walls_of(ball + rng.normal(0.0, noise, ball.shape)) is None
