@@ -101,7 +101,7 @@ def _distances(samples: Samples, field: np.ndarray, grid: Grid, report: Progress
     """
     points, normals = samples.points, samples.normals
     width, blur = _width(samples, grid.step), _blur(samples, grid.step)
-    middle = np.where(samples.walls, 0.5, _middle(field, grid, points, normals, blur))
+    middle = _middle(field, grid, samples, blur)
     found = implicit.signed_distances(
         grid, points, normals, width, samples.beside_edges, blur, lambda f: report("distances", f)
     )
@@ -118,19 +118,19 @@ def _distances(samples: Samples, field: np.ndarray, grid: Grid, report: Progress
     return values, middle
 
 
-def _middle(field: np.ndarray, grid: Grid, points: np.ndarray, normals: np.ndarray, blur: float) -> np.ndarray:
+def _middle(field: np.ndarray, grid: Grid, samples: Samples, blur: float) -> np.ndarray:
     """The winding number half way through the surface at every sample, (N,): 0.5 if closed, 0 on a flat sheet."""
     from scipy import ndimage
 
-    outer, inner = at_sides(field, grid, points, normals, blur)
+    outer, inner = at_sides(field, grid, samples.points, samples.normals, blur)
     middle = 0.5 * (outer + inner)
-    cells = tuple(np.clip(np.floor((points + 0.5) / REGION).astype(int) + 1, 0, int(1 / REGION) + 2).T)
+    cells = tuple(np.clip(np.floor((samples.points + 0.5) / REGION).astype(int) + 1, 0, int(1 / REGION) + 2).T)
     total, count = (np.zeros((int(1 / REGION) + 3,) * 3) for _ in range(2))
     np.add.at(total, cells, middle)
     np.add.at(count, cells, 1.0)
     total, count = ndimage.uniform_filter(total, 3), ndimage.uniform_filter(count, 3)
     middle = (total / np.maximum(count, 1e-12))[cells]
-    return np.where(middle > CLOSED, 0.5, middle)
+    return np.where(samples.walls | (middle > CLOSED), 0.5, middle)
 
 
 def _smoothed(values: np.ndarray, step: float) -> np.ndarray:

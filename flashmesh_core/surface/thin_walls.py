@@ -165,16 +165,18 @@ def _are_walls(points: np.ndarray, found: _Places, noise: float, gap: float) -> 
 @njit(**COMPILED)
 def _fit(points, nearest, noise, center, frame, radius, shape, half, share, gain, spread, breadth):
     k = nearest.shape[1]
-    basis, height, off, side = np.empty((k, 6)), np.empty(k), np.empty(k), np.empty(k)
+    basis, height, off = np.empty((k, 6)), np.empty(k), np.empty(k)
     for i in range(len(nearest)):
         radius[i] = _stand(points, nearest[i], center[i], frame[i], basis, height)
         aa, bb, ab = basis[:, 3].mean(), basis[:, 5].mean(), basis[:, 4].mean()
         least = 0.5 * (aa + bb) - np.sqrt(0.25 * (aa - bb) ** 2 + ab * ab)
         breadth[i] = radius[i] * np.sqrt(max(least, 0.0))
-        factor = _factor(basis)
-        _solve(factor, basis, height, shape[i], off)
+        normal = basis.T @ basis + 1e-9 * np.eye(6)
+        least_squares = np.linalg.solve(normal, np.ascontiguousarray(basis.T))
+        shape[i] = least_squares @ height
+        off[:] = height - basis @ shape[i]
         spread[i] = np.sqrt((off * off).mean())
-        half[i], share[i] = _part(factor, basis, height, noise, spread[i], shape[i], off, side)
+        half[i], share[i] = _part(least_squares, basis, height, noise, spread[i], shape[i], off)
         gain[i] = k * (0.5 + np.log(spread[i] / noise))
         for j in range(k):
             upper = share[i] * np.exp(-0.5 * ((off[j] - half[i]) / noise) ** 2)
@@ -183,21 +185,20 @@ def _fit(points, nearest, noise, center, frame, radius, shape, half, share, gain
 
 
 @njit(**COMPILED)
-def _part(factor, basis, height, noise, spread, shape, off, side):
+def _part(least_squares, basis, height, noise, spread, shape, off):
     """The mixture of two surfaces: how far each is from half way, and the share of the upper one.
 
-    `shape` (6,) and `off` (k,) become those of half way, `side` (k,) 1 on the upper and -1 on the lower surface.
+    `shape` (6,) and the heights over it, `off` (k,), become those of half way.
     """
-    k = len(height)
+    side = np.empty(len(height))  # 1 on the upper, -1 on the lower surface
     half = np.sqrt(max(spread**2 - noise**2, 0.01 * spread**2))
     share = 0.5
     for _ in range(_ROUNDS):
-        for j in range(k):
-            odds = 2.0 * off[j] * half / noise**2 + np.log(share / (1.0 - share))
-            side[j] = np.tanh(0.5 * min(max(odds, -60.0), 60.0))
+        for j in range(len(height)):
+            side[j] = np.tanh(0.5 * min(max(_odds(off[j], half, noise, share), -60.0), 60.0))
         share = min(max(0.5 + 0.5 * side.mean(), 0.02), 0.98)
-        _solve(factor, basis, height - half * side, shape, off)
-        off += half * side
+        shape[:] = least_squares @ (height - half * side)
+        off[:] = height - basis @ shape
         half = abs((off * side).mean())
     return half, share
 
@@ -243,39 +244,9 @@ def _placed(point, center, frame, radius):
 
 
 @njit(**COMPILED)
-def _factor(basis):
-    """Cholesky's factor (6, 6) of the normal equations."""
-    factor = np.zeros((6, 6))
-    for row in range(6):
-        for column in range(row + 1):
-            total = 1e-9 if row == column else 0.0
-            for j in range(len(basis)):
-                total += basis[j, row] * basis[j, column]
-            for other in range(column):
-                total -= factor[row, other] * factor[column, other]
-            factor[row, column] = np.sqrt(max(total, 1e-12)) if row == column else total / factor[column, column]
-    return factor
-
-
-@njit(**COMPILED)
-def _solve(factor, basis, height, shape, off):
-    """The quadratic surface of least squares through `height` (k,), into `shape` (6,); `off` (k,) is left over."""
-    shape[:] = 0.0
-    for j in range(len(basis)):
-        for row in range(6):
-            shape[row] += basis[j, row] * height[j]
-    for row in range(6):
-        for other in range(row):
-            shape[row] -= factor[row, other] * shape[other]
-        shape[row] /= factor[row, row]
-    for row in range(5, -1, -1):
-        for other in range(row + 1, 6):
-            shape[row] -= factor[other, row] * shape[other]
-        shape[row] /= factor[row, row]
-    for j in range(len(basis)):
-        off[j] = height[j]
-        for row in range(6):
-            off[j] -= basis[j, row] * shape[row]
+def _odds(off, half, noise, share):
+    """The logarithm of the odds that a point is on the upper surface."""
+    return 2.0 * off * half / noise**2 + np.log(share / (1.0 - share))
 
 
 @njit(**COMPILED)
@@ -290,8 +261,7 @@ def _take_sides(points, choice, center, frame, radius, shape, half, share, noise
             if a * a + b * b >= best or abs(abs(off) - half[c]) > OFF * noise:
                 continue
             best = a * a + b * b
-            odds = 2.0 * off * half[c] / noise**2 + np.log(share[c] / (1.0 - share[c]))
-            side = 1.0 if odds > 0.0 else -1.0
+            side = 1.0 if _odds(off, half[c], noise, share[c]) > 0.0 else -1.0
             lean_a = (form[1] + 2.0 * form[3] * a + form[4] * b) / radius[c]
             lean_b = (form[2] + form[4] * a + 2.0 * form[5] * b) / radius[c]
             scale = side / np.sqrt(1.0 + lean_a**2 + lean_b**2)

@@ -6,37 +6,28 @@ import numpy as np
 import pytest
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.surface import point_normals
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.samples import read_samples
 from flashmesh_core.surface.thin_walls import FEWEST_SAMPLES, Walls, find_walls
-from tests.surface.shapes import CUBE_FACES
+from tests.surface.shapes import CUBE_FACES, cloud_of, cube, joined, volume
 
 NOISE = 0.003
-CORNERS = np.array([[x, y, z] for z in (0, 1) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))], dtype=float) - 0.5
 
 
 def box(*size: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
-    return Mesh(CORNERS * size + at, CUBE_FACES)
-
-
-def joined(*parts: Mesh) -> Mesh:
-    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
-    faces = [part.faces + start for part, start in zip(parts, starts, strict=False)]
-    return Mesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces))
+    return Mesh(cube().vertices * size + at, CUBE_FACES)
 
 
 def shelf() -> Mesh:
     """Two boards and two sides, 0.012 thick: four times the noise."""
     boards = [box(0.8, 0.3, 0.012, at=(0.0, 0.0, z)) for z in (-0.2, 0.2)]
-    return joined(*boards, *(box(0.012, 0.3, 0.38, at=(x, 0.0, 0.0)) for x in (-0.39, 0.39)))
+    return Mesh(*joined(*boards, *(box(0.012, 0.3, 0.38, at=(x, 0.0, 0.0)) for x in (-0.39, 0.39))))
 
 
 def scan(mesh: Mesh, count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
     """Noisy points and the true normals."""
-    drawn = sample_surface(mesh.vertices, mesh.faces, count, np.random.default_rng(0))
-    return drawn.points + np.random.default_rng(1).normal(0.0, NOISE, drawn.points.shape), drawn.normals
+    return cloud_of(mesh, count, NOISE)
 
 
 def walls_of(points: np.ndarray) -> Walls | None:
@@ -83,17 +74,15 @@ def test_a_shelf_is_closed_and_shows_its_outside():
     assert made is not None and made.is_closed
     samples = read_samples(points, None, lambda stage, share: None)
     assert (np.einsum("ij,ij->i", samples.normals, normals) > 0.0).mean() > 0.9
-    corners = made.mesh.vertices[made.mesh.faces]
-    volume = float(np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum()) / 6.0
-    assert volume == pytest.approx((2 * 0.8 + 2 * 0.38) * 0.3 * 0.012, rel=0.4)
+    assert volume(made.mesh) == pytest.approx((2 * 0.8 + 2 * 0.38) * 0.3 * 0.012, rel=0.4)
 
 
 @pytest.mark.parametrize(
     "mesh",
     [
         box(0.9, 0.5, 0.3),
-        Mesh(CORNERS[:4] * [0.9, 0.7, 0.0], CUBE_FACES[:2]),
-        joined(box(0.4, 0.6, 0.6, at=(-0.207, 0.0, 0.0)), box(0.4, 0.6, 0.6, at=(0.207, 0.0, 0.0))),
+        Mesh(cube().vertices[:4] * [0.9, 0.7, 0.0], CUBE_FACES[:2]),
+        Mesh(*joined(box(0.4, 0.6, 0.6, at=(-0.207, 0.0, 0.0)), box(0.4, 0.6, 0.6, at=(0.207, 0.0, 0.0)))),
     ],
     ids=["a thick body", "a single sheet", "two bodies with a gap between"],
 )
