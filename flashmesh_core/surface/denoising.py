@@ -14,6 +14,7 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
+from flashmesh_core.surface.borders import straightened
 
 Progress = Callable[[str, float], None]  # a stage and how much of it is done, 0 to 1; may raise to cancel
 
@@ -38,6 +39,7 @@ class Denoised:
     normals: np.ndarray
     before: np.ndarray  # (V, 3) the vertices with their noise
     noise: float  # standard deviation of what was noise, along the normal, in unit-box lengths
+    filtered: bool = True  # False: planes and borders are those of its own faces
 
 
 def estimate_noise(mesh: Mesh) -> float:
@@ -75,7 +77,7 @@ def noisiness(noise: float, edge: float) -> float:
 def denoise(
     mesh: Mesh, *, noise: float | None = None, wanted: int | None = None, progress: Progress | None = None
 ) -> Denoised:
-    """The surface without noise: normals filtered, vertices moved; connectivity stays.
+    """The surface without noise: normals filtered, vertices moved, borders straightened; connectivity stays.
 
     `mesh` is clean (see cleaning.clean) and fills the unit box; `noise` is measured where None. With many `wanted`
     faces no vertex moves far enough for them to show it, unless the noise is that large. A mesh of few large faces
@@ -91,7 +93,7 @@ def denoise(
     normals, areas, centers = face_geometry(mesh.vertices, faces)
     edge = typical_edge(mesh)
     if not len(faces) or edge > COARSE:
-        return Denoised(mesh, normals, mesh.vertices, noise if edge <= COARSE else 0.0)
+        return Denoised(mesh, normals, mesh.vertices, noise if edge <= COARSE else 0.0, filtered=False)
     start, around = faces_at_vertices(faces, len(mesh.vertices))
     noisy = noisiness(noise, edge)
     width = CLEAN_WIDTH + (NOISY_WIDTH - CLEAN_WIDTH) * noisy
@@ -103,6 +105,7 @@ def denoise(
             progress("flatten", i / VERTEX_ROUNDS)
         _to_planes(vertices, faces, normals, areas, start, around, moved)
         vertices, moved = moved, vertices
+    vertices = straightened(vertices, faces, normals, edge)
     if wanted is not None:
         bound = HELD_NOISE * noise + HELD_EDGE * even_edge(float(areas.sum()) / wanted)
         vertices, normals = _held_back(mesh, vertices, normals, bound)
@@ -112,7 +115,7 @@ def denoise(
 def as_it_came(mesh: Mesh, noise: float) -> Denoised:
     """The surface with the planes of its own faces and every vertex where it is; `noise` is what was measured."""
     normals, _, _ = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
-    return Denoised(mesh, normals, mesh.vertices, noise)
+    return Denoised(mesh, normals, mesh.vertices, noise, filtered=False)
 
 
 def _held_back(mesh: Mesh, moved: np.ndarray, normals: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:

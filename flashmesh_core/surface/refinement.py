@@ -1,4 +1,7 @@
-"""The vertices of a proxy moved twice: to where predicted planes cross, then to predicted vertices."""
+"""The vertices of a proxy moved twice: to where predicted planes cross, then to predicted vertices.
+
+Those on a border are moved to its lines and no further: the networks know nothing of borders.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
+from flashmesh_core.surface.borders import Border, border_of, border_rows
 from flashmesh_core.surface.denoising import Denoised, even_edge, noisiness, typical_edge
 from flashmesh_core.surface.patches import Patches, patches_of
 from flashmesh_core.surface.placement import PULL, Planes, add_planes, move, regions
@@ -35,6 +39,7 @@ class Refiner(NamedTuple):
     patches: Patches  # of the surface as it came, with its noise
     edge: float
     noise: float
+    border: Border | None  # of the denoised surface
 
     def refine(self, vertices: np.ndarray, faces: np.ndarray, planes: Planes, sides: np.ndarray) -> np.ndarray:
         """New positions (V, 3) for `vertices` (V, 3) of a proxy with `faces` (F, 3) int32.
@@ -46,6 +51,8 @@ class Refiner(NamedTuple):
         moved, surroundings = self.crossed(vertices, faces, planes, sides)
         way = load_vertex_predictor().predict(surroundings)
         targets = moved + self.edge * np.einsum("vij,vi->vj", surroundings.frames, way)
+        on_border = border_rows(vertices, faces, self.border)[:, WIDTH - 1] > 0.0
+        targets[on_border] = moved[on_border]
         start, around = faces_at_vertices(faces, len(vertices))
         move(moved, faces, start, around, _within(VERTEX_FARTHEST, moved, targets), sides)
         return moved
@@ -63,7 +70,8 @@ class Refiner(NamedTuple):
         scalars = scalars_of(self.noise, self.edge, wanted_edge)
         found = load_predictor().predict(self.patches, asked, self.edge, scalars)
         weights = self.patches.areas[asked] / (1.0 + (found.doubt / DOUBT) ** 2)
-        targets = _crossings(vertices, first, place[: len(rows)], found.normals, found.points, weights)
+        at_borders = border_rows(vertices, faces, self.border)
+        targets = _crossings(vertices, first, place[: len(rows)], found.normals, found.points, weights, at_borders)
         farthest = FARTHEST * self.edge * (1.0 + NOISY_FARTHEST * noisiness(self.noise, self.edge))
         moved = vertices.copy()
         move(moved, faces, start, around, _within(farthest, vertices, targets), sides)
@@ -107,17 +115,20 @@ def shell_of(planes: Planes, edge: float, *, rough: bool) -> TriangleTree | None
 
 def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -> Refiner:
     """A refiner of the surface as it came (`denoised.before`); `progress()` may raise to cancel."""
-    mesh = Mesh(denoised.before, denoised.mesh.faces)
-    return Refiner(patches_of(mesh.vertices, mesh.faces, progress), typical_edge(mesh), denoised.noise)
+    mesh, faces = Mesh(denoised.before, denoised.mesh.faces), denoised.mesh.faces.astype(np.int32)
+    edge, patches = typical_edge(mesh), patches_of(mesh.vertices, mesh.faces, progress)
+    border = border_of(denoised.mesh.vertices, faces, denoised.normals, edge, filtered=denoised.filtered)
+    return Refiner(patches, edge, denoised.noise, border)
 
 
 @njit(**COMPILED)
-def _crossings(vertices, first, rows, normals, points, weights):
-    """Where the planes around each vertex cross (V, 3); it stays where there are none."""
+def _crossings(vertices, first, rows, normals, points, weights, more):
+    """Where the planes around each vertex cross, with those of rows `more` (V, 11): (V, 3); it stays without any."""
     result = vertices.copy()
     row = np.empty(WIDTH)
     for v in range(len(vertices)):
         add_planes(row, rows[first[v] : first[v + 1]], normals, points, weights)
+        row += more[v]
         if row[10] > 0.0:
             x, y, z = lowest(row, vertices[v, 0], vertices[v, 1], vertices[v, 2], PULL)
             result[v, 0], result[v, 1], result[v, 2] = x, y, z

@@ -7,20 +7,15 @@ Lengths are in spacings of the samples, the distance to the sixth neighbour, whe
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import component_labels
-from flashmesh_core.surface.adjacency import face_geometry, longest_sides, manifold_twins, unit_rows
+from flashmesh_core.surface.adjacency import face_geometry, longest_sides, unit_rows
+from flashmesh_core.surface.borders import ALIKE, NEIGHBOURS, Pieces, directed, dots, nearest_few, open_edges, pieces_of
 from flashmesh_core.surface.samples import Samples
 
 LONG = 8.0  # longest side of the box around a rim; shorter ones are holes that nobody made
-ALIKE = 0.3  # cosine of normals of one sheet
-NEIGHBOURS, ROUNDS, FIRST_ROUNDS = 24, 10, 2  # pieces that a direction is filtered with, and how often
-FIRST_REACH, REACH, WIDTH = 0.7, 1.2, 0.35  # over which they count, in the first rounds and then; of what differs
-CLEAR = 0.95  # length of their mean below which there is no direction
 SAMPLES, HALF, DEPTH, FEWEST = 48, 1.25, 2.0, 6  # looked at beside a piece; a window's half width, depth and samples
 BESIDE, ABOVE = 1.5, 1.0  # off the sheet: samples that tell that it goes on as another one; its own
 FARTHEST = 0.25  # that a rim may move outwards
@@ -28,18 +23,6 @@ OVERHANG = 0.3  # that one side of a corner may jut out beyond the other
 SIDE_NEIGHBOURS, SIDE_REACH, SIDE_WIDTH, NEAR = 16, 0.6, 0.45, 2.0  # pieces that tell on which side a vertex lies
 SNAP = 0.1  # cells within which a vertex moves onto the line instead of an edge being cut
 WITHIN = 1e3  # the depth of what is nowhere near a rim
-
-
-class _Rim(NamedTuple):
-    """H pieces of rim, each an open edge of the mesh."""
-
-    points: np.ndarray  # (H, 3) in their middles
-    outward: np.ndarray  # (H, 3) unit, out of the surface and along it
-    sides: np.ndarray  # (H, 3) normals of their faces
-    spacing: np.ndarray  # (H,) of the samples there, in the unit box
-
-    def only(self, chosen: np.ndarray) -> _Rim:
-        return _Rim(*(field[chosen] for field in self))
 
 
 def trim_rims(mesh: Mesh, samples: Samples, cell: float) -> Mesh:
@@ -50,26 +33,23 @@ def trim_rims(mesh: Mesh, samples: Samples, cell: float) -> Mesh:
     from scipy.spatial import cKDTree
 
     faces = mesh.faces.astype(np.int32)
-    starts = np.flatnonzero(manifold_twins(faces, len(mesh.vertices)) < 0)
-    starts = starts[_sizes(mesh.vertices, faces, starts) > LONG * samples.gap]
-    if not len(starts):
+    starts, tails, heads = open_edges(faces, len(mesh.vertices))
+    long = _sizes(mesh.vertices, np.stack([tails, heads], axis=1)) > LONG * samples.gap
+    if not long.any():
         return mesh
     normals, _, _ = face_geometry(mesh.vertices, faces)
-    tails = mesh.vertices[faces.ravel()[starts]]
-    along = mesh.vertices[np.roll(faces, -1, axis=1).ravel()[starts]] - tails
-    sides, middles = normals[starts // 3], tails + 0.5 * along
+    pieces = pieces_of(mesh.vertices, (tails[long], heads[long]), normals[starts[long] // 3])
     tree = cKDTree(samples.points)
-    spacing = samples.spacing[tree.query(middles)[1]]
-    rim, clear = _directed(_Rim(middles, np.cross(along, sides), sides, spacing))
-    _, near = tree.query(middles, min(SAMPLES, len(samples.points)))
+    spacing = samples.spacing[tree.query(pieces.points)[1]]
+    rim, clear = directed(pieces._replace(spacing=spacing))
+    _, near = tree.query(rim.points, min(SAMPLES, len(samples.points)))
     ends, free = _ends(rim, samples, near)
     rim = rim._replace(points=rim.points + (ends * spacing)[:, None] * rim.outward)
     return _cut(mesh, normals, rim.only(clear & free & ~_jutting(rim)), cell)
 
 
-def _sizes(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The longest side (H,) of the box around the rim that each open half-edge of `starts` (H,) is part of."""
-    ends = np.stack([faces.ravel()[starts], np.roll(faces, -1, axis=1).ravel()[starts]], axis=1)
+def _sizes(vertices: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The longest side (H,) of the box around the rim that each open edge, with these ends (H, 2), is part of."""
     if not len(ends):
         return np.zeros(0)
     _, loop = np.unique(component_labels(len(vertices), ends)[ends[:, 0]], return_inverse=True)
@@ -77,38 +57,7 @@ def _sizes(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray) -> np.nd
     return longest_sides(vertices, corners, loop.astype(np.int32), int(loop.max()) + 1)[loop]
 
 
-def _dots(several: np.ndarray, one: np.ndarray) -> np.ndarray:
-    """Products (H, K) of several vectors (H, K, 3) each with one (H, 3)."""
-    return np.einsum("hki,hi->hk", several, one)
-
-
-def _neighbours(points: np.ndarray, places: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and numbers (N, K) of the points nearest to each of N places."""
-    from scipy.spatial import cKDTree
-
-    distance, near = cKDTree(points).query(places, min(count, len(points)))
-    return distance.reshape(len(places), -1), near.reshape(len(places), -1)
-
-
-def _directed(rim: _Rim) -> tuple[_Rim, np.ndarray]:
-    """The rim with its directions filtered, corners kept, as face normals are; and where they agree on one, (H,)."""
-    distance, near = _neighbours(rim.points, rim.points, NEIGHBOURS)
-    length, outward = np.linalg.norm(rim.outward, axis=1), unit_rows(rim.outward)
-    ours = length[near] * (_dots(rim.sides[near], rim.sides) > ALIKE)
-    for number in range(ROUNDS):
-        first = number < FIRST_ROUNDS
-        reach = (FIRST_REACH if first else REACH) * rim.spacing[:, None]
-        cosine = _dots(outward[near], outward)
-        like = cosine > -0.2 if first else np.exp((cosine - 1.0) / WIDTH**2)
-        weight = ours * like * np.exp(-0.5 * (distance / reach) ** 2)
-        mean = np.einsum("hk,hki->hi", weight, outward[near])
-        mean -= np.einsum("hi,hi->h", mean, rim.sides)[:, None] * rim.sides
-        agreement = np.linalg.norm(mean, axis=1) / np.maximum(weight.sum(axis=1), 1e-300)
-        outward = unit_rows(mean)
-    return rim._replace(outward=outward), agreement > CLEAR
-
-
-def _ends(rim: _Rim, samples: Samples, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ends(rim: Pieces, samples: Samples, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How far out of each piece, (H,) spacings, its samples end, `near` (H, K) being those looked at; and where nothing
     else goes on from there, (H,).
 
@@ -116,9 +65,9 @@ def _ends(rim: _Rim, samples: Samples, near: np.ndarray) -> tuple[np.ndarray, np
     windows the least counts: one that looks around a corner into another part of the sheet sees too much.
     """
     way = (samples.points[near] - rim.points[:, None]) / rim.spacing[:, None, None]
-    out, aside = _dots(way, rim.outward), _dots(way, np.cross(rim.sides, rim.outward))
-    above = np.abs(_dots(way, rim.sides))
-    ours = (above < ABOVE) & (_dots(samples.normals[near], rim.sides) > ALIKE)
+    out, aside = dots(way, rim.outward), dots(way, np.cross(rim.sides, rim.outward))
+    above = np.abs(dots(way, rim.sides))
+    ours = (above < ABOVE) & (dots(samples.normals[near], rim.sides) > ALIKE)
     ends, free = np.full(len(near), np.inf), np.zeros(len(near), dtype=bool)
     for middle in (-HALF, 0.0, HALF):
         window = np.abs(aside - middle) < HALF
@@ -132,17 +81,17 @@ def _ends(rim: _Rim, samples: Samples, near: np.ndarray) -> tuple[np.ndarray, np
     return np.where(free, np.minimum(ends, FARTHEST), 0.0), free
 
 
-def _jutting(rim: _Rim) -> np.ndarray:
+def _jutting(rim: Pieces) -> np.ndarray:
     """Which pieces, (H,), lie beyond the other side of a corner, whose pieces do not lie beyond theirs."""
-    _, near = _neighbours(rim.points, rim.points, NEIGHBOURS)
+    _, near = nearest_few(rim.points, rim.points, NEIGHBOURS)
     way = (rim.points[:, None] - rim.points[near]) / rim.spacing[:, None, None]
     beyond = np.einsum("hki,hki->hk", way, rim.outward[near]) > OVERHANG
-    within = -_dots(way, rim.outward) < 0.1
-    turned = _dots(rim.outward[near], rim.outward) < 0.8
-    return (beyond & within & turned & (_dots(rim.sides[near], rim.sides) > ALIKE)).any(axis=1)
+    within = -dots(way, rim.outward) < 0.1
+    turned = dots(rim.outward[near], rim.outward) < 0.8
+    return (beyond & within & turned & (dots(rim.sides[near], rim.sides) > ALIKE)).any(axis=1)
 
 
-def _cut(mesh: Mesh, normals: np.ndarray, rim: _Rim, cell: float) -> Mesh:
+def _cut(mesh: Mesh, normals: np.ndarray, rim: Pieces, cell: float) -> Mesh:
     """The part of the mesh, with `normals` (F, 3) of its faces, within the lines of its rim."""
     if not len(rim.points):
         return mesh
@@ -170,21 +119,21 @@ def _cut(mesh: Mesh, normals: np.ndarray, rim: _Rim, cell: float) -> Mesh:
     return Mesh(vertices[used], faces.reshape(-1, 3))
 
 
-def _depths(mesh: Mesh, normals: np.ndarray, rim: _Rim) -> tuple[np.ndarray, np.ndarray]:
+def _depths(mesh: Mesh, normals: np.ndarray, rim: Pieces) -> tuple[np.ndarray, np.ndarray]:
     """How far within the rim each vertex lies, (V,), WITHIN where none is near; and the way out there, (V, 3)."""
     depths, ways = np.full(len(mesh.vertices), WITHIN), np.zeros_like(mesh.vertices)
     own = np.zeros_like(mesh.vertices)
     np.add.at(own, mesh.faces.ravel(), np.repeat(normals, 3, axis=0))
-    distance, near = _neighbours(rim.points, mesh.vertices, SIDE_NEIGHBOURS)
+    distance, near = nearest_few(rim.points, mesh.vertices, SIDE_NEIGHBOURS)
     close = np.flatnonzero(distance[:, 0] < NEAR * rim.spacing[near[:, 0]])
     distance, near, at = distance[close], near[close], mesh.vertices[close]
-    alike = _dots(rim.sides[near], unit_rows(own[close])) > ALIKE
+    alike = dots(rim.sides[near], unit_rows(own[close])) > ALIKE
     found = alike.any(axis=1)
     close, distance, near, at, alike = close[found], distance[found], near[found], at[found], alike[found]
     first = near[np.arange(len(near)), alike.argmax(axis=1)]
     least = np.where(alike, distance, np.inf).min(axis=1)
     excess = np.where(alike, distance**2 - least[:, None] ** 2, 0.0)
-    cosine = _dots(rim.outward[near], rim.outward[first])
+    cosine = dots(rim.outward[near], rim.outward[first])
     reach = SIDE_REACH * rim.spacing[first][:, None]
     weight = alike * np.exp(-0.5 * excess / reach**2 + (cosine - 1.0) / (0.5 * SIDE_WIDTH**2))
     depth = -np.einsum("vki,vki->vk", at[:, None] - rim.points[near], rim.outward[near])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from flashmesh_core.surface.adjacency import (
     longest_sides,
     manifold_twins,
 )
+from flashmesh_core.surface.borders import WEIGHT
 from flashmesh_core.surface.bridges import cut_bridges, knots
 from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, next_cost, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
@@ -47,7 +49,6 @@ STEPS = 0.6, 0.3, 0.12, 0.0  # of the way left to half the faces, at which parts
 LATE = 2.0  # times the count up to which handles go whose cut is cheaper than an edge
 LOOP = 50.0  # cube of the perimeter of a loop over what its cut costs
 STEP = 40_000  # entries of the queue looked at between two reports
-BORDER = 4.0  # weight of a border's planes, per squared length
 
 
 def proxies(denoised: Denoised, counts: Sequence[int], *, seed: int = 0, **settings: Any) -> list[Mesh]:
@@ -241,7 +242,7 @@ def _without_crumbs(denoised: Denoised) -> Denoised:
         return denoised
     used, numbered = compact(mesh.faces[kept], len(mesh.vertices))
     without = Mesh(mesh.vertices[used], numbered.astype(np.int64))
-    return Denoised(without, denoised.normals[kept], denoised.before[used], denoised.noise)
+    return replace(denoised, mesh=without, normals=denoised.normals[kept], before=denoised.before[used])
 
 
 def _run(state: Collapse, count: int, least: int, progress: Progress | None, dearest: float = np.inf) -> None:
@@ -375,7 +376,7 @@ def _quadrics(vertices, faces, centers, normals, weights):
         sx, sy, sz = y * w - z * v, z * u - x * w, x * v - y * u
         length = np.sqrt(sx * sx + sy * sy + sz * sz)
         if length > 0.0:
-            weight = BORDER * (x * x + y * y + z * z)
+            weight = WEIGHT * (x * x + y * y + z * z)
             for end in (a, b):
                 add_plane(
                     result[end], sx / length, sy / length, sz / length,
