@@ -58,11 +58,15 @@ def _thicknesses(mesh: Mesh, edge: float, label: np.ndarray, inwards: np.ndarray
     tree = cKDTree(mesh.vertices[np.unique(mesh.faces[~inwards[label]])])
     uneven = UNEVEN[0] + BUMPS * noisiness(estimate_noise(mesh), edge)
     result = np.full(len(inwards), np.inf)
-    for part in np.flatnonzero(inwards):
-        distance = tree.query(mesh.vertices[np.unique(mesh.faces[label == part])])[0]
+    inner = inwards[label]
+    corners = np.stack([np.repeat(label[inner], 3), mesh.faces[inner].ravel()], axis=1)
+    part, vertex = np.unique(corners, axis=0).T
+    parts, first = np.unique(part, return_index=True)
+    distances = np.split(tree.query(mesh.vertices[vertex])[0], first[1:])
+    for number, distance in zip(parts, distances, strict=True):
         thinnest, half, most = np.quantile(distance, (0.1, 0.5, 0.8))
         if half <= uneven * thinnest or most <= UNEVEN[1] * half:
-            result[part] = half
+            result[number] = half
     return result
 
 
