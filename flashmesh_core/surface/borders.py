@@ -40,7 +40,7 @@ class Border(NamedTuple):
     """The H pieces of a dense surface's borders, as planes that stand upright on them."""
 
     points: np.ndarray  # (H, 3)
-    outward: np.ndarray  # (H, 3) unit, filtered
+    outward: np.ndarray  # (H, 3) unit
     weights: np.ndarray  # (H,) WEIGHT for each squared length
     free: np.ndarray  # (H,) bool: no other part of the surface goes on beyond
 

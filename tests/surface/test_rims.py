@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import manifold_twins
+from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.reconstruction import Reconstruction, reconstruct
 from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Samples, read_samples
@@ -30,8 +30,8 @@ def from_rectangle(points: np.ndarray) -> np.ndarray:
 
 def rim(mesh: Mesh) -> np.ndarray:
     """The vertices on the border of a mesh."""
-    open_edges = np.flatnonzero(manifold_twins(mesh.faces.astype(np.int32), len(mesh.vertices)) < 0)
-    return mesh.vertices[np.unique(mesh.faces.ravel()[open_edges])]
+    _, tails, _ = open_edges(mesh.faces.astype(np.int32), len(mesh.vertices))
+    return mesh.vertices[np.unique(tails)]
 
 
 def made(points: np.ndarray, normals: np.ndarray | None) -> Reconstruction:
