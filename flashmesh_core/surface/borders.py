@@ -160,8 +160,10 @@ def border_rows(vertices: np.ndarray, faces: np.ndarray, border: Border | None) 
     where the surface goes on beyond most of them.
     """
     rows = np.zeros((len(vertices), WIDTH))
+    if border is None:
+        return rows
     _, tails, heads = open_edges(faces, len(vertices))
-    if border is None or not len(tails):
+    if not len(tails):
         return rows
     shortest = np.full(len(vertices), np.inf)
     length = np.linalg.norm(vertices[heads] - vertices[tails], axis=1)

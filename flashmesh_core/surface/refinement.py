@@ -48,10 +48,11 @@ class Refiner(NamedTuple):
         over, and no vertex moves further than the noise and the detail of the surface allow. `sides` (F, 3) are the
         normals of the faces before any vertex was moved.
         """
-        moved, surroundings = self.crossed(vertices, faces, planes, sides)
+        at_borders = border_rows(vertices, faces, self.border)
+        moved, surroundings = self._crossed(vertices, faces, planes, sides, at_borders)
         way = load_vertex_predictor().predict(surroundings)
         targets = moved + self.edge * np.einsum("vij,vi->vj", surroundings.frames, way)
-        on_border = border_rows(vertices, faces, self.border)[:, WIDTH - 1] > 0.0
+        on_border = at_borders[:, WIDTH - 1] > 0.0
         targets[on_border] = moved[on_border]
         start, around = faces_at_vertices(faces, len(vertices))
         move(moved, faces, start, around, _within(VERTEX_FARTHEST, moved, targets), sides)
@@ -61,6 +62,11 @@ class Refiner(NamedTuple):
         self, vertices: np.ndarray, faces: np.ndarray, planes: Planes, sides: np.ndarray
     ) -> tuple[np.ndarray, Surroundings]:
         """Where the predicted planes around each vertex cross (V, 3), and what the vertex predictor is told there."""
+        return self._crossed(vertices, faces, planes, sides, border_rows(vertices, faces, self.border))
+
+    def _crossed(
+        self, vertices: np.ndarray, faces: np.ndarray, planes: Planes, sides: np.ndarray, at_borders: np.ndarray
+    ) -> tuple[np.ndarray, Surroundings]:
         start, around = faces_at_vertices(faces, len(vertices))
         each = int(np.clip(MOST_FACES // max(len(vertices), 1), FEWEST, MOST))
         first, rows = regions(vertices, faces, start, around, planes, each, 1.0)
@@ -70,7 +76,6 @@ class Refiner(NamedTuple):
         scalars = scalars_of(self.noise, self.edge, wanted_edge)
         found = load_predictor().predict(self.patches, asked, self.edge, scalars)
         weights = self.patches.areas[asked] / (1.0 + (found.doubt / DOUBT) ** 2)
-        at_borders = border_rows(vertices, faces, self.border)
         targets = _crossings(vertices, first, place[: len(rows)], found.normals, found.points, weights, at_borders)
         farthest = FARTHEST * self.edge * (1.0 + NOISY_FARTHEST * noisiness(self.noise, self.edge))
         moved = vertices.copy()
