@@ -41,15 +41,18 @@ class TriangleTree:
         corners, normals, low, high = _sorted(vertices, faces, order, leaves)
         return TriangleTree(corners, normals, order, low, high)
 
-    def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distances (N,) from `points` (N, 3) to the mesh, in its unit, and the faces (N,) that are nearest."""
+    def nearest(self, points: np.ndarray, within: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (N,) from `points` (N, 3) to the mesh, in its unit, and the faces (N,) that are nearest.
+
+        Infinity, and any face, where none is nearer than `within`: how far to look is what it costs.
+        """
         points = check_points("points", points, minimum=0)
-        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays())
+        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, within, *self._arrays())
         return distance, self.face[at]
 
-    def distance(self, points: np.ndarray) -> np.ndarray:
-        """Distances (N,) from `points` (N, 3) to the mesh, in its unit."""
-        return self.nearest(points)[0]
+    def distance(self, points: np.ndarray, within: float = np.inf) -> np.ndarray:
+        """Distances (N,) from `points` (N, 3) to the mesh, in its unit; infinity where it is not `within` that."""
+        return self.nearest(points, within)[0]
 
     def closest(self, points: np.ndarray) -> np.ndarray:
         """The places (N, 3) on the mesh that are nearest to `points` (N, 3)."""

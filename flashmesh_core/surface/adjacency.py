@@ -28,6 +28,12 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 @njit(**COMPILED)
+def dot(a, i, b, j):
+    """The product of row i of a (N, 3) and row j of b (M, 3)."""
+    return a[i, 0] * b[j, 0] + a[i, 1] * b[j, 1] + a[i, 2] * b[j, 2]
+
+
+@njit(**COMPILED)
 def count_sort(keys, order, n_keys):
     """`order` (N,) sorted by `keys[order]`, equal ones in the order they were; keys in [0, n_keys)."""
     start = np.zeros(n_keys + 1, dtype=np.int64)

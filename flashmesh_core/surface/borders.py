@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import COMPILED, manifold_twins, unit_rows
+from flashmesh_core.surface.adjacency import COMPILED, dot, manifold_twins, unit_rows
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
 
 ALIKE = 0.3  # cosine of normals of one sheet
@@ -20,7 +21,11 @@ SPACING = 2.0  # typical edges that the pieces of a mesh are filtered over
 BESIDE = (1.0, 2.0), 0.7  # typical edges out of a piece; of those, that other faces are nearer: it ends at another part
 NEAR = 0.6  # of a vertex's shortest open edge: pieces within count
 UNCLEAR = 0.05  # share of the weight of pieces around which directions differ
+CHUNK = 20_000  # places looked at between two reports
 STRAIGHTENED = 15  # rounds of moving vertices to their pieces' lines
+
+
+Told = Callable[[], None]
 
 
 class Pieces(NamedTuple):
@@ -57,12 +62,20 @@ def pieces_of(vertices: np.ndarray, ends: tuple[np.ndarray, np.ndarray], sides: 
     return Pieces(tails + 0.5 * along, np.cross(along, sides), sides, np.linalg.norm(along, axis=1))
 
 
-def nearest_few(points: np.ndarray, places: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and numbers (N, K) of the `count` points nearest to each of N places."""
+def nearest_few(
+    points: np.ndarray, places: np.ndarray, count: int, told: Told | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and numbers (N, K) of the `count` points nearest to each of N places; `told()` may raise to cancel."""
     from scipy.spatial import cKDTree
 
-    distance, near = cKDTree(points).query(places, min(count, len(points)))
-    return distance.reshape(len(places), -1), near.reshape(len(places), -1)
+    tree, count = cKDTree(points), min(count, len(points))
+    distance, near = np.empty((len(places), count)), np.empty((len(places), count), dtype=np.int64)
+    for start in range(0, len(places), CHUNK):
+        part = slice(start, start + CHUNK)
+        distance[part], near[part] = (found.reshape(-1, count) for found in tree.query(places[part], count))
+        if told:
+            told()
+    return distance, near
 
 
 def dots(several: np.ndarray, one: np.ndarray) -> np.ndarray:
@@ -70,34 +83,61 @@ def dots(several: np.ndarray, one: np.ndarray) -> np.ndarray:
     return np.einsum("hki,hi->hk", several, one)
 
 
-def directed(pieces: Pieces) -> tuple[Pieces, np.ndarray]:
-    """The pieces, their directions filtered, corners kept, as face normals are; and where they agree on one, (H,)."""
-    distance, near = nearest_few(pieces.points, pieces.points, NEIGHBOURS)
+def directed(pieces: Pieces, told: Told | None = None) -> tuple[Pieces, np.ndarray]:
+    """The pieces, their directions filtered, corners kept, as face normals are; and where they agree on one, (H,).
+
+    `told()` is called several times a second and may raise to cancel.
+    """
+    distance, near = nearest_few(pieces.points, pieces.points, NEIGHBOURS, told)
     length, outward = np.linalg.norm(pieces.outward, axis=1), unit_rows(pieces.outward)
-    ours = length[near] * (dots(pieces.sides[near], pieces.sides) > ALIKE)
     for number in range(ROUNDS):
         first = number < FIRST_ROUNDS
-        reach = (FIRST_REACH if first else REACH) * pieces.spacing[:, None]
-        cosine = dots(outward[near], outward)
-        like = cosine > -0.2 if first else np.exp((cosine - 1.0) / WIDEST**2)
-        weight = ours * like * np.exp(-0.5 * (distance / reach) ** 2)
-        mean = np.einsum("hk,hki->hi", weight, outward[near])
-        mean -= np.einsum("hi,hi->h", mean, pieces.sides)[:, None] * pieces.sides
-        agreement = np.linalg.norm(mean, axis=1) / np.maximum(weight.sum(axis=1), 1e-300)
-        outward = unit_rows(mean)
+        reach = (FIRST_REACH if first else REACH) * pieces.spacing
+        outward, agreement = _filtered(outward, pieces.sides, length, reach, near, distance, first)
+        if told:
+            told()
     return pieces._replace(outward=outward), agreement > CLEAR
 
 
-def straightened(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, edge: float) -> np.ndarray:
+@njit(**COMPILED)
+def _filtered(outward, sides, length, reach, near, distance, first):
+    """Unit directions (H, 3), each the mean of its `near` ones (H, K) of the same sheet; how far these agree, (H,)."""
+    made, agreement, mean = np.empty_like(outward), np.zeros(len(outward)), np.zeros((1, 3))
+    for i in range(len(outward)):
+        mean[:], total = 0.0, 0.0
+        for k in range(near.shape[1]):
+            j = near[i, k]
+            if dot(sides, j, sides, i) <= ALIKE:
+                continue
+            cosine, far = dot(outward, j, outward, i), distance[i, k] / reach[i]
+            like = (1.0 if cosine > -0.2 else 0.0) if first else np.exp((cosine - 1.0) / WIDEST**2)
+            weight = length[j] * like * np.exp(-0.5 * far * far)
+            total += weight
+            for axis in range(3):
+                mean[0, axis] += weight * outward[j, axis]
+        up = dot(mean, 0, sides, i)
+        for axis in range(3):
+            mean[0, axis] -= up * sides[i, axis]
+        long = np.sqrt(dot(mean, 0, mean, 0))
+        agreement[i] = long / max(total, 1e-300)
+        for axis in range(3):
+            made[i, axis] = mean[0, axis] / max(long, 1e-12)
+    return made, agreement
+
+
+def straightened(
+    vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, edge: float, told: Told | None = None
+) -> np.ndarray:
     """The vertices (V, 3) of a dense surface, those on its borders moved to the filtered lines of their pieces.
 
     That takes the noise off a border as `denoise` takes it off a surface, whose `normals` (F, 3) are filtered; corners
-    stay. `faces` (F, 3) are int32, `edge` is the typical one.
+    stay. `faces` (F, 3) are int32, `edge` is the typical one; `told()` may raise to cancel.
     """
     starts, tails, heads = open_edges(faces, len(vertices))
     if not len(starts):
         return vertices
-    pieces, _ = directed(_filtered_over(pieces_of(vertices, (tails, heads), normals[starts // 3]), SPACING * edge))
+    pieces = _filtered_over(pieces_of(vertices, (tails, heads), normals[starts // 3]), SPACING * edge)
+    pieces, _ = directed(pieces, told)
     moved = vertices.copy()
     for _ in range(STRAIGHTENED):
         _to_lines(moved, tails, heads, pieces.outward)
@@ -131,7 +171,13 @@ def _to_lines(vertices, tails, heads, outward):
 
 
 def border_of(
-    vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, edge: float, *, filtered: bool
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    normals: np.ndarray,
+    edge: float,
+    *,
+    filtered: bool,
+    told: Told | None = None,
 ) -> Border | None:
     """The borders of a dense surface, (V, 3) and (F, 3) int32, with `normals` (F, 3) and this typical edge.
 
@@ -143,11 +189,14 @@ def border_of(
         return None
     own = pieces_of(vertices, (tails, heads), normals[starts // 3])
     weights = WEIGHT * own.spacing**2
-    pieces, clear = directed(_filtered_over(own, SPACING * edge))
+    pieces, clear = directed(_filtered_over(own, SPACING * edge), told)
     tree, (steps, least) = TriangleTree.of_mesh(vertices, faces), BESIDE
     free = np.ones(len(starts), dtype=bool)
     for away in steps:
-        free &= tree.distance(pieces.points + away * edge * pieces.outward) > least * away * edge
+        beyond = pieces.points + away * edge * pieces.outward
+        free &= np.isinf(tree.distance(beyond, within=least * away * edge))
+        if told:
+            told()
     if not filtered:
         return Border(own.points, unit_rows(own.outward), weights, free)
     return Border(pieces.points, pieces.outward, np.where(clear, 1.0, UNCLEAR) * weights, free)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -105,7 +106,8 @@ def denoise(
             progress("flatten", i / VERTEX_ROUNDS)
         _to_planes(vertices, faces, normals, areas, start, around, moved)
         vertices, moved = moved, vertices
-    vertices = straightened(vertices, faces, normals, edge)
+    told = partial(progress, "flatten", 1.0) if progress else None
+    vertices = straightened(vertices, faces, normals, edge, told)
     if wanted is not None:
         bound = HELD_NOISE * noise + HELD_EDGE * even_edge(float(areas.sum()) / wanted)
         vertices, normals = _held_back(mesh, vertices, normals, bound)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.jit import njit
+from flashmesh_core.surface.adjacency import dot
 from flashmesh_core.surface.point_normals import CHUNK, COMPILED, Progress
 from flashmesh_core.surface.winding import Grid
 
@@ -168,7 +169,7 @@ def _find_nearest(slots, places, normals, reach, samples, taken, taken_too, squa
                     slot = slots[x, y, z]
                     if slot < 0:
                         continue
-                    if _dot(normals, i, taken, slot) > OTHER or _dot(normals, i, taken_too, slot) > OTHER:
+                    if dot(normals, i, taken, slot) > OTHER or dot(normals, i, taken_too, slot) > OTHER:
                         continue
                     dz = z - places[i, 2]
                     height = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
@@ -238,11 +239,6 @@ def _solve(sums, distance, gradient):
 
 
 @njit(**COMPILED)
-def _dot(a, i, b, j):
-    return a[i, 0] * b[j, 0] + a[i, 1] * b[j, 1] + a[i, 2] * b[j, 2]
-
-
-@njit(**COMPILED)
 def _combine(
     distance, winding, thickness, thinnest, thickest, slope, gradient, center,
     other_distance, other_gradient, other_center, found,
@@ -260,7 +256,7 @@ def _combine(
             between = other_center[slot, axis] - center[slot, axis]
             above += between * gradient[slot, axis]
             below -= between * other_gradient[slot, axis]
-        wall = _dot(gradient, slot, other_gradient, slot) < WALL
+        wall = dot(gradient, slot, other_gradient, slot) < WALL
         other = 1.0 / (1.0 + np.exp(min(max(slope * other_distance[slot], -30.0), 30.0)))
         if above < 0.0 and below < 0.0:
             apart = -distance[slot] - other_distance[slot]

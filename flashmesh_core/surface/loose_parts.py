@@ -6,11 +6,18 @@ lose their shape.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.surface.adjacency import compact, face_components, face_geometry, longest_sides, manifold_twins
+from flashmesh_core.surface.denoising import COARSE, Denoised, typical_edge
+from flashmesh_core.surface.pinholes import SCRAPS
 from flashmesh_core.surface.reach import dearness
 
+CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 MOST_FACES = 16  # of a part that may be given up as a whole
 
 
@@ -40,3 +47,29 @@ def costs_of_parts(
     far = np.zeros(len(count))
     np.maximum.at(far, part[ours], distance**2)
     return np.where(small, cost * [dearness(square) for square in far], np.inf)
+
+
+def without_crumbs(denoised: Denoised) -> Denoised:
+    """The surface without parts of a few faces that are smaller than its detail; all of it if nothing else is there.
+
+    Sheets that are more than scraps of the surface, all such together, are none: a tree's leaves.
+    """
+    mesh, edge = denoised.mesh, typical_edge(denoised.mesh)
+    if edge > COARSE:
+        return denoised
+    faces = mesh.faces.astype(np.int32)
+    twin = manifold_twins(faces, len(mesh.vertices))
+    label, count = face_components(faces, twin)
+    size = longest_sides(mesh.vertices, faces, label, count)
+    small = size < max(CRUMB_EDGES * edge, 4.0 * denoised.noise)
+    crumb = small & (np.bincount(label, minlength=count) <= CRUMB_FACES)
+    _, areas, _ = face_geometry(mesh.vertices, faces)
+    sheet = np.bincount(label, twin.reshape(-1, 3).min(axis=1) < 0, minlength=count) > 0
+    if areas[(crumb & sheet)[label]].sum() > SCRAPS * areas.sum():
+        crumb &= ~sheet
+    kept = ~crumb[label]
+    if kept.all() or not kept.any():
+        return denoised
+    used, numbered = compact(mesh.faces[kept], len(mesh.vertices))
+    without = Mesh(mesh.vertices[used], numbered.astype(np.int64))
+    return replace(denoised, mesh=without, normals=denoised.normals[kept], before=denoised.before[used])

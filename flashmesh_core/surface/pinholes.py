@@ -5,44 +5,51 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import compact
+from flashmesh_core.mesh.sampling import triangle_areas
+from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins
 from flashmesh_core.surface.denoising import COARSE, typical_edge
 
 MAX_EDGES = 8.0  # perimeter of a hole that is an accident, in typical edges
+BACK = 0.25  # share of a part's area from which on its caps are the back of a sheet
+SCRAPS = 0.02  # share of the mesh's area up to which such sheets are scraps, which close and then go
 
 
 def close_pinholes(mesh: Mesh) -> Mesh:
     """The mesh with holes closed whose perimeter is below MAX_EDGES typical edges, each by a fan around its middle.
 
     `mesh` is clean: edge-manifold, oriented, every vertex with one fan. Meshes of few large faces come back as they
-    are, since their holes are meant.
+    are, since their holes are meant. So do small loose sheets, a tree's leaves, unless all of them together are next
+    to nothing: closed, a sheet is two sides without a volume.
     """
     edge = typical_edge(mesh)
     if not len(mesh.faces) or edge > COARSE:
         return mesh
-    loops = [loop for loop in _border_loops(mesh.faces) if _perimeter(mesh.vertices[loop]) < MAX_EDGES * edge]
+    twin = manifold_twins(mesh.faces, len(mesh.vertices))
+    loops = _border_loops(mesh.faces, twin)
     if not loops:
         return mesh
-    middles = np.array([mesh.vertices[loop].mean(axis=0) for loop in loops])
-    fans = []
-    for number, loop in enumerate(loops):
-        if len(loop) == 3:
-            fans.append(loop[None])
-        else:
-            middle = np.full(len(loop), len(mesh.vertices) + number)
-            fans.append(np.stack([loop, np.roll(loop, -1), middle], axis=1))
-    vertices, faces = np.concatenate([mesh.vertices, middles]), np.concatenate([mesh.faces, *fans])
-    used, faces = compact(faces, len(vertices))
+    lengths = np.array([len(loop) for loop in loops])
+    ends = np.cumsum(lengths)
+    ring, loop, starts = np.concatenate(loops), np.repeat(np.arange(len(loops)), lengths), ends - lengths
+    onward = np.arange(1, len(ring) + 1)
+    onward[ends - 1] = starts
+    places = mesh.vertices[ring]
+    perimeter = np.add.reduceat(np.linalg.norm(places - places[onward], axis=1), starts)
+    middles = np.add.reduceat(places, starts, axis=0) / lengths[:, None]
+    vertices = np.concatenate([mesh.vertices, middles])
+    fans = np.stack([ring, ring[onward], len(mesh.vertices) + loop], axis=1)[(perimeter < MAX_EDGES * edge)[loop]]
+    fans = fans[_fills(vertices, mesh.faces, twin, fans)]
+    if not len(fans):
+        return mesh
+    used, faces = compact(np.concatenate([mesh.faces, fans]), len(vertices))
     return Mesh(vertices[used], faces.astype(np.int64))
 
 
-def _border_loops(faces: np.ndarray) -> list[np.ndarray]:
+def _border_loops(faces: np.ndarray, twin: np.ndarray) -> list[np.ndarray]:
     """Vertices (N,) of each loop of open edges, in the direction in which faces may fill it."""
-    starts, ends = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
-    size = int(faces.max()) + 1
-    keys, back = starts * size + ends, ends * size + starts
-    open_edges = ~np.isin(keys, back, assume_unique=True)
-    onward = dict(zip(ends[open_edges].tolist(), starts[open_edges].tolist(), strict=True))
+    open_edges = np.flatnonzero(twin < 0)
+    starts, ends = faces.ravel()[open_edges], np.roll(faces, -1, axis=1).ravel()[open_edges]
+    onward = dict(zip(ends.tolist(), starts.tolist(), strict=True))
     loops = []
     while onward:
         first, at = onward.popitem()
@@ -55,5 +62,14 @@ def _border_loops(faces: np.ndarray) -> list[np.ndarray]:
     return loops
 
 
-def _perimeter(points: np.ndarray) -> float:
-    return float(np.linalg.norm(points - np.roll(points, 1, axis=0), axis=1).sum())
+def _fills(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray, fans: np.ndarray) -> np.ndarray:
+    """Which faces (K, 3) fill holes: all but those that would be the back of a loose sheet, if not only scraps are."""
+    label, count = face_components(faces, twin)
+    part_of = np.empty(len(vertices), dtype=np.int64)
+    part_of[faces] = label[:, None]
+    parts = part_of[fans[:, 0]]
+    areas = np.bincount(label, triangle_areas(vertices[faces]), minlength=count)
+    is_sheet = np.bincount(parts, triangle_areas(vertices[fans]), minlength=count) > BACK * areas
+    if areas[is_sheet].sum() <= SCRAPS * areas.sum():
+        return np.ones(len(fans), dtype=bool)
+    return ~is_sheet[parts]

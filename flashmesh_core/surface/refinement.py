@@ -122,7 +122,8 @@ def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -
     """A refiner of the surface as it came (`denoised.before`); `progress()` may raise to cancel."""
     mesh, faces = Mesh(denoised.before, denoised.mesh.faces), denoised.mesh.faces.astype(np.int32)
     edge, patches = typical_edge(mesh), patches_of(mesh.vertices, mesh.faces, progress)
-    border = border_of(denoised.mesh.vertices, faces, denoised.normals, edge, filtered=denoised.filtered)
+    vertices, normals = denoised.mesh.vertices, denoised.normals
+    border = border_of(vertices, faces, normals, edge, filtered=denoised.filtered, told=progress)
     return Refiner(patches, edge, denoised.noise, border)
 
 

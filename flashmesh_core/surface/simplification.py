@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,18 +28,18 @@ from flashmesh_core.surface.fidelity import taken_back
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.gaps import with_gaps_filled
 from flashmesh_core.surface.handles import cut_handles, without_touching_caps
-from flashmesh_core.surface.loose_parts import costs_of_parts
+from flashmesh_core.surface.loose_parts import costs_of_parts, without_crumbs
 from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
 from flashmesh_core.surface.refinement import Refiner, refiner_of, sheet_of, shell_of
 
-CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
 FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
+CARD_FACES = 2  # that the smallest sheet has
 KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
 BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
 HANDLE_FACES = 4_000  # that handles are first looked for at
@@ -108,7 +107,7 @@ def simplifier_of(
     progress: Progress | None = None,
 ) -> Simplifier:
     """A dense surface, ready to be simplified; settings as in `varied_proxies`."""
-    denoised = _without_crumbs(denoised)
+    denoised = without_crumbs(denoised)
     planes, edge = planes_of(denoised), typical_edge(denoised.mesh)
     refiner = None
     if refine and edge < FINE:
@@ -164,6 +163,7 @@ class Simplifier(NamedTuple):
         for count in counts:
             if len(planes.faces) <= count:
                 continue
+            state = _with_parts_that_fit(state, count)
             state = _run_cutting(state, count, counts[-1], self.longest, progress)
             used, faces = compact(state.faces[state.alive], len(state.positions))
             vertices = state.positions[used]
@@ -229,22 +229,6 @@ def _without_idle_faces(state: Collapse, least: int) -> tuple[np.ndarray, np.nda
     return state.positions[used], faces
 
 
-def _without_crumbs(denoised: Denoised) -> Denoised:
-    """The surface without parts of a few faces that are smaller than its detail; all of it if nothing else is there."""
-    mesh, edge = denoised.mesh, typical_edge(denoised.mesh)
-    if edge > COARSE:
-        return denoised
-    label, size = _parts(mesh.vertices, mesh.faces.astype(np.int32))
-    few = np.bincount(label, minlength=len(size)) <= CRUMB_FACES
-    crumb = few & (size < max(CRUMB_EDGES * edge, 4.0 * denoised.noise))
-    kept = ~crumb[label]
-    if kept.all() or not kept.any():
-        return denoised
-    used, numbered = compact(mesh.faces[kept], len(mesh.vertices))
-    without = Mesh(mesh.vertices[used], numbered.astype(np.int64))
-    return replace(denoised, mesh=without, normals=denoised.normals[kept], before=denoised.before[used])
-
-
 def _run(state: Collapse, count: int, least: int, progress: Progress | None, dearest: float = np.inf) -> None:
     """Collapse down to `count` faces while edges cost at most `dearest`, reporting how far it is to `least`."""
     total = len(state.faces)
@@ -273,7 +257,9 @@ def _run_cutting(state: Collapse, count: int, least: int, longest: float, progre
                 break
             longest = min(2.0 * longest, MAX_LOOP)
     if state.numbers[FACES] > CROWDED * count:
-        state = _with_large_parts(state, max(count // PART_FACES, 1))
+        faces = state.faces[state.alive]
+        label, size = _parts(state.positions, faces)
+        state = _with_large_parts(state, faces, label, size, np.full(len(size), PART_FACES), count)
     _run(state, count, least, progress)
     return state
 
@@ -311,13 +297,24 @@ def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray
     return faces, label, cost
 
 
-def _with_large_parts(state: Collapse, most: int) -> Collapse:
-    """The collapse started anew on its `most` largest parts."""
+def _with_parts_that_fit(state: Collapse, count: int) -> Collapse:
+    """The largest parts where all of them do not fit with two faces each, as cards that are a tree's leaves have."""
     faces = state.faces[state.alive]
     label, size = _parts(state.positions, faces)
-    if len(size) <= most:
+    own = np.bincount(label)
+    if np.minimum(own, CARD_FACES).sum() <= count:
         return state
-    return _restarted(state, state.positions, state.quadrics, faces[size[label] >= np.sort(size)[-most]])
+    return _with_large_parts(state, faces, label, size, np.minimum(own, PART_FACES), count)
+
+
+def _with_large_parts(
+    state: Collapse, faces: np.ndarray, label: np.ndarray, size: np.ndarray, room: np.ndarray, count: int
+) -> Collapse:
+    """The collapse of `faces` started anew on the largest parts, of sizes (P,), whose `room` (P,) is in `count`."""
+    largest = np.argsort(-size, kind="stable")
+    stays = np.zeros(len(size), dtype=bool)
+    stays[largest[: max(int((np.cumsum(room[largest]) <= count).sum()), 1)]] = True
+    return state if stays.all() else _restarted(state, state.positions, state.quadrics, faces[stays[label]])
 
 
 def _without_handles(state: Collapse, longest: float) -> Collapse:

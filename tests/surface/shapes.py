@@ -83,6 +83,19 @@ def grid(cells: int, hole: bool = False) -> Mesh:
     return Mesh(np.stack([x.ravel(), y.ravel(), 0.0 * x.ravel()], axis=1), faces)
 
 
+def cards(count: int, size: float = 0.02, seed: int = 0) -> Mesh:
+    """Loose squares of two faces in a unit ball, turned by chance, as leaves are made."""
+    rng = np.random.default_rng(seed)
+    middles, across = rng.normal(size=(count, 3)), rng.normal(size=(count, 3))
+    middles *= rng.random((count, 1)) ** (1 / 3) / np.linalg.norm(middles, axis=1, keepdims=True)
+    across *= size / np.linalg.norm(across, axis=1, keepdims=True)
+    along = np.cross(across, rng.normal(size=(count, 3)))
+    along *= size / np.linalg.norm(along, axis=1, keepdims=True)
+    corners = [middles - across - along, middles + across - along, middles + across + along, middles - across + along]
+    faces = np.array([[0, 1, 2], [0, 2, 3]]) + 4 * np.arange(count)[:, None, None]
+    return Mesh(np.stack(corners, axis=1).reshape(-1, 3), faces.reshape(-1, 3))
+
+
 def volume(mesh: Mesh) -> float:
     """The signed volume, above 0 if wound outwards."""
     a, b, c = mesh.triangles.transpose(1, 0, 2)

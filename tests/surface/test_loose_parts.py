@@ -7,11 +7,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.topology import topology_report
+from flashmesh_core.mesh.topology import component_labels, topology_report
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.loose_parts import MOST_FACES, costs_of_parts
+from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box_distance, cube, joined, sphere, voxels
+from tests.surface.shapes import box_distance, cards, cube, joined, sphere, voxels
 
 HALF = np.array([0.4, 0.3, 0.2])
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
@@ -73,3 +74,19 @@ def test_a_part_that_stands_alone_stays() -> None:
 
     found = proxies(denoise(voxels(field, 96), wanted=24), [24])[0]
     assert topology_report(found.vertices, found.faces).n_components == 2
+
+
+def faces_of_parts(mesh: Mesh) -> np.ndarray:
+    """How many faces each part has, (P,)."""
+    labels = component_labels(len(mesh.vertices), mesh.faces[:, [0, 1, 1, 2]].reshape(-1, 2))
+    return np.unique(labels[mesh.faces[:, 0]], return_counts=True)[1]
+
+
+@pytest.mark.parametrize("count", [400, 2_000])
+def test_leaves_stay_whole_while_there_are_faces(count: int) -> None:
+    """1,000 of them on a stem: for each two faces, or for as many as there is room for beside the stem."""
+    stem = Mesh(sphere(100, 61).vertices * (0.2, 0.2, 2.0), sphere(100, 61).faces)
+    reading = read_surface(Mesh(*joined(stem, cards(1_000))), faces=count)
+    own = faces_of_parts(reading.proxies[0])
+    assert not reading.is_closed and 0.9 * count <= own.sum() <= count
+    assert own.max() >= 8 and (own == 2).sum() >= 0.9 * (count - own.max()) / 2

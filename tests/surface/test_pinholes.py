@@ -9,7 +9,7 @@ from flashmesh_core.mesh.sheets import open_edge_count
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reading import read_surface
-from tests.surface.shapes import cube, sphere
+from tests.surface.shapes import cards, cube, joined, sphere
 
 
 def punched(mesh: Mesh, radius: float) -> Mesh:
@@ -44,3 +44,21 @@ def test_a_remesh_with_pinholes_is_read_as_closed() -> None:
     dense = sphere(100, 61)
     reading = read_surface(Mesh(dense.vertices, np.delete(dense.faces, [2_000, 5_000], axis=0)), faces=200)
     assert reading.is_closed and open_edge_count(reading.proxies[0].faces) == 0
+
+
+def test_leaves_are_no_holes() -> None:
+    """Each has a border of four edges, and closed would be two sides without a volume."""
+    leaves = cards(500)
+    assert close_pinholes(leaves) is leaves
+    dense = sphere(100, 61)
+    holed = Mesh(dense.vertices, dense.faces[1:])
+    tree = close_pinholes(Mesh(*joined(holed, leaves)))
+    assert open_edge_count(tree.faces) == 4 * 500  # the ball's hole is closed
+
+
+def test_a_scrap_closes_and_leaves_its_source_closed() -> None:
+    dense = sphere(100, 61)
+    scrap = Mesh(dense.vertices * 1.2, dense.faces[3_000:3_002])
+    reading = read_surface(Mesh(*joined(dense, scrap)), faces=200)
+    assert reading.is_closed and open_edge_count(reading.proxies[0].faces) == 0
+    assert np.linalg.norm(reading.box.invert(reading.proxies[0].vertices), axis=1).max() < 0.55  # the scrap is at 0.6
