@@ -42,6 +42,7 @@ MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up t
 POWER = 0.5  # an edge costs what it adds to the error, over the weight to this power: a sum at 0, a mean at 1
 SHAPE = 1e-9  # of an edge's squared length, per weight: between equal errors the shortest edge goes
 PULL = 1e-6  # of a quadric's weight towards the edge's middle; more would draw corners of thin plates into them
+STAYING, OFF = 3.0, 0.001  # times as dear that an end may be where vertices stay; unless the best place is that near
 VARIETY = 0.35  # logarithm of how many times dearer or cheaper chance may make an edge
 
 
@@ -66,13 +67,26 @@ class Collapse(NamedTuple):
     waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
     numbers: np.ndarray  # (9,) int64: FACES to SEED
     sum: np.ndarray  # (11,) the quadric of the edge looked at
-    options: np.ndarray  # (4,) POWER, SHAPE, PULL, VARIETY
+    options: np.ndarray  # (5,) POWER, SHAPE, PULL, VARIETY, and STAYING or 0
 
 
-def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray, seed: int = 0) -> Collapse:
-    """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 14), ready to be simplified; all its edges are queued."""
+def start_collapse(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    quadrics: np.ndarray,
+    seed: int = 0,
+    *,
+    sides: np.ndarray | None = None,
+    staying: bool = False,
+) -> Collapse:
+    """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 14), ready to be simplified; all its edges are queued.
+
+    `sides` (F, 3) are the ways its faces look, else those of their corners. `staying`: of two vertices that are joined
+    one stays where it is, if that is not much dearer than the best place: what few faces show are then corners.
+    """
     n, m = len(vertices), len(faces)
-    sides, _, _ = face_geometry(vertices, faces)
+    if sides is None:
+        sides, _, _ = face_geometry(vertices, faces)
     room = 4 * m + 64
     state = Collapse(
         vertices.astype(np.float64), quadrics, faces.copy(), sides,
@@ -81,7 +95,7 @@ def start_collapse(vertices: np.ndarray, faces: np.ndarray, quadrics: np.ndarray
         np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
         np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
         np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(9, dtype=np.int64),
-        np.empty(WIDTH), np.array([POWER, SHAPE, PULL, VARIETY]),
+        np.empty(WIDTH), np.array([POWER, SHAPE, PULL, VARIETY, STAYING if staying else 0.0]),
     )  # fmt: skip
     state.numbers[FACES], state.numbers[FREE], state.numbers[RETRY] = m, room, m * 9 // 10
     state.numbers[SEED] = seed
@@ -126,7 +140,12 @@ def _cost(s, a, b):
     ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
     bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
     x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), s.options[2])
-    return _price(s, a, b, x, y, z), x, y, z
+    price = _price(s, a, b, x, y, z)
+    if s.options[4] > 0.0 and error_at(row, x, y, z) > OFF * OFF * row[10]:
+        at_a, at_b = _price(s, a, b, ax, ay, az), _price(s, a, b, bx, by, bz)
+        if min(at_a, at_b) <= s.options[4] * price:
+            return (at_a, ax, ay, az) if at_a <= at_b else (at_b, bx, by, bz)
+    return price, x, y, z
 
 
 @njit(**NO_REFCOUNT)

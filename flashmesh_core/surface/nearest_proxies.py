@@ -44,8 +44,9 @@ def nearest_proxies(
     """For each of `seeds` the proxies of that one of the `ways` whose collapse to `counts[0]` faces lies nearest.
 
     `ways` are readings of `surface`, the first of which wins a draw; each has a thread of its own. Nearest by the mean
-    distance from the surface to the mesh and back, before its vertices are refined. `progress(stage, share)`, of the
-    first way, may raise to cancel; settings and errors are those of `varied_proxies`.
+    distance from the surface to the mesh and back, before its vertices are refined. Of a shell with too few faces for
+    both of its walls each way is simplified in their middle, if that is not much farther. `progress(stage, share)`, of
+    the first way, may raise to cancel; settings and errors are those of `varied_proxies`.
     """
     check_counts(counts)
     if not len(surface.faces):
@@ -56,7 +57,16 @@ def nearest_proxies(
     def simplified(way: Denoised, progress: Progress | None) -> tuple[Simplifier, list[list[Mesh]], list[float]]:
         simplifier = simplifier_of(way, handle_edges=handle_edges, rough=rough, shells=shells, progress=progress)
         meshes = simplifier.varied(counts, seeds, progress)
-        return simplifier, meshes, [distance(of[0]) if distance else 0.0 for of in meshes]
+        if distance is None:
+            return simplifier, meshes, [0.0] * len(seeds)
+        far = [distance(of[0]) for of in meshes]
+        found = simplifier.in_the_middle(float(np.mean(far)))
+        if found is None:
+            return simplifier, meshes, far
+        between, allowed = found
+        others = between.varied(counts, seeds, progress)
+        farther = [distance(of[0]) for of in others]
+        return (between, others, farther) if np.mean(farther) < allowed else (simplifier, meshes, far)
 
     made = _each_in_a_thread(simplified, ways, progress)
     nearest = np.argmin([distances for _, _, distances in made], axis=0)

@@ -12,8 +12,7 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
+from flashmesh_core.surface.adjacency import COMPILED, faces_at_vertices
 from flashmesh_core.surface.borders import Border, border_of, border_rows
 from flashmesh_core.surface.denoising import Denoised, even_edge, noisiness, typical_edge
 from flashmesh_core.surface.patches import Patches, patches_of
@@ -27,10 +26,6 @@ MOST_FACES, FEWEST, MOST = 40_000, 24, 32  # dense faces whose planes cross: in 
 VERTEX_FARTHEST = 3.75 / 128  # that a vertex moves to a predicted one
 FARTHEST, NOISY_FARTHEST = 0.6, 2.5  # typical edges that a vertex may move; that many times more at a sculpt's noise
 DOUBT = 0.12  # at which a plane counts half
-OPPOSITE, THIN, SHEET = 0.8, 4.0, 0.6  # cosine; typical edges; share of the area that makes a sheet
-SHELL = 2.0  # typical edges: a shell around a sheet that is thinner has holes; a rough wall that is, is no shell
-MOST_LOOKED_AT = 1_000  # faces that tell whether there is one
-SOLID = 3.0  # times THIN that a mean thickness, twice the volume over the area, need not be looked at
 
 
 class Refiner(NamedTuple):
@@ -89,33 +84,6 @@ def _within(farthest: float, vertices: np.ndarray, targets: np.ndarray) -> np.nd
     """The targets (V, 3) that are that near; the vertex itself instead of the others."""
     way = np.linalg.norm(targets - vertices, axis=1)
     return np.where((way <= farthest)[:, None], targets, vertices)
-
-
-def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, thinnest: float = 0.0) -> TriangleTree | None:
-    """The triangles of a surface most of which lies within a few typical edges of a side that looks the other way.
-
-    None for any other, and where half of it is thinner than `thinnest` edges. The rim of such a shell or leaf is what
-    remeshing made of a border, there is nothing to sharpen.
-    """
-    normals, areas, centers = face_geometry(vertices, faces)
-    heights = np.einsum("fi,fi->f", normals, centers - vertices.mean(axis=0))
-    if 2.0 / 3.0 * abs(float((areas * heights).sum())) > SOLID * THIN * edge * float(areas.sum()):
-        return None
-    tree = TriangleTree.of_mesh(vertices, faces)
-    some = np.linspace(0, len(faces) - 1, min(len(faces), MOST_LOOKED_AT)).astype(np.int64)
-    across = tree.distance_facing(centers[some], -normals[some], OPPOSITE, max(THIN, thinnest) * edge)
-    thin = float(areas[some][across < THIN * edge].sum())
-    if thin <= SHEET * float(areas[some].sum()):
-        return None
-    return tree if np.median(across) >= thinnest * edge else None
-
-
-def shell_of(planes: Planes, edge: float, *, rough: bool) -> TriangleTree | None:
-    """The triangles of a dense surface that may be a shell around an open sheet, as `sheet_of` tells; None for another.
-
-    One with a sculpt's noise, `rough`, is none where half of it is thinner than SHELL typical edges.
-    """
-    return sheet_of(planes.vertices, planes.faces, edge, SHELL if rough else 0.0)
 
 
 def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -> Refiner:

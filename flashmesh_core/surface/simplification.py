@@ -10,13 +10,11 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import (
     COMPILED,
     compact,
     face_components,
     face_geometry,
-    faces_at_vertices,
     longest_sides,
     manifold_twins,
 )
@@ -29,9 +27,10 @@ from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.gaps import with_gaps_filled
 from flashmesh_core.surface.handles import cut_handles, without_touching_caps
 from flashmesh_core.surface.loose_parts import costs_of_parts, without_crumbs
-from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
+from flashmesh_core.surface.placement import Planes, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
-from flashmesh_core.surface.refinement import Refiner, refiner_of, sheet_of, shell_of
+from flashmesh_core.surface.refinement import Refiner, refiner_of
+from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of
 
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
 FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
@@ -39,6 +38,7 @@ FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes p
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
+FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 CARD_FACES = 2  # that the smallest sheet has
 KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
 BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
@@ -112,9 +112,9 @@ def simplifier_of(
     refiner = None
     if refine and edge < FINE:
         refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
-    ground = shell_of(planes, edge, rough=rough) if shells and refiner is not None else None
+    shell = shell_of(planes, edge, rough=rough) if shells and refiner is not None else None
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
-    return Simplifier(denoised, planes, edge, longest, refiner, rough, ground)
+    return Simplifier(denoised, planes, edge, longest, refiner, rough, shell)
 
 
 def _report_part(progress: Progress, number: int, of: int, stage: str, share: float) -> None:
@@ -131,7 +131,19 @@ class Simplifier(NamedTuple):
     longest: float  # perimeter of loops around handles below which they are cut first
     refiner: Refiner | None
     rough: bool
-    ground: TriangleTree | None  # the dense surface where that is a shell, whose vertices stay on it
+    shell: Shell | None  # the dense surface where that is one, whose vertices stay on it
+    middle: Middle | None = None  # of that shell, if it is simplified there
+
+    def in_the_middle(self, far: float) -> tuple[Simplifier, float] | None:
+        """The same simplified in the middle of its wall, and how far what that makes may lie from it.
+
+        None where it is no shell of a remesh, and where a mesh shows that both walls have faces, by how `far` it lies.
+        Distances are means there and back together.
+        """
+        shell = self.shell
+        if shell is None or not shell.even or self.rough or far < FEW * shell.half:
+            return None
+        return self._replace(middle=middle_of(self.planes, shell)), far + RIMS * shell.half
 
     def varied(self, counts: Sequence[int], seeds: Sequence[int], progress: Progress | None) -> list[list[Mesh]]:
         """For each of `seeds` what the collapse leaves at each of `counts`: not finished yet."""
@@ -147,10 +159,10 @@ class Simplifier(NamedTuple):
         if mesh is self.denoised.mesh:
             return mesh
         vertices, faces = mesh.vertices, mesh.faces.astype(np.int32)
-        if not self.rough:
+        if not self.rough and self.middle is None:
             vertices, faces = self._placed(vertices, faces, count)
-        if self.ground is not None:
-            vertices = _moved(vertices, faces, self.ground.closest(vertices))
+        if self.shell is not None and self.middle is None:
+            vertices = self.shell.settled(vertices, faces)
         vertices, faces = without_touching_caps(vertices, faces)
         vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
         return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
@@ -159,7 +171,7 @@ class Simplifier(NamedTuple):
         """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them."""
         planes = self.planes
         found = dict.fromkeys(counts, self.denoised.mesh)
-        state = start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]), seed)
+        state = self._started(seed)
         for count in counts:
             if len(planes.faces) <= count:
                 continue
@@ -167,7 +179,9 @@ class Simplifier(NamedTuple):
             state = _run_cutting(state, count, counts[-1], self.longest, progress)
             used, faces = compact(state.faces[state.alive], len(state.positions))
             vertices = state.positions[used]
-            if self.rough:
+            if self.middle is not None:
+                vertices = moved_apart(vertices, faces, self.middle.half)
+            elif self.rough:
                 placed = self._placed(vertices, faces, count)
                 if placed[1] is not faces:  # not a sheet's
                     state = _own_collapse(*placed, seed)
@@ -175,11 +189,19 @@ class Simplifier(NamedTuple):
             found[count] = Mesh(vertices, faces.astype(np.int64))
         return found
 
+    def _started(self, seed: int) -> Collapse:
+        planes, middle = self.planes, self.middle
+        if middle is None:
+            return start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]), seed)
+        sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
+        rows = _quadrics(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
+        return start_collapse(middle.vertices, planes.faces, rows, seed, sides=sides, staying=True)
+
     def _placed(self, vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (V, 3) where the planes around them say; of a shell with the same faces, else without idle ones."""
         if self.refiner is None:
             return vertices, faces
-        if self.ground is not None and sheet_of(vertices, faces, self.edge):
+        if self.shell is not None and sheet_of(vertices, faces, self.edge):
             return self._sheet_placed(vertices, faces), faces
         least = int(np.ceil(FEWEST * count))
         return _refined(vertices, faces, self.planes, self.edge, self.refiner, least)
@@ -200,15 +222,6 @@ def _refined(
     vertices = refiner.refine(before, faces, planes, sides)
     vertices = taken_back(vertices, before, faces, planes, edge, sides)
     return _without_idle_faces(_own_collapse(vertices, faces), least)
-
-
-def _moved(vertices: np.ndarray, faces: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The vertices (V, 3) at their targets (V, 3), or on the way to them where a face would turn over."""
-    sides, _, _ = face_geometry(vertices, faces)
-    moved = np.array(vertices)
-    start, around = faces_at_vertices(faces, len(vertices))
-    move(moved, faces, start, around, targets, sides)
-    return moved
 
 
 def _own_collapse(vertices: np.ndarray, faces: np.ndarray, seed: int = 0) -> Collapse:
@@ -338,7 +351,8 @@ def _without_bridges(state: Collapse, longest: float) -> Collapse:
 def _restarted(state: Collapse, positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:
     """A new collapse of `faces` (F, 3), the other vertices left out, by the same chance."""
     used, faces = compact(faces, len(positions))
-    return start_collapse(positions[used], faces, np.ascontiguousarray(quadrics[used]), int(state.numbers[SEED]))
+    rows, staying = np.ascontiguousarray(quadrics[used]), bool(state.options[-1])
+    return start_collapse(positions[used], faces, rows, int(state.numbers[SEED]), staying=staying)
 
 
 def _parts(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,8 @@ from flashmesh_core.surface.denoising import denoise, typical_edge
 from flashmesh_core.surface.patches import patches_of
 from flashmesh_core.surface.placement import move, place_on, planes_of
 from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
-from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, Refiner, refiner_of, sheet_of
+from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, Refiner, refiner_of
+from flashmesh_core.surface.shells import sheet_of
 from flashmesh_core.surface.simplification import proxies
 from tests.surface.shapes import box_distance, sphere, voxels
 

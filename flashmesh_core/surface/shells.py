@@ -1,0 +1,124 @@
+"""Shells that remeshing puts around open sheets: what tells them, and how they are simplified with few faces.
+
+With many faces each of the two walls has its own. With few, walls that are simplified apart stand out through each
+other, and rims take vertices that corners want. Then planes and vertices are moved to the middle of the wall, where
+both sides are one sheet and a rim is one line, and what is left is moved apart again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from flashmesh_core.jit import njit
+from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.surface.adjacency import COMPILED, dot, face_geometry, faces_at_vertices
+from flashmesh_core.surface.placement import Planes, move
+from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
+
+OPPOSITE, THIN, SHEET = 0.8, 4.0, 0.6  # cosine; typical edges; share of the area that makes a sheet
+SHELL = 2.0  # typical edges: a shell around a sheet that is thinner has holes; a rough wall that is, is no shell
+MOST_LOOKED_AT = 1_000  # faces that tell whether there is one
+SOLID = 3.0  # times THIN that a mean thickness, twice the volume over the area, need not be looked at
+EVEN, ALL_THIN = (0.9, 1.35), 0.85  # tenths of the thickness over its half; share of the area: nothing but a shell
+CELLS = 1.8, 2.8  # typical edges that the thickness of a remesh's shell has
+BESIDE = 3.0  # times the half thickness: what is farther from the other side is no wall
+RIM = -0.7  # cosine of two faces at a vertex below which it is on a rim
+APART, PULL = 1.3, 1e-2  # times the half thickness that a vertex may be moved apart; weight of where it was
+
+
+class Shell(NamedTuple):
+    """A surface most of which lies near a side that looks the other way."""
+
+    tree: TriangleTree
+    half: float  # half of its thickness, in the middle
+    even: bool  # as thick everywhere, and as thick as a remesh makes it around an open sheet
+
+    def settled(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+        """The vertices (V, 3) of a mesh at their nearest places on it, or on the way where a face would turn over."""
+        sides, _, _ = face_geometry(vertices, faces)
+        moved = np.array(vertices)
+        start, around = faces_at_vertices(faces, len(vertices))
+        move(moved, faces, start, around, self.tree.closest(vertices), sides)
+        return moved
+
+
+class Middle(NamedTuple):
+    """A shell's vertices and planes moved to the middle of its wall."""
+
+    vertices: np.ndarray  # (V, 3)
+    centers: np.ndarray  # (F, 3)
+    half: float
+
+
+def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, thinnest: float = 0.0) -> Shell | None:
+    """A surface, (V, 3) and (F, 3), most of which lies within a few typical edges of a side that looks the other way.
+
+    None for any other, and where half of it is thinner than `thinnest` edges. The rim of such a shell or leaf is what
+    remeshing made of a border, there is nothing to sharpen.
+    """
+    normals, areas, centers = face_geometry(vertices, faces)
+    heights = np.einsum("fi,fi->f", normals, centers - vertices.mean(axis=0))
+    if 2.0 / 3.0 * abs(float((areas * heights).sum())) > SOLID * THIN * edge * float(areas.sum()):
+        return None
+    tree = TriangleTree.of_mesh(vertices, faces)
+    some = np.linspace(0, len(faces) - 1, min(len(faces), MOST_LOOKED_AT)).astype(np.int64)
+    across = tree.distance_facing(centers[some], -normals[some], OPPOSITE, max(THIN, thinnest) * edge)
+    thin = across < THIN * edge
+    share = float(areas[some][thin].sum()) / max(float(areas[some].sum()), 1e-300)
+    if share <= SHEET or np.median(across) < thinnest * edge:
+        return None
+    least, half, most = np.quantile(across[thin], (0.1, 0.5, 0.9))
+    even = EVEN[0] * half < least and most < EVEN[1] * half and CELLS[0] * edge < half < CELLS[1] * edge
+    return Shell(tree, 0.5 * float(half), bool(even) and share > ALL_THIN)
+
+
+def shell_of(planes: Planes, edge: float, *, rough: bool) -> Shell | None:
+    """A dense surface that may be a shell around an open sheet, as `sheet_of` tells; None for another.
+
+    One with a sculpt's noise, `rough`, is none where half of it is thinner than SHELL typical edges.
+    """
+    return sheet_of(planes.vertices, planes.faces, edge, SHELL if rough else 0.0)
+
+
+def middle_of(planes: Planes, shell: Shell) -> Middle:
+    """The vertices and planes of a shell moved inwards, each by half of the wall's thickness there; rims to a line."""
+    normals, areas, centers = face_geometry(planes.vertices, planes.faces)
+    across = shell.tree.distance_facing(centers, -normals, OPPOSITE, BESIDE * shell.half)
+    ways = planes.normals * np.where(np.isfinite(across), 0.5 * across, shell.half)[:, None]
+    sums = np.zeros_like(planes.vertices)
+    for corner in range(3):
+        np.add.at(sums, planes.faces[:, corner], ways * areas[:, None])
+    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    return Middle(planes.vertices - shell.half * sums / np.maximum(length, 1e-300), planes.centers - ways, shell.half)
+
+
+def moved_apart(vertices: np.ndarray, faces: np.ndarray, half: float) -> np.ndarray:
+    """The vertices (V, 3) of a mesh in the middle of a wall, each on its own side; those on rims stay."""
+    start, around = faces_at_vertices(faces, len(vertices))
+    return _moved_apart(vertices, *face_geometry(vertices, faces), start, around, half)
+
+
+@njit(**COMPILED)
+def _moved_apart(vertices, normals, areas, centers, start, around, half):
+    moved, row = vertices.copy(), np.empty(WIDTH)
+    for v in range(len(vertices)):
+        row[:] = 0.0
+        on_rim = False
+        for i in range(start[v], start[v + 1]):
+            f = around[i]
+            for j in range(start[v], i):
+                on_rim = on_rim or dot(normals, f, normals, around[j]) < RIM
+            add_plane(
+                row, normals[f, 0], normals[f, 1], normals[f, 2], centers[f, 0] + half * normals[f, 0],
+                centers[f, 1] + half * normals[f, 1], centers[f, 2] + half * normals[f, 2], areas[f],
+            )  # fmt: skip
+        if on_rim or row[WIDTH - 1] <= 0.0:
+            continue
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        ax, ay, az = lowest(row, x, y, z, PULL)
+        far = np.sqrt((ax - x) ** 2 + (ay - y) ** 2 + (az - z) ** 2)
+        share = min(1.0, APART * half / max(far, 1e-300))
+        moved[v, 0], moved[v, 1], moved[v, 2] = x + share * (ax - x), y + share * (ay - y), z + share * (az - z)
+    return moved

@@ -1,0 +1,96 @@
+"""Shells that remeshing puts around open sheets are told, and with few faces simplified in the middle of a wall."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from flashmesh_core.mesh.canonical import Mesh, vertex_normals
+from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.mesh.topology import topology_report
+from flashmesh_core.sources import SHELL, voxel_remesh
+from flashmesh_core.surface.adjacency import face_geometry
+from flashmesh_core.surface.collapse import collapse, start_collapse
+from flashmesh_core.surface.denoising import denoise, typical_edge
+from flashmesh_core.surface.placement import planes_of
+from flashmesh_core.surface.reading import read_surface
+from flashmesh_core.surface.shells import middle_of, moved_apart, shell_of
+from flashmesh_core.surface.simplification import _quadrics, proxies
+from tests.surface.shapes import cylinder, sphere
+
+SHEET = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.4, 0.4) for z in (-0.25, 0.25)])
+SIDES = np.array([[0, 1, 3], [0, 3, 2], [4, 7, 5], [4, 6, 7], [0, 5, 1], [0, 4, 5], [2, 3, 7], [2, 7, 6], [0, 2, 6],
+                  [0, 6, 4]])  # fmt: skip
+CELLS = 72
+WALL = SHELL / CELLS  # half of its thickness
+
+
+@pytest.fixture(scope="module")
+def tray() -> Mesh:
+    """What remeshing makes of a box without a lid."""
+    return voxel_remesh(Mesh(SHEET, SIDES), CELLS, closed=False)
+
+
+def off_sheet(points: np.ndarray) -> np.ndarray:
+    """Distances (N,) of points from the sheet."""
+    return TriangleTree.of_mesh(SHEET, SIDES).distance(points)
+
+
+def test_a_shell_is_as_thick_everywhere(tray: Mesh) -> None:
+    edge = typical_edge(tray)
+    shell = shell_of(planes_of(denoise(tray)), edge, rough=False)
+    assert shell is not None and shell.even and abs(shell.half - WALL) < 0.05 * WALL
+    out = np.where(tray.vertices[:, :1] > 0.0, 0.4 * WALL, 0.0) * vertex_normals(tray)
+    uneven = shell_of(planes_of(denoise(Mesh(tray.vertices + out, tray.faces))), edge, rough=False)
+    assert uneven is not None and not uneven.even
+    ball = sphere(200, 121)
+    assert shell_of(planes_of(denoise(ball)), typical_edge(ball), rough=False) is None
+
+
+def test_in_the_middle_both_sides_are_the_sheet(tray: Mesh) -> None:
+    planes = planes_of(denoise(tray))
+    middle = middle_of(planes, shell_of(planes, typical_edge(tray), rough=False))
+    assert np.quantile(off_sheet(middle.vertices), 0.95) < 0.25 * WALL
+    assert np.quantile(off_sheet(tray.vertices), 0.05) > 0.9 * WALL
+
+
+def test_moved_apart_the_sides_are_where_they_were_and_rims_stay() -> None:
+    """Two sheets of eight faces that share their border, one above the other at the same place."""
+    axis = np.linspace(-0.5, 0.5, 3)
+    grid = np.stack([*np.meshgrid(axis, axis, indexing="ij"), np.zeros((3, 3))], axis=-1).reshape(-1, 3)
+    quads = np.array([[k, k + 3, k + 4, k + 1] for k in (0, 1, 3, 4)])
+    below = np.arange(9)
+    below[4] = 9
+    upper = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    moved = moved_apart(np.append(grid, grid[4:5], axis=0), np.concatenate([upper, below[upper[:, ::-1]]]), 0.01)
+    assert np.allclose(np.delete(moved[:9], 4, axis=0), np.delete(grid, 4, axis=0))
+    assert np.allclose(moved[[4, 9]], [[0, 0, 0.01], [0, 0, -0.01]], atol=2e-4)
+
+
+@pytest.mark.parametrize("count", [16, 20])
+def test_few_faces_go_to_the_corners_of_the_sheet(tray: Mesh, count: int) -> None:
+    """Five sides have ten faces, so that both walls would have 20 with all of the eight corners and their rims none."""
+    walls = proxies(denoise(tray, wanted=count), [count])[0]  # each for itself
+    found = read_surface(tray, faces=count, keep_vertices=False)
+    sheet = Mesh(found.box.invert(found.proxies[0].vertices), found.proxies[0].faces)
+    report = topology_report(sheet.vertices, sheet.faces)
+    assert report.is_watertight and len(sheet.faces) <= count
+    off, off_apart = (cKDTree(mesh.vertices).query(SHEET)[0] for mesh in (sheet, walls))
+    assert off.max() < 1.5 * WALL and off.mean() < 0.75 * off_apart.mean()
+
+
+def test_of_two_vertices_that_stay_one_is_kept() -> None:
+    """A cylinder of 24 sides to 12: the best place for two corners is between them."""
+    round_ = cylinder(24)
+    faces = round_.faces.astype(np.int32)
+    normals, areas, centers = face_geometry(round_.vertices, faces)
+    kept = {}
+    for staying in (True, False):
+        rows = _quadrics(round_.vertices, faces, centers, normals, areas)
+        state = start_collapse(round_.vertices, faces, rows, staying=staying)
+        collapse(state, 48, 10**9)
+        left = state.positions[np.unique(state.faces[state.alive])]
+        kept[staying] = (cKDTree(round_.vertices).query(left)[0] < 1e-9).mean()
+
+    assert kept[True] > 2.0 * kept[False]
