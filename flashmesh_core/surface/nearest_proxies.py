@@ -64,7 +64,7 @@ def nearest_proxies(
         if found is None:
             return simplifier, meshes, far
         between, allowed = found
-        others = between.varied(counts, seeds, progress)
+        others = between.varied(counts, seeds, partial(_as_done, progress) if progress else None)
         farther = [distance(of[0]) for of in others]
         return (between, others, farther) if np.mean(farther) < allowed else (simplifier, meshes, far)
 
@@ -112,6 +112,11 @@ def _each_in_a_thread(
 def _raise_if(stopped: Event, stage: str, share: float) -> None:
     if stopped.is_set():
         raise _StoppedError
+
+
+def _as_done(progress: Progress, stage: str, share: float) -> None:
+    """Tells of what comes on top: it may cancel, and the share does not fall."""
+    progress(stage, 1.0)
 
 
 def _awaited(one: Future[Made], progress: Progress | None) -> Made:

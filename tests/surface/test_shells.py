@@ -72,7 +72,14 @@ def test_moved_apart_the_sides_are_where_they_were_and_rims_stay() -> None:
 def test_few_faces_go_to_the_corners_of_the_sheet(tray: Mesh, count: int) -> None:
     """Five sides have ten faces, so that both walls would have 20 with all of the eight corners and their rims none."""
     walls = proxies(denoise(tray, wanted=count), [count])[0]  # each for itself
-    found = read_surface(tray, faces=count, keep_vertices=False)
+    shares = []
+    found = read_surface(
+        tray,
+        faces=count,
+        keep_vertices=False,
+        progress=lambda stage, share: shares.append(share) if stage == "simplify" else None,
+    )
+    assert shares == sorted(shares)
     sheet = Mesh(found.box.invert(found.proxies[0].vertices), found.proxies[0].faces)
     report = topology_report(sheet.vertices, sheet.faces)
     assert report.is_watertight and len(sheet.faces) <= count
