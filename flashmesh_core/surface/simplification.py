@@ -37,9 +37,8 @@ FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the qu
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
-CROWDED, PART_FACES = 1.1, 8  # times the count above which parts are given up; faces of the count for each that stays
+CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
-CARD_FACES = 2  # that the smallest sheet has
 KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
 BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
 HANDLE_FACES = 4_000  # that handles are first looked for at
@@ -311,13 +310,18 @@ def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _with_parts_that_fit(state: Collapse, count: int) -> Collapse:
-    """The largest parts where all of them do not fit with two faces each, as cards that are a tree's leaves have."""
+    """The largest parts where all of them do not fit with two faces each, as cards that are a tree's leaves have.
+
+    There is room for as many faces of each as its share of the area says, but for eight or all that it has at least.
+    """
     faces = state.faces[state.alive]
     label, size = _parts(state.positions, faces)
     own = np.bincount(label)
     if np.minimum(own, CARD_FACES).sum() <= count:
         return state
-    return _with_large_parts(state, faces, label, size, np.minimum(own, PART_FACES), count)
+    _, areas, _ = face_geometry(state.positions, faces)
+    share = np.bincount(label, areas) / areas.sum()
+    return _with_large_parts(state, faces, label, size, np.minimum(own, np.maximum(share * count, PART_FACES)), count)
 
 
 def _with_large_parts(
