@@ -178,3 +178,9 @@ def longest_sides(positions, faces, label, count):
     for part in range(count):
         result[part] = (high[part] - low[part]).max()
     return result
+
+
+def parts_of(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of each face (F,), joined over edges of two, and the longest side of each part's box (P,)."""
+    label, count = face_components(faces, manifold_twins(faces, len(positions)))
+    return label, longest_sides(positions, faces, label, count)

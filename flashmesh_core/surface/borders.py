@@ -24,7 +24,6 @@ UNCLEAR = 0.05  # share of the weight of pieces around which directions differ
 CHUNK = 20_000  # places looked at between two reports
 STRAIGHTENED = 15  # rounds of moving vertices to their pieces' lines
 
-
 Told = Callable[[], None]
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import compact, face_components, face_geometry, longest_sides, manifold_twins
+from flashmesh_core.surface.adjacency import compact, face_geometry, parts_of
+from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import COARSE, Denoised, typical_edge
 from flashmesh_core.surface.pinholes import SCRAPS
 from flashmesh_core.surface.reach import dearness
@@ -58,15 +59,15 @@ def without_crumbs(denoised: Denoised) -> Denoised:
     if edge > COARSE:
         return denoised
     faces = mesh.faces.astype(np.int32)
-    twin = manifold_twins(faces, len(mesh.vertices))
-    label, count = face_components(faces, twin)
-    size = longest_sides(mesh.vertices, faces, label, count)
+    label, size = parts_of(mesh.vertices, faces)
     small = size < max(CRUMB_EDGES * edge, 4.0 * denoised.noise)
-    crumb = small & (np.bincount(label, minlength=count) <= CRUMB_FACES)
-    _, areas, _ = face_geometry(mesh.vertices, faces)
-    sheet = np.bincount(label, twin.reshape(-1, 3).min(axis=1) < 0, minlength=count) > 0
-    if areas[(crumb & sheet)[label]].sum() > SCRAPS * areas.sum():
-        crumb &= ~sheet
+    crumb = small & (np.bincount(label) <= CRUMB_FACES)
+    if crumb.any():
+        _, areas, _ = face_geometry(mesh.vertices, faces)
+        sheet = np.zeros(len(size), dtype=bool)
+        sheet[label[open_edges(faces, len(mesh.vertices))[0] // 3]] = True
+        if areas[(crumb & sheet)[label]].sum() > SCRAPS * areas.sum():
+            crumb &= ~sheet
     kept = ~crumb[label]
     if kept.all() or not kept.any():
         return denoised

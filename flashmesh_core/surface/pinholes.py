@@ -7,6 +7,7 @@ import numpy as np
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.sampling import triangle_areas
 from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins
+from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import COARSE, typical_edge
 
 MAX_EDGES = 8.0  # perimeter of a hole that is an accident, in typical edges
@@ -24,8 +25,7 @@ def close_pinholes(mesh: Mesh) -> Mesh:
     edge = typical_edge(mesh)
     if not len(mesh.faces) or edge > COARSE:
         return mesh
-    twin = manifold_twins(mesh.faces, len(mesh.vertices))
-    loops = _border_loops(mesh.faces, twin)
+    loops = _border_loops(mesh.faces.astype(np.int32), len(mesh.vertices))
     if not loops:
         return mesh
     lengths = np.array([len(loop) for loop in loops])
@@ -38,18 +38,18 @@ def close_pinholes(mesh: Mesh) -> Mesh:
     middles = np.add.reduceat(places, starts, axis=0) / lengths[:, None]
     vertices = np.concatenate([mesh.vertices, middles])
     fans = np.stack([ring, ring[onward], len(mesh.vertices) + loop], axis=1)[(perimeter < MAX_EDGES * edge)[loop]]
-    fans = fans[_fills(vertices, mesh.faces, twin, fans)]
+    if len(fans):
+        fans = fans[_fills(vertices, mesh.faces.astype(np.int32), fans)]
     if not len(fans):
         return mesh
     used, faces = compact(np.concatenate([mesh.faces, fans]), len(vertices))
     return Mesh(vertices[used], faces.astype(np.int64))
 
 
-def _border_loops(faces: np.ndarray, twin: np.ndarray) -> list[np.ndarray]:
+def _border_loops(faces: np.ndarray, count: int) -> list[np.ndarray]:
     """Vertices (N,) of each loop of open edges, in the direction in which faces may fill it."""
-    open_edges = np.flatnonzero(twin < 0)
-    starts, ends = faces.ravel()[open_edges], np.roll(faces, -1, axis=1).ravel()[open_edges]
-    onward = dict(zip(ends.tolist(), starts.tolist(), strict=True))
+    _, tails, heads = open_edges(faces, count)
+    onward = dict(zip(heads.tolist(), tails.tolist(), strict=True))
     loops = []
     while onward:
         first, at = onward.popitem()
@@ -62,9 +62,9 @@ def _border_loops(faces: np.ndarray, twin: np.ndarray) -> list[np.ndarray]:
     return loops
 
 
-def _fills(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray, fans: np.ndarray) -> np.ndarray:
+def _fills(vertices: np.ndarray, faces: np.ndarray, fans: np.ndarray) -> np.ndarray:
     """Which faces (K, 3) fill holes: all but those that would be the back of a loose sheet, if not only scraps are."""
-    label, count = face_components(faces, twin)
+    label, count = face_components(faces, manifold_twins(faces, len(vertices)))
     part_of = np.empty(len(vertices), dtype=np.int64)
     part_of[faces] = label[:, None]
     parts = part_of[fans[:, 0]]

@@ -13,10 +13,9 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import (
     COMPILED,
     compact,
-    face_components,
     face_geometry,
-    longest_sides,
     manifold_twins,
+    parts_of,
 )
 from flashmesh_core.surface.borders import WEIGHT
 from flashmesh_core.surface.bridges import cut_bridges, knots
@@ -158,10 +157,11 @@ class Simplifier(NamedTuple):
         if mesh is self.denoised.mesh:
             return mesh
         vertices, faces = mesh.vertices, mesh.faces.astype(np.int32)
-        if not self.rough and self.middle is None:
-            vertices, faces = self._placed(vertices, faces, count)
-        if self.shell is not None and self.middle is None:
-            vertices = self.shell.settled(vertices, faces)
+        if self.middle is None:
+            if not self.rough:
+                vertices, faces = self._placed(vertices, faces, count)
+            if self.shell is not None:
+                vertices = self.shell.settled(vertices, faces)
         vertices, faces = without_touching_caps(vertices, faces)
         vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
         return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
@@ -270,7 +270,7 @@ def _run_cutting(state: Collapse, count: int, least: int, longest: float, progre
             longest = min(2.0 * longest, MAX_LOOP)
     if state.numbers[FACES] > CROWDED * count:
         faces = state.faces[state.alive]
-        label, size = _parts(state.positions, faces)
+        label, size = parts_of(state.positions, faces)
         state = _with_large_parts(state, faces, label, size, np.full(len(size), PART_FACES), count)
     _run(state, count, least, progress)
     return state
@@ -301,7 +301,7 @@ def _run_giving_up(state: Collapse, target: int, count: int, least: int, progres
 def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The faces (F, 3) that are left, their parts (F,), and what each costs that may go with `count` faces left."""
     faces = state.faces[state.alive]
-    label, size = _parts(state.positions, faces)
+    label, size = parts_of(state.positions, faces)
     if len(size) < 2:
         return faces, label, np.full(1, np.inf)
     cost = costs_of_parts(state.positions, faces, state.quadrics[:, WIDTH - 1], label, POWER)
@@ -315,7 +315,7 @@ def _with_parts_that_fit(state: Collapse, count: int) -> Collapse:
     There is room for as many faces of each as its share of the area says, but for eight or all that it has at least.
     """
     faces = state.faces[state.alive]
-    label, size = _parts(state.positions, faces)
+    label, size = parts_of(state.positions, faces)
     own = np.bincount(label)
     if np.minimum(own, CARD_FACES).sum() <= count:
         return state
@@ -340,7 +340,7 @@ def _without_handles(state: Collapse, longest: float) -> Collapse:
     positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest)
     if len(cut) == len(faces):
         return state
-    label, size = _parts(positions, cut)
+    label, size = parts_of(positions, cut)
     large = size >= 0.5 * longest
     return _restarted(state, positions, quadrics, cut[large[label]] if large.any() else cut)
 
@@ -357,12 +357,6 @@ def _restarted(state: Collapse, positions: np.ndarray, quadrics: np.ndarray, fac
     used, faces = compact(faces, len(positions))
     rows, staying = np.ascontiguousarray(quadrics[used]), bool(state.options[-1])
     return start_collapse(positions[used], faces, rows, int(state.numbers[SEED]), staying=staying)
-
-
-def _parts(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of each face, (F,), and the longest side of each part's box."""
-    label, count = face_components(faces, manifold_twins(faces, len(positions)))
-    return label, longest_sides(positions, faces, label, count)
 
 
 @njit(**COMPILED)
