@@ -36,7 +36,7 @@ from flashmesh_core.surface.edge_queue import (
 )  # fmt: skip
 from flashmesh_core.surface.fans import is_linked, keeps_shape, onward, walk
 from flashmesh_core.surface.quadrics import WIDTH, error_at, lowest
-from flashmesh_core.surface.reach import dearer, remember
+from flashmesh_core.surface.reach import FAR, dearer, remember, stands_out
 
 MAX_LEVEL = 3  # 0: no bad triangle; 1: slivers may be; 2: normals may turn up to 90 degrees at once, and on; 3: further
 POWER = 0.5  # an edge costs what it adds to the error, over the weight to this power: a sum at 0, a mean at 1
@@ -67,7 +67,7 @@ class Collapse(NamedTuple):
     waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
     numbers: np.ndarray  # (9,) int64: FACES to SEED
     sum: np.ndarray  # (11,) the quadric of the edge looked at
-    options: np.ndarray  # (5,) POWER, SHAPE, PULL, VARIETY, and STAYING or 0
+    options: np.ndarray  # (6,) POWER, SHAPE, PULL, VARIETY, STAYING or 0, and how far places may be left behind
 
 
 def start_collapse(
@@ -78,11 +78,13 @@ def start_collapse(
     *,
     sides: np.ndarray | None = None,
     staying: bool = False,
+    far: float = FAR,
 ) -> Collapse:
     """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 14), ready to be simplified; all its edges are queued.
 
     `sides` (F, 3) are the ways its faces look, else those of their corners. `staying`: of two vertices that are joined
-    one stays where it is, if that is not much dearer than the best place: what few faces show are then corners.
+    one stays where it is, if that is not much dearer than the best place: what few faces show are then corners. `far`
+    is how far places may be left behind (reach.py).
     """
     n, m = len(vertices), len(faces)
     if sides is None:
@@ -95,7 +97,7 @@ def start_collapse(
         np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
         np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
         np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(9, dtype=np.int64),
-        np.empty(WIDTH), np.array([POWER, SHAPE, PULL, VARIETY, STAYING if staying else 0.0]),
+        np.empty(WIDTH), np.array([POWER, SHAPE, PULL, VARIETY, STAYING if staying else 0.0, far]),
     )  # fmt: skip
     state.numbers[FACES], state.numbers[FREE], state.numbers[RETRY] = m, room, m * 9 // 10
     state.numbers[SEED] = seed
@@ -140,10 +142,12 @@ def _cost(s, a, b):
     ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
     bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
     x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), s.options[2])
-    price = _price(s, a, b, x, y, z)
-    if s.options[4] > 0.0 and error_at(row, x, y, z) > OFF * OFF * row[10]:
+    out = stands_out(s, a, b, x, y, z)
+    price = out * _price(s, a, b, x, y, z)
+    stays = s.options[4] > 0.0 and error_at(row, x, y, z) > OFF * OFF * row[10]
+    if stays or out > 1.0:
         at_a, at_b = _price(s, a, b, ax, ay, az), _price(s, a, b, bx, by, bz)
-        if min(at_a, at_b) <= s.options[4] * price:
+        if min(at_a, at_b) <= price * (s.options[4] if stays else 1.0):
             return (at_a, ax, ay, az) if at_a <= at_b else (at_b, bx, by, bz)
     return price, x, y, z
 

@@ -1,7 +1,9 @@
 """Handles too small to be meant are cut: loops of three edges that bound no face, each side closed by a triangle.
 
 Marching cubes leaves handles and bubbles without width where a flat side lies on the lattice, and noise leaves small
-ones. A simplifier that keeps the topology can't get rid of them; their loops shrink to three edges and stay.
+ones. A simplifier that keeps the topology can't get rid of them; their loops shrink to three edges and stay. A loop
+that alone holds a limb, as one around a finger does, is none of a handle and keeps no faces: it stays, unless the limb
+is a crumb.
 """
 
 from __future__ import annotations
@@ -14,26 +16,40 @@ from scipy.sparse import csr_array
 from flashmesh_core.mesh.half_edge import degenerate_faces
 from flashmesh_core.mesh.io import first_at_place
 from flashmesh_core.mesh.topology import is_manifold_and_closed
-from flashmesh_core.surface.adjacency import compact
+from flashmesh_core.surface.adjacency import compact, parts_of
 
 MAX_PASSES = 16
+STUB = 0.5  # of the longest loops that are cut: what is left of a handle, and smaller, goes with it
 Edge = tuple[int, int]
 Loop = tuple[int, int, int]
 
 
 def cut_handles(
-    positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray, longest: float
+    positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray, longest: float, crumb: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mesh without its loops of three edges whose perimeter is below `longest`; what was cut off is left beside it.
+    """The mesh without its loops of three edges whose perimeter is below `longest`, but for those that hold a limb.
 
+    Left out are limbs the longest side of whose box is below `crumb`, and what is left of a handle below STUB of
+    `longest`.
     `positions` (V, 3), `quadrics` (V, Q) a row a vertex, `faces` (F, 3) int32, edge-manifold and oriented. Closed stays
     closed. A doubled vertex has its quadric twice.
     """
+    holding: set[Loop] = set()
     for _ in range(MAX_PASSES):
-        loops = _short_loops(positions, faces, longest)
+        loops = _short_loops(positions, faces, longest, holding)
         if not loops:
             break
-        positions, quadrics, faces = _cut(positions, quadrics, faces, third_of(faces), loops)
+        third = third_of(faces)
+        found, done = _cut(positions, quadrics, faces, third, loops)
+        if not done:
+            break
+        held, goes = _limbs(found[0], found[2], done, crumb, STUB * longest)
+        if held.any():
+            holding.update(loop for loop, holds in zip(done, held, strict=True) if holds)
+            found, _ = _cut(positions, quadrics, faces, third, [loop for loop in done if loop not in holding])
+            goes = goes[np.append(np.ones(len(faces), dtype=bool), np.repeat(~held, 2))]
+        positions, quadrics, faces = found
+        faces = faces[~goes] if goes.any() else faces
     return positions, quadrics, faces
 
 
@@ -79,14 +95,14 @@ def numbers_of(faces: np.ndarray) -> dict[Edge, int]:
     return number
 
 
-def _short_loops(positions: np.ndarray, faces: np.ndarray, longest: float) -> list[Loop]:
-    """Loops that bound no face, shortest first, none with a vertex of another or on a border."""
+def _short_loops(positions: np.ndarray, faces: np.ndarray, longest: float, holding: set[Loop]) -> list[Loop]:
+    """Loops that bound no face, shortest first, none with a vertex of another, on a border or among the `holding`."""
     found = []
     for a, b, beside in _edges_of_loops(positions, faces, longest):
         for x in beside:
             corners = positions[[a, b, x]]
             perimeter = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())
-            if x > b and perimeter < longest:
+            if x > b and perimeter < longest and (a, b, x) not in holding:
                 found.append((perimeter, (a, b, x)))
     chosen: list[Loop] = []
     taken: set[int] = set()
@@ -126,11 +142,15 @@ def _cut(
     faces: np.ndarray,
     third: dict[Edge, int],
     loops: list[Loop],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Double the vertices of each loop for the faces on its left, and close both sides."""
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[Loop]]:
+    """The vertices of each loop doubled for the faces on its left, both sides closed; the loops where that is possible.
+
+    The two caps of each of these come last, in their order.
+    """
     rows, number = faces.tolist(), numbers_of(faces)
     caps: list[list[int]] = []
     doubled: list[int] = []
+    done: list[Loop] = []
     for loop in loops:
         left = {}
         for k in range(3):
@@ -148,13 +168,59 @@ def _cut(
                 row[row.index(vertex)] = copy[vertex]
         a, b, x = loop
         caps += [[a, b, x], [copy[b], copy[a], copy[x]]]
-    if not caps:
-        return positions, quadrics, faces
-    return (
+        done.append(loop)
+    found = (
         np.concatenate([positions, positions[doubled]]),
         np.concatenate([quadrics, quadrics[doubled]]),
         np.array(rows + caps, dtype=faces.dtype),
     )
+    return (found, done) if done else ((positions, quadrics, faces), done)
+
+
+def _limbs(
+    positions: np.ndarray, faces: np.ndarray, loops: list[Loop], crumb: float, stub: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `loops` (L,) hold a limb that stays, and which of `faces` (F, 3) are of one that does not.
+
+    The loops are cut, the two caps of each last among the faces, in their order. Every part hangs on the largest by the
+    longest loops there are; the other loops are those of handles.
+    """
+    label, size = parts_of(positions, faces)
+    ends = label[len(faces) - 2 * len(loops) :].reshape(-1, 2).tolist()
+    perimeter = [np.linalg.norm(positions[[a, b, x]] - positions[[b, x, a]], axis=1).sum() for a, b, x in loops]
+    root, beside, handle = np.arange(len(size)), [list[tuple[int, int]]() for _ in size], np.zeros(len(size), bool)
+    for loop in np.argsort(perimeter, kind="stable")[::-1].tolist():
+        one, other = ends[loop]
+        if root[one] != root[other]:
+            root[root == root[other]] = root[one]
+            beside[one].append((loop, other))
+            beside[other].append((loop, one))
+        elif one != other:
+            handle[[one, other]] = True
+    held, goes = np.zeros(len(loops), dtype=bool), np.zeros(len(size), dtype=bool)
+    low, high = np.full((len(size), 3), np.inf), np.full((len(size), 3), -np.inf)
+    np.minimum.at(low, label, positions[faces].min(axis=1))
+    np.maximum.at(high, label, positions[faces].max(axis=1))
+    for part, loop, onto in reversed(_outwards(beside, size)):
+        goes[part] = (high[part] - low[part]).max() < (stub if handle[part] else crumb)
+        held[loop] = not goes[part]
+        low[onto], high[onto] = np.minimum(low[onto], low[part]), np.maximum(high[onto], high[part])
+        handle[onto] |= handle[part]
+    return held, goes[label]
+
+
+def _outwards(beside: list[list[tuple[int, int]]], size: np.ndarray) -> list[tuple[int, int, int]]:
+    """Each part but the largest of those that hang together, with the loop it hangs by and on which, those on first."""
+    order, seen = list[tuple[int, int, int]](), np.zeros(len(size), dtype=bool)
+    for largest in np.argsort(-size, kind="stable").tolist():
+        waiting = [largest] if not seen[largest] else []
+        while waiting:
+            part = waiting.pop()
+            seen[part] = True
+            onward = [(other, loop, part) for loop, other in beside[part] if not seen[other]]
+            order += onward
+            waiting += [other for other, _, _ in onward]
+    return order
 
 
 def _left_fan(third: dict[Edge, int], before: int, vertex: int, after: int) -> list[Edge] | None:

@@ -10,13 +10,13 @@ from flashmesh_core.surface.adjacency import compact, face_components, manifold_
 from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import COARSE, typical_edge
 
-MAX_EDGES = 8.0  # perimeter of a hole that is an accident, in typical edges
+MAX_EDGES, MOST_EDGES = 8.0, 12  # perimeter of a hole that is an accident, in typical edges; edges around it
 BACK = 0.25  # share of a part's area from which on its caps are the back of a sheet
 SCRAPS = 0.02  # share of the mesh's area up to which such sheets are scraps, which close and then go
 
 
 def close_pinholes(mesh: Mesh) -> Mesh:
-    """The mesh with holes closed whose perimeter is below MAX_EDGES typical edges, each by a fan around its middle.
+    """The mesh with holes closed, by fans, of at most MOST_EDGES edges and a perimeter below MAX_EDGES typical ones.
 
     `mesh` is clean: edge-manifold, oriented, every vertex with one fan. Meshes of few large faces come back as they
     are, since their holes are meant. So do small loose sheets, a tree's leaves, unless all of them together are next
@@ -37,7 +37,8 @@ def close_pinholes(mesh: Mesh) -> Mesh:
     perimeter = np.add.reduceat(np.linalg.norm(places - places[onward], axis=1), starts)
     middles = np.add.reduceat(places, starts, axis=0) / lengths[:, None]
     vertices = np.concatenate([mesh.vertices, middles])
-    fans = np.stack([ring, ring[onward], len(mesh.vertices) + loop], axis=1)[(perimeter < MAX_EDGES * edge)[loop]]
+    small = (perimeter < MAX_EDGES * edge) & (lengths <= MOST_EDGES)
+    fans = np.stack([ring, ring[onward], len(mesh.vertices) + loop], axis=1)[small[loop]]
     if len(fans):
         fans = fans[_fills(vertices, mesh.faces.astype(np.int32), fans)]
     if not len(fans):

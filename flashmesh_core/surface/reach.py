@@ -8,25 +8,49 @@ reduction with error control", 1996, which keeps them all), and an edge that wou
 from __future__ import annotations
 
 from flashmesh_core.jit import njit
+from flashmesh_core.surface.denoising import even_edge
 from flashmesh_core.surface.edge_queue import NO_REFCOUNT
 from flashmesh_core.surface.fans import onward, walk
 from flashmesh_core.surface.quadrics import WIDTH
 
 FAR = 0.05  # longest sides that places may be left behind by; farther is dearer, by the fourth power
-SQUARE = FAR * FAR
+EDGES = 0.35  # the same in edges that the wanted faces have on the mean: the shorter of both counts
+
+
+def far_of(area: float, count: int) -> float:
+    """How far places may be left behind, in longest sides, where a surface of this area gets so many faces."""
+    return min(FAR, EDGES * even_edge(area / count))
 
 
 @njit(**NO_REFCOUNT)
 def dearer(s, a, b, x, y, z):
     """By how many times an edge is dearer for what joining a and b at a place leaves behind; at least 1."""
-    return dearness(max(_left_behind(s, a, b, a, x, y, z, SQUARE), _left_behind(s, a, b, b, x, y, z, SQUARE)))
+    far = s.options[5]
+    left = max(_left_behind(s, a, b, a, x, y, z, far * far), _left_behind(s, a, b, b, x, y, z, far * far))
+    return dearness(left / (far * far))
+
+
+@njit(**NO_REFCOUNT)
+def stands_out(s, a, b, x, y, z):
+    """By how many times a place is dearer that is off the faces around a and b as they are; at least 1.
+
+    The planes of a spike meet far beyond its tip, and where they meet costs nothing.
+    """
+    p, square = s.positions, s.options[5] ** 2
+    for v in (a, b):
+        dx, dy, dz = x - p[v, 0], y - p[v, 1], z - p[v, 2]
+        if dx * dx + dy * dy + dz * dz <= square:
+            return 1.0
+    off = 1e300
+    for v in (a, b):
+        off = min(off, _to_fan(s, v, -1, p[v, 0], p[v, 1], p[v, 2], x - p[v, 0], y - p[v, 1], z - p[v, 2]))
+    return dearness(off / square)
 
 
 @njit(**NO_REFCOUNT)
 def dearness(square):
-    """By how many times what leaves a place behind is dearer, at least 1, by the square of how far."""
-    far = square / SQUARE
-    return max(far * far, 1.0)
+    """By how many times what leaves a place behind is dearer, at least 1, by the square of how many times too far."""
+    return max(square * square, 1.0)
 
 
 @njit(**NO_REFCOUNT)

@@ -19,7 +19,7 @@ from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, as_it_c
 from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
-from flashmesh_core.surface.simplification import HANDLE_EDGES
+from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
@@ -154,7 +154,7 @@ def _with_proxies(
     A mesh with little noise is read without filtering, too. One that is finer than FINEST shows everything to both.
     """
     denoised, edge = denoise(mesh, wanted=wanted, progress=progress), typical_edge(mesh)
-    rough = noisiness(denoised.noise, edge) > ROUGH
+    rough = noisiness(denoised.noise, edge) > ROUGH and edge < FINE
     ways, handle_edges = [denoised], HANDLE_EDGES
     if cloud_noise is not None:
         rough, handle_edges = rough or cloud_noise > ROUGH_CLOUD * edge, CLOUD_HANDLE_EDGES

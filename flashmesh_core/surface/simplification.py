@@ -28,6 +28,7 @@ from flashmesh_core.surface.handles import cut_handles, without_touching_caps
 from flashmesh_core.surface.loose_parts import costs_of_parts, without_crumbs
 from flashmesh_core.surface.placement import Planes, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
+from flashmesh_core.surface.reach import FAR, far_of
 from flashmesh_core.surface.refinement import Refiner, refiner_of
 from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of
 
@@ -35,6 +36,7 @@ FARTHEST = 1.5  # typical edges that placement may move a vertex, more where the
 FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
+LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
@@ -112,7 +114,8 @@ def simplifier_of(
         refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
     shell = shell_of(planes, edge, rough=rough) if shells and refiner is not None else None
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
-    return Simplifier(denoised, planes, edge, longest, refiner, rough, shell)
+    crumb = 0.0 if shell is None else LIMB_EDGES * edge
+    return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell)
 
 
 def _report_part(progress: Progress, number: int, of: int, stage: str, share: float) -> None:
@@ -127,6 +130,7 @@ class Simplifier(NamedTuple):
     planes: Planes
     edge: float
     longest: float  # perimeter of loops around handles below which they are cut first
+    crumb: float  # size of limbs that go with such loops
     refiner: Refiner | None
     rough: bool
     shell: Shell | None  # the dense surface where that is one, whose vertices stay on it
@@ -170,12 +174,13 @@ class Simplifier(NamedTuple):
         """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them."""
         planes = self.planes
         found = dict.fromkeys(counts, self.denoised.mesh)
-        state = self._started(seed)
+        far = far_of(float(planes.weights.sum()), counts[-1])
+        state = self._started(seed, far)
         for count in counts:
             if len(planes.faces) <= count:
                 continue
             state = _with_parts_that_fit(state, count)
-            state = _run_cutting(state, count, counts[-1], self.longest, progress)
+            state = _run_cutting(state, count, counts[-1], self.longest, self.crumb, progress)
             used, faces = compact(state.faces[state.alive], len(state.positions))
             vertices = state.positions[used]
             if self.middle is not None:
@@ -183,18 +188,18 @@ class Simplifier(NamedTuple):
             elif self.rough:
                 placed = self._placed(vertices, faces, count)
                 if placed[1] is not faces:  # not a sheet's
-                    state = _own_collapse(*placed, seed)
+                    state = _own_collapse(*placed, seed, far)
                 vertices, faces = placed
             found[count] = Mesh(vertices, faces.astype(np.int64))
         return found
 
-    def _started(self, seed: int) -> Collapse:
+    def _started(self, seed: int, far: float) -> Collapse:
         planes, middle = self.planes, self.middle
         if middle is None:
-            return start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]), seed)
+            return start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]), seed, far=far)
         sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
         rows = _quadrics(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
-        return start_collapse(middle.vertices, planes.faces, rows, seed, sides=sides, staying=True)
+        return start_collapse(middle.vertices, planes.faces, rows, seed, sides=sides, staying=True, far=far)
 
     def _placed(self, vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (V, 3) where the planes around them say; of a shell with the same faces, else without idle ones."""
@@ -223,10 +228,10 @@ def _refined(
     return _without_idle_faces(_own_collapse(vertices, faces), least)
 
 
-def _own_collapse(vertices: np.ndarray, faces: np.ndarray, seed: int = 0) -> Collapse:
+def _own_collapse(vertices: np.ndarray, faces: np.ndarray, seed: int = 0, far: float = FAR) -> Collapse:
     """A collapse of a mesh by the planes of its own faces."""
     normals, areas, centers = face_geometry(vertices, faces)
-    return start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas), seed)
+    return start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas), seed, far=far)
 
 
 def _without_idle_faces(state: Collapse, least: int) -> tuple[np.ndarray, np.ndarray]:
@@ -249,7 +254,9 @@ def _run(state: Collapse, count: int, least: int, progress: Progress | None, dea
             progress("simplify", (total - int(state.numbers[FACES])) / max(total - least, 1))
 
 
-def _run_cutting(state: Collapse, count: int, least: int, longest: float, progress: Progress | None) -> Collapse:
+def _run_cutting(
+    state: Collapse, count: int, least: int, longest: float, crumb: float, progress: Progress | None
+) -> Collapse:
     """Collapse down to `count` faces by halves; of what is left after each, loops below `longest` are cut.
 
     Where the topology still keeps more faces than wanted, longer and longer loops are, up to MAX_LOOP.
@@ -260,8 +267,8 @@ def _run_cutting(state: Collapse, count: int, least: int, longest: float, progre
         for share in STEPS:
             state = _run_giving_up(state, int(stage + share * (before - stage)), count, least, progress)
             if share > 0.0 and state.numbers[FACES] <= LATE * count:
-                state = _without_handles(state, max(longest, _cheap_loop(state)))
-        state = _without_handles(state, longest)
+                state = _without_handles(state, max(longest, _cheap_loop(state)), crumb)
+        state = _without_handles(state, longest, crumb)
         if KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
             state = _without_bridges(state, BRIDGE * longest)
         if state.numbers[FACES] >= before:
@@ -304,7 +311,9 @@ def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray
     label, size = parts_of(state.positions, faces)
     if len(size) < 2:
         return faces, label, np.full(1, np.inf)
-    cost = costs_of_parts(state.positions, faces, state.quadrics[:, WIDTH - 1], label, POWER)
+    cost = costs_of_parts(
+        state.positions, faces, state.quadrics[:, WIDTH - 1], label, power=POWER, reach=state.options[5]
+    )
     cost[len(faces) - np.bincount(label) < count] = np.inf
     return faces, label, cost
 
@@ -334,15 +343,11 @@ def _with_large_parts(
     return state if stays.all() else _restarted(state, state.positions, state.quadrics, faces[stays[label]])
 
 
-def _without_handles(state: Collapse, longest: float) -> Collapse:
-    """The collapse started anew on the mesh as it is now, its small handles cut, what was cut off left out."""
+def _without_handles(state: Collapse, longest: float, crumb: float) -> Collapse:
+    """The collapse started anew on the mesh as it is now, its small handles cut and its crumbs left out."""
     used, faces = compact(state.faces[state.alive], len(state.positions))
-    positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest)
-    if len(cut) == len(faces):
-        return state
-    label, size = parts_of(positions, cut)
-    large = size >= 0.5 * longest
-    return _restarted(state, positions, quadrics, cut[large[label]] if large.any() else cut)
+    positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest, crumb)
+    return state if cut is faces else _restarted(state, positions, quadrics, cut)
 
 
 def _without_bridges(state: Collapse, longest: float) -> Collapse:
@@ -355,8 +360,8 @@ def _without_bridges(state: Collapse, longest: float) -> Collapse:
 def _restarted(state: Collapse, positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:
     """A new collapse of `faces` (F, 3), the other vertices left out, by the same chance."""
     used, faces = compact(faces, len(positions))
-    rows, staying = np.ascontiguousarray(quadrics[used]), bool(state.options[-1])
-    return start_collapse(positions[used], faces, rows, int(state.numbers[SEED]), staying=staying)
+    rows, staying, far = np.ascontiguousarray(quadrics[used]), bool(state.options[4]), float(state.options[5])
+    return start_collapse(positions[used], faces, rows, int(state.numbers[SEED]), staying=staying, far=far)
 
 
 @njit(**COMPILED)

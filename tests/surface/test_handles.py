@@ -22,20 +22,40 @@ def euler_number(mesh: Mesh) -> int:
     return len(np.unique(mesh.faces)) - len(edges) + len(mesh.faces)
 
 
+def section(width: float) -> np.ndarray:
+    """The corners (3, 2) of an upright triangle so wide."""
+    turns = 2 * np.pi * np.arange(3) / 3
+    return width * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+
+
+def sides_between(ring: int, other: int) -> list[tuple[int, int, int]]:
+    """Six triangles between three corners from `ring` on and three from `other` on."""
+    onward = [(k, (k + 1) % 3) for k in range(3)]
+    return [(ring + a, other + a, ring + b) for a, b in onward] + [(ring + b, other + a, other + b) for a, b in onward]
+
+
 def prism_between_tetrahedra(width: float) -> tuple[np.ndarray, np.ndarray]:
     """A three-sided tube so wide, with a long point at either end."""
-    ring = width * np.array([[np.cos(t), np.sin(t), 0.0] for t in (0.0, 2 * np.pi / 3, 4 * np.pi / 3)])
-    vertices = np.concatenate([ring + np.array([0, 0, 0.1]), ring - np.array([0, 0, 0.1]), [(0, 0, 0.5), (0, 0, -0.5)]])
-    sides = [(k, k + 3, (k + 1) % 3) for k in range(3)] + [((k + 1) % 3, k + 3, (k + 1) % 3 + 3) for k in range(3)]
+    rings = [np.column_stack([section(width), np.full(3, height)]) for height in (0.1, -0.1)]
     ends = [(k, (k + 1) % 3, 6) for k in range(3)] + [((k + 1) % 3 + 3, k + 3, 7) for k in range(3)]
-    return vertices, np.array(sides + ends, dtype=np.int32)
+    vertices = np.concatenate([*rings, [(0, 0, 0.5), (0, 0, -0.5)]])
+    return vertices, np.array(sides_between(0, 3) + ends, dtype=np.int32)
+
+
+def three_sided_ring(radius: float, width: float, turns: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """A closed ring with a section of three corners, and so many of them around."""
+    rings = []
+    for turn in 2 * np.pi * np.arange(turns) / turns:
+        out, up = np.add(section(width), (radius, 0.0)).T
+        rings.append(np.stack([out * np.cos(turn), out * np.sin(turn), up], axis=1))
+    sides = [side for k in range(turns) for side in sides_between(3 * k, 3 * ((k + 1) % turns))]
+    return np.concatenate(rings), np.array(sides, dtype=np.int32)[:, ::-1]
 
 
 def test_caps_that_lie_on_each_other_are_joined_again() -> None:
     """What a cut leaves is closed, but welded its caps would be two faces with the same corners."""
-    vertices, faces = prism_between_tetrahedra(0.01)
-    quadrics = np.zeros((len(vertices), 1))
-    positions, _, cut = cut_handles(vertices, quadrics, faces, 0.1)
+    vertices, faces = three_sided_ring(0.4, 0.01)
+    positions, _, cut = cut_handles(vertices, np.zeros((len(vertices), 1)), faces, 0.1)
     assert len(np.unique(positions, axis=0)) < len(positions)
     found, joined = without_touching_caps(positions, cut)
     assert is_manifold_and_closed(found, joined) == (True, True)
@@ -47,21 +67,37 @@ def test_caps_that_lie_on_each_other_are_joined_again() -> None:
     assert without_touching_caps(apart, cut)[1] is cut
 
 
-def test_a_tube_that_is_narrow_is_cut_on_either_side_and_closed() -> None:
-    vertices, faces = prism_between_tetrahedra(0.01)
-    assert is_manifold_and_closed(vertices, faces) == (True, True)
+def test_a_narrow_ring_is_cut_once_and_closed_on_either_side() -> None:
+    vertices, faces = three_sided_ring(0.4, 0.01)
+    assert is_manifold_and_closed(vertices, faces) == (True, True) and euler_number(Mesh(vertices, faces)) == 0
     quadrics = np.arange(len(vertices), dtype=np.float64)[:, None]
     positions, rows, cut = cut_handles(vertices, quadrics, faces, 0.1)
-    assert len(cut) == len(faces) + 4 and len(positions) == len(vertices) + 6
+    assert len(cut) == len(faces) + 2 and len(positions) == len(vertices) + 3
     used = Mesh(positions + 1e-3 * np.arange(len(positions))[:, None], cut.astype(np.int64))  # copies told apart
-    assert is_manifold_and_closed(used.vertices, used.faces)[1] and euler_number(used) == 6  # three pieces
-    np.testing.assert_array_equal(rows[8:, 0], [vertices.tolist().index(place) for place in positions[8:].tolist()])
+    assert is_manifold_and_closed(used.vertices, used.faces)[1] and euler_number(used) == 2
+    first = len(vertices)
+    np.testing.assert_array_equal(vertices[rows[first:, 0].astype(int)], positions[first:])
 
 
-def test_a_tube_that_is_wide_stays() -> None:
-    vertices, faces = prism_between_tetrahedra(0.2)
+def test_what_is_left_of_a_handle_goes_where_it_is_small() -> None:
+    """Of a ring of six pieces, each smaller than half of the longest loop, the largest one is left."""
+    vertices, faces = three_sided_ring(0.012, 0.006)
+    _, _, cut = cut_handles(vertices, np.zeros((len(vertices), 1)), faces, 0.1)
+    assert len(cut) == 6 + 2
+
+
+@pytest.mark.parametrize("width", [0.01, 0.2])
+def test_a_loop_that_holds_a_limb_stays_however_short(width: float) -> None:
+    vertices, faces = prism_between_tetrahedra(width)
     positions, _, cut = cut_handles(vertices, np.zeros((8, 1)), faces, 0.1)
     assert positions is vertices and cut is faces
+
+
+def test_a_limb_of_crumbs_goes() -> None:
+    """Of a tube with a point at either end one point is small enough to go, and the hole is closed."""
+    vertices, faces = prism_between_tetrahedra(0.01)
+    positions, _, cut = cut_handles(vertices, np.zeros((8, 1)), faces, 0.1, crumb=0.45)
+    assert len(cut) == len(faces) - 3 + 1 and is_manifold_and_closed(positions, cut)[1]
 
 
 @pytest.mark.parametrize("size", [(1.0, 0.6, 0.5), (0.5, 1.0, 0.3)])

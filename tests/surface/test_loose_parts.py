@@ -30,7 +30,7 @@ def costs(parts: list[Mesh]) -> np.ndarray:
     weights = np.zeros(len(vertices))
     for corner in range(3):
         np.add.at(weights, faces[:, corner], np.linalg.norm(cross, axis=1) / 6.0)
-    return costs_of_parts(vertices, faces.astype(np.int32), weights, labels, power=0.5)
+    return costs_of_parts(vertices, faces.astype(np.int32), weights, labels, power=0.5, reach=0.05)
 
 
 def test_what_lies_near_is_cheaper_than_what_lies_far() -> None:

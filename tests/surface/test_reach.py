@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 
 from flashmesh_core.jit import Reference
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.collapse import Collapse, start_collapse
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.quadrics import WIDTH
 from flashmesh_core.surface.reach import FAR, dearer, remember
+from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
 from tests.surface.shapes import box_distance, cube, voxels
 
@@ -60,3 +63,12 @@ def test_the_farthest_place_is_remembered() -> None:
     state = cube_that_remembers((-0.5, -0.5, -2.0))
     remember(Reference(state), 1, 0, -0.5, -0.5, -0.5)
     assert state.quadrics[1, WIDTH:].tolist() == [-0.5, -0.5, -2.0]
+
+
+def test_a_finger_gets_no_longer() -> None:
+    """The planes of its sides meet far beyond its tip, where a vertex would cost nothing."""
+    ball = trimesh.creation.icosphere(subdivisions=5, radius=0.3)
+    angle = np.arccos(np.clip(ball.vertices[:, 2] / 0.3, -1.0, 1.0))
+    vertices = ball.vertices * (1.0 + np.exp(-((angle / 0.08) ** 4)))[:, None]
+    reading = read_surface(Mesh(vertices, ball.faces.astype(np.int64)), faces=40, keep_vertices=False)
+    assert abs(reading.proxies[0].vertices[:, 2].max() - 0.5) < 0.03
