@@ -35,6 +35,13 @@ def test_a_larger_hole_stays() -> None:
     assert close_pinholes(holed) is holed
 
 
+def test_a_small_hole_of_many_edges_is_meant() -> None:
+    """The eyes of a mask: as long around as a pinhole, but with a hundred edges."""
+    holed = punched(sphere(100, 61), 0.03)
+    assert open_edge_count(holed.faces) == 100
+    assert close_pinholes(holed) is holed
+
+
 def test_a_hole_of_a_coarse_mesh_is_meant() -> None:
     holed = Mesh(cube().vertices, cube().faces[1:])
     assert close_pinholes(holed) is holed
