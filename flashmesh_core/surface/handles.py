@@ -44,8 +44,10 @@ def cut_handles(
         if not done:
             break
         held, goes = _limbs(found[0], found[2], done, crumb, STUB * longest)
+        holding.update(loop for loop, holds in zip(done, held, strict=True) if holds)
+        if held.all():
+            continue
         if held.any():
-            holding.update(loop for loop, holds in zip(done, held, strict=True) if holds)
             found, _ = _cut(positions, quadrics, faces, third, [loop for loop in done if loop not in holding])
             goes = goes[np.append(np.ones(len(faces), dtype=bool), np.repeat(~held, 2))]
         positions, quadrics, faces = found
