@@ -39,8 +39,8 @@ def cut_handles(
         loops = _short_loops(positions, faces, longest, holding)
         if not loops:
             break
-        third = third_of(faces)
-        found, done = _cut(positions, quadrics, faces, third, loops)
+        third, number = third_of(faces), numbers_of(faces)
+        found, done = _cut(positions, quadrics, faces, third, number, loops)
         if not done:
             break
         held, goes = _limbs(found[0], found[2], done, crumb, STUB * longest)
@@ -48,7 +48,7 @@ def cut_handles(
         if held.all():
             continue
         if held.any():
-            found, _ = _cut(positions, quadrics, faces, third, [loop for loop in done if loop not in holding])
+            found, _ = _cut(positions, quadrics, faces, third, number, [loop for loop in done if loop not in holding])
             goes = goes[np.append(np.ones(len(faces), dtype=bool), np.repeat(~held, 2))]
         positions, quadrics, faces = found
         faces = faces[~goes] if goes.any() else faces
@@ -143,13 +143,14 @@ def _cut(
     quadrics: np.ndarray,
     faces: np.ndarray,
     third: dict[Edge, int],
+    number: dict[Edge, int],
     loops: list[Loop],
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[Loop]]:
     """The vertices of each loop doubled for the faces on its left, both sides closed; the loops where that is possible.
 
     The two caps of each of these come last, in their order.
     """
-    rows, number = faces.tolist(), numbers_of(faces)
+    rows = faces.tolist()
     caps: list[list[int]] = []
     doubled: list[int] = []
     done: list[Loop] = []
@@ -184,14 +185,13 @@ def _limbs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which of `loops` (L,) hold a limb that stays, and which of `faces` (F, 3) are of one that does not.
 
-    The loops are cut, the two caps of each last among the faces, in their order. Every part hangs on the largest by the
-    longest loops there are; the other loops are those of handles.
+    The loops, shortest first, are cut, the two caps of each last among the faces, in their order. Every part hangs on
+    the largest by the longest loops there are; the other loops are those of handles.
     """
     label, size = parts_of(positions, faces)
     ends = label[len(faces) - 2 * len(loops) :].reshape(-1, 2).tolist()
-    perimeter = [np.linalg.norm(positions[[a, b, x]] - positions[[b, x, a]], axis=1).sum() for a, b, x in loops]
     root, beside, handle = np.arange(len(size)), [list[tuple[int, int]]() for _ in size], np.zeros(len(size), bool)
-    for loop in np.argsort(perimeter, kind="stable")[::-1].tolist():
+    for loop in reversed(range(len(loops))):
         one, other = ends[loop]
         if root[one] != root[other]:
             root[root == root[other]] = root[one]
