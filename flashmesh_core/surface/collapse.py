@@ -178,17 +178,11 @@ def _chance(s, a, b):
 
 
 @njit(**NO_REFCOUNT)
-def _place(s, a, b, where):
-    """Where an entry of the queue puts the vertex: cost, x, y, z."""
-    cost, x, y, z = _cost(s, a, b)
-    if where == OPTIMAL:
-        return cost, x, y, z
+def _along(s, a, b, where):
+    """The place on an edge, an end or half-way, that an entry of the queue stands for."""
     t = 0.0 if where == AT_FIRST else 1.0 if where == AT_SECOND else 0.5
     x, y, z = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
-    x += t * (s.positions[b, 0] - x)
-    y += t * (s.positions[b, 1] - y)
-    z += t * (s.positions[b, 2] - z)
-    return _price(s, a, b, x, y, z), x, y, z
+    return x + t * (s.positions[b, 0] - x), y + t * (s.positions[b, 1] - y), z + t * (s.positions[b, 2] - z)
 
 
 @njit(**NO_REFCOUNT)
@@ -263,16 +257,19 @@ def _try(s, slot):
         if where == OPTIMAL:
             _wait(s, a, b)
         return False
-    _, x, y, z = _place(s, a, b, where)
+    if where == OPTIMAL:
+        _, x, y, z = _cost(s, a, b)
+    else:
+        x, y, z = _along(s, a, b, where)
     if keeps_shape(s, a, b, x, y, z) and keeps_shape(s, b, a, x, y, z):
         _join(s, a, b, x, y, z)
         _queue_around(s, a)
         return True
     if where == OPTIMAL:
         for other in (AT_FIRST, AT_SECOND, HALF_WAY):
-            _, x, y, z = _place(s, a, b, other)
+            x, y, z = _along(s, a, b, other)
             if keeps_shape(s, a, b, x, y, z) and keeps_shape(s, b, a, x, y, z):
-                push(s, _place(s, a, b, other)[0], a, b, other)
+                push(s, _price(s, a, b, x, y, z), a, b, other)
         _wait(s, a, b)
     return False
 
