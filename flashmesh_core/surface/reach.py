@@ -14,6 +14,7 @@ from flashmesh_core.surface.fans import onward, walk
 from flashmesh_core.surface.quadrics import WIDTH
 
 FAR = 0.05  # longest sides that places may be left behind by; farther is dearer, by the fourth power
+OUT = 2.0  # times that far that a place may stand out: a wedge's planes meet beyond what a remesh left of it
 EDGES = 0.35  # the same in edges that the wanted faces have on the mean: the shorter of both counts
 
 
@@ -36,7 +37,7 @@ def stands_out(s, a, b, x, y, z):
 
     The planes of a spike meet far beyond its tip, and where they meet costs nothing.
     """
-    p, square = s.positions, s.options[5] ** 2
+    p, square = s.positions, (OUT * s.options[5]) ** 2
     for v in (a, b):
         dx, dy, dz = x - p[v, 0], y - p[v, 1], z - p[v, 2]
         if dx * dx + dy * dy + dz * dz <= square:
