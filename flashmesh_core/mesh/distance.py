@@ -56,9 +56,13 @@ class TriangleTree:
 
     def closest(self, points: np.ndarray) -> np.ndarray:
         """The places (N, 3) on the mesh that are nearest to `points` (N, 3)."""
+        return self.nearest_points(points)[2]
+
+    def nearest_points(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `nearest`, and the places (N, 3) on the faces that are nearest."""
         points = check_points("points", points, minimum=0)
-        _, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays())
-        return _closest_on_triangles(points, self.corners[at])
+        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays())
+        return distance, self.face[at], _closest_on_triangles(points, self.corners[at])
 
     def distance_facing(
         self, points: np.ndarray, directions: np.ndarray, least: float = 0.0, within: float = np.inf

@@ -70,8 +70,9 @@ def nearest_proxies(
 
     made = _each_in_a_thread(simplified, ways, progress)
     nearest = np.argmin([distances for _, _, distances in made], axis=0)
+    most = int(np.argmax(counts))
     left = [
-        (made[way][0], mesh, count)
+        (made[way][0], mesh, count, made[way][1][number][most])
         for number, way in enumerate(nearest)
         for mesh, count in zip(made[way][1][number], counts, strict=True)
     ]
@@ -79,13 +80,13 @@ def nearest_proxies(
     return [done[first : first + len(counts)] for first in range(0, len(done), len(counts))]
 
 
-def _finished(left: list[tuple[Simplifier, Mesh, int]], progress: Progress | None) -> list[Mesh]:
-    """What each simplifier finishes of its mesh for this count, in as many threads as there are cores."""
+def _finished(left: list[tuple[Simplifier, Mesh, int, Mesh]], progress: Progress | None) -> list[Mesh]:
+    """What each simplifier finishes of its mesh for this count, beside the one with the most faces, in threads."""
     if progress:
         progress("simplify", 1.0)
     with ThreadPoolExecutor(min(len(left), os.cpu_count() or 1)) as pool:
         try:
-            started = [pool.submit(simplifier.finished, mesh, count) for simplifier, mesh, count in left]
+            started = [pool.submit(one.finished, mesh, count, finest) for one, mesh, count, finest in left]
             return [_awaited(one, progress) for one in started]
         except BaseException:
             pool.shutdown(cancel_futures=True)

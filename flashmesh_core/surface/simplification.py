@@ -14,40 +14,32 @@ from flashmesh_core.surface.adjacency import (
     COMPILED,
     compact,
     face_geometry,
+    faces_at_vertices,
     manifold_twins,
-    parts_of,
 )
 from flashmesh_core.surface.borders import WEIGHT
-from flashmesh_core.surface.bridges import cut_bridges, knots
-from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, next_cost, start_collapse
+from flashmesh_core.surface.collapse import POWER, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back
+from flashmesh_core.surface.fitting import Fit, fit_of
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.gaps import with_gaps_filled
-from flashmesh_core.surface.handles import cut_handles, without_touching_caps
-from flashmesh_core.surface.loose_parts import costs_of_parts, without_crumbs
-from flashmesh_core.surface.placement import Planes, place_on, planes_of
+from flashmesh_core.surface.handles import without_touching_caps
+from flashmesh_core.surface.loose_parts import without_crumbs
+from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_plane
 from flashmesh_core.surface.reach import FAR, far_of
 from flashmesh_core.surface.refinement import Refiner, refiner_of
 from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of
+from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_parts_that_fit
 
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
 FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges
-MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
-CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
-KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
-BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
-HANDLE_FACES = 4_000  # that handles are first looked for at
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
-STEPS = 0.6, 0.3, 0.12, 0.0  # of the way left to half the faces, at which parts are looked at, and late on handles
-LATE = 2.0  # times the count up to which handles go whose cut is cheaper than an edge
-LOOP = 50.0  # cube of the perimeter of a loop over what its cut costs
-STEP = 40_000  # entries of the queue looked at between two reports
 
 
 def proxies(denoised: Denoised, counts: Sequence[int], *, seed: int = 0, **settings: Any) -> list[Mesh]:
@@ -77,8 +69,8 @@ def varied_proxies(
     A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
     are below `handle_edges` typical edges are cut first, and bridges between rims where those would cost much of the
     count; longer loops and then the smallest parts go where it can't be reached otherwise. A surface of no more faces
-    than wanted comes back as it is. Closed stays closed, edges stay manifold. Without `refine` vertices stay where the
-    collapse left them, and no network is asked.
+    than wanted comes back as it is. Closed stays closed, edges stay manifold. Vertices of smooth shapes are fitted to
+    the surface. Without `refine` vertices stay where the collapse left them, and no network is asked.
     Raises ValueError for a count below 4.
     """
     check_counts(counts)
@@ -88,7 +80,10 @@ def varied_proxies(
         denoised, handle_edges=handle_edges, rough=rough, shells=shells, refine=refine, progress=progress
     )
     made = simplifier.varied(counts, seeds, progress)
-    return [[simplifier.finished(mesh, count) for mesh, count in zip(of, counts, strict=True)] for of in made]
+    return [
+        [simplifier.finished(mesh, count, of[int(np.argmax(counts))]) for mesh, count in zip(of, counts, strict=True)]
+        for of in made
+    ]
 
 
 def check_counts(counts: Sequence[int]) -> None:
@@ -115,7 +110,7 @@ def simplifier_of(
     shell = shell_of(planes, edge, rough=rough) if shells and refiner is not None else None
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
-    return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell)
+    return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and shell is None)
 
 
 def _report_part(progress: Progress, number: int, of: int, stage: str, share: float) -> None:
@@ -135,6 +130,7 @@ class Simplifier(NamedTuple):
     rough: bool
     shell: Shell | None  # the dense surface where that is one, whose vertices stay on it
     middle: Middle | None = None  # of that shell, if it is simplified there
+    fits: bool = False  # vertices of smooth shapes to the surface
 
     def in_the_middle(self, far: float) -> tuple[Simplifier, float] | None:
         """The same simplified in the middle of its wall, and how far what that makes may lie from it.
@@ -156,16 +152,22 @@ class Simplifier(NamedTuple):
             made.append([found[count] for count in counts])
         return made
 
-    def finished(self, mesh: Mesh, count: int) -> Mesh:
-        """A mesh of `varied` for this count, its vertices where they belong, gaps filled and flat places cut anew."""
+    def finished(self, mesh: Mesh, count: int, finest: Mesh) -> Mesh:
+        """A mesh of `varied` for this count, its vertices where they belong, gaps filled and flat places cut anew.
+
+        `finest` is the one with the most faces.
+        """
         if mesh is self.denoised.mesh:
             return mesh
         vertices, faces = mesh.vertices, mesh.faces.astype(np.int32)
         if self.middle is None:
+            fit = self._fit(count, finest)
             if not self.rough:
-                vertices, faces = self._placed(vertices, faces, count)
+                vertices, faces = self._placed(vertices, faces, count, fit)
             if self.shell is not None:
                 vertices = self.shell.settled(vertices, faces)
+            elif fit is not None:
+                vertices = fit.fitted(vertices, faces)
         vertices, faces = without_touching_caps(vertices, faces)
         vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
         return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
@@ -179,14 +181,14 @@ class Simplifier(NamedTuple):
         for count in counts:
             if len(planes.faces) <= count:
                 continue
-            state = _with_parts_that_fit(state, count)
-            state = _run_cutting(state, count, counts[-1], self.longest, self.crumb, progress)
+            state = with_parts_that_fit(state, count)
+            state = run_cutting(state, Goal(count, counts[-1], self.crumb, progress), self.longest)
             used, faces = compact(state.faces[state.alive], len(state.positions))
             vertices = state.positions[used]
             if self.middle is not None:
                 vertices = moved_apart(vertices, faces, self.middle.half)
             elif self.rough:
-                placed = self._placed(vertices, faces, count)
+                placed = self._placed(vertices, faces, count, self._fit(count, None))
                 if placed[1] is not faces:  # not a sheet's
                     state = _own_collapse(*placed, seed, far)
                 vertices, faces = placed
@@ -201,14 +203,26 @@ class Simplifier(NamedTuple):
         rows = _quadrics(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
         return start_collapse(middle.vertices, planes.faces, rows, seed, sides=sides, staying=True, far=far)
 
-    def _placed(self, vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (V, 3) where the planes around them say; of a shell with the same faces, else without idle ones."""
+    def _fit(self, count: int, finest: Mesh | None) -> Fit | None:
+        """What meshes of so many faces are fitted to, if they are; a coarse surface shows no rounding by remeshing."""
+        if not self.fits:
+            return None
+        noise = self.denoised.noise if self.edge < FINE else 0.0
+        return fit_of(self.planes, min(self.edge, FINE), noise, finest, count)
+
+    def _placed(
+        self, vertices: np.ndarray, faces: np.ndarray, count: int, fit: Fit | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (V, 3) where the planes around them say; of a shell with the same faces, else without idle ones.
+
+        Those of smooth shapes stay.
+        """
         if self.refiner is None:
             return vertices, faces
         if self.shell is not None and sheet_of(vertices, faces, self.edge):
             return self._sheet_placed(vertices, faces), faces
         least = int(np.ceil(FEWEST * count))
-        return _refined(vertices, faces, self.planes, self.edge, self.refiner, least)
+        return _refined(vertices, faces, self.planes, self.edge, self.refiner, fit, least)
 
     def _sheet_placed(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """The vertices (V, 3) of a sheet on the filtered planes, where these are fine enough to tell."""
@@ -219,11 +233,23 @@ class Simplifier(NamedTuple):
 
 
 def _refined(
-    before: np.ndarray, faces: np.ndarray, planes: Planes, edge: float, refiner: Refiner, least: int
+    before: np.ndarray,
+    faces: np.ndarray,
+    planes: Planes,
+    edge: float,
+    refiner: Refiner,
+    fit: Fit | None,
+    least: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the collapse left, (V, 3) and (F, 3), its vertices refined, without idle faces but at least so many."""
+    """What the collapse left, (V, 3) and (F, 3), its vertices refined, without idle faces but at least so many.
+
+    Vertices that a fit says are of a smooth shape stay.
+    """
     sides, _, _ = face_geometry(before, faces)
     vertices = refiner.refine(before, faces, planes, sides)
+    if fit is not None and (smooth := fit.smooth(before, faces)).any():
+        targets, vertices = np.where(smooth[:, None], before, vertices), before.copy()
+        move(vertices, faces, *faces_at_vertices(faces, len(vertices)), targets, sides)
     vertices = taken_back(vertices, before, faces, planes, edge, sides)
     return _without_idle_faces(_own_collapse(vertices, faces), least)
 
@@ -244,124 +270,6 @@ def _without_idle_faces(state: Collapse, least: int) -> tuple[np.ndarray, np.nda
     collapse(state, least + 1, STEP, IDLE * IDLE * around**POWER)  # an edge takes two faces with it
     used, faces = compact(state.faces[state.alive], len(state.positions))
     return state.positions[used], faces
-
-
-def _run(state: Collapse, count: int, least: int, progress: Progress | None, dearest: float = np.inf) -> None:
-    """Collapse down to `count` faces while edges cost at most `dearest`, reporting how far it is to `least`."""
-    total = len(state.faces)
-    while collapse(state, count, STEP, dearest) == 1:
-        if progress:
-            progress("simplify", (total - int(state.numbers[FACES])) / max(total - least, 1))
-
-
-def _run_cutting(
-    state: Collapse, count: int, least: int, longest: float, crumb: float, progress: Progress | None
-) -> Collapse:
-    """Collapse down to `count` faces by halves; of what is left after each, loops below `longest` are cut.
-
-    Where the topology still keeps more faces than wanted, longer and longer loops are, up to MAX_LOOP.
-    """
-    while longest > 0.0 and state.numbers[FACES] > count:
-        before = int(state.numbers[FACES])
-        stage = max(count, min(before // 2, HANDLE_FACES))
-        for share in STEPS:
-            state = _run_giving_up(state, int(stage + share * (before - stage)), count, least, progress)
-            if share > 0.0 and state.numbers[FACES] <= LATE * count:
-                state = _without_handles(state, max(longest, _cheap_loop(state)), crumb)
-        state = _without_handles(state, longest, crumb)
-        if KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
-            state = _without_bridges(state, BRIDGE * longest)
-        if state.numbers[FACES] >= before:
-            if longest >= MAX_LOOP:
-                break
-            longest = min(2.0 * longest, MAX_LOOP)
-    if state.numbers[FACES] > CROWDED * count:
-        faces = state.faces[state.alive]
-        label, size = parts_of(state.positions, faces)
-        state = _with_large_parts(state, faces, label, size, np.full(len(size), PART_FACES), count)
-    _run(state, count, least, progress)
-    return state
-
-
-def _cheap_loop(state: Collapse) -> float:
-    """The perimeter of a loop whose cut costs what the next edge does; 0 where none can go."""
-    price = next_cost(state)
-    return min((LOOP * price) ** (1 / 3), MAX_LOOP) if price < np.inf else 0.0
-
-
-def _run_giving_up(state: Collapse, target: int, count: int, least: int, progress: Progress | None) -> Collapse:
-    """Collapse down to `target` faces; parts that cost less than the next edge go instead while `count` are left."""
-    if state.numbers[FACES] > HANDLE_FACES:
-        _run(state, target, least, progress)
-        return state
-    before = -1
-    while state.numbers[FACES] > target and state.numbers[FACES] != before:
-        before = int(state.numbers[FACES])
-        _run(state, target, least, progress, float(_costs_of_parts(state, count)[2].min()))
-        if state.numbers[FACES] > target:
-            faces, label, cost = _costs_of_parts(state, count)
-            if cost.min() < next_cost(state):
-                state = _restarted(state, state.positions, state.quadrics, faces[label != cost.argmin()])
-    return state
-
-
-def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The faces (F, 3) that are left, their parts (F,), and what each costs that may go with `count` faces left."""
-    faces = state.faces[state.alive]
-    label, size = parts_of(state.positions, faces)
-    if len(size) < 2:
-        return faces, label, np.full(1, np.inf)
-    cost = costs_of_parts(
-        state.positions, faces, state.quadrics[:, WIDTH - 1], label, power=POWER, reach=state.options[5]
-    )
-    cost[len(faces) - np.bincount(label) < count] = np.inf
-    return faces, label, cost
-
-
-def _with_parts_that_fit(state: Collapse, count: int) -> Collapse:
-    """The largest parts where all of them do not fit with two faces each, as cards that are a tree's leaves have.
-
-    There is room for as many faces of each as its share of the area says, but for eight or all that it has at least.
-    """
-    faces = state.faces[state.alive]
-    label, size = parts_of(state.positions, faces)
-    own = np.bincount(label)
-    if np.minimum(own, CARD_FACES).sum() <= count:
-        return state
-    _, areas, _ = face_geometry(state.positions, faces)
-    share = np.bincount(label, areas) / areas.sum()
-    return _with_large_parts(state, faces, label, size, np.minimum(own, np.maximum(share * count, PART_FACES)), count)
-
-
-def _with_large_parts(
-    state: Collapse, faces: np.ndarray, label: np.ndarray, size: np.ndarray, room: np.ndarray, count: int
-) -> Collapse:
-    """The collapse of `faces` started anew on the largest parts, of sizes (P,), whose `room` (P,) is in `count`."""
-    largest = np.argsort(-size, kind="stable")
-    stays = np.zeros(len(size), dtype=bool)
-    stays[largest[: max(int((np.cumsum(room[largest]) <= count).sum()), 1)]] = True
-    return state if stays.all() else _restarted(state, state.positions, state.quadrics, faces[stays[label]])
-
-
-def _without_handles(state: Collapse, longest: float, crumb: float) -> Collapse:
-    """The collapse started anew on the mesh as it is now, its small handles cut and its crumbs left out."""
-    used, faces = compact(state.faces[state.alive], len(state.positions))
-    positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest, crumb)
-    return state if cut is faces else _restarted(state, positions, quadrics, cut)
-
-
-def _without_bridges(state: Collapse, longest: float) -> Collapse:
-    """The collapse started anew on the mesh as it is now, cut along short edges between two rims."""
-    used, faces = compact(state.faces[state.alive], len(state.positions))
-    positions, quadrics, cut = cut_bridges(state.positions[used], state.quadrics[used], faces, longest)
-    return state if len(positions) == used.sum() else _restarted(state, positions, quadrics, cut)
-
-
-def _restarted(state: Collapse, positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:
-    """A new collapse of `faces` (F, 3), the other vertices left out, by the same chance."""
-    used, faces = compact(faces, len(positions))
-    rows, staying, far = np.ascontiguousarray(quadrics[used]), bool(state.options[4]), float(state.options[5])
-    return start_collapse(positions[used], faces, rows, int(state.numbers[SEED]), staying=staying, far=far)
 
 
 @njit(**COMPILED)

@@ -62,7 +62,7 @@ def test_planes_behind_rounded_edges_are_those_of_the_box():
 def test_a_smooth_ball_is_not_dented():
     ball = sphere(200, 120)
     radius = np.linalg.norm(proxies(denoise(ball, wanted=300), [300])[0].vertices, axis=1)
-    assert radius.min() > 0.4975 and radius.max() < 0.508
+    assert radius.min() > 0.4975 and radius.max() < 0.511  # as far outside as the faces between them lie inside
 
 
 def test_no_vertex_moves_far_and_no_face_turns():

@@ -1,0 +1,168 @@
+"""A collapse down to a count, by stages between which handles are cut and small parts given up.
+
+Collapsing edges keeps the topology. What noise, marching cubes and thin walls made of it costs faces that the shape
+should have, and where it costs too many, the last edges that may go take whole limbs with them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from flashmesh_core.surface.adjacency import compact, face_geometry, parts_of
+from flashmesh_core.surface.bridges import cut_bridges, knots
+from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, next_cost, start_collapse
+from flashmesh_core.surface.denoising import Progress
+from flashmesh_core.surface.handles import cut_handles
+from flashmesh_core.surface.loose_parts import costs_of_parts
+from flashmesh_core.surface.quadrics import WIDTH
+
+MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
+CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
+KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
+BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
+HANDLE_FACES = 4_000  # that handles are first looked for at
+STEPS = 0.6, 0.3, 0.12, 0.0  # of the way left to half the faces, at which parts are looked at, and late on handles
+LATE = 2.0  # times the count up to which handles go whose cut is cheaper than an edge
+CEILING = 4.0  # times what the next edge cost then, at which handles are looked for again
+LOOP = 50.0  # cube of the perimeter of a loop over what its cut costs
+STEP = 40_000  # entries of the queue looked at between two reports
+
+
+class Goal(NamedTuple):
+    """What a collapse goes down to."""
+
+    faces: int
+    least: int  # faces of the last of several counts, which progress is told by
+    crumb: float  # size of limbs that go with the loops which are cut
+    progress: Progress | None
+
+
+def _run(state: Collapse, count: int, goal: Goal, dearest: float = np.inf) -> None:
+    """Collapse down to `count` faces while edges cost at most `dearest`, reporting how far it is to the goal's."""
+    total = len(state.faces)
+    while collapse(state, count, STEP, dearest) == 1:
+        if goal.progress:
+            goal.progress("simplify", (total - int(state.numbers[FACES])) / max(total - goal.least, 1))
+
+
+def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
+    """Collapse down to the goal by halves; of what is left after each, loops below `longest` are cut.
+
+    Where the topology still keeps more faces than wanted, longer and longer loops are, up to MAX_LOOP.
+    """
+    count = goal.faces
+    while longest > 0.0 and state.numbers[FACES] > count:
+        before = int(state.numbers[FACES])
+        stage = max(count, min(before // 2, HANDLE_FACES))
+        for share in STEPS:
+            state = _run_giving_up(state, int(stage + share * (before - stage)), goal, longest)
+            if share > 0.0 and state.numbers[FACES] <= LATE * count:
+                state = _without_handles(state, max(longest, _cheap_loop(state)), goal.crumb)
+        state = _without_handles(state, longest, goal.crumb)
+        if KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
+            state = _without_bridges(state, BRIDGE * longest)
+        if state.numbers[FACES] >= before:
+            if longest >= MAX_LOOP:
+                break
+            longest = min(2.0 * longest, MAX_LOOP)
+    if state.numbers[FACES] > CROWDED * count:
+        faces = state.faces[state.alive]
+        label, size = parts_of(state.positions, faces)
+        state = _with_large_parts(state, faces, label, size, np.full(len(size), PART_FACES), count)
+    _run(state, count, goal)
+    return state
+
+
+def _cheap_loop(state: Collapse) -> float:
+    """The perimeter of a loop whose cut costs what the next edge does; 0 where none can go."""
+    price = next_cost(state)
+    return min((LOOP * price) ** (1 / 3), MAX_LOOP) if price < np.inf else 0.0
+
+
+def _run_giving_up(state: Collapse, target: int, goal: Goal, longest: float) -> Collapse:
+    """Collapse down to `target` faces; what costs less than the next edge goes instead.
+
+    That are parts, while the goal's count is left, and late the handles, looked for again whenever edges have become
+    CEILING times as dear: the edges that are left may be those of a limb.
+    """
+    if state.numbers[FACES] > HANDLE_FACES:
+        _run(state, target, goal)
+        return state
+    ceiling = next_cost(state)
+    while state.numbers[FACES] > target:
+        before, late = int(state.numbers[FACES]), state.numbers[FACES] <= LATE * goal.faces
+        dearest = float(_costs_of_parts(state, goal.faces)[2].min())
+        _run(state, target, goal, min(dearest, ceiling) if late else dearest)
+        if state.numbers[FACES] <= target:
+            break
+        price = next_cost(state)
+        faces, label, cost = _costs_of_parts(state, goal.faces)
+        if cost.min() < price:
+            state = _restarted(state, state.positions, state.quadrics, faces[label != cost.argmin()])
+        elif late and ceiling < price < np.inf:
+            state = _without_handles(state, max(longest, _cheap_loop(state)), goal.crumb)
+            ceiling = CEILING * price
+        elif state.numbers[FACES] == before:
+            break
+    return state
+
+
+def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The faces (F, 3) that are left, their parts (F,), and what each costs that may go with `count` faces left."""
+    faces = state.faces[state.alive]
+    label, size = parts_of(state.positions, faces)
+    if len(size) < 2:
+        return faces, label, np.full(1, np.inf)
+    cost = costs_of_parts(
+        state.positions, faces, state.quadrics[:, WIDTH - 1], label, power=POWER, reach=state.options[5]
+    )
+    cost[len(faces) - np.bincount(label) < count] = np.inf
+    return faces, label, cost
+
+
+def with_parts_that_fit(state: Collapse, count: int) -> Collapse:
+    """The largest parts where all of them do not fit with two faces each, as cards that are a tree's leaves have.
+
+    There is room for as many faces of each as its share of the area says, but for eight or all that it has at least.
+    """
+    faces = state.faces[state.alive]
+    label, size = parts_of(state.positions, faces)
+    own = np.bincount(label)
+    if np.minimum(own, CARD_FACES).sum() <= count:
+        return state
+    _, areas, _ = face_geometry(state.positions, faces)
+    share = np.bincount(label, areas) / areas.sum()
+    return _with_large_parts(state, faces, label, size, np.minimum(own, np.maximum(share * count, PART_FACES)), count)
+
+
+def _with_large_parts(
+    state: Collapse, faces: np.ndarray, label: np.ndarray, size: np.ndarray, room: np.ndarray, count: int
+) -> Collapse:
+    """The collapse of `faces` started anew on the largest parts, of sizes (P,), whose `room` (P,) is in `count`."""
+    largest = np.argsort(-size, kind="stable")
+    stays = np.zeros(len(size), dtype=bool)
+    stays[largest[: max(int((np.cumsum(room[largest]) <= count).sum()), 1)]] = True
+    return state if stays.all() else _restarted(state, state.positions, state.quadrics, faces[stays[label]])
+
+
+def _without_handles(state: Collapse, longest: float, crumb: float) -> Collapse:
+    """The collapse started anew on the mesh as it is now, its small handles cut and its crumbs left out."""
+    used, faces = compact(state.faces[state.alive], len(state.positions))
+    positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest, crumb)
+    return state if cut is faces else _restarted(state, positions, quadrics, cut)
+
+
+def _without_bridges(state: Collapse, longest: float) -> Collapse:
+    """The collapse started anew on the mesh as it is now, cut along short edges between two rims."""
+    used, faces = compact(state.faces[state.alive], len(state.positions))
+    positions, quadrics, cut = cut_bridges(state.positions[used], state.quadrics[used], faces, longest)
+    return state if len(positions) == used.sum() else _restarted(state, positions, quadrics, cut)
+
+
+def _restarted(state: Collapse, positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:
+    """A new collapse of `faces` (F, 3), the other vertices left out, by the same chance."""
+    used, faces = compact(faces, len(positions))
+    rows, staying, far = np.ascontiguousarray(quadrics[used]), bool(state.options[4]), float(state.options[5])
+    return start_collapse(positions[used], faces, rows, int(state.numbers[SEED]), staying=staying, far=far)

@@ -1,0 +1,105 @@
+"""Meshes of smooth shapes lie on both sides of them; corners, flat places and what was left out move nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.surface.denoising import denoise, typical_edge
+from flashmesh_core.surface.fitting import Fit, fit_of
+from flashmesh_core.surface.placement import planes_of
+from flashmesh_core.surface.reading import read_surface
+from flashmesh_core.surface.simplification import proxies
+from tests.surface.shapes import box_distance, sphere, voxels
+
+
+def blob(points: np.ndarray) -> np.ndarray:
+    """A body that is round everywhere: two balls, grown together."""
+    x, y, z = np.moveaxis(points, -1, 0)
+    balls = ((x + 0.15) ** 2 + y**2 + z**2, (x - 0.22) ** 2 + (y - 0.1) ** 2 + z**2)
+    return 1.0 - sum(np.exp(4.0 - square / 0.012) for square in balls)
+
+
+def fit_to(mesh: Mesh, count: int) -> tuple[Mesh, Fit]:
+    """What a collapse leaves of a surface at a count, and what it is fitted to."""
+    denoised = denoise(mesh, wanted=count)
+    few, many = proxies(denoised, [count, 2 * count], refine=False)
+    return few, fit_of(planes_of(denoised), typical_edge(denoised.mesh), denoised.noise, many, count)
+
+
+def mean_distance(source: Mesh, vertices: np.ndarray, faces: np.ndarray) -> float:
+    return float(TriangleTree.of_mesh(vertices, faces).distance(source.vertices).mean())
+
+
+@pytest.mark.parametrize("source", [sphere(200, 120), voxels(blob, 96)], ids=["ball", "blob"])
+def test_smooth_shapes_are_met_better_than_by_the_collapse(source: Mesh) -> None:
+    few, fit = fit_to(source, 300)
+    faces = few.faces.astype(np.int32)
+    assert fit.smooth(few.vertices, faces).mean() > 0.9
+    before, after = (
+        mean_distance(source, vertices, faces) for vertices in (few.vertices, fit.fitted(few.vertices, faces))
+    )
+    assert after < 0.75 * before
+
+
+def test_the_reading_of_a_smooth_shape_is_fitted() -> None:
+    source = voxels(blob, 96)
+    reading = read_surface(source, None, faces=300, keep_vertices=False)
+    few, _ = fit_to(source, 300)
+    proxy = reading.proxies[0]
+    off = mean_distance(source, reading.box.invert(proxy.vertices), proxy.faces)
+    assert off < 0.8 * mean_distance(source, few.vertices, few.faces)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.001])
+def test_corners_stay_where_the_planes_cross(noise: float) -> None:
+    """A box of twelve faces, remeshed: its rounded edges are no smooth shape, nor is what noise leaves."""
+    sharp = voxels(box_distance((0.4, 0.3, 0.2)), 128)
+    few, fit = fit_to(
+        Mesh(sharp.vertices + np.random.default_rng(0).normal(0, noise, sharp.vertices.shape), sharp.faces), 12
+    )
+    faces = few.faces.astype(np.int32)
+    assert not fit.smooth(few.vertices, faces).any()
+    assert fit.fitted(few.vertices, faces) is few.vertices
+
+
+def test_a_step_with_too_few_faces_is_no_smooth_shape() -> None:
+    """Boxes in each other, of 108 faces: with 60 it is off everywhere, but not with more faces."""
+    steps = voxels(
+        lambda points: np.min([box_distance((0.45 - 0.1 * k, 0.3, 0.1 + 0.05 * k))(points) for k in range(4)], axis=0),
+        128,
+    )
+    few, fit = fit_to(steps, 60)
+    own = few.vertices, few.faces.astype(np.int32)
+    assert not fit.smooth(*own).any()
+    assert fit._replace(left=None).smooth(*own).any()
+
+
+def test_parts_that_were_left_out_pull_nothing() -> None:
+    """Of two balls the mesh has one; places on the other, and none nearer, would pull it there."""
+    ball = sphere(100, 60)
+    few, fit = fit_to(ball, 200)
+    other = ball.vertices[::10] * 0.2 + [0.0, 0.0, 0.7]
+    places = np.concatenate([fit.places, other])
+    more = Fit(places, np.append(fit.weights, np.full(len(other), fit.weights.mean())), None, fit.bend)
+    faces = few.faces.astype(np.int32)
+    alone = fit._replace(left=None).fitted(few.vertices, faces)
+    np.testing.assert_allclose(more.fitted(few.vertices, faces), alone, atol=1e-12)
+    assert np.abs(alone - few.vertices).max() > 1e-3
+
+
+def test_borders_stay() -> None:
+    """Half a ball: its rim is a border, the rest of it moves."""
+    ball = sphere(200, 120)
+    half = Mesh(ball.vertices, ball.faces[ball.vertices[ball.faces][:, :, 2].max(axis=1) < 0.01])
+    used, numbered = np.unique(half.faces, return_inverse=True)
+    half = Mesh(half.vertices[used], numbered.reshape(-1, 3))
+    few, fit = fit_to(half, 200)
+    fitted = fit.fitted(few.vertices, few.faces.astype(np.int32))
+    edges = np.sort(np.concatenate([few.faces[:, [0, 1]], few.faces[:, [1, 2]], few.faces[:, [2, 0]]]), axis=1)
+    each, count = np.unique(edges, axis=0, return_counts=True)
+    rim = np.unique(each[count == 1])
+    np.testing.assert_array_equal(fitted[rim], few.vertices[rim])
+    assert (fitted != few.vertices).any(axis=1).mean() > 0.5
