@@ -26,12 +26,12 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.sources import make_source, vary
 from flashmesh_core.surface.adjacency import face_geometry
-from flashmesh_core.surface.denoising import denoise, noisiness, typical_edge
+from flashmesh_core.surface.denoising import FINE, denoise, noisiness, typical_edge
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import CLOUD_HANDLE_EDGES, RICHER, ROUGH, dense_surface
 from flashmesh_core.surface.refinement import refiner_of
 from flashmesh_core.surface.shells import sheet_of, shell_of
-from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES, proxies
+from flashmesh_core.surface.simplification import HANDLE_EDGES, proxies
 from flashmesh_core.surface.surroundings import CHANNELS, MOST, WHOLE
 from flashmesh_core.surface.vertex_predictor import (
     PLACE,

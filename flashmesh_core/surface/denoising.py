@@ -23,6 +23,7 @@ ROUNDS, VERTEX_ROUNDS = 3, 15  # of normals, of vertices
 CLEAN_WIDTH, NOISY_WIDTH = 0.25, 0.35  # of normal differences, without noise and at NOISY
 NOISY = 0.075  # noise over the typical edge of a sculpt
 COARSE = 1 / 24  # a typical edge longer than this: a low-poly mesh, whose edges are all meant
+FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 REACH = 1.0  # typical edges over which faces count as neighbors, times that
 MAX_REACH = 1 / 64  # faces that much apart are hardly neighbors, however large
 CROWD = 32  # faces at a vertex from which on only those across an edge are neighbors

@@ -8,7 +8,7 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
-from flashmesh_core.surface.denoising import CROWD, Denoised
+from flashmesh_core.surface.denoising import CROWD, FINE, Denoised, typical_edge
 from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
 
 ROUNDS = 3
@@ -25,7 +25,7 @@ class Planes(NamedTuple):
     faces: np.ndarray  # (F, 3) int32
     centers: np.ndarray  # (F, 3)
     normals: np.ndarray  # (F, 3)
-    weights: np.ndarray  # (F,) area times agreement with the planes around
+    weights: np.ndarray  # (F,) area, of a fine surface times agreement with the planes around
     start: np.ndarray  # (V + 1,) see adjacency.faces_at_vertices
     around: np.ndarray  # (3F,)
     cells: np.ndarray  # (V,) vertices by the cells of a grid
@@ -35,11 +35,17 @@ class Planes(NamedTuple):
 
 
 def planes_of(denoised: Denoised) -> Planes:
-    """The planes of a denoised surface, ready for look-ups."""
+    """The planes of a denoised surface, ready for look-ups.
+
+    Where it is as fine as a remesh, faces between planes that disagree are what is left of a rounded edge and count
+    little. The faces of a coarse mesh are all meant, those along the edges of something small most of all.
+    """
     vertices, faces = denoised.mesh.vertices, denoised.mesh.faces.astype(np.int32)
     _, areas, centers = face_geometry(vertices, faces)
     start, around = faces_at_vertices(faces, len(vertices))
-    weights = areas * _agreement(faces, denoised.normals, areas, start, around, AGREE)
+    weights = areas
+    if typical_edge(denoised.mesh) < FINE:
+        weights = areas * _agreement(faces, denoised.normals, areas, start, around, AGREE)
     low, extent = vertices.min(axis=0), np.ptp(vertices, axis=0)
     side = float(extent.max()) / max(8.0, min(256.0, (len(vertices) / 2.0) ** 0.5))
     grid = np.floor(extent / side).astype(np.int64) + 1

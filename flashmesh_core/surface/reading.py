@@ -15,11 +15,20 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, chec
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.cleaning import clean
-from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, as_it_came, denoise, noisiness, typical_edge
+from flashmesh_core.surface.denoising import (
+    COARSE,
+    FINE,
+    Denoised,
+    Progress,
+    as_it_came,
+    denoise,
+    noisiness,
+    typical_edge,
+)
 from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
-from flashmesh_core.surface.simplification import FINE, HANDLE_EDGES
+from flashmesh_core.surface.simplification import HANDLE_EDGES
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds

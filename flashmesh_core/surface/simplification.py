@@ -19,7 +19,7 @@ from flashmesh_core.surface.adjacency import (
 )
 from flashmesh_core.surface.borders import WEIGHT
 from flashmesh_core.surface.collapse import POWER, Collapse, collapse, start_collapse
-from flashmesh_core.surface.denoising import COARSE, Denoised, Progress, noisiness, typical_edge
+from flashmesh_core.surface.denoising import COARSE, FINE, Denoised, Progress, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back
 from flashmesh_core.surface.fitting import Fit, fit_of
 from flashmesh_core.surface.flat_places import recut_flat_places
@@ -34,7 +34,6 @@ from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart,
 from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_parts_that_fit
 
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
-FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges

@@ -161,6 +161,16 @@ def test_placing_moves_a_corner_home_and_turns_no_face():
     assert cKDTree(placed).query(CORNERS)[0].max() < 0.004 < cKDTree(moved).query(CORNERS)[0].max()
 
 
+def test_faces_along_edges_count_little_where_a_remesh_is_fine_and_fully_where_they_are_all_meant():
+    """A box between whose planes remeshing left narrow faces, and the same box of twelve faces."""
+    few = proxies(BOX, [12])[0]
+    for denoised, least in ((denoise(voxels(box_distance(HALF), 96)), 0.0), (denoise(few), 1.0)):
+        planes = planes_of(denoised)
+        share = planes.weights / face_geometry(planes.vertices, planes.faces)[1]
+        assert least <= share.min() and share.max() <= 1.0
+        assert (share.min() < 0.1) == (least < 1.0)
+
+
 def test_progress_rises_and_may_cancel():
     shares = []
     proxies(BOX, [12], progress=lambda stage, share: shares.append((stage, share)))
