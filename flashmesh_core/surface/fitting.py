@@ -33,7 +33,7 @@ class Fit(NamedTuple):
     """A dense surface that meshes are fitted to, as N places on it."""
 
     places: np.ndarray  # (N, 3)
-    weights: np.ndarray  # (N,) area times agreement with the planes around
+    weights: np.ndarray  # (N,) as those of Planes
     left: np.ndarray | None  # (N,) how far they are off a mesh with more faces, if there is one
     bend: float  # how far a smooth surface is off at least
 
