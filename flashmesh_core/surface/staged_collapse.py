@@ -59,7 +59,7 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
         for share in STEPS:
             state = _run_giving_up(state, int(stage + share * (before - stage)), goal, longest)
             if share > 0.0 and state.numbers[FACES] <= LATE * count:
-                state = _without_handles(state, max(longest, _cheap_loop(state)), goal.crumb)
+                state = _without_cheap_handles(state, longest, goal.crumb)
         state = _without_handles(state, longest, goal.crumb)
         if KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
             state = _without_bridges(state, BRIDGE * longest)
@@ -75,10 +75,12 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
     return state
 
 
-def _cheap_loop(state: Collapse) -> float:
-    """The perimeter of a loop whose cut costs what the next edge does; 0 where none can go."""
+def _without_cheap_handles(state: Collapse, longest: float, crumb: float) -> Collapse:
+    """The same without handles below `longest`, or whose cut costs no more than the next edge if one can go."""
     price = next_cost(state)
-    return min((LOOP * price) ** (1 / 3), MAX_LOOP) if price < np.inf else 0.0
+    if price < np.inf:
+        longest = max(longest, min((LOOP * price) ** (1 / 3), MAX_LOOP))
+    return _without_handles(state, longest, crumb)
 
 
 def _run_giving_up(state: Collapse, target: int, goal: Goal, longest: float) -> Collapse:
@@ -102,7 +104,7 @@ def _run_giving_up(state: Collapse, target: int, goal: Goal, longest: float) -> 
         if cost.min() < price:
             state = _restarted(state, state.positions, state.quadrics, faces[label != cost.argmin()])
         elif late and ceiling < price < np.inf:
-            state = _without_handles(state, max(longest, _cheap_loop(state)), goal.crumb)
+            state = _without_cheap_handles(state, longest, goal.crumb)
             ceiling = CEILING * price
         elif state.numbers[FACES] == before:
             break
