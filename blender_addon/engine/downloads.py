@@ -207,9 +207,7 @@ class Watched:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._ended.set()
-        if self.response is not None:
-            self.response.close()
+        self._ended.set()  # the thread closes the response: here that would wait for what it reads
 
     def __iter__(self) -> Iterator[bytes]:
         while (piece := self._next()) is not None:
@@ -228,13 +226,14 @@ class Watched:
         import requests
 
         try:
-            response = requests.get(self._url, headers=self._headers, stream=True, timeout=_TIMEOUT)
-            self._put(response)
-            while piece := response.raw.read1(_CHUNK) if hasattr(response.raw, "read1") else response.raw.read(_CHUNK):
-                self._put(piece)
-                if self._ended.is_set():
-                    return
-            self._put(None)
+            with requests.get(self._url, headers=self._headers, stream=True, timeout=_TIMEOUT) as response:
+                self._put(response)
+                read = getattr(response.raw, "read1", response.raw.read)
+                while piece := read(_CHUNK):
+                    self._put(piece)
+                    if self._ended.is_set():
+                        return
+                self._put(None)
         except BaseException as error:  # the caller raises it
             self._put(error)
 
