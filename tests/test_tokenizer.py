@@ -46,9 +46,10 @@ def test_tokens_depend_on_the_mesh_alone(mesh: CanonicalMesh, shift: int, seed: 
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("num_bins", [128, 256, 1024])
-def test_the_round_trip_is_the_identity_on_all_shared_meshes(all_meshes: MeshStore, num_bins: int) -> None:
-    for vertices, faces in zip(all_meshes.vertices, all_meshes.faces, strict=True):
+@pytest.mark.parametrize(("num_bins", "every"), [(128, 1), (256, 8), (1024, 8)])
+def test_the_round_trip_is_the_identity_on_shared_meshes(all_meshes: MeshStore, num_bins: int, every: int) -> None:
+    """All of them at the model's own resolution."""
+    for vertices, faces in zip(all_meshes.vertices[::every], all_meshes.faces[::every], strict=True):
         mesh = canonicalize(vertices, faces, num_bins)
         assert_same_mesh(decode(encode(mesh), num_bins), mesh)
 

@@ -218,15 +218,16 @@ def chosen_faces(count: int, seed: int, most: int = 20) -> np.ndarray:
 
 @pytest.mark.data
 def test_no_mask_is_in_the_way_of_the_artist_meshes(test_split: MeshStore) -> None:
-    """The whole test split, from the surface of the original mesh as the engine prepares it."""
-    seen = []
-    for number, (vertices, faces) in enumerate(zip(test_split.vertices, test_split.faces, strict=True)):
+    """Half of the test split, or all, from the surface of the original mesh as the engine prepares it."""
+    seen, every = [], 1 if EVERY_FACE else 2
+    chosen = zip(test_split.vertices[::every], test_split.faces[::every], strict=True)
+    for number, (vertices, faces) in enumerate(chosen):
         source = prepare_source(Mesh(vertices, faces), None, CONFIG, faces=len(faces))
         mesh = canonicalize(vertices, faces, CONFIG.num_bins, source.normalization)
         seen.append(assert_never_in_the_way(source, mesh, chosen_faces(len(mesh.faces), number)))
     manifold, closed = np.array(seen).T
-    assert manifold.sum() > 100
-    assert closed.sum() > 50
+    assert manifold.sum() > 50
+    assert closed.sum() > 25
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -53,8 +53,13 @@ def test_a_message_longer_than_a_frame_is_cut(
     assert len(frame) < 3_000
 
 
-@pytest.mark.parametrize("failure", [SystemExit(3), KeyboardInterrupt(), RecursionError("too deep")])
-@pytest.mark.parametrize("where", ["prepare", "run", "warm_up"])
+@pytest.mark.parametrize(
+    ("where", "failure"),
+    [
+        ("prepare", SystemExit(3)), ("run", SystemExit(3)), ("warm_up", SystemExit(3)), ("run", KeyboardInterrupt()),
+        ("run", RecursionError("too deep")),
+    ],
+)  # fmt: skip
 def test_whatever_the_engine_raises_ends_one_generation(
     make_service: Callable, points: np.ndarray, failure: BaseException, where: str
 ) -> None:
