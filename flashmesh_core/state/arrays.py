@@ -32,7 +32,7 @@ COUNTERS = np.dtype([
     ("fans", np.int64),  # made so far
     ("growable", np.int64),  # the lowest growable vertex, -1: none
     ("none_growable", np.int64),  # 1 where no vertex is, open or not used yet
-    ("bare", np.int64),  # 1 where a face of the proxy on uncovered surface may still be written
+    ("bare", np.int64),  # 1 where a face of the proxy may still be written
     ("stuck", np.int64),  # findings
     ("second", np.int64),  # the v1 that was found
     ("second_of", np.int64),  # for this v0
@@ -47,7 +47,7 @@ CACHED_FITS = 1024  # triangles whose deviation is cached
 CACHED_FANS = 8  # drafts that are rolled back come again to the same v0
 
 BANNED_BIT = 1 << 14  # of Table.suggestion_bits beside the rows (bit r is row r of SLICE_ROWS): the edge is used
-BARE_BIT = 1 << 15  # leads to a face of the proxy on uncovered surface; only where coverage guidance asked
+BARE_BIT = 1 << 15  # leads to the next free face of the proxy; only where coverage guidance asked
 
 
 class Priority(IntEnum):

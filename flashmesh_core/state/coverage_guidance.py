@@ -40,7 +40,7 @@ def _first_place(surface: Surface, z: int) -> int:
 
 @njit_no_refcount
 def _follow_proxy(table: Table) -> bool:
-    """Make what leads to faces of the proxy on uncovered surface as good as the best; whether there is any."""
+    """Make what leads to the next free face of the proxy as good as the best; whether there is any."""
     found = False
     for number in range(table.n[0].suggestions):
         if table.suggestion_bits[number] & BARE_BIT:

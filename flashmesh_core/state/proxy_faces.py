@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state.arrays import Surface, Table
-from flashmesh_core.state.coverage import triangle_is_uncovered
 from flashmesh_core.state.half_edges import uses_edge
 from flashmesh_core.state.proxy_order import first_from
 
@@ -16,8 +15,9 @@ def mark_proxy(surface: Surface, table: Table, slot: int, v0: int, v1: int, guid
     """Mark the vertices with which the face begun is, so far, a free face of the proxy mesh: one that comes after the
     last face, of which no directed edge is used, and that no face lies over.
 
-    For coverage guidance also mark as bare those that lead to one on uncovered surface; of v0 and v1 only the first,
-    since the faces of a later one could not be followed by those of an earlier one.
+    For coverage guidance also mark as bare those that lead to the next such face; of v0 and v1 only the first, since the
+    faces of a later one could not be followed by those of an earlier one. Samples are not asked whether it lies on
+    uncovered surface: a face of a few square bins has hardly one of its own.
     """
     last = table.n[0].faces - 1
     begin = 0
@@ -35,7 +35,7 @@ def mark_proxy(surface: Surface, table: Table, slot: int, v0: int, v1: int, guid
         if last >= 0 and not _comes_after(table, a, b, c, last):
             continue
         table.mark[surface.proxy[number, slot]] |= IS_OF_PROXY
-        if looks and triangle_is_uncovered(surface, table, table.bins[a], table.bins[b], table.bins[c]):
+        if looks:
             table.mark[surface.proxy[number, slot]] |= IS_BARE
             looks = slot == 2
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
-from flashmesh_core.mesh.canonical import CanonicalMesh, canonicalize_bins
+from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize_bins
 from flashmesh_core.state.arrays import BARE_BIT, Priority, Surface
 from flashmesh_core.state.mesh_state import MeshState
 
-from .builders import empty, prepared, tokens_of
+from tests.surface.shapes import cube, joined, sphere
+
+from .builders import empty, prepare, prepared, tokens_of
 
 PROXY = SLICE_ROWS.index("proxy")
 
@@ -46,6 +48,19 @@ def test_the_mesh_may_not_end_before_all_bare_faces_of_the_proxy_are_there() -> 
         assert bias[token] == 0.0, "what leads to a face of the proxy loses nothing"
         if number % 9 == 0:
             assert bias[-1] < 0.0
+        state.push(token)
+    assert state.bias()[-1] == 0.0
+
+
+def test_faces_smaller_than_what_a_sample_stands_for_are_followed_too() -> None:
+    """A ball of 16 bins beside a box: some of its faces have hardly a sample of their own."""
+    ball = sphere(12, 6)
+    vertices, faces = joined(cube(), Mesh(0.25 * ball.vertices + [0.0, 0.0, 0.8], ball.faces))
+    source, _, surface = prepare(Mesh(vertices, faces))
+    bins = source.proxy_bins.reshape(-1, 3)
+    state = empty(surface, max_faces=300)
+    for token in tokens_of(canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), surface.size)):
+        assert state.bias()[token] == 0.0
         state.push(token)
     assert state.bias()[-1] == 0.0
 
