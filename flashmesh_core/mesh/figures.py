@@ -198,7 +198,8 @@ def count_flipped_from(closed: TriangleTree | None, result: Mesh) -> int:
     triangles, normals = result.triangles[length > 0], normals[length > 0] / length[length > 0, None]
     points = np.einsum("pc,fcx->fpx", _INNER, triangles).reshape(-1, 3)
     facing = np.repeat(normals, len(_INNER), axis=0)
-    wrong = closed.distance_facing(points, -facing) + FLIP_MARGIN < closed.distance_facing(points, facing)
+    same = closed.distance_facing(points, facing)
+    wrong = closed.distance_facing(points, -facing, within=same.max(initial=0.0)) + FLIP_MARGIN < same
     return int((wrong.reshape(-1, len(_INNER)).sum(axis=1) >= 3).sum())
 
 

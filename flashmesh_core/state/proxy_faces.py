@@ -15,8 +15,8 @@ def mark_proxy(surface: Surface, table: Table, slot: int, v0: int, v1: int, guid
     """Mark the vertices with which the face begun is, so far, a free face of the proxy mesh: one that comes after the
     last face, of which no directed edge is used, and that no face lies over.
 
-    For coverage guidance also mark as bare those that lead to the next such face; of v0 and v1 only the first, since the
-    faces of a later one could not be followed by those of an earlier one. Samples are not asked whether it lies on
+    For coverage guidance also mark as bare those that lead to the next such face; of v0 and v1 only the first, since
+    the faces of a later one could not be followed by those of an earlier one. Samples are not asked whether it lies on
     uncovered surface: a face of a few square bins has hardly one of its own.
     """
     last = table.n[0].faces - 1

@@ -136,20 +136,39 @@ def _prepare(s, twin):
 @njit(**NO_REFCOUNT)
 def _cost(s, a, b):
     """What joining a and b costs, and where: cost, x, y, z."""
-    row = s.sum
-    for i in range(WIDTH):
-        row[i] = s.quadrics[a, i] + s.quadrics[b, i]
-    ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
-    bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
-    x, y, z = lowest(row, 0.5 * (ax + bx), 0.5 * (ay + by), 0.5 * (az + bz), s.options[2])
-    out = stands_out(s, a, b, x, y, z)
+    out, stays, x, y, z = _best(s, a, b)
     price = out * _price(s, a, b, x, y, z)
-    stays = s.options[4] > 0.0 and error_at(row, x, y, z) > OFF * OFF * row[10]
     if stays or out > 1.0:
+        ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
+        bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
         at_a, at_b = _price(s, a, b, ax, ay, az), _price(s, a, b, bx, by, bz)
         if min(at_a, at_b) <= price * (s.options[4] if stays else 1.0):
             return (at_a, ax, ay, az) if at_a <= at_b else (at_b, bx, by, bz)
     return price, x, y, z
+
+
+@njit(**NO_REFCOUNT)
+def _best(s, a, b):
+    """The place x, y, z of the least error where a and b are joined, `sum` being their quadric from now on.
+
+    Before it by how many times it is dearer for standing out, and whether one end is to stay if it can.
+    """
+    row, p = s.sum, s.positions
+    for i in range(WIDTH):
+        row[i] = s.quadrics[a, i] + s.quadrics[b, i]
+    x, y, z = 0.5 * (p[a, 0] + p[b, 0]), 0.5 * (p[a, 1] + p[b, 1]), 0.5 * (p[a, 2] + p[b, 2])
+    x, y, z = lowest(row, x, y, z, s.options[2])
+    stays = s.options[4] > 0.0 and error_at(row, x, y, z) > OFF * OFF * row[10]
+    return stands_out(s, a, b, x, y, z), stays, x, y, z
+
+
+@njit(**NO_REFCOUNT)
+def _place(s, a, b):
+    """Where joining a and b costs least: what `_cost` tells, without pricing it where nothing else is in question."""
+    out, stays, x, y, z = _best(s, a, b)
+    if stays or out > 1.0:
+        _, x, y, z = _cost(s, a, b)
+    return x, y, z
 
 
 @njit(**NO_REFCOUNT)
@@ -258,7 +277,7 @@ def _try(s, slot):
             _wait(s, a, b)
         return False
     if where == OPTIMAL:
-        _, x, y, z = _cost(s, a, b)
+        x, y, z = _place(s, a, b)
     else:
         x, y, z = _along(s, a, b, where)
     if keeps_shape(s, a, b, x, y, z) and keeps_shape(s, b, a, x, y, z):

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from flashmesh_core.mesh.half_edge import degenerate_faces
 from flashmesh_core.mesh.io import first_at_place
 from flashmesh_core.mesh.topology import is_manifold_and_closed
-from flashmesh_core.surface.adjacency import compact, parts_of
+from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins, parts_of
 
 MAX_PASSES = 16
 STUB = 0.5  # of the longest loops that are cut: what is left of a handle, and smaller, goes with it
@@ -34,6 +34,8 @@ def cut_handles(
     `positions` (V, 3), `quadrics` (V, Q) a row a vertex, `faces` (F, 3) int32, edge-manifold and oriented. Closed stays
     closed. A doubled vertex has its quadric twice.
     """
+    if crumb <= 0.0 and are_spheres(len(positions), faces):
+        return positions, quadrics, faces  # every loop holds a limb
     holding: set[Loop] = set()
     for _ in range(MAX_PASSES):
         loops = _short_loops(positions, faces, longest, holding)
@@ -53,6 +55,12 @@ def cut_handles(
         positions, quadrics, faces = found
         faces = faces[~goes] if goes.any() else faces
     return positions, quadrics, faces
+
+
+def are_spheres(vertices: int, faces: np.ndarray) -> bool:
+    """Whether every part of a mesh, which uses all its vertices, is closed and without a handle, by Euler's formula."""
+    twins = manifold_twins(faces, vertices)
+    return bool((twins >= 0).all()) and 2 * vertices - len(faces) == 4 * face_components(faces, twins)[1]
 
 
 def without_touching_caps(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,6 @@ from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize_bins
 from flashmesh_core.state.arrays import BARE_BIT, Priority, Surface
 from flashmesh_core.state.mesh_state import MeshState
-
 from tests.surface.shapes import cube, joined, sphere
 
 from .builders import empty, prepare, prepared, tokens_of

@@ -10,7 +10,7 @@ from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.sources import make_source
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
-from flashmesh_core.surface.handles import cut_handles, without_touching_caps
+from flashmesh_core.surface.handles import are_spheres, cut_handles, without_touching_caps
 from flashmesh_core.surface.simplification import proxies
 from tests.mesh.shapes import box
 from tests.surface.shapes import volume, voxels
@@ -87,10 +87,26 @@ def test_what_is_left_of_a_handle_goes_where_it_is_small() -> None:
 
 
 @pytest.mark.parametrize("width", [0.01, 0.2])
-def test_a_loop_that_holds_a_limb_stays_however_short(width: float) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_loop_that_holds_a_limb_stays_however_short(width: float, beside: bool) -> None:
+    """Alone, and beside a ring whose own loops are long: then loops are looked for."""
     vertices, faces = prism_between_tetrahedra(width)
-    positions, _, cut = cut_handles(vertices, np.zeros((8, 1)), faces, 0.1)
+    if beside:
+        ring, around = three_sided_ring(2.0, 0.5)
+        vertices, faces = np.concatenate([vertices, ring]), np.concatenate([faces, around + len(vertices)])
+    positions, _, cut = cut_handles(vertices, np.zeros((len(vertices), 1)), faces, 0.1)
     assert positions is vertices and cut is faces
+
+
+def test_spheres_are_told_from_what_has_a_handle_or_is_open_or_touches_itself() -> None:
+    vertices, faces = prism_between_tetrahedra(0.1)
+    ring, around = three_sided_ring(0.4, 0.1)
+    both = np.concatenate([faces, faces + len(vertices)])
+    assert are_spheres(len(vertices), faces) and are_spheres(2 * len(vertices), both)
+    assert not are_spheres(len(ring), around)
+    assert not are_spheres(len(vertices) + len(ring), np.concatenate([faces, around + len(vertices)]))
+    assert not are_spheres(len(vertices), faces[1:])
+    assert not are_spheres(2 * len(vertices) - 1, np.where(both == len(vertices), 0, both - (both > len(vertices))))
 
 
 def test_a_limb_of_crumbs_goes() -> None:
