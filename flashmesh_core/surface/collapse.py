@@ -137,6 +137,21 @@ def _prepare(s, twin):
 def _cost(s, a, b):
     """What joining a and b costs, and where: cost, x, y, z."""
     out, stays, x, y, z = _best(s, a, b)
+    return _choose(s, a, b, out, stays, x, y, z)
+
+
+@njit(**NO_REFCOUNT)
+def _place(s, a, b):
+    """Where joining a and b costs least: what `_cost` tells, without a price where nothing else is in question."""
+    out, stays, x, y, z = _best(s, a, b)
+    if stays or out > 1.0:
+        _, x, y, z = _choose(s, a, b, out, stays, x, y, z)
+    return x, y, z
+
+
+@njit(**NO_REFCOUNT)
+def _choose(s, a, b, out, stays, x, y, z):
+    """The cost and the place, of what `_best` found and of both ends if these are in question."""
     price = out * _price(s, a, b, x, y, z)
     if stays or out > 1.0:
         ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
@@ -160,15 +175,6 @@ def _best(s, a, b):
     x, y, z = lowest(row, x, y, z, s.options[2])
     stays = s.options[4] > 0.0 and error_at(row, x, y, z) > OFF * OFF * row[10]
     return stands_out(s, a, b, x, y, z), stays, x, y, z
-
-
-@njit(**NO_REFCOUNT)
-def _place(s, a, b):
-    """Where joining a and b costs least: what `_cost` tells, without pricing it where nothing else is in question."""
-    out, stays, x, y, z = _best(s, a, b)
-    if stays or out > 1.0:
-        _, x, y, z = _cost(s, a, b)
-    return x, y, z
 
 
 @njit(**NO_REFCOUNT)
