@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.config import SLICE_ROWS
+from flashmesh_core.decode.source import Source
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize_bins
 from flashmesh_core.state.arrays import BARE_BIT, Priority, Surface
 from flashmesh_core.state.mesh_state import MeshState
@@ -18,8 +19,13 @@ PROXY = SLICE_ROWS.index("proxy")
 def proxy_of(kind: str) -> tuple[CanonicalMesh, Surface]:
     """The proxy that is read of a procedural shape, in the order of writing, and its surface."""
     source, _, surface = prepared(kind)
+    return in_order(source, surface), surface
+
+
+def in_order(source: Source, surface: Surface) -> CanonicalMesh:
+    """The proxy of a source, in the order of writing."""
     bins = source.proxy_bins.reshape(-1, 3)
-    return canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), surface.size), surface
+    return canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), surface.size)
 
 
 def named(state: MeshState) -> set[int]:
@@ -56,9 +62,8 @@ def test_faces_smaller_than_what_a_sample_stands_for_are_followed_too() -> None:
     ball = sphere(12, 6)
     vertices, faces = joined(cube(), Mesh(0.25 * ball.vertices + [0.0, 0.0, 0.8], ball.faces))
     source, _, surface = prepare(Mesh(vertices, faces))
-    bins = source.proxy_bins.reshape(-1, 3)
     state = empty(surface, max_faces=300)
-    for token in tokens_of(canonicalize_bins(bins, np.arange(len(bins)).reshape(-1, 3), surface.size)):
+    for token in tokens_of(in_order(source, surface)):
         assert state.bias()[token] == 0.0
         state.push(token)
     assert state.bias()[-1] == 0.0
