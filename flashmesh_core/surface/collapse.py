@@ -27,6 +27,7 @@ from flashmesh_core.surface.edge_queue import (
     RETRY,
     SEED,
     STALL,
+    STRICT,
     WAITING,
     is_current,
     pop,
@@ -54,7 +55,7 @@ class Collapse(NamedTuple):
     faces: np.ndarray  # (F, 3) int32
     sides: np.ndarray  # (F, 3) normals of the faces at first
     alive: np.ndarray  # (F,) bool
-    parent: np.ndarray  # (V,) int32, the vertex that this one was joined with; itself while it lives
+    held: np.ndarray  # (V,) bool, whose edges do not go: faces around it are missing
     border: np.ndarray  # (V,) bool
     version: np.ndarray  # (V,) int32, grows with each change of place
     mark: np.ndarray  # (V,) int64, last walk that met the vertex
@@ -65,7 +66,7 @@ class Collapse(NamedTuple):
     free: np.ndarray  # (C,) int32, slots that hold no entry
     entry: np.ndarray  # (C, 5) int32: two vertices, their versions, the place
     waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
-    numbers: np.ndarray  # (9,) int64: FACES to SEED
+    numbers: np.ndarray  # (10,) int64: FACES to STRICT
     sum: np.ndarray  # (11,) the quadric of the edge looked at
     options: np.ndarray  # (6,) POWER, SHAPE, PULL, VARIETY, STAYING or 0, and how far places may be left behind
 
@@ -79,12 +80,14 @@ def start_collapse(
     sides: np.ndarray | None = None,
     staying: bool = False,
     far: float = FAR,
+    held: np.ndarray | None = None,
 ) -> Collapse:
     """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 14), ready to be simplified; all its edges are queued.
 
     `sides` (F, 3) are the ways its faces look, else those of their corners. `staying`: of two vertices that are joined
     one stays where it is, if that is not much dearer than the best place: what few faces show are then corners. `far`
-    is how far places may be left behind (reach.py).
+    is how far places may be left behind (reach.py). Vertices that are `held` (V,) stay with all their edges, and what
+    has to wait then is not tried by looser rules: the rest of the mesh is elsewhere (thinning.py).
     """
     n, m = len(vertices), len(faces)
     if sides is None:
@@ -92,15 +95,15 @@ def start_collapse(
     room = 4 * m + 64
     state = Collapse(
         vertices.astype(np.float64), quadrics, faces.copy(), sides,
-        np.ones(m, dtype=bool), np.arange(n, dtype=np.int32),
+        np.ones(m, dtype=bool), np.zeros(n, dtype=bool) if held is None else held,
         np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int64),
         np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
         np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
-        np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(9, dtype=np.int64),
+        np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(10, dtype=np.int64),
         np.empty(WIDTH), np.array([POWER, SHAPE, PULL, VARIETY, STAYING if staying else 0.0, far]),
     )  # fmt: skip
     state.numbers[FACES], state.numbers[FREE], state.numbers[RETRY] = m, room, m * 9 // 10
-    state.numbers[SEED] = seed
+    state.numbers[SEED], state.numbers[STRICT] = seed, held is not None
     _prepare(Reference(state), manifold_twins(state.faces, n))
     return state
 
@@ -118,6 +121,8 @@ def _prepare(s, twin):
     for h in range(len(flat)):
         if twin[h] < h:
             a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
+            if s.held[a] or s.held[b]:
+                continue
             cost = _cost(s, a, b)[0]
             i = s.numbers[QUEUED]
             slot = s.free[s.numbers[FREE] - 1]
@@ -230,7 +235,7 @@ def _join(s, a, b, x, y, z):
         s.head[a] = walk(s, b)
     else:
         s.following[last] = walk(s, b)
-    s.head[b], s.parent[b] = -1, a
+    s.head[b] = -1
     s.border[a] = s.border[a] or s.border[b]
     s.version[a] += 1
     s.version[b] += 1
@@ -251,7 +256,8 @@ def _queue_around(s, a):
             v = s.faces[f, k]
             if s.mark[v] != mark:
                 s.mark[v] = mark
-                push(s, _cost(s, a, v)[0], a, v, OPTIMAL)
+                if not s.held[v]:
+                    push(s, _cost(s, a, v)[0], a, v, OPTIMAL)
         c = onward(s, c)
 
 
@@ -304,6 +310,8 @@ def _go_on(s):
     """Give edges that had to wait another chance; False when nothing can go any more."""
     if s.numbers[QUEUED] == 0:
         if s.numbers[FACES] == s.numbers[STALL]:
+            if s.numbers[STRICT]:
+                return False
             s.numbers[LEVEL] += 1
         s.numbers[STALL] = s.numbers[FACES]
     else:

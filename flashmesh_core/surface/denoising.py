@@ -16,6 +16,7 @@ from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
 from flashmesh_core.surface.borders import straightened
+from flashmesh_core.surface.threads import in_threads
 
 Progress = Callable[[str, float], None]  # a stage and how much of it is done, 0 to 1; may raise to cancel
 
@@ -105,7 +106,7 @@ def denoise(
     for i in range(VERTEX_ROUNDS):
         if progress and i * len(faces) % CHUNK < len(faces):
             progress("flatten", i / VERTEX_ROUNDS)
-        _to_planes(vertices, faces, normals, areas, start, around, moved)
+        in_threads(_to_planes, len(vertices), vertices, faces, normals, areas, start, around, moved)
         vertices, moved = moved, vertices
     told = partial(progress, "flatten", 1.0) if progress else None
     vertices = straightened(vertices, faces, normals, edge, told)
@@ -135,11 +136,11 @@ def _filtered(faces, normals, areas, centers, start, around, reach, width, progr
     """The normals (F, 3) after ROUNDS."""
     first, neighbors, weights = _neighbors(faces, areas, centers, start, around, reach)
     own = np.where(areas > 0.0, areas, 1e-30)
-    result, before = np.empty_like(normals), normals.copy()
+    result, before, sharpness = np.empty_like(normals), normals.copy(), 1.0 / (8.0 * width * width)
     for i in range(ROUNDS):
         if progress and i * len(faces) % CHUNK < len(faces):
             progress("denoise", i / ROUNDS)
-        _filter_normals(before, own, first, neighbors, weights, 1.0 / (8.0 * width * width), result)
+        in_threads(_filter_normals, len(faces), before, own, first, neighbors, weights, sharpness, result)
         before, result = result, before
     return before
 
@@ -226,12 +227,13 @@ def _neighbors(faces, areas, centers, start, around, reach):
 
 
 @njit(**COMPILED)
-def _filter_normals(normals, own, first, neighbors, weights, sharpness, result):
-    """One round: each normal becomes the mean of its own and its neighbors', who count the less the more they differ.
+def _filter_normals(begin, end, normals, own, first, neighbors, weights, sharpness, result):
+    """One round for faces begin to end: each normal becomes the mean of its own and its neighbors'.
 
+    They count the less the more they differ.
     The weight of a difference d is (1 - sharpness d^2)^4, nearly a Gaussian, and 0 beyond.
     """
-    for f in range(len(normals)):
+    for f in range(begin, end):
         x, y, z = normals[f, 0], normals[f, 1], normals[f, 2]
         none = x == 0.0 and y == 0.0 and z == 0.0
         sx, sy, sz = own[f] * x, own[f] * y, own[f] * z
@@ -255,9 +257,9 @@ def _filter_normals(normals, own, first, neighbors, weights, sharpness, result):
 
 
 @njit(**COMPILED)
-def _to_planes(vertices, faces, normals, areas, start, around, moved):
-    """One round: each vertex moves to the mean of its feet on the planes of its faces, by area, into `moved` (V, 3)."""
-    for v in range(len(vertices)):
+def _to_planes(first, last, vertices, faces, normals, areas, start, around, moved):
+    """One round for vertices first to last: each moves to its mean foot on the planes of its faces, in `moved`."""
+    for v in range(first, last):
         x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
         sx, sy, sz, total = 0.0, 0.0, 0.0, 0.0
         for i in range(start[v], start[v + 1]):

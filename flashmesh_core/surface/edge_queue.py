@@ -12,7 +12,7 @@ from flashmesh_core.surface.adjacency import COMPILED
 
 NO_REFCOUNT: Any = {**COMPILED, "_nrt": False}  # for functions that make no arrays, see jit.Reference
 
-FACES, QUEUED, FREE, WAITING, LEVEL, RETRY, STALL, MARK, SEED = range(9)  # fields of Collapse.count
+FACES, QUEUED, FREE, WAITING, LEVEL, RETRY, STALL, MARK, SEED, STRICT = range(10)  # fields of Collapse.count
 OPTIMAL, AT_FIRST, AT_SECOND, HALF_WAY = range(4)  # where an entry of the queue would put the vertex
 
 

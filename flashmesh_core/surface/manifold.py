@@ -54,9 +54,18 @@ def oriented(vertices, faces):
 
 @njit(**COMPILED)
 def _area(vertices, faces, f):
-    u, v = vertices[faces[f, 1]] - vertices[faces[f, 0]], vertices[faces[f, 2]] - vertices[faces[f, 0]]
-    x, y, z = u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+    vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+    x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
     return 0.5 * np.sqrt(x * x + y * y + z * z)
+
+
+@njit(**COMPILED)
+def _square(vertices, a, b):
+    """The squared distance of vertices a and b."""
+    x, y, z = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+    return x * x + y * y + z * z
 
 
 @njit(**COMPILED)
@@ -255,9 +264,9 @@ def flip_slivers(vertices, faces, twin, flat):
             continue
         side, longest = 0, 0.0
         for k in range(3):
-            d = vertices[faces[f, (k + 1) % 3]] - vertices[faces[f, k]]
-            if (d * d).sum() > longest:
-                side, longest = k, (d * d).sum()
+            square = _square(vertices, faces[f, k], faces[f, (k + 1) % 3])
+            if square > longest:
+                side, longest = k, square
         if 2.0 * _area(vertices, faces, f) > flat * longest:
             continue
         other = twin[3 * f + side]

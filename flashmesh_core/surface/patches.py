@@ -15,6 +15,7 @@ import numpy as np
 from flashmesh_core.jit import Reference, njit
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices, manifold_twins, unit_rows
 from flashmesh_core.surface.edge_queue import NO_REFCOUNT
+from flashmesh_core.surface.threads import in_threads
 
 RADII = (0.7, 1.5, 2.5, 4.0, 6.0, 9.0)  # typical edges
 DIRECTIONS = 8
@@ -52,17 +53,20 @@ def patches_of(vertices: np.ndarray, faces: np.ndarray, progress: Callable[[], N
     start, around = faces_at_vertices(faces, len(vertices))
 
     def diffused(values: np.ndarray, rounds: int) -> np.ndarray:
+        at_vertices = np.empty((len(vertices), values.shape[1]))
         for _ in range(rounds):
             if progress:
                 progress()
-            values = _diffused(values, areas, faces, start, around)
+            in_threads(_to_vertices, len(vertices), values, areas, start, around, at_vertices)
+            values = np.empty_like(values)
+            in_threads(_to_faces, len(faces), at_vertices, faces, values)
         return values
 
     near = unit_rows(diffused(normals, 1))
     wide = unit_rows(diffused(near, WIDE_ROUNDS))
-    x, y, z = near.T
-    tensor = np.stack([x * x, x * y, x * z, y * y, y * z, z * z, x, y, z], axis=1)
-    frames = frames_of(diffused(tensor, FRAME_ROUNDS), normals)
+    tensors = np.empty((len(faces), 9))
+    in_threads(_tensors, len(faces), near, tensors)
+    frames = frames_of(diffused(tensors, FRAME_ROUNDS), normals)
     twins = manifold_twins(faces, len(vertices))
     return Patches(vertices, faces, twins, centers, areas, normals, near, wide, frames)
 
@@ -80,37 +84,54 @@ def sample(patches: Patches, rows: np.ndarray, edge: float) -> np.ndarray:
 
 
 @njit(**COMPILED)
-def _diffused(values, areas, faces, start, around):
-    """`values` (F, C) averaged by area over the faces at each face's vertices."""
-    n, width = values.shape
-    at_vertex = np.zeros((len(start) - 1, width))
-    for v in range(len(start) - 1):
+def _to_vertices(first, last, values, areas, start, around, result):
+    """Of vertices first to last the means by area of `values` (F, C) of their faces, into `result` (V, C)."""
+    width = values.shape[1]
+    for v in range(first, last):
         total = 0.0
+        for c in range(width):
+            result[v, c] = 0.0
         for i in range(start[v], start[v + 1]):
             f = around[i]
             total += areas[f]
             for c in range(width):
-                at_vertex[v, c] += areas[f] * values[f, c]
+                result[v, c] += areas[f] * values[f, c]
         if total > 0.0:
             for c in range(width):
-                at_vertex[v, c] /= total
-    result = np.empty_like(values)
-    for f in range(n):
-        for c in range(width):
-            mean = at_vertex[faces[f, 0], c] + at_vertex[faces[f, 1], c] + at_vertex[faces[f, 2], c]
-            result[f, c] = mean / 3.0
-    return result
+                result[v, c] /= total
 
 
 @njit(**COMPILED)
-def frames_of(tensors, normals):
+def _to_faces(first, last, values, faces, result):
+    """Of faces first to last the means of `values` (V, C) of their vertices, into `result` (F, C)."""
+    for f in range(first, last):
+        for c in range(result.shape[1]):
+            result[f, c] = (values[faces[f, 0], c] + values[faces[f, 1], c] + values[faces[f, 2], c]) / 3.0
+
+
+@njit(**COMPILED)
+def _tensors(first, last, normals, result):
+    """The upper half of n n^T and n itself of faces first to last, into `result` (F, 9)."""
+    for f in range(first, last):
+        x, y, z = normals[f, 0], normals[f, 1], normals[f, 2]
+        result[f, 0], result[f, 1], result[f, 2] = x * x, x * y, x * z
+        result[f, 3], result[f, 4], result[f, 5] = y * y, y * z, z * z
+        result[f, 6], result[f, 7], result[f, 8] = x, y, z
+
+
+def frames_of(tensors: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Frames (N, 3, 3) of `tensors` (N, 9): sums of n n^T and of n; `normals` (N, 3) are taken where those are 0.
 
     The last row is the mean normal, the first the direction in its plane in which normals vary most.
     """
-    n = len(tensors)
-    result = np.empty((n, 3, 3))
-    for f in range(n):
+    result = np.empty((len(tensors), 3, 3))
+    in_threads(_frames, len(tensors), tensors, normals, result)
+    return result
+
+
+@njit(**COMPILED)
+def _frames(first, last, tensors, normals, result):
+    for f in range(first, last):
         t = tensors[f]
         x, y, z = t[6], t[7], t[8]
         length = np.sqrt(x * x + y * y + z * z)
@@ -146,7 +167,6 @@ def frames_of(tensors, normals):
         result[f, 0, 0], result[f, 0, 1], result[f, 0, 2] = px, py, pz
         result[f, 1, 0], result[f, 1, 1], result[f, 1, 2] = y * pz - z * py, z * px - x * pz, x * py - y * px
         result[f, 2, 0], result[f, 2, 1], result[f, 2, 2] = x, y, z
-    return result
 
 
 @njit(**NO_REFCOUNT)

@@ -10,6 +10,7 @@ from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import CROWD, FINE, Denoised, typical_edge
 from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
+from flashmesh_core.surface.threads import in_threads
 
 ROUNDS = 3
 NEAR = 0.6  # of a vertex's shortest edge: planes within count
@@ -45,7 +46,9 @@ def planes_of(denoised: Denoised) -> Planes:
     start, around = faces_at_vertices(faces, len(vertices))
     weights = areas
     if typical_edge(denoised.mesh) < FINE:
-        weights = areas * _agreement(faces, denoised.normals, areas, start, around, AGREE)
+        weights = np.empty(len(faces))
+        in_threads(_agreement, len(faces), faces, denoised.normals, areas, start, around, AGREE, weights)
+        weights *= areas
     low, extent = vertices.min(axis=0), np.ptp(vertices, axis=0)
     side = float(extent.max()) / max(8.0, min(256.0, (len(vertices) / 2.0) ** 0.5))
     grid = np.floor(extent / side).astype(np.int64) + 1
@@ -84,11 +87,9 @@ def place_on(vertices: np.ndarray, faces: np.ndarray, planes: Planes, farthest: 
 
 
 @njit(**COMPILED)
-def _agreement(faces, normals, areas, start, around, width):
-    """How far the planes around each face agree with its own (F,), 0 to 1: near 0 on the cut of an edge."""
-    n = len(faces)
-    result = np.ones(n)
-    for f in range(n):
+def _agreement(first, last, faces, normals, areas, start, around, width, result):
+    """How far the planes around faces first to last agree with theirs, into `result` (F,): near 0 on an edge, to 1."""
+    for f in range(first, last):
         total, agreed = 0.0, 0.0
         for k in range(3):
             v = faces[f, k]
@@ -101,9 +102,7 @@ def _agreement(faces, normals, areas, start, around, width):
                     d += (normals[f, axis] - normals[g, axis]) ** 2
                 total += areas[g]
                 agreed += areas[g] * np.exp(-0.5 * d / (width * width))
-        if total > 0.0:
-            result[f] = max(agreed / total, 0.05) ** 2
-    return result
+        result[f] = max(agreed / total, 0.05) ** 2 if total > 0.0 else 1.0
 
 
 @njit(**COMPILED)

@@ -13,6 +13,7 @@ import numpy as np
 from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
 from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.surface.adjacency import compact
 from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import (
@@ -188,8 +189,8 @@ def _checked_mesh(mesh: Mesh) -> Mesh:
     _check_reach("source vertices", vertices)
     if not len(faces):
         raise InputError("source must have at least 1 face, got 0", field="source")
-    used, numbers = np.unique(faces, return_inverse=True)
-    return Mesh(vertices[used], numbers.reshape(-1, 3))
+    used, numbers = compact(faces, len(vertices))
+    return Mesh(vertices[used], numbers.astype(np.int64))
 
 
 def _checked_normals(normals: np.ndarray | None, points: np.ndarray) -> np.ndarray | None:

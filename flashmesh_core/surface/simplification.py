@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from flashmesh_core.surface.reach import FAR, far_of
 from flashmesh_core.surface.refinement import Refiner, refiner_of
 from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of
 from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_parts_that_fit
+from flashmesh_core.surface.thinning import start_thinned
 
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
@@ -102,11 +104,18 @@ def simplifier_of(
 ) -> Simplifier:
     """A dense surface, ready to be simplified; settings as in `varied_proxies`."""
     denoised = without_crumbs(denoised)
-    planes, edge = planes_of(denoised), typical_edge(denoised.mesh)
-    refiner = None
-    if refine and edge < FINE:
-        refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
-    shell = shell_of(planes, edge, rough=rough) if shells and refiner is not None else None
+    edge, refiner = typical_edge(denoised.mesh), None
+
+    def prepared() -> tuple[Planes, Shell | None]:
+        planes = planes_of(denoised)
+        return planes, shell_of(planes, edge, rough=rough) if shells and refines else None
+
+    refines = refine and edge < FINE
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(prepared)
+        if refines:
+            refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
+        planes, shell = started.result()
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
     return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and shell is None)
@@ -176,17 +185,19 @@ class Simplifier(NamedTuple):
         planes = self.planes
         found = dict.fromkeys(counts, self.denoised.mesh)
         far = far_of(float(planes.weights.sum()), counts[-1])
-        state = self._started(seed, far)
+        goal = Goal(counts[0], counts[-1], len(planes.faces), self.crumb, progress)
+        state = self._started(seed, far, goal)
         for count in counts:
             if len(planes.faces) <= count:
                 continue
             state = with_parts_that_fit(state, count)
-            state = run_cutting(state, Goal(count, counts[-1], self.crumb, progress), self.longest)
+            state = run_cutting(state, goal._replace(faces=count), self.longest)
             used, faces = compact(state.faces[state.alive], len(state.positions))
             vertices = state.positions[used]
             if self.middle is not None:
                 vertices = moved_apart(vertices, faces, self.middle.half)
             elif self.rough:
+                goal.report(len(faces))
                 placed = self._placed(vertices, faces, count, self._fit(count, None))
                 if placed[1] is not faces:  # not a sheet's
                     state = _own_collapse(*placed, seed, far)
@@ -194,13 +205,16 @@ class Simplifier(NamedTuple):
             found[count] = Mesh(vertices, faces.astype(np.int64))
         return found
 
-    def _started(self, seed: int, far: float) -> Collapse:
+    def _started(self, seed: int, far: float, goal: Goal) -> Collapse:
         planes, middle = self.planes, self.middle
         if middle is None:
-            return start_collapse(planes.vertices, planes.faces, _quadrics(*planes[:5]), seed, far=far)
+            rows = _quadrics(*planes[:5])
+            return start_thinned(planes.vertices, planes.faces, rows, seed, far=far, report=goal.report)
         sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
         rows = _quadrics(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
-        return start_collapse(middle.vertices, planes.faces, rows, seed, sides=sides, staying=True, far=far)
+        return start_thinned(
+            middle.vertices, planes.faces, rows, seed, sides=sides, staying=True, far=far, report=goal.report
+        )
 
     def _fit(self, count: int, finest: Mesh | None) -> Fit | None:
         """What meshes of so many faces are fitted to, if they are; a coarse surface shows no rounding by remeshing."""

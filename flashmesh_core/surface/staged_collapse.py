@@ -35,16 +35,20 @@ class Goal(NamedTuple):
 
     faces: int
     least: int  # faces of the last of several counts, which progress is told by
+    total: int  # faces at first, by which it is told as well
     crumb: float  # size of limbs that go with the loops which are cut
     progress: Progress | None
+
+    def report(self, left: int) -> None:
+        """Tell how far it is with so many faces left; may raise to cancel."""
+        if self.progress:
+            self.progress("simplify", (self.total - left) / max(self.total - self.least, 1))
 
 
 def _run(state: Collapse, count: int, goal: Goal, dearest: float = np.inf) -> None:
     """Collapse down to `count` faces while edges cost at most `dearest`, reporting how far it is to the goal's."""
-    total = len(state.faces)
     while collapse(state, count, STEP, dearest) == 1:
-        if goal.progress:
-            goal.progress("simplify", (total - int(state.numbers[FACES])) / max(total - goal.least, 1))
+        goal.report(int(state.numbers[FACES]))
 
 
 def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
