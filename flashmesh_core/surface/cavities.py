@@ -30,6 +30,8 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     faces = mesh.faces.astype(np.int32)
     twins = manifold_twins(faces, len(mesh.vertices))
     label, count = face_components(faces, twins)
+    if count < 2:
+        return mesh
     a, b, c = mesh.triangles.transpose(1, 0, 2)
     volume = np.bincount(label, np.einsum("ij,ij->i", a, np.cross(b, c)), minlength=count)
     border = np.bincount(label, (twins.reshape(-1, 3) < 0).any(axis=1), minlength=count)

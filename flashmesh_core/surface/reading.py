@@ -6,6 +6,7 @@ The engine and the training read every source through `read_surface`: the model 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,9 +111,11 @@ def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bo
     """The source's box, whether it is manifold and closed, and the clean mesh in the box."""
     box = Normalization.of_points(source.vertices)
     unit = _on_grid(box.apply(source.vertices))
-    manifold, closed = is_manifold_and_closed(unit, source.faces)
     report("clean", 0.0)
-    mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(is_manifold_and_closed, unit, source.faces)
+        mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
+    manifold, closed = told.result()
     report("clean", CLEANED)
     mesh = close_pinholes(mesh)
     report("clean", FILLED)
