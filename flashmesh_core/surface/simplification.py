@@ -208,13 +208,12 @@ class Simplifier(NamedTuple):
     def _started(self, seed: int, far: float, goal: Goal) -> Collapse:
         planes, middle = self.planes, self.middle
         if middle is None:
-            rows = _quadrics(*planes[:5])
-            return start_thinned(planes.vertices, planes.faces, rows, seed, far=far, report=goal.report)
-        sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
-        rows = _quadrics(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
-        return start_thinned(
-            middle.vertices, planes.faces, rows, seed, sides=sides, staying=True, far=far, report=goal.report
-        )
+            start = partial(start_thinned, planes.vertices, planes.faces, _quadrics(*planes[:5]))
+        else:
+            sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
+            rows = _quadrics(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
+            start = partial(start_thinned, middle.vertices, planes.faces, rows, sides=sides, staying=True)
+        return start(seed, count=goal.faces, far=far, report=goal.report)
 
     def _fit(self, count: int, finest: Mesh | None) -> Fit | None:
         """What meshes of so many faces are fitted to, if they are; a coarse surface shows no rounding by remeshing."""

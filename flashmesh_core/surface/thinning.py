@@ -46,14 +46,18 @@ def start_thinned(
     quadrics: np.ndarray,
     seed: int,
     *,
+    count: int,
     sides: np.ndarray | None = None,
     staying: bool = False,
     far: float,
     report: Report | None = None,
 ) -> Collapse:
-    """What `start_collapse` makes of a mesh, which is thinned before if it is large; `quadrics` are changed then."""
+    """What `start_collapse` makes of a mesh, which is thinned before if it is large; `count` faces are wanted at most.
+
+    `quadrics` are changed then. A count near LEFT could be missed: the mesh stays as it is.
+    """
     begin = partial(start_collapse, seed=seed, staying=staying, far=far)
-    if len(faces) <= LARGE:
+    if len(faces) <= LARGE or count > LEFT // 4:
         return begin(vertices, faces, quadrics, sides=sides)
     tell = report or (lambda left: None)
     tell(len(faces))

@@ -103,6 +103,13 @@ def test_round_shapes_are_as_near_as_without_blocks(monkeypatch: pytest.MonkeyPa
     assert thin.gap_mean < 1.05 * whole.gap_mean and thin.gap_max < 1.2 * whole.gap_max
 
 
+def test_a_mesh_that_keeps_many_faces_is_not_thinned(monkeypatch: pytest.MonkeyPatch):
+    denoised = denoise(voxels(box_distance(HALF), 64))
+    made = proxies(denoised, [400])[0]
+    monkeypatch.setattr(thinning, "LARGE", 1 << 30)
+    np.testing.assert_array_equal(made.vertices, proxies(denoised, [400])[0].vertices)
+
+
 def test_it_is_told_and_can_be_cancelled():
     class CancelledError(Exception):
         pass
@@ -114,5 +121,5 @@ def test_it_is_told_and_can_be_cancelled():
     told: list[int] = []
     mesh = given(denoise(voxels(ring_distance, 64)))
     with pytest.raises(CancelledError):
-        start_thinned(mesh.vertices, mesh.faces, mesh.quadrics, 0, far=FAR, report=cancel)
+        start_thinned(mesh.vertices, mesh.faces, mesh.quadrics, 0, count=100, far=FAR, report=cancel)
     assert len(told) == 1 and 0 < told[0] <= len(mesh.faces)
