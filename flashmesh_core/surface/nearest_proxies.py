@@ -20,10 +20,10 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.surface.denoising import Denoised, Progress
 from flashmesh_core.surface.simplification import Simplifier, check_counts, simplifier_of
+from flashmesh_core.surface.threads import AWAIT
 
 Made = TypeVar("Made")
 SAMPLES = 8_000  # of each surface, which distances are measured from
-AWAIT = 0.1  # seconds between two reports while another thread is at work
 
 
 class _StoppedError(Exception):

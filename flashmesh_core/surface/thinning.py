@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED, compact, face_geometry
 from flashmesh_core.surface.collapse import FACES, QUEUED, Collapse, collapse, next_cost, start_collapse
+from flashmesh_core.surface.threads import AWAIT
 
 LARGE = 400_000  # faces from which a surface is thinned
 BLOCK = 32_768  # faces of a block at most
@@ -26,7 +27,6 @@ LEFT = 100_000  # faces at which it ends, and so do those at the rims of the blo
 DEARER = 4.0  # times what the edges of one round cost at most, those of the next may
 ROUNDS = 60
 LEAST = 1e-30  # price of the first round at the least
-AWAIT = 0.1  # seconds between two reports
 
 Report = Callable[[int], None]  # told how many faces are left; it may raise to cancel
 

@@ -1,4 +1,4 @@
-"""Compiled loops over rows shared among threads.
+"""Compiled loops over rows shared among threads, and how long to wait for others.
 
 numba's own parallel loops may not be entered from several threads at once, as readings of one surface do.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 ROWS = 32_768  # of a part at the least: fewer are done before a thread has started
+AWAIT = 0.1  # seconds between two reports while other threads are at work
 
 
 def in_threads(loop: Callable[..., None], rows: int, *arguments: Any) -> None:

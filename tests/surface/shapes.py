@@ -41,6 +41,20 @@ def box_distance(half):
     return field
 
 
+def box_corners(half) -> np.ndarray:
+    """The corners (8, 3) of a box with half sides `half`."""
+    return np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * half
+
+
+def torus_distance(ring: float, tube: float):
+    """The signed distance of a torus around the third axis with these two radii, for `voxels`."""
+
+    def field(points):
+        return np.hypot(np.linalg.norm(points[..., :2], axis=-1) - ring, points[..., 2]) - tube
+
+    return field
+
+
 def cylinder(sides: int) -> Mesh:
     """Closed, radius 0.5, height 1; the caps are fans."""
     angle = np.arange(sides) * 2 * np.pi / sides

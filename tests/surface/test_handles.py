@@ -13,7 +13,7 @@ from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.handles import are_spheres, cut_handles, without_touching_caps
 from flashmesh_core.surface.simplification import proxies
 from tests.mesh.shapes import box
-from tests.surface.shapes import volume, voxels
+from tests.surface.shapes import torus_distance, volume, voxels
 
 
 def euler_number(mesh: Mesh) -> int:
@@ -130,9 +130,6 @@ def test_folds_of_a_remesh_do_not_keep_faces(size: tuple[float, float, float]) -
 
 
 def test_a_handle_that_is_meant_stays() -> None:
-    def torus(points: np.ndarray) -> np.ndarray:
-        return np.hypot(np.linalg.norm(points[..., :2], axis=-1) - 0.4, points[..., 2]) - 0.08
-
     for count in (60, 400):
-        proxy = proxies(denoise(voxels(torus, 64)), [count])[0]
+        proxy = proxies(denoise(voxels(torus_distance(0.4, 0.08), 64)), [count])[0]
         assert euler_number(proxy) == 0 and len(proxy.faces) == count

@@ -12,10 +12,10 @@ from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.loose_parts import MOST_FACES, costs_of_parts
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box_distance, cards, cube, joined, sphere, voxels
+from tests.surface.shapes import box_corners, box_distance, cards, cube, joined, sphere, voxels
 
 HALF = np.array([0.4, 0.3, 0.2])
-CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
+CORNERS = box_corners(HALF)
 
 
 def crumb(place: tuple[float, float, float], size: float = 0.02) -> Mesh:

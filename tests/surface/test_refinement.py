@@ -18,10 +18,10 @@ from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
 from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, Refiner, refiner_of
 from flashmesh_core.surface.shells import sheet_of
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box_distance, sphere, voxels
+from tests.surface.shapes import box_corners, box_distance, sphere, voxels
 
 HALF = np.array([0.4, 0.3, 0.2])
-CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
+CORNERS = box_corners(HALF)
 SHARP = voxels(box_distance(HALF), 128)
 ROUNDED = Mesh(laplacian_smooth(SHARP, 8), SHARP.faces)
 

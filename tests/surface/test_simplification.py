@@ -19,24 +19,30 @@ from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.simplification import proxies, varied_proxies
-from tests.surface.shapes import box_distance, cube, cylinder, grid, joined, sphere, volume, voxels
+from tests.surface.shapes import (
+    box_corners,
+    box_distance,
+    cube,
+    cylinder,
+    grid,
+    joined,
+    sphere,
+    torus_distance,
+    volume,
+    voxels,
+)
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HALF = np.array([0.4, 0.3, 0.2])
-CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
+CORNERS = box_corners(HALF)
 BOX = denoise(voxels(box_distance(HALF), 64))
-
-
-def torus(points):
-    ring = np.linalg.norm(points[..., :2], axis=-1) - 0.4
-    return np.hypot(ring, points[..., 2]) - 0.12
 
 
 CLOSED = {
     "sphere": sphere(100, 61),
     "cylinder": cylinder(512),
     "small fan": cylinder(32),
-    "torus": voxels(torus, 48),
+    "torus": voxels(torus_distance(0.4, 0.12), 48),
     "box": BOX.mesh,
 }
 

@@ -19,14 +19,11 @@ from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reach import FAR
 from flashmesh_core.surface.simplification import _quadrics, proxies
 from flashmesh_core.surface.thinning import Thinned, blocks_of, start_thinned, thinned
-from tests.surface.shapes import box_distance, grid, voxels
+from tests.surface.shapes import box_corners, box_distance, grid, torus_distance, voxels
 
 HALF = np.array([0.4, 0.3, 0.2])
-CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * HALF
-
-
-def ring_distance(points):
-    return np.hypot(np.linalg.norm(points[..., :2], axis=-1) - 0.35, points[..., 2]) - 0.13
+CORNERS = box_corners(HALF)
+RING = torus_distance(0.35, 0.13)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +52,7 @@ def test_every_face_is_in_one_block():
     np.testing.assert_array_equal(np.sort(np.concatenate(blocks)), np.arange(9_001))
 
 
-@pytest.mark.parametrize("distance", [ring_distance, box_distance(HALF)])
+@pytest.mark.parametrize("distance", [RING, box_distance(HALF)])
 def test_a_closed_surface_stays_closed_and_where_it_was(distance):
     before = given(denoise(voxels(distance, 64)))
     after = of(before)
@@ -94,7 +91,7 @@ def test_the_corners_are_found_as_without_blocks(seed: int):
 
 
 def test_round_shapes_are_as_near_as_without_blocks(monkeypatch: pytest.MonkeyPatch):
-    denoised = denoise(voxels(ring_distance, 64))
+    denoised = denoise(voxels(RING, 64))
     made = proxies(denoised, [300])[0]
     monkeypatch.setattr(thinning, "LARGE", 1 << 30)
     plain = proxies(denoised, [300])[0]
@@ -119,7 +116,7 @@ def test_it_is_told_and_can_be_cancelled():
         raise CancelledError
 
     told: list[int] = []
-    mesh = given(denoise(voxels(ring_distance, 64)))
+    mesh = given(denoise(voxels(RING, 64)))
     with pytest.raises(CancelledError):
         start_thinned(mesh.vertices, mesh.faces, mesh.quadrics, 0, count=100, far=FAR, report=cancel)
     assert len(told) == 1 and 0 < told[0] <= len(mesh.faces)
