@@ -13,7 +13,7 @@ from flashmesh_core.mesh.figures import surface_distances
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.surface import thinning
 from flashmesh_core.surface.adjacency import face_geometry
-from flashmesh_core.surface.collapse import start_collapse
+from flashmesh_core.surface.collapse import collapse, start_collapse
 from flashmesh_core.surface.denoising import Denoised, denoise
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reach import FAR
@@ -98,6 +98,21 @@ def test_round_shapes_are_as_near_as_without_blocks(monkeypatch: pytest.MonkeyPa
     assert len(made.faces) == len(plain.faces)
     thin, whole = (surface_distances(denoised.mesh, mesh, samples=8_000) for mesh in (made, plain))
     assert thin.gap_mean < 1.05 * whole.gap_mean and thin.gap_max < 1.2 * whole.gap_max
+
+
+def test_a_block_turns_no_face_over_to_go_on():
+    """One queue would look elsewhere first: looser rules are for the end, when nothing is left."""
+    sheet = grid(24)
+    vertices, faces = sheet.vertices.copy(), sheet.faces.astype(np.int32)
+    held = np.abs(vertices[:, :2]).max(axis=1) > 0.499
+    vertices[:, 2] = 0.2 * np.random.default_rng(1).normal(size=len(vertices))
+    sides, areas, centers = face_geometry(vertices, faces)
+    state = start_collapse(vertices, faces, _quadrics(vertices, faces, centers, sides, areas), held=held)
+    assert collapse(state, 0, 1_000_000) == 2
+    normals, _, _ = face_geometry(state.positions, state.faces[state.alive])
+    assert (np.einsum("ij,ij->i", normals, state.sides[state.alive]) > 0.0).all()
+    assert 4 * 24 < len(normals) < 150
+    np.testing.assert_array_equal(state.positions[held], vertices[held])
 
 
 def test_a_mesh_that_keeps_many_faces_is_not_thinned(monkeypatch: pytest.MonkeyPatch):
