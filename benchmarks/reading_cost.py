@@ -14,9 +14,11 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -51,17 +53,30 @@ def read(source: Mesh, faces: int) -> dict[str, float]:
     return found | {"reading": reports[-1][1] - reports[0][1], "silent": silent}
 
 
+def _several(kind: Callable[[str], Any]) -> Callable[[str], list]:
+    def comma_separated(text: str) -> list:
+        return [kind(part) for part in text.split(",")]
+
+    return comma_separated
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--triangles", default="100000,1000000", help="of the sources, about; comma-separated")
-    parser.add_argument("--families", default="remesh,sculpt", help=f"of {','.join(MESH_FAMILIES)}")
+    parser.add_argument("--triangles", type=_several(int), default=[100_000, 1_000_000], help="comma-separated; about")
+    parser.add_argument("--families", type=_several(str), default=list(MESH_FAMILIES), help="comma-separated")
     parser.add_argument("--faces", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    for name, values in (("triangles", args.triangles), ("faces", [args.faces]), ("rounds", [args.rounds])):
+        if min(values) < 1:
+            parser.error(f"--{name} must be at least 1, got {min(values)}")
+    for family in args.families:
+        if family not in MESH_FAMILIES:
+            parser.error(f"--families must be of {','.join(MESH_FAMILIES)}, got {family!r}")
     engine, rows = flashmesh_core.load("nano"), []
-    for family in args.families.split(","):
-        for triangles in map(int, args.triangles.split(",")):
+    for family in args.families:
+        for triangles in args.triangles:
             source, rounds = source_of(family, triangles), []
             for number in range(args.rounds + 1):
                 times = read(source, args.faces)
