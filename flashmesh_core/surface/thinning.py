@@ -18,14 +18,13 @@ from scipy.spatial import cKDTree
 
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED, compact, face_geometry
-from flashmesh_core.surface.collapse import FACES, QUEUED, Collapse, collapse, next_cost, start_collapse
+from flashmesh_core.surface.collapse import FACES, QUEUED, Collapse, collapse, start_collapse
 from flashmesh_core.surface.threads import AWAIT
 
 LARGE = 400_000  # faces from which a surface is thinned
 BLOCK = 32_768  # faces of a block at most
 LEFT = 100_000  # faces at which it ends, and so do those at the rims of the blocks
 DEARER = 4.0  # times what the edges of one round cost at most, those of the next may
-ROUNDS = 60
 LEAST = 1e-30  # price of the first round at the least
 
 Report = Callable[[int], None]  # told how many faces are left; it may raise to cancel
@@ -40,6 +39,13 @@ class Thinned(NamedTuple):
     sides: np.ndarray  # (F, 3) normals of the faces at first
 
 
+class Block(NamedTuple):
+    """A part of a mesh being simplified."""
+
+    own: np.ndarray  # the vertices of the mesh that are its, in their order
+    state: Collapse
+
+
 def start_thinned(
     vertices: np.ndarray,
     faces: np.ndarray,
@@ -50,7 +56,7 @@ def start_thinned(
     sides: np.ndarray | None = None,
     staying: bool = False,
     far: float,
-    report: Report | None = None,
+    report: Report,
 ) -> Collapse:
     """What `start_collapse` makes of a mesh, which is thinned before if it is large; `count` faces are wanted at most.
 
@@ -59,12 +65,11 @@ def start_thinned(
     begin = partial(start_collapse, seed=seed, staying=staying, far=far)
     if len(faces) <= LARGE or count > LEFT // 4:
         return begin(vertices, faces, quadrics, sides=sides)
-    tell = report or (lambda left: None)
-    tell(len(faces))
+    report(len(faces))
     normals, _, centers = face_geometry(vertices, faces)
     blocks = blocks_of(centers)
-    tell(len(faces))
-    mesh = thinned(Thinned(vertices, faces, quadrics, normals if sides is None else sides), blocks, begin, tell)
+    report(len(faces))
+    mesh = thinned(Thinned(vertices, faces, quadrics, normals if sides is None else sides), blocks, begin, report)
     return begin(mesh.vertices, mesh.faces, mesh.quadrics, sides=mesh.sides)
 
 
@@ -86,37 +91,32 @@ def thinned(mesh: Thinned, blocks: list[np.ndarray], begin: Callable[..., Collap
     for number, rows in enumerate(blocks):
         label[rows] = number
     held, at_rims = _held(mesh.faces, label, len(mesh.vertices))
-    numbers = [np.unique(mesh.faces[rows]) for rows in blocks]
 
-    def started(number: int) -> Collapse:
-        rows, used = blocks[number], numbers[number]
-        _, faces = compact(mesh.faces[rows], len(mesh.vertices))
-        return begin(mesh.vertices[used], faces, mesh.quadrics[used], sides=mesh.sides[rows], held=held[used])
+    def started(rows: np.ndarray) -> Block:
+        used, faces = compact(mesh.faces[rows], len(mesh.vertices))
+        state = begin(mesh.vertices[used], faces, mesh.quadrics[used], sides=mesh.sides[rows], held=held[used])
+        return Block(np.flatnonzero(used), state)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         try:
-            states = _each(pool, started, range(len(blocks)), lambda: report(len(mesh.faces)))
-            _run_to(LEFT + at_rims, states, pool, report)
+            made = _each(pool, started, blocks, lambda: report(len(mesh.faces)))
+            _run_to(LEFT + at_rims, [block.state for block in made], pool, report)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return _joined(mesh, blocks, numbers, states)
+    return _joined(mesh, made)
 
 
 def _run_to(target: int, states: list[Collapse], pool: ThreadPoolExecutor, report: Report) -> None:
-    """Collapse all blocks up to one price after the other until `target` faces are left in all."""
+    """Collapse all blocks up to one price after the other until `target` faces are left in all, or nothing can go."""
 
     def left() -> int:
         return int(sum(state.numbers[FACES] for state in states))
 
     prices = [np.median(state.cost[: state.numbers[QUEUED]]) for state in states if state.numbers[QUEUED]]
     price = max(float(np.median(prices)), LEAST) if prices else LEAST
-    for _ in range(ROUNDS):
-        if left() <= target:
-            return
+    while left() > target and any(state.numbers[QUEUED] for state in states):
         _each(pool, partial(_up_to, price), states, lambda: report(left()))
-        if all(cost == np.inf for cost in map(next_cost, states)):
-            return
         price *= DEARER
 
 
@@ -132,13 +132,13 @@ def _each(pool: ThreadPoolExecutor, make: Callable, of: Iterable, tell: Callable
     return [one.result() for one in started]
 
 
-def _joined(mesh: Thinned, blocks: list[np.ndarray], numbers: list[np.ndarray], states: list[Collapse]) -> Thinned:
+def _joined(mesh: Thinned, blocks: list[Block]) -> Thinned:
     """What the blocks have left, in one."""
     vertices = mesh.vertices.copy()
-    for used, state in zip(numbers, states, strict=True):
-        vertices[used], mesh.quadrics[used] = state.positions, state.quadrics
-    faces = np.concatenate([used[state.faces[state.alive]] for used, state in zip(numbers, states, strict=True)])
-    sides = np.concatenate([state.sides[state.alive] for state in states])
+    for own, state in blocks:
+        vertices[own], mesh.quadrics[own] = state.positions, state.quadrics
+    faces = np.concatenate([own[state.faces[state.alive]] for own, state in blocks])
+    sides = np.concatenate([state.sides[state.alive] for _, state in blocks])
     used, faces = compact(faces.astype(np.int32), len(vertices))
     return Thinned(vertices[used], faces, mesh.quadrics[used], sides)
 

@@ -122,16 +122,21 @@ def test_a_mesh_that_keeps_many_faces_is_not_thinned(monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(made.vertices, proxies(denoised, [400])[0].vertices)
 
 
-def test_it_is_told_and_can_be_cancelled():
+@pytest.mark.parametrize("after", [1, 4])
+def test_it_is_told_and_can_be_cancelled(after: int, monkeypatch: pytest.MonkeyPatch):
+    """Before anything is done, and while blocks are at work."""
+
     class CancelledError(Exception):
         pass
 
     def cancel(left: int) -> None:
         told.append(left)
-        raise CancelledError
+        if len(told) == after:
+            raise CancelledError
 
+    monkeypatch.setattr(thinning, "AWAIT", 0.0)
     told: list[int] = []
     mesh = given(denoise(voxels(RING, 64)))
     with pytest.raises(CancelledError):
         start_thinned(mesh.vertices, mesh.faces, mesh.quadrics, 0, count=100, far=FAR, report=cancel)
-    assert len(told) == 1 and 0 < told[0] <= len(mesh.faces)
+    assert len(told) == after and all(0 < left <= len(mesh.faces) for left in told)
