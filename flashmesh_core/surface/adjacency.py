@@ -13,6 +13,7 @@ import numpy as np
 from flashmesh_core.jit import njit
 
 COMPILED: Any = {"cache": True, "nogil": True, "error_model": "numpy"}
+FEW = 32  # half-edges at a vertex that are sorted by insertion
 
 
 def compact(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,13 +62,25 @@ def edge_order(faces, n_vertices):
     for h in range(n):
         a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
         low[h], high[h] = min(a, b), max(a, b)
-    order = count_sort(high, np.arange(n).astype(np.int32), n_vertices)
-    order = count_sort(low, order, n_vertices)
-    first, count = np.empty(n + 1, dtype=np.int32), 0
+    order = count_sort(low, np.arange(n).astype(np.int32), n_vertices)
+    first, count, begin = np.empty(n + 1, dtype=np.int32), 0, 0
     for i in range(n):
-        if i == 0 or low[order[i]] != low[order[i - 1]] or high[order[i]] != high[order[i - 1]]:
-            first[count] = i
-            count += 1
+        if i + 1 < n and low[order[i + 1]] == low[order[i]]:
+            continue
+        if i + 1 - begin > FEW:
+            some = order[begin : i + 1]
+            some[:] = some[np.argsort(high[some], kind="mergesort")]
+        for j in range(begin + 1, i + 1):
+            h, k = order[j], j
+            while k > begin and high[order[k - 1]] > high[h]:
+                order[k] = order[k - 1]
+                k -= 1
+            order[k] = h
+        for j in range(begin, i + 1):
+            if j == begin or high[order[j]] != high[order[j - 1]]:
+                first[count] = j
+                count += 1
+        begin = i + 1
     first[count] = n
     return order, first[: count + 1], low, high
 
@@ -161,6 +174,25 @@ def face_geometry(vertices, faces):
         for k in range(3):
             centers[f, k] = (vertices[a, k] + vertices[b, k] + vertices[c, k]) / 3.0
     return normals, areas, centers
+
+
+@njit(**COMPILED)
+def face_area(vertices, faces, f):
+    """The area of one face."""
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+    vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+    x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    return 0.5 * np.sqrt(x * x + y * y + z * z)
+
+
+@njit(**COMPILED)
+def face_areas(vertices, faces):
+    """The areas (F,) of all faces."""
+    result = np.empty(len(faces))
+    for f in range(len(faces)):
+        result[f] = face_area(vertices, faces, f)
+    return result
 
 
 @njit(**COMPILED)

@@ -52,7 +52,8 @@ class Border(NamedTuple):
 def open_edges(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The half-edges (H,) of `faces` (F, 3) int32, over `count` vertices, without a twin, and their two ends (H,)."""
     starts = np.flatnonzero(manifold_twins(faces, count) < 0)
-    return starts, faces.ravel()[starts], np.roll(faces, -1, axis=1).ravel()[starts]
+    flat = faces.ravel()
+    return starts, flat[starts], flat[np.where(starts % 3 < 2, starts + 1, starts - 2)]
 
 
 def pieces_of(vertices: np.ndarray, ends: tuple[np.ndarray, np.ndarray], sides: np.ndarray) -> Pieces:

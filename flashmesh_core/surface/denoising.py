@@ -7,6 +7,7 @@ noise that is measured on the surface itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
+from flashmesh_core.surface.adjacency import COMPILED, face_areas, face_geometry, faces_at_vertices
 from flashmesh_core.surface.borders import straightened
 from flashmesh_core.surface.threads import in_threads
 
@@ -62,7 +63,7 @@ def estimate_noise(mesh: Mesh) -> float:
 
 def typical_edge(mesh: Mesh) -> float:
     """The edge of an even triangle as large as the face that a random point of the surface lies on."""
-    _, areas, _ = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
+    areas = face_areas(mesh.vertices, mesh.faces)
     total = areas.sum()
     return even_edge((areas**2).sum() / total) if total > 0.0 else 0.0
 
@@ -88,20 +89,21 @@ def denoise(
     """
     if progress:
         progress("denoise", 0.0)  # measuring the noise and finding neighbors takes longer than a round
-    if noise is None:
-        noise = estimate_noise(mesh)
-    elif not noise >= 0.0:
+    if noise is not None and not noise >= 0.0:
         raise ValueError(f"noise must be at least 0, got {noise}")
     faces = mesh.faces.astype(np.int32)
     normals, areas, centers = face_geometry(mesh.vertices, faces)
     edge = typical_edge(mesh)
     if not len(faces) or edge > COARSE:
-        return Denoised(mesh, normals, mesh.vertices, noise if edge <= COARSE else 0.0, filtered=False)
+        return Denoised(mesh, normals, mesh.vertices, 0.0, filtered=False)
     start, around = faces_at_vertices(faces, len(mesh.vertices))
+    with ThreadPoolExecutor(1) as pool:
+        measured = pool.submit(lambda: estimate_noise(mesh) if noise is None else noise)
+        beside = _neighbors(faces, areas, centers, start, around, min(REACH * edge, MAX_REACH))
+        noise = measured.result()
     noisy = noisiness(noise, edge)
     width = CLEAN_WIDTH + (NOISY_WIDTH - CLEAN_WIDTH) * noisy
-    reach = min(REACH * edge, MAX_REACH)
-    normals = _filtered(faces, normals, areas, centers, start, around, reach, width, progress)
+    normals = _filtered(normals, areas, beside, width, progress)
     vertices, moved = mesh.vertices.copy(), np.empty_like(mesh.vertices)
     for i in range(VERTEX_ROUNDS):
         if progress and i * len(faces) % CHUNK < len(faces):
@@ -132,15 +134,14 @@ def _held_back(mesh: Mesh, moved: np.ndarray, normals: np.ndarray, bound: float)
     return vertices, np.where(held[:, None], own, normals)
 
 
-def _filtered(faces, normals, areas, centers, start, around, reach, width, progress: Progress | None) -> np.ndarray:
-    """The normals (F, 3) after ROUNDS."""
-    first, neighbors, weights = _neighbors(faces, areas, centers, start, around, reach)
+def _filtered(normals, areas, beside, width, progress: Progress | None) -> np.ndarray:
+    """The normals (F, 3) after ROUNDS; `beside` is what `_neighbors` returns."""
     own = np.where(areas > 0.0, areas, 1e-30)
     result, before, sharpness = np.empty_like(normals), normals.copy(), 1.0 / (8.0 * width * width)
     for i in range(ROUNDS):
-        if progress and i * len(faces) % CHUNK < len(faces):
+        if progress and i * len(areas) % CHUNK < len(areas):
             progress("denoise", i / ROUNDS)
-        in_threads(_filter_normals, len(faces), before, own, first, neighbors, weights, sharpness, result)
+        in_threads(_filter_normals, len(areas), before, own, *beside, sharpness, result)
         before, result = result, before
     return before
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import compact, face_geometry, parts_of
+from flashmesh_core.surface.adjacency import compact, face_areas, parts_of
 from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import COARSE, Denoised, typical_edge
 from flashmesh_core.surface.pinholes import SCRAPS
@@ -63,7 +63,7 @@ def without_crumbs(denoised: Denoised) -> Denoised:
     small = size < max(CRUMB_EDGES * edge, 4.0 * denoised.noise)
     crumb = small & (np.bincount(label) <= CRUMB_FACES)
     if crumb.any():
-        _, areas, _ = face_geometry(mesh.vertices, faces)
+        areas = face_areas(mesh.vertices, faces)
         sheet = np.zeros(len(size), dtype=bool)
         sheet[label[open_edges(faces, len(mesh.vertices))[0] // 3]] = True
         if areas[(crumb & sheet)[label]].sum() > SCRAPS * areas.sum():

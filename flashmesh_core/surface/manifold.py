@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.surface.adjacency import COMPILED, edge_order, face_components, find, opposite_pairs
+from flashmesh_core.surface.adjacency import COMPILED, edge_order, face_area, face_components, opposite_pairs
 
 MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards
 
@@ -35,7 +35,7 @@ def oriented(vertices, faces):
         while done < count:
             f = queue[done]
             done += 1
-            balance += (1.0 - 2.0 * turned[f]) * _area(vertices, faces, f)
+            balance += (1.0 - 2.0 * turned[f]) * face_area(vertices, faces, f)
             for h in range(3 * f, 3 * f + 3):
                 g = link[h] // 3 if link[h] >= 0 else -1
                 if g >= 0 and turned[g] < 0:
@@ -50,15 +50,6 @@ def oriented(vertices, faces):
         if turned[f] == 1:
             result[f, 1], result[f, 2] = faces[f, 2], faces[f, 1]
     return result
-
-
-@njit(**COMPILED)
-def _area(vertices, faces, f):
-    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-    ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-    vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
-    x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-    return 0.5 * np.sqrt(x * x + y * y + z * z)
 
 
 @njit(**COMPILED)
@@ -130,33 +121,30 @@ def _pair_by_angle(vertices, flat, twin, group, low, high):
 
 
 @njit(**COMPILED)
-def _join(parent, i, j):
-    a, b = find(parent, i), find(parent, j)
-    parent[max(a, b)] = min(a, b)
-
-
-@njit(**COMPILED)
 def split_fans(vertices, faces, twin):
     """Vertices and faces so that twins join all faces at each vertex: a vertex of several fans becomes several."""
     n = 3 * len(faces)
     flat = faces.ravel()
-    parent = np.arange(n).astype(np.int32)  # corners; those of one fan are joined
+    result, count = np.full(n, -1, dtype=np.int32), 0
     for h in range(n):
-        g = twin[h]
-        if g > h:
-            _join(parent, h, g + 1 if g % 3 < 2 else g - 2)
-            _join(parent, h + 1 if h % 3 < 2 else h - 2, g)
-    place = np.full(n, -1, dtype=np.int32)
-    result, count = np.empty(n, dtype=np.int32), 0
-    for h in range(n):
-        root = find(parent, h)
-        if place[root] < 0:
-            place[root] = count
-            count += 1
-        result[h] = place[root]
+        if result[h] >= 0:
+            continue
+        result[h] = count
+        g = twin[h - 1 if h % 3 else h + 2]
+        while g >= 0 and g != h:
+            result[g] = count
+            g = twin[g - 1 if g % 3 else g + 2]
+        if g < 0:  # a border: the other way around as well
+            g = twin[h]
+            while g >= 0:
+                g = g + 1 if g % 3 < 2 else g - 2
+                result[g] = count
+                g = twin[g]
+        count += 1
     positions = np.empty((count, 3))
     for h in range(n):
-        positions[result[h]] = vertices[flat[h]]
+        for axis in range(3):
+            positions[result[h], axis] = vertices[flat[h], axis]
     return positions, result.reshape(-1, 3)
 
 
@@ -203,9 +191,7 @@ def halve_doubled(vertices, faces, twin):
 def turn_outwards(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray) -> None:
     """Reverse, in place, closed parts that wind inwards; but not cavities of a part that winds outwards."""
     label, count = face_components(faces, twin)
-    closed = np.bincount(label, weights=(twin.reshape(-1, 3) < 0).any(axis=1), minlength=count) == 0
-    corners = vertices[faces]
-    volume = np.bincount(label, weights=np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])))
+    closed, volume = _volumes(vertices, faces, twin, label, count)
     if not closed.any():
         return
     largest = np.argmax(np.where(closed, np.abs(volume), -1.0))
@@ -217,6 +203,21 @@ def turn_outwards(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray) -> 
     turned = closed & (inward ^ (sign < 0.0))
     if turned.any():
         _reverse(faces, twin, turned[label])
+
+
+@njit(**COMPILED)
+def _volumes(vertices, faces, twin, label, count):
+    """Whether each part (P,) is closed, and six times the volume (P,) that it then holds, below 0 if wound inwards."""
+    closed, volume = np.ones(count, dtype=np.bool_), np.zeros(count)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        x = vertices[b, 1] * vertices[c, 2] - vertices[b, 2] * vertices[c, 1]
+        y = vertices[b, 2] * vertices[c, 0] - vertices[b, 0] * vertices[c, 2]
+        z = vertices[b, 0] * vertices[c, 1] - vertices[b, 1] * vertices[c, 0]
+        volume[label[f]] += vertices[a, 0] * x + vertices[a, 1] * y + vertices[a, 2] * z
+        if twin[3 * f] < 0 or twin[3 * f + 1] < 0 or twin[3 * f + 2] < 0:
+            closed[label[f]] = False
+    return closed, volume
 
 
 def _is_cavity(
@@ -267,7 +268,7 @@ def flip_slivers(vertices, faces, twin, flat):
             square = _square(vertices, faces[f, k], faces[f, (k + 1) % 3])
             if square > longest:
                 side, longest = k, square
-        if 2.0 * _area(vertices, faces, f) > flat * longest:
+        if 2.0 * face_area(vertices, faces, f) > flat * longest:
             continue
         other = twin[3 * f + side]
         if other < 0:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import (
     COMPILED,
     compact,
+    face_areas,
     face_geometry,
     faces_at_vertices,
     manifold_twins,
@@ -34,6 +34,7 @@ from flashmesh_core.surface.refinement import Refiner, refiner_of
 from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of
 from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_parts_that_fit
 from flashmesh_core.surface.thinning import start_thinned
+from flashmesh_core.surface.threads import begun, in_threads
 
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
@@ -104,18 +105,14 @@ def simplifier_of(
 ) -> Simplifier:
     """A dense surface, ready to be simplified; settings as in `varied_proxies`."""
     denoised = without_crumbs(denoised)
-    edge, refiner = typical_edge(denoised.mesh), None
-
-    def prepared() -> tuple[Planes, Shell | None]:
-        planes = planes_of(denoised)
-        return planes, shell_of(planes, edge, rough=rough) if shells and refines else None
-
+    edge = typical_edge(denoised.mesh)
     refines = refine and edge < FINE
-    with ThreadPoolExecutor(1) as pool:
-        started = pool.submit(prepared)
-        if refines:
-            refiner = refiner_of(denoised, partial(progress, "simplify", 0.0) if progress else None)
-        planes, shell = started.result()
+    refiner = begun(refiner_of, denoised) if refines else None
+    report = partial(progress, "simplify", 0.0) if progress else lambda: None
+    report()
+    planes = planes_of(denoised)
+    report()
+    shell = shell_of(planes, edge, rough=rough) if shells and refines else None
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
     return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and shell is None)
@@ -134,7 +131,7 @@ class Simplifier(NamedTuple):
     edge: float
     longest: float  # perimeter of loops around handles below which they are cut first
     crumb: float  # size of limbs that go with such loops
-    refiner: Refiner | None
+    refiner: Callable[[], Refiner] | None  # waits until it is made
     rough: bool
     shell: Shell | None  # the dense surface where that is one, whose vertices stay on it
     middle: Middle | None = None  # of that shell, if it is simplified there
@@ -234,7 +231,7 @@ class Simplifier(NamedTuple):
         if self.shell is not None and sheet_of(vertices, faces, self.edge):
             return self._sheet_placed(vertices, faces), faces
         least = int(np.ceil(FEWEST * count))
-        return _refined(vertices, faces, self.planes, self.edge, self.refiner, fit, least)
+        return _refined(vertices, faces, self.planes, self.edge, self.refiner(), fit, least)
 
     def _sheet_placed(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """The vertices (V, 3) of a sheet on the filtered planes, where these are fine enough to tell."""
@@ -277,25 +274,39 @@ def _without_idle_faces(state: Collapse, least: int) -> tuple[np.ndarray, np.nda
 
     An edge carries nothing if its end can be left out with its faces nowhere further than IDLE from their planes.
     """
-    _, areas, _ = face_geometry(state.positions, state.faces)
+    areas = face_areas(state.positions, state.faces)
     around = 6.0 * float(areas.sum()) / max(len(areas), 1)  # weight of the planes at the ends of an edge, about
     collapse(state, least + 1, STEP, IDLE * IDLE * around**POWER)  # an edge takes two faces with it
     used, faces = compact(state.faces[state.alive], len(state.positions))
     return state.positions[used], faces
 
 
-@njit(**COMPILED)
-def _quadrics(vertices, faces, centers, normals, weights):
+def _quadrics(
+    vertices: np.ndarray, faces: np.ndarray, centers: np.ndarray, normals: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Rows (V, 14) of the vertices: a third of each face's plane, upright planes along borders, and their places."""
-    result = np.zeros((len(vertices), WIDTH + 3))
-    result[:, WIDTH:] = vertices
-    for f in range(len(faces)):
-        for k in range(3):
+    rows = np.zeros((len(vertices), WIDTH + 3))
+    rows[:, WIDTH:] = vertices
+    in_threads(_add_faces, len(rows), *faces_at_vertices(faces, len(vertices)), centers, normals, weights, rows)
+    _add_borders(vertices, faces, normals, manifold_twins(faces, len(vertices)), rows)
+    return rows
+
+
+@njit(**COMPILED)
+def _add_faces(first, last, start, around, centers, normals, weights, rows):
+    """Add a third of each face's plane to the rows (V, 14) of vertices first to last."""
+    for v in range(first, last):
+        for i in range(start[v], start[v + 1]):
+            f = around[i]
             add_plane(
-                result[faces[f, k]], normals[f, 0], normals[f, 1], normals[f, 2],
+                rows[v], normals[f, 0], normals[f, 1], normals[f, 2],
                 centers[f, 0], centers[f, 1], centers[f, 2], weights[f] / 3.0,
             )  # fmt: skip
-    twin = manifold_twins(faces, len(vertices))
+
+
+@njit(**COMPILED)
+def _add_borders(vertices, faces, normals, twin, rows):
+    """Add upright planes along the edges without a twin to the rows (V, 14) of their ends."""
     for h in range(len(twin)):
         if twin[h] >= 0:
             continue
@@ -313,7 +324,6 @@ def _quadrics(vertices, faces, centers, normals, weights):
             weight = WEIGHT * (x * x + y * y + z * z)
             for end in (a, b):
                 add_plane(
-                    result[end], sx / length, sy / length, sz / length,
+                    rows[end], sx / length, sy / length, sz / length,
                     vertices[a, 0], vertices[a, 1], vertices[a, 2], weight,
                 )  # fmt: skip
-    return result

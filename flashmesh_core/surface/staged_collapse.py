@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flashmesh_core.surface.adjacency import compact, face_geometry, parts_of
+from flashmesh_core.surface.adjacency import compact, face_areas, parts_of
 from flashmesh_core.surface.bridges import cut_bridges, knots
 from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, next_cost, start_collapse
 from flashmesh_core.surface.denoising import Progress
@@ -138,7 +138,7 @@ def with_parts_that_fit(state: Collapse, count: int) -> Collapse:
     own = np.bincount(label)
     if np.minimum(own, CARD_FACES).sum() <= count:
         return state
-    _, areas, _ = face_geometry(state.positions, faces)
+    areas = face_areas(state.positions, faces)
     share = np.bincount(label, areas) / areas.sum()
     return _with_large_parts(state, faces, label, size, np.minimum(own, np.maximum(share * count, PART_FACES)), count)
 

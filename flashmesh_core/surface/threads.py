@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+Made = TypeVar("Made")
 ROWS = 32_768  # of a part at the least: fewer are done before a thread has started
 AWAIT = 0.1  # seconds between two reports while other threads are at work
 
@@ -32,3 +33,14 @@ def in_threads(loop: Callable[..., None], rows: int, *arguments: Any) -> None:
         loop(bounds[0], bounds[1], *arguments)
         for one in others:
             one.result()
+
+
+def begun(make: Callable[..., Made], *arguments: Any) -> Callable[[], Made]:
+    """`make(*arguments)` in a thread of its own from now on; the function returned waits for what it makes.
+
+    What it raises is raised there. Nobody waits for what nobody asks for: it must end by itself.
+    """
+    pool = ThreadPoolExecutor(1)
+    started = pool.submit(make, *arguments)
+    pool.shutdown(wait=False)
+    return started.result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from flashmesh_core.surface import threads
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.patches import patches_of
 from flashmesh_core.surface.placement import planes_of
-from flashmesh_core.surface.threads import in_threads
+from flashmesh_core.surface.simplification import _quadrics
+from flashmesh_core.surface.threads import begun, in_threads
 from tests.surface.shapes import box_distance, voxels
 
 
@@ -53,6 +56,7 @@ def test_a_surface_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch):
             denoised.normals,
             planes_of(denoised).weights,
             *patches_of(mesh.vertices, mesh.faces),
+            _quadrics(*planes_of(denoised)[:5]),
         ]
 
     alone = read()
@@ -60,3 +64,19 @@ def test_a_surface_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(threads.os, "cpu_count", lambda: 3)
     for one, other in zip(alone, read(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_what_was_begun_is_made_beside_the_caller_and_its_errors_reach_who_asks():
+    told, made = Event(), Event()
+
+    def make(number: int) -> int:
+        made.set()
+        told.wait()
+        return 10 // number
+
+    results = [begun(make, number) for number in (5, 0)]
+    made.wait()
+    told.set()
+    assert results[0]() == results[0]() == 2
+    with pytest.raises(ZeroDivisionError):
+        results[1]()
