@@ -7,7 +7,6 @@ noise that is measured on the surface itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +16,7 @@ from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_areas, face_geometry, faces_at_vertices
 from flashmesh_core.surface.borders import straightened
-from flashmesh_core.surface.threads import in_threads
+from flashmesh_core.surface.threads import begun, in_threads
 
 Progress = Callable[[str, float], None]  # a stage and how much of it is done, 0 to 1; may raise to cancel
 
@@ -97,10 +96,9 @@ def denoise(
     if not len(faces) or edge > COARSE:
         return Denoised(mesh, normals, mesh.vertices, 0.0, filtered=False)
     start, around = faces_at_vertices(faces, len(mesh.vertices))
-    with ThreadPoolExecutor(1) as pool:
-        measured = pool.submit(lambda: estimate_noise(mesh) if noise is None else noise)
-        beside = _neighbors(faces, areas, centers, start, around, min(REACH * edge, MAX_REACH))
-        noise = measured.result()
+    measured = begun(lambda: estimate_noise(mesh) if noise is None else noise)
+    beside = _neighbors(faces, areas, centers, start, around, min(REACH * edge, MAX_REACH))
+    noise = measured()
     noisy = noisiness(noise, edge)
     width = CLEAN_WIDTH + (NOISY_WIDTH - CLEAN_WIDTH) * noisy
     normals = _filtered(normals, areas, beside, width, progress)

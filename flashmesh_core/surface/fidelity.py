@@ -6,6 +6,8 @@ On smooth shapes the networks see edges that nobody made.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from flashmesh_core.jit import njit
@@ -19,23 +21,36 @@ SLACK = 0.05  # typical edges, whose square it may be more in any case
 ROUNDS = 2
 
 
-def taken_back(
-    vertices: np.ndarray, before: np.ndarray, faces: np.ndarray, planes: Planes, edge: float, sides: np.ndarray
-) -> np.ndarray:
-    """The vertices (V, 3), where they led faces away from the surface as near to `before` (V, 3) as `move` takes them.
+class Watched(NamedTuple):
+    """The dense faces around each vertex of a mesh, which its faces are held to."""
 
-    Measured is the mean squared distance of the dense faces of `planes` around each vertex from the mesh's faces at
-    it, `faces` (F, 3) int32. `edge` is the typical edge of the dense surface, `sides` (F, 3) are as in `move`.
+    before: np.ndarray  # (V, 3) where the vertices were
+    first: np.ndarray  # (V + 1,) those of vertex v are rows[first[v] : first[v + 1]]
+    rows: np.ndarray  # of `planes`
+    planes: Planes
+
+
+def watched(before: np.ndarray, faces: np.ndarray, planes: Planes) -> Watched:
+    """What `taken_back` looks at, around vertices `before` (V, 3) they are moved; `faces` (F, 3) int32."""
+    start, around = faces_at_vertices(faces, len(before))
+    first, rows = regions(before, faces, start, around, planes, MOST, 1.0 / (NEAR * NEAR))
+    return Watched(before, first, rows, planes)
+
+
+def taken_back(vertices: np.ndarray, faces: np.ndarray, seen: Watched, edge: float, sides: np.ndarray) -> np.ndarray:
+    """The vertices (V, 3), where they led faces away from the surface as near to before as `move` takes them.
+
+    Measured is the mean squared distance of the dense faces around each vertex from the mesh's faces at it, `faces`
+    (F, 3) int32. `edge` is the typical edge of the dense surface, `sides` (F, 3) are as in `move`.
     """
     start, around = faces_at_vertices(faces, len(vertices))
     vertices = vertices.copy()
-    _take_back(vertices, before, faces, start, around, planes, (SLACK * edge) ** 2, sides)
+    _take_back(vertices, faces, start, around, *seen, (SLACK * edge) ** 2, sides)
     return vertices
 
 
 @njit(**COMPILED)
-def _take_back(vertices, before, faces, start, around, p, slack, sides):
-    first, rows = regions(before, faces, start, around, p, MOST, 1.0 / (NEAR * NEAR))
+def _take_back(vertices, faces, start, around, before, first, rows, p, slack, sides):
     for _ in range(ROUNDS):
         for v in range(len(vertices)):
             if first[v] == first[v + 1] or (vertices[v] == before[v]).all():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
 from typing import TypeVar
@@ -20,7 +20,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.surface.denoising import Denoised, Progress
 from flashmesh_core.surface.simplification import Simplifier, check_counts, simplifier_of
-from flashmesh_core.surface.threads import AWAIT
+from flashmesh_core.surface.threads import awaited
 
 Made = TypeVar("Made")
 SAMPLES = 8_000  # of each surface, which distances are measured from
@@ -82,12 +82,13 @@ def nearest_proxies(
 
 def _finished(left: list[tuple[Simplifier, Mesh, int, Mesh]], progress: Progress | None) -> list[Mesh]:
     """What each simplifier finishes of its mesh for this count, beside the one with the most faces, in threads."""
-    if progress:
-        progress("simplify", 1.0)
+    tell = partial(progress, "simplify", 1.0) if progress else None
+    if tell:
+        tell()
     with ThreadPoolExecutor(min(len(left), os.cpu_count() or 1)) as pool:
         try:
             started = [pool.submit(one.finished, mesh, count, finest) for one, mesh, count, finest in left]
-            return [_awaited(one, progress) for one in started]
+            return [awaited(one, tell) for one in started]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -104,7 +105,8 @@ def _each_in_a_thread(
     with ThreadPoolExecutor(len(others)) as pool:
         try:
             started = [pool.submit(make, way, partial(_raise_if, stopped)) for way in others]
-            return [make(first, progress), *(_awaited(one, progress) for one in started)]
+            tell = partial(progress, "simplify", 1.0) if progress else None
+            return [make(first, progress), *(awaited(one, tell) for one in started)]
         except BaseException:
             stopped.set()
             raise
@@ -118,14 +120,6 @@ def _raise_if(stopped: Event, stage: str, share: float) -> None:
 def _as_done(progress: Progress, stage: str, share: float) -> None:
     """Tells of what comes on top: it may cancel, and the share does not fall."""
     progress(stage, 1.0)
-
-
-def _awaited(one: Future[Made], progress: Progress | None) -> Made:
-    """What another thread makes; `progress` is told now and then, and may raise."""
-    while progress and not one.done():
-        wait([one], timeout=AWAIT)
-        progress("simplify", 1.0)
-    return one.result()
 
 
 def _distance_from(surface: Mesh) -> Callable[[Mesh], float]:

@@ -6,8 +6,8 @@ The engine and the training read every source through `read_surface`: the model 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.simplification import HANDLE_EDGES
+from flashmesh_core.surface.threads import begun
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
@@ -112,10 +113,9 @@ def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bo
     box = Normalization.of_points(source.vertices)
     unit = _on_grid(box.apply(source.vertices))
     report("clean", 0.0)
-    with ThreadPoolExecutor(1) as pool:
-        told = pool.submit(is_manifold_and_closed, unit, source.faces)
-        mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
-    manifold, closed = told.result()
+    told = begun(is_manifold_and_closed, unit, source.faces)
+    mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
+    manifold, closed = told(partial(report, "clean", CLEANED))
     report("clean", CLEANED)
     mesh = close_pinholes(mesh)
     report("clean", FILLED)

@@ -21,7 +21,7 @@ from flashmesh_core.surface.adjacency import (
 from flashmesh_core.surface.borders import WEIGHT
 from flashmesh_core.surface.collapse import POWER, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, FINE, Denoised, Progress, noisiness, typical_edge
-from flashmesh_core.surface.fidelity import taken_back
+from flashmesh_core.surface.fidelity import taken_back, watched
 from flashmesh_core.surface.fitting import Fit, fit_of
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.gaps import with_gaps_filled
@@ -108,11 +108,9 @@ def simplifier_of(
     edge = typical_edge(denoised.mesh)
     refines = refine and edge < FINE
     refiner = begun(refiner_of, denoised) if refines else None
-    report = partial(progress, "simplify", 0.0) if progress else lambda: None
-    report()
-    planes = planes_of(denoised)
-    report()
-    shell = shell_of(planes, edge, rough=rough) if shells and refines else None
+    tell = partial(progress, "simplify", 0.0) if progress else None
+    planes = begun(planes_of, denoised)(tell)
+    shell = begun(partial(shell_of, planes, edge, rough=rough))(tell) if shells and refines else None
     longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
     return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and shell is None)
@@ -131,7 +129,7 @@ class Simplifier(NamedTuple):
     edge: float
     longest: float  # perimeter of loops around handles below which they are cut first
     crumb: float  # size of limbs that go with such loops
-    refiner: Callable[[], Refiner] | None  # waits until it is made
+    refiner: Callable[..., Refiner] | None  # waits until it is made
     rough: bool
     shell: Shell | None  # the dense surface where that is one, whose vertices stay on it
     middle: Middle | None = None  # of that shell, if it is simplified there
@@ -194,8 +192,8 @@ class Simplifier(NamedTuple):
             if self.middle is not None:
                 vertices = moved_apart(vertices, faces, self.middle.half)
             elif self.rough:
-                goal.report(len(faces))
-                placed = self._placed(vertices, faces, count, self._fit(count, None))
+                placing = begun(self._placed, vertices, faces, count, self._fit(count, None))
+                placed = placing(partial(goal.report, len(faces)))
                 if placed[1] is not faces:  # not a sheet's
                     state = _own_collapse(*placed, seed, far)
                 vertices, faces = placed
@@ -254,12 +252,13 @@ def _refined(
 
     Vertices that a fit says are of a smooth shape stay.
     """
+    seen = begun(watched, before, faces, planes)
     sides, _, _ = face_geometry(before, faces)
     vertices = refiner.refine(before, faces, planes, sides)
     if fit is not None and (smooth := fit.smooth(before, faces)).any():
         targets, vertices = np.where(smooth[:, None], before, vertices), before.copy()
         move(vertices, faces, *faces_at_vertices(faces, len(vertices)), targets, sides)
-    vertices = taken_back(vertices, before, faces, planes, edge, sides)
+    vertices = taken_back(vertices, faces, seen(), edge, sides)
     return _without_idle_faces(_own_collapse(vertices, faces), least)
 
 

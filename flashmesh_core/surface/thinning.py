@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import COMPILED, compact, face_geometry
 from flashmesh_core.surface.collapse import FACES, QUEUED, Collapse, collapse, start_collapse
-from flashmesh_core.surface.threads import AWAIT
+from flashmesh_core.surface.threads import awaited
 
 LARGE = 400_000  # faces from which a surface is thinned
 BLOCK = 32_768  # faces of a block at most
@@ -127,9 +127,7 @@ def _up_to(price: float, state: Collapse) -> None:
 def _each(pool: ThreadPoolExecutor, make: Callable, of: Iterable, tell: Callable[[], None]) -> list:
     """What `make` returns for each, made in threads; `tell()` is called now and then."""
     started = [pool.submit(make, one) for one in of]
-    while wait(started, timeout=AWAIT).not_done:
-        tell()
-    return [one.result() for one in started]
+    return [awaited(one, tell) for one in started]
 
 
 def _joined(mesh: Thinned, blocks: list[Block]) -> Thinned:

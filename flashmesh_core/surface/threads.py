@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -35,12 +36,19 @@ def in_threads(loop: Callable[..., None], rows: int, *arguments: Any) -> None:
             one.result()
 
 
-def begun(make: Callable[..., Made], *arguments: Any) -> Callable[[], Made]:
-    """`make(*arguments)` in a thread of its own from now on; the function returned waits for what it makes.
+def begun(make: Callable[..., Made], *arguments: Any) -> Callable[..., Made]:
+    """`make(*arguments)` in a thread of its own from now on; the function returned is `awaited` of what it makes.
 
-    What it raises is raised there. Nobody waits for what nobody asks for: it must end by itself.
+    Nobody waits for what nobody asks for, nor for what a caller gave up: it must end by itself.
     """
     pool = ThreadPoolExecutor(1)
     started = pool.submit(make, *arguments)
     pool.shutdown(wait=False)
-    return started.result
+    return partial(awaited, started)
+
+
+def awaited(started: Future[Made], tell: Callable[[], None] | None = None) -> Made:
+    """What another thread makes, or raises; `tell()` is called now and then, and may raise."""
+    while tell and wait([started], timeout=AWAIT).not_done:
+        tell()
+    return started.result()

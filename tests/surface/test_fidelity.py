@@ -9,7 +9,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.sources import laplacian_smooth
 from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.denoising import denoise, typical_edge
-from flashmesh_core.surface.fidelity import taken_back
+from flashmesh_core.surface.fidelity import taken_back, watched
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.simplification import proxies
 from tests.surface.shapes import box_distance, sphere, voxels
@@ -28,7 +28,7 @@ def test_what_dents_a_ball_is_taken_back_and_what_does_not_stays():
     def comes_back(vertex: int, times: float) -> bool:
         moved = proxy.vertices.copy()
         moved[vertex] *= times
-        held = taken_back(moved, proxy.vertices, faces, planes, edge, sides)
+        held = taken_back(moved, faces, watched(proxy.vertices, faces, planes), edge, sides)
         others = np.arange(len(held)) != vertex
         np.testing.assert_array_equal(held[others], proxy.vertices[others])
         return bool((held[vertex] == proxy.vertices[vertex]).all())
@@ -46,7 +46,7 @@ def test_a_sharp_corner_stays_though_the_source_is_rounded_there():
     corners = np.sign(proxy.vertices) * HALF
     assert np.linalg.norm(corners - proxy.vertices, axis=1).min() > 0.001
     sides, _, _ = face_geometry(proxy.vertices, faces)
-    held = taken_back(corners, proxy.vertices, faces, planes_of(denoised), typical_edge(rounded), sides)
+    held = taken_back(corners, faces, watched(proxy.vertices, faces, planes_of(denoised)), typical_edge(rounded), sides)
     np.testing.assert_array_equal(held, corners)
 
 

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.figures import surface_distances
 from flashmesh_core.mesh.topology import topology_report
-from flashmesh_core.surface import thinning
+from flashmesh_core.surface import thinning, threads
 from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.collapse import collapse, start_collapse
 from flashmesh_core.surface.denoising import Denoised, denoise
@@ -134,7 +134,7 @@ def test_it_is_told_and_can_be_cancelled(after: int, monkeypatch: pytest.MonkeyP
         if len(told) == after:
             raise CancelledError
 
-    monkeypatch.setattr(thinning, "AWAIT", 0.0)
+    monkeypatch.setattr(threads, "AWAIT", 0.0)
     told: list[int] = []
     mesh = given(denoise(voxels(RING, 64)))
     with pytest.raises(CancelledError):
