@@ -211,11 +211,15 @@ def _limbs(
     low, high = np.full((len(size), 3), np.inf), np.full((len(size), 3), -np.inf)
     np.minimum.at(low, label, positions[faces].min(axis=1))
     np.maximum.at(high, label, positions[faces].max(axis=1))
-    for part, loop, onto in reversed(_outwards(beside, size)):
+    outwards = _outwards(beside, size)
+    for part, loop, onto in reversed(outwards):
         goes[part] = (high[part] - low[part]).max() < (stub if handle[part] else crumb)
         held[loop] = not goes[part]
         low[onto], high[onto] = np.minimum(low[onto], low[part]), np.maximum(high[onto], high[part])
         handle[onto] |= handle[part]
+    for part, loop, onto in outwards:
+        if goes[onto]:  # with all that hangs on it, which its size is that of
+            goes[part], held[loop] = True, False
     return held, goes[label]
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from skimage.measure import marching_cubes
 
 from flashmesh_core.mesh.canonical import Mesh, Normalization
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.sources import make_source
+from flashmesh_core.surface.adjacency import compact, face_geometry, manifold_twins
 from flashmesh_core.surface.cleaning import clean
+from flashmesh_core.surface.collapse import collapse, start_collapse
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.handles import are_spheres, cut_handles, without_touching_caps
-from flashmesh_core.surface.simplification import proxies
+from flashmesh_core.surface.simplification import _quadrics, proxies
 from tests.mesh.shapes import box
 from tests.surface.shapes import torus_distance, volume, voxels
 
@@ -114,6 +118,23 @@ def test_a_limb_of_crumbs_goes() -> None:
     vertices, faces = prism_between_tetrahedra(0.01)
     positions, _, cut = cut_handles(vertices, np.zeros((8, 1)), faces, 0.1, crumb=0.45)
     assert len(cut) == len(faces) - 3 + 1 and is_manifold_and_closed(positions, cut)[1]
+
+
+@pytest.mark.parametrize(("seed", "left"), [(0, 1300), (2, 2600), (8, 2600), (11, 1300)])
+def test_a_sponge_stays_closed(seed: int, left: int) -> None:
+    """Stubs of its handles go, with the limbs on them, which are cut off by no loop of their own then."""
+    axes = np.meshgrid(*[np.linspace(-0.5, 0.5, 24)] * 3, indexing="ij")
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((24,) * 3), 0.8)
+    field = np.pad(np.linalg.norm(axes, axis=0) - 0.35 + 0.3 * noise, 1, constant_values=1.0)
+    vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="ascent")
+    sponge = clean(vertices / 26 - 0.5, faces.astype(np.int64))
+    rough = sponge.faces.astype(np.int32)
+    normals, areas, centers = face_geometry(sponge.vertices, rough)
+    state = start_collapse(sponge.vertices, rough, _quadrics(sponge.vertices, rough, centers, normals, areas))
+    collapse(state, left, 10_000_000)
+    used, faces = compact(state.faces[state.alive], len(state.positions))
+    positions, _, cut = cut_handles(state.positions[used], state.quadrics[used], faces, 0.3)
+    assert len(faces) != len(cut) and (manifold_twins(cut, len(positions)) >= 0).all()
 
 
 @pytest.mark.parametrize("size", [(1.0, 0.6, 0.5), (0.5, 1.0, 0.3)])
