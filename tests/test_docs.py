@@ -107,3 +107,15 @@ def test_what_does_not_exist_is_found() -> None:
     spans = "`flashmesh none`, `make none`, `make test`, `python training/train.py --steps 3`, `python none.py`"
     wrong = wrong_commands(code_of(block + spans + ", `python training/train.py --none`"))
     assert [line.split()[-1] for line in wrong] == ["1", "none", "none", "none.py", "--none"]
+
+
+def _figures(path: Path) -> list[str]:
+    """Rows of the tables of families, and what is said of objects from elsewhere."""
+    text = path.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:remesh|sculpt|scan|cloud) \|.*$", text, re.MULTILINE)
+    return [*rows, *re.findall(r"^- Objects from elsewhere.*?(?=\n- )", text, re.MULTILINE | re.DOTALL)]
+
+
+def test_the_model_card_has_the_same_figures() -> None:
+    figures = _figures(ROOT / "README.md")
+    assert len(figures) > 40 and figures == _figures(ROOT / "flashmesh_core/checkpoints/nano/README.md")

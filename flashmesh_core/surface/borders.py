@@ -177,7 +177,6 @@ def border_of(
     edge: float,
     *,
     filtered: bool,
-    told: Told | None = None,
 ) -> Border | None:
     """The borders of a dense surface, (V, 3) and (F, 3) int32, with `normals` (F, 3) and this typical edge.
 
@@ -189,14 +188,12 @@ def border_of(
         return None
     own = pieces_of(vertices, (tails, heads), normals[starts // 3])
     weights = WEIGHT * own.spacing**2
-    pieces, clear = directed(_filtered_over(own, SPACING * edge), told)
+    pieces, clear = directed(_filtered_over(own, SPACING * edge))
     tree, (steps, least) = TriangleTree.of_mesh(vertices, faces), BESIDE
     free = np.ones(len(starts), dtype=bool)
     for away in steps:
         beyond = pieces.points + away * edge * pieces.outward
         free &= np.isinf(tree.distance(beyond, within=least * away * edge))
-        if told:
-            told()
     if not filtered:
         return Border(own.points, unit_rows(own.outward), weights, free)
     return Border(pieces.points, pieces.outward, np.where(clear, 1.0, UNCLEAR) * weights, free)

@@ -7,7 +7,6 @@ side of a thin wall, unless a walk leads around its rim.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -42,11 +41,8 @@ class Patches(NamedTuple):
     frames: np.ndarray  # (F, 3, 3)
 
 
-def patches_of(vertices: np.ndarray, faces: np.ndarray, progress: Callable[[], None] | None = None) -> Patches:
-    """The surface of `faces` (F, 3) over `vertices` (V, 3), ready for `sample`.
-
-    `progress()` is called several times a second and may raise to cancel.
-    """
+def patches_of(vertices: np.ndarray, faces: np.ndarray) -> Patches:
+    """The surface of `faces` (F, 3) over `vertices` (V, 3), ready for `sample`."""
     faces = np.ascontiguousarray(faces, dtype=np.int32)
     vertices = np.ascontiguousarray(vertices, dtype=np.float64)
     normals, areas, centers = face_geometry(vertices, faces)
@@ -55,8 +51,6 @@ def patches_of(vertices: np.ndarray, faces: np.ndarray, progress: Callable[[], N
     def diffused(values: np.ndarray, rounds: int) -> np.ndarray:
         at_vertices = np.empty((len(vertices), values.shape[1]))
         for _ in range(rounds):
-            if progress:
-                progress()
             in_threads(_to_vertices, len(vertices), values, areas, start, around, at_vertices)
             values = np.empty_like(values)
             in_threads(_to_faces, len(faces), at_vertices, faces, values)

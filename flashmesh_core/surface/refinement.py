@@ -5,7 +5,6 @@ Those on a border are moved to its lines and no further: the networks know nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -86,12 +85,12 @@ def _within(farthest: float, vertices: np.ndarray, targets: np.ndarray) -> np.nd
     return np.where((way <= farthest)[:, None], targets, vertices)
 
 
-def refiner_of(denoised: Denoised, progress: Callable[[], None] | None = None) -> Refiner:
-    """A refiner of the surface as it came (`denoised.before`); `progress()` may raise to cancel."""
+def refiner_of(denoised: Denoised) -> Refiner:
+    """A refiner of the surface as it came (`denoised.before`)."""
     mesh, faces = Mesh(denoised.before, denoised.mesh.faces), denoised.mesh.faces.astype(np.int32)
-    edge, patches = typical_edge(mesh), patches_of(mesh.vertices, mesh.faces, progress)
+    edge, patches = typical_edge(mesh), patches_of(mesh.vertices, mesh.faces)
     vertices, normals = denoised.mesh.vertices, denoised.normals
-    border = border_of(vertices, faces, normals, edge, filtered=denoised.filtered, told=progress)
+    border = border_of(vertices, faces, normals, edge, filtered=denoised.filtered)
     return Refiner(patches, edge, denoised.noise, border)
 
 
