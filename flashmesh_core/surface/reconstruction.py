@@ -27,7 +27,7 @@ THINNEST = 1.3  # cells; thinner walls, which would fall into strips, are made t
 ROUGH = 0.2  # noise in cells above which distances are smoothed
 HOLE = 0.2  # largest side of the box around a hole that is closed
 MOSTLY = 0.5  # share of samples on thin walls above which the surface is closed
-FRAGMENT = 0.02  # share of the triangles below which a piece is dropped
+FRAGMENT = 0.02  # triangles, by those of the largest piece, below which another is dropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +181,8 @@ def _without_fragments(mesh: Mesh) -> Mesh:
         return mesh
     labels = component_labels(len(mesh.vertices), np.concatenate([mesh.faces[:, :2], mesh.faces[:, 1:]]))
     piece = labels[mesh.faces[:, 0]]
-    return _only(mesh, np.bincount(piece)[piece] >= FRAGMENT * len(mesh.faces))
+    triangles = np.bincount(piece)
+    return _only(mesh, triangles[piece] >= FRAGMENT * triangles.max())
 
 
 def _only(mesh: Mesh, keep: np.ndarray) -> Mesh:

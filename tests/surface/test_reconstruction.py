@@ -126,6 +126,17 @@ def test_two_parts_stay_two() -> None:
     assert made.volume == pytest.approx(2 * 0.4**3, rel=0.03)
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["normals", "bare"])
+def test_of_many_parts_none_is_a_fragment(given: bool) -> None:
+    """Each of sixty-four boxes has less than two hundredths of all triangles."""
+    boxes = [
+        box(0.09, 0.07, 0.06).apply_translation([0.125 * i - 0.44, 0.125 * j - 0.44, 0.0]) for i, j in np.ndindex(8, 8)
+    ]
+    points, normals = cloud_of(trimesh.util.concatenate(boxes), 40_000)
+    made = as_trimesh(reconstruct(points, normals if given else None))
+    assert made.body_count == 64 and made.is_watertight
+
+
 def test_uneven_density_leaves_no_holes() -> None:
     points, normals = cloud_of(SPHERE, 40_000)
     kept = np.random.default_rng(1).random(len(points)) < np.where(points[:, 0] > 0.0, 1.0, 0.1)
