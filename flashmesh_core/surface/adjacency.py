@@ -35,19 +35,18 @@ def dot(a, i, b, j):
 
 
 @njit(**COMPILED)
-def count_sort(keys, order, n_keys):
-    """`order` (N,) sorted by `keys[order]`, equal ones in the order they were; keys in [0, n_keys)."""
+def count_sort(keys, n_keys):
+    """The order (N,) int32 of `keys` (N,) in [0, n_keys), equal ones as they came."""
     start = np.zeros(n_keys + 1, dtype=np.int64)
-    for i in range(len(order)):
-        start[keys[order[i]] + 1] += 1
+    for i in range(len(keys)):
+        start[keys[i] + 1] += 1
     for k in range(n_keys):
         start[k + 1] += start[k]
-    result = np.empty_like(order)
-    for i in range(len(order)):
-        key = keys[order[i]]
-        result[start[key]] = order[i]
-        start[key] += 1
-    return result
+    order = np.empty(len(keys), dtype=np.int32)
+    for i in range(len(keys)):
+        order[start[keys[i]]] = i
+        start[keys[i]] += 1
+    return order
 
 
 @njit(**COMPILED)
@@ -62,7 +61,7 @@ def edge_order(faces, n_vertices):
     for h in range(n):
         a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
         low[h], high[h] = min(a, b), max(a, b)
-    order = count_sort(low, np.arange(n).astype(np.int32), n_vertices)
+    order = count_sort(low, n_vertices)
     first, count, begin = np.empty(n + 1, dtype=np.int32), 0, 0
     for i in range(n):
         if i + 1 < n and low[order[i + 1]] == low[order[i]]:

@@ -11,6 +11,7 @@ import numpy as np
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins
 from flashmesh_core.surface.denoising import COARSE, estimate_noise, noisiness, typical_edge
+from flashmesh_core.surface.manifold import volumes_of
 
 WALL = 4.0  # typical edges: a cavity is left out if half of it is no farther from the outer surface
 UNEVEN = 1.4, 2.0  # a half of the wall over its thinnest tenth, four fifths over that half: above both it is modelled
@@ -32,10 +33,8 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     label, count = face_components(faces, twins)
     if count < 2:
         return mesh
-    a, b, c = mesh.triangles.transpose(1, 0, 2)
-    volume = np.bincount(label, np.einsum("ij,ij->i", a, np.cross(b, c)), minlength=count)
-    border = np.bincount(label, (twins.reshape(-1, 3) < 0).any(axis=1), minlength=count)
-    inwards = (volume < 0.0) & (border == 0)
+    closed, volume = volumes_of(mesh.vertices, faces, twins, label, count)
+    inwards = closed & (volume < 0.0)
     if not inwards.any() or inwards.all():
         return mesh
     thickness = _thicknesses(mesh, edge, label, inwards)

@@ -31,7 +31,7 @@ class Watched(NamedTuple):
 
 
 def watched(before: np.ndarray, faces: np.ndarray, planes: Planes) -> Watched:
-    """What `taken_back` looks at, around vertices `before` (V, 3) they are moved; `faces` (F, 3) int32."""
+    """What `taken_back` looks at around the vertices `before` (V, 3), which are not moved yet; `faces` (F, 3) int32."""
     start, around = faces_at_vertices(faces, len(before))
     first, rows = regions(before, faces, start, around, planes, MOST, 1.0 / (NEAR * NEAR))
     return Watched(before, first, rows, planes)

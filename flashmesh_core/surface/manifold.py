@@ -191,7 +191,7 @@ def halve_doubled(vertices, faces, twin):
 def turn_outwards(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray) -> None:
     """Reverse, in place, closed parts that wind inwards; but not cavities of a part that winds outwards."""
     label, count = face_components(faces, twin)
-    closed, volume = _volumes(vertices, faces, twin, label, count)
+    closed, volume = volumes_of(vertices, faces, twin, label, count)
     if not closed.any():
         return
     largest = np.argmax(np.where(closed, np.abs(volume), -1.0))
@@ -206,7 +206,7 @@ def turn_outwards(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray) -> 
 
 
 @njit(**COMPILED)
-def _volumes(vertices, faces, twin, label, count):
+def volumes_of(vertices, faces, twin, label, count):
     """Whether each part (P,) is closed, and six times the volume (P,) that it then holds, below 0 if wound inwards."""
     closed, volume = np.ones(count, dtype=np.bool_), np.zeros(count)
     for f in range(len(faces)):

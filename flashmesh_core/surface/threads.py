@@ -1,4 +1,4 @@
-"""Compiled loops over rows shared among threads, and how long to wait for others.
+"""Compiled loops over rows shared among threads, and work begun beside the caller.
 
 numba's own parallel loops may not be entered from several threads at once, as readings of one surface do.
 """

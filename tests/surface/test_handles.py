@@ -10,12 +10,12 @@ from skimage.measure import marching_cubes
 from flashmesh_core.mesh.canonical import Mesh, Normalization
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.sources import make_source
-from flashmesh_core.surface.adjacency import compact, face_geometry, manifold_twins
+from flashmesh_core.surface.adjacency import compact, manifold_twins
 from flashmesh_core.surface.cleaning import clean
-from flashmesh_core.surface.collapse import collapse, start_collapse
+from flashmesh_core.surface.collapse import collapse
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.handles import are_spheres, cut_handles, without_touching_caps
-from flashmesh_core.surface.simplification import _quadrics, proxies
+from flashmesh_core.surface.simplification import _own_collapse, proxies
 from tests.mesh.shapes import box
 from tests.surface.shapes import torus_distance, volume, voxels
 
@@ -128,9 +128,7 @@ def test_a_sponge_stays_closed(seed: int, left: int) -> None:
     field = np.pad(np.linalg.norm(axes, axis=0) - 0.35 + 0.3 * noise, 1, constant_values=1.0)
     vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="ascent")
     sponge = clean(vertices / 26 - 0.5, faces.astype(np.int64))
-    rough = sponge.faces.astype(np.int32)
-    normals, areas, centers = face_geometry(sponge.vertices, rough)
-    state = start_collapse(sponge.vertices, rough, _quadrics(sponge.vertices, rough, centers, normals, areas))
+    state = _own_collapse(sponge.vertices, sponge.faces.astype(np.int32))
     collapse(state, left, 10_000_000)
     used, faces = compact(state.faces[state.alive], len(state.positions))
     positions, _, cut = cut_handles(state.positions[used], state.quadrics[used], faces, 0.3)
