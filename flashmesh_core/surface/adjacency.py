@@ -36,17 +36,17 @@ def dot(a, i, b, j):
 
 @njit(**COMPILED)
 def count_sort(keys, n_keys):
-    """The order (N,) int32 of `keys` (N,) in [0, n_keys), equal ones as they came."""
+    """The order (N,) int32 of `keys` (N,) in [0, n_keys), equal ones as they came; where each begins (n_keys + 1,)."""
     start = np.zeros(n_keys + 1, dtype=np.int64)
     for i in range(len(keys)):
         start[keys[i] + 1] += 1
     for k in range(n_keys):
         start[k + 1] += start[k]
-    order = np.empty(len(keys), dtype=np.int32)
+    order, place = np.empty(len(keys), dtype=np.int32), start.copy()
     for i in range(len(keys)):
-        order[start[keys[i]]] = i
-        start[keys[i]] += 1
-    return order
+        order[place[keys[i]]] = i
+        place[keys[i]] += 1
+    return order, start
 
 
 @njit(**COMPILED)
@@ -61,25 +61,22 @@ def edge_order(faces, n_vertices):
     for h in range(n):
         a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
         low[h], high[h] = min(a, b), max(a, b)
-    order = count_sort(low, n_vertices)
-    first, count, begin = np.empty(n + 1, dtype=np.int32), 0, 0
-    for i in range(n):
-        if i + 1 < n and low[order[i + 1]] == low[order[i]]:
-            continue
-        if i + 1 - begin > FEW:
-            some = order[begin : i + 1]
+    order, start = count_sort(low, n_vertices)
+    first, count = np.empty(n + 1, dtype=np.int32), 0
+    for v in range(n_vertices):
+        if start[v + 1] - start[v] > FEW:
+            some = order[start[v] : start[v + 1]]
             some[:] = some[np.argsort(high[some], kind="mergesort")]
-        for j in range(begin + 1, i + 1):
-            h, k = order[j], j
-            while k > begin and high[order[k - 1]] > high[h]:
+        for i in range(start[v] + 1, start[v + 1]):
+            h, k = order[i], i
+            while k > start[v] and high[order[k - 1]] > high[h]:
                 order[k] = order[k - 1]
                 k -= 1
             order[k] = h
-        for j in range(begin, i + 1):
-            if j == begin or high[order[j]] != high[order[j - 1]]:
-                first[count] = j
+        for i in range(start[v], start[v + 1]):
+            if i == start[v] or high[order[i]] != high[order[i - 1]]:
+                first[count] = i
                 count += 1
-        begin = i + 1
     first[count] = n
     return order, first[: count + 1], low, high
 

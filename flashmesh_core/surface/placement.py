@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices
+from flashmesh_core.surface.adjacency import COMPILED, count_sort, face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import CROWD, FINE, Denoised, typical_edge
 from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
 from flashmesh_core.surface.threads import in_threads
@@ -109,20 +109,12 @@ def _agreement(first, last, faces, normals, areas, start, around, width, result)
 def _sorted_by_cell(vertices, low, side, grid):
     n = len(vertices)
     cell = np.empty(n, dtype=np.int64)
-    start = np.zeros(grid[0] * grid[1] * grid[2] + 1, dtype=np.int64)
     for v in range(n):
         c = 0
         for k in range(3):
             c = c * grid[k] + min(max(np.int64((vertices[v, k] - low[k]) / side), 0), grid[k] - 1)
         cell[v] = c
-        start[c + 1] += 1
-    for c in range(len(start) - 1):
-        start[c + 1] += start[c]
-    place, result = start.copy(), np.empty(n, dtype=np.int32)
-    for v in range(n):
-        result[place[cell[v]]] = v
-        place[cell[v]] += 1
-    return result, start
+    return count_sort(cell, grid[0] * grid[1] * grid[2])
 
 
 @njit(**COMPILED)
