@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface import implicit, point_normals
-from flashmesh_core.surface.adjacency import longest_sides
+from flashmesh_core.surface.guesses import Guesses, find_guesses, only, without_guesses
 from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
+from flashmesh_core.surface.thin_sheets import ThinSheets, drawn_in, single_sheets, split
+from flashmesh_core.surface.thin_walls import can_hide_walls
 from flashmesh_core.surface.winding import Grid, at_sides
 
 MIN_POINTS = 16
@@ -25,7 +28,6 @@ DOUBT = (0.25, 0.45)  # share of the expected winding number at which a distance
 THIN_DOUBT = (0.1, 0.25)  # the same at thin walls
 THINNEST = 1.3  # cells; thinner walls, which would fall into strips, are made that thick
 ROUGH = 0.2  # noise in cells above which distances are smoothed
-HOLE = 0.2  # largest side of the box around a hole that is closed
 MOSTLY = 0.5  # share of samples on thin walls above which the surface is closed
 FRAGMENT = 0.02  # triangles, by those of the largest piece, below which another is dropped
 
@@ -67,22 +69,58 @@ def reconstruct(
         samples.points, step, 4.0 * step + implicit.REACH * float(np.quantile(_width(samples, step), 0.9))
     )
     samples, field = without_hidden(samples, grid, _blur(samples, step), report)
+    dense = _dense(samples, field, grid, report)
+    if dense is not None and normals is None and can_hide_walls(points, samples.noise, samples.gap):
+        dense = _with_thin_sheets(dense, points, grid, report)
+    if dense is None:
+        return None
+    mesh = _without_fragments(without_guesses(dense.mesh, dense.guesses, dense.stays))
+    if len(mesh.faces):
+        mesh = _without_fragments(trim_rims(mesh, dense.samples, step))
+    if not len(mesh.faces):
+        return None
+    return Reconstruction(mesh, samples.noise, samples.gap, _is_closed(mesh.faces))
+
+
+class _Dense(NamedTuple):
+    """What `_dense` makes of N samples."""
+
+    samples: Samples
+    middle: np.ndarray  # (N,) winding number half way through the surface
+    mesh: Mesh
+    guesses: Guesses
+    stays: np.ndarray  # (G,) which of the patches that are guesses belong to the surface
+
+
+def _dense(samples: Samples, field: np.ndarray, grid: Grid, report: Progress) -> _Dense | None:
+    """The surface and what closes it; `field` is the winding number on the grid. None where nothing is inside."""
     values, middle = _distances(samples, field, grid, report)
     report("triangles", 0.0)
-    if samples.noise > ROUGH * step:
-        values = _smoothed(values, step)
+    if samples.noise > ROUGH * grid.step:
+        values = _smoothed(values, grid.step)
     mesh = _triangles(values, grid)
     if mesh is None:
         return None
     if samples.walls.mean() > MOSTLY:
         middle = np.full(len(middle), 0.5)
-    reach = np.maximum(samples.spacing, step) * SUPPORT + 0.5 * step
-    mesh = _without_fragments(_without_guesses(mesh, samples.points, middle, reach))
-    if len(mesh.faces):
-        mesh = _without_fragments(trim_rims(mesh, samples, step))
-    if not len(mesh.faces):
-        return None
-    return Reconstruction(mesh, samples.noise, samples.gap, _is_closed(mesh.faces))
+    reach = np.maximum(samples.spacing, grid.step) * SUPPORT + 0.5 * grid.step
+    guesses = find_guesses(mesh, samples.points, middle, reach)
+    return _Dense(samples, middle, mesh, guesses, guesses.sure)
+
+
+def _with_thin_sheets(dense: _Dense, points: np.ndarray, grid: Grid, report: Progress) -> _Dense | None:
+    """The same with sheets closed whose `points` (N, 3), as they are given, show that they are walls."""
+    thin = ThinSheets(points, report)
+    found = thin.find(dense.samples, dense.mesh, dense.guesses)
+    single = single_sheets(dense.samples, dense.middle, dense.mesh, dense.guesses, found)
+    if single.any():
+        samples = split(dense.samples, single, grid.step, report)
+        closer = _dense(*without_hidden(samples, grid, _blur(samples, grid.step), report), grid, report)
+        if closer is None:
+            return None
+        dense, found = closer, thin.find(closer.samples, closer.mesh, closer.guesses)
+    mesh = drawn_in(dense.mesh, dense.samples, dense.guesses, found)
+    return dense._replace(mesh=mesh, stays=dense.stays | found)
 
 
 def _width(samples: Samples, step: float) -> np.ndarray:
@@ -149,45 +187,13 @@ def _triangles(values: np.ndarray, grid: Grid) -> Mesh | None:
     return Mesh(vertices * grid.step + grid.corner, faces[:, ::-1].astype(np.int64)) if len(faces) else None
 
 
-def _without_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: np.ndarray) -> Mesh:
-    """Without the triangles that close more than a small hole of the samples; `reach` (N,) of every sample.
-
-    Part of a closed surface (`middle` (N,) of 0.5) stays if it is nowhere far from samples, of an open one if it is
-    small: the rest of what closes an open surface lies close to its border.
-    """
-    from scipy.spatial import cKDTree
-
-    distance, owner = cKDTree(points).query(mesh.vertices)
-    guessed = (distance > reach[owner])[mesh.faces].any(axis=1)
-    faces = mesh.faces[guessed]
-    if not len(faces):
-        return mesh
-    labels = component_labels(len(mesh.vertices), np.concatenate([faces[:, :2], faces[:, 1:]]))
-    patch = labels[faces[:, 0]]
-    count = int(labels.max()) + 1
-    size = longest_sides(mesh.vertices, faces.astype(np.int32), patch.astype(np.int32), count)
-    far, open_share = np.zeros(count), np.zeros(count)
-    np.maximum.at(far, patch, distance[faces[:, 0]])
-    np.add.at(open_share, patch, middle[owner[faces[:, 0]]] < 0.5)
-    open_share /= np.maximum(np.bincount(patch, minlength=count), 1)
-    small = size < HOLE
-    keep = np.ones(len(mesh.faces), dtype=bool)
-    keep[guessed] = (small | ((far < HOLE / 2) & (open_share < 0.1)))[patch]
-    return _only(mesh, keep)
-
-
 def _without_fragments(mesh: Mesh) -> Mesh:
     if not len(mesh.faces):
         return mesh
     labels = component_labels(len(mesh.vertices), np.concatenate([mesh.faces[:, :2], mesh.faces[:, 1:]]))
     piece = labels[mesh.faces[:, 0]]
     triangles = np.bincount(piece)
-    return _only(mesh, triangles[piece] >= FRAGMENT * triangles.max())
-
-
-def _only(mesh: Mesh, keep: np.ndarray) -> Mesh:
-    used, faces = np.unique(mesh.faces[keep], return_inverse=True)
-    return Mesh(mesh.vertices[used], faces.reshape(-1, 3))
+    return only(mesh, triangles[piece] >= FRAGMENT * triangles.max())
 
 
 def _is_closed(faces: np.ndarray) -> bool:

@@ -38,7 +38,7 @@ class Samples:
         """Those that are `kept` (N,), measured anew among themselves."""
         points, normals = self.points[kept], self.normals[kept]
         near = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("sides", f))
-        return _measured(points, normals, *near, self.walls[kept], self.noise, self.gap)
+        return measured(points, normals, *near, self.walls[kept], self.noise, self.gap)
 
 
 def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progress) -> Samples:
@@ -69,7 +69,7 @@ def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progres
         if given is not None and walls is None and np.einsum("ij,ij->i", normals, given).mean() < 0.0:
             normals = -normals
     known = np.zeros(len(points), dtype=np.bool_) if walls is None else walls.known
-    return _measured(points, normals, distance, nearest, known, noise, gap)
+    return measured(points, normals, distance, nearest, known, noise, gap)
 
 
 def _agreeing(points: np.ndarray, normals: np.ndarray | None, nearest: np.ndarray) -> np.ndarray | None:
@@ -98,7 +98,7 @@ def _spacing(distance: np.ndarray) -> np.ndarray:
     return distance[:, min(SPACING_NEIGHBOUR, distance.shape[1]) - 1]
 
 
-def _measured(
+def measured(
     points: np.ndarray,
     normals: np.ndarray,
     distance: np.ndarray,

@@ -2,8 +2,8 @@
 
 A filter that evens out the noise makes one sheet of both sides. Over a few hundred neighbours their heights still show
 two surfaces of one shape, one behind the other: a mixture of two normal distributions around a quadratic surface,
-fitted by expectation and maximization (Dempster et al. 1977). Whose side a sample is on tells its neighbours from those
-behind the wall, and which way is out.
+fitted by expectation and maximization (Dempster et al. 1977). Whose side a sample is on cannot be told for sure; so
+each stands for the places on both sides that are nearest to it, and only places on one side are neighbours.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _CHOICE = 12  # nearest places of which a sample takes the one whose middle is n
 
 
 class Walls(NamedTuple):
-    """What `find_walls` finds of N samples; lengths in the unit box."""
+    """Samples as `find_walls` leaves them, N with the places on both sides of walls; lengths in the unit box."""
 
-    points: np.ndarray  # (N, 3), those of walls on their side
+    points: np.ndarray  # (N, 3)
     sides: np.ndarray  # (N, 3) unit normals out of the wall; zero where there is none
     noise: float  # standard deviation of the given samples across the surface
 
@@ -78,18 +78,23 @@ class _Places(NamedTuple):
     breadth: np.ndarray  # (P,) standard deviation along the surface, where it is least
 
 
-def find_walls(points: np.ndarray, noise: float, gap: float, progress: Progress) -> Walls | None:
-    """The thin walls of `points` (N, 3) in the unit box, of mean spacing `gap`; None where they are not most of it.
+def can_hide_walls(points: np.ndarray, noise: float, gap: float) -> bool:
+    """Whether walls of `points` (N, 3), of mean spacing `gap`, can be hardly thicker than the noise, and show."""
+    return len(points) >= FEWEST_SAMPLES and noise >= CLEAN * gap
 
-    `noise` is what the standard deviation across the surface would be without walls.
+
+def find_walls(points: np.ndarray, noise: float, gap: float, progress: Progress) -> Walls | None:
+    """Both sides of the thin walls of `points` (N, 3) in the unit box, of mean spacing `gap`.
+
+    `noise` is what the standard deviation across the surface would be without walls. None where few are walls.
     """
     from scipy.spatial import cKDTree
 
-    if len(points) < FEWEST_SAMPLES or noise < CLEAN * gap:
+    if not can_hide_walls(points, noise, gap):
         return None
     tree = cKDTree(points)
     nearest = _nearest(tree, points[:: len(points) // FIRST_PLACES])
-    tried = [_two_surfaces(points, nearest, share * noise) for share in NOISES]
+    tried = [two_surfaces(points, nearest, share * noise) for share in NOISES]
     gains = np.array([found.gain for found in tried])
     best = int(np.maximum(gains - gains.max(axis=0), -VOTE).mean(axis=1).argmax())
     progress(0.3)
@@ -97,7 +102,7 @@ def find_walls(points: np.ndarray, noise: float, gap: float, progress: Progress)
         return None
     noise = NOISES[best] * noise
     possible = _possible(tried[best], noise)
-    if possible.mean() < MOST or _counted(tried[best].gain[possible]).mean() < CLEAR:
+    if possible.mean() < MOST or counted(tried[best].gain[possible]).mean() < CLEAR:
         return None
     found = _everywhere(points, tree, noise, progress)
     wall = _are_walls(points, found, noise, gap)
@@ -105,9 +110,12 @@ def find_walls(points: np.ndarray, noise: float, gap: float, progress: Progress)
         return None
     found = _Places(*(array[wall] for array in found))
     choice = cKDTree(found.center).query(points, k=min(_CHOICE, len(found.center)))[1].reshape(len(points), -1)
-    moved, sides = points.copy(), np.zeros_like(points)
-    _take_sides(points, choice, *found[:6], noise, LEAST * grid_step(gap, noise), moved, sides)
-    return Walls(moved, sides, noise)
+    middle, over, sides = points.copy(), np.zeros_like(points), np.zeros_like(points)
+    _find_middles(points, choice, *found[:5], noise, LEAST * grid_step(gap, noise), middle, over, sides)
+    known = sides.any(axis=1)
+    points = np.concatenate([middle + over, (middle - over)[known]])
+    sides = np.concatenate([sides, -sides[known]])
+    return Walls(points, sides, noise)
 
 
 def _everywhere(points: np.ndarray, tree: Any, noise: float, progress: Progress) -> _Places:
@@ -115,7 +123,7 @@ def _everywhere(points: np.ndarray, tree: Any, noise: float, progress: Progress)
     places, found = points[::EVERY], []
     for start in range(0, len(places), CHUNK):
         progress(0.3 + 0.6 * start / len(places))
-        found.append(_two_surfaces(points, _nearest(tree, places[start : start + CHUNK]), noise))
+        found.append(two_surfaces(points, _nearest(tree, places[start : start + CHUNK]), noise))
     return _Places(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
@@ -124,7 +132,7 @@ def _nearest(tree: Any, places: np.ndarray) -> np.ndarray:
     return tree.query(places, k=NEIGHBOURS)[1].astype(np.int32)
 
 
-def _two_surfaces(points: np.ndarray, nearest: np.ndarray, noise: float) -> _Places:
+def two_surfaces(points: np.ndarray, nearest: np.ndarray, noise: float) -> _Places:
     """Two surfaces through each of the groups `nearest` (P, k) of points that stray from them by `noise`."""
     count = len(nearest)
     found = _Places(
@@ -134,7 +142,7 @@ def _two_surfaces(points: np.ndarray, nearest: np.ndarray, noise: float) -> _Pla
     return found
 
 
-def _counted(gain: np.ndarray) -> np.ndarray:
+def counted(gain: np.ndarray) -> np.ndarray:
     """What nats (P,) count where they are averaged."""
     return np.clip(gain, -WORST, BEST)
 
@@ -155,7 +163,7 @@ def _are_walls(points: np.ndarray, found: _Places, noise: float, gap: float) -> 
     over = found.half[:, None] * up
     seen = np.maximum(*shares_seen(points, gap, (found.center + over, up), (found.center - over, -up)))
     possible = _possible(found, noise) & (seen[around].mean(axis=1) > SEEN)
-    wall = possible & (_counted(found.gain)[around].mean(axis=1) > GAIN) & (found.gain > ROUGHEST)
+    wall = possible & (counted(found.gain)[around].mean(axis=1) > GAIN) & (found.gain > ROUGHEST)
     for _ in range(2):
         share = wall[around].mean(axis=1)
         wall = np.where(share > MANY, possible, wall & (share > FEW))
@@ -250,8 +258,9 @@ def _odds(off, half, noise, share):
 
 
 @njit(**COMPILED)
-def _take_sides(points, choice, center, frame, radius, shape, half, share, noise, least, moved, sides):
-    """For every point the side of the wall at the nearest place, and its place there; `least` thickness of a wall."""
+def _find_middles(points, choice, center, frame, radius, shape, half, noise, least, middle, over, sides):
+    """For every point its place half way through the wall at the nearest place, the way `over` from there to the upper
+    side, and the unit normal there; `least` thickness of a wall."""
     for i in range(len(points)):
         best = NEAR * NEAR
         for c in choice[i]:
@@ -261,12 +270,11 @@ def _take_sides(points, choice, center, frame, radius, shape, half, share, noise
             if a * a + b * b >= best or abs(abs(off) - half[c]) > OFF * noise:
                 continue
             best = a * a + b * b
-            side = 1.0 if _odds(off, half[c], noise, share[c]) > 0.0 else -1.0
             lean_a = (form[1] + 2.0 * form[3] * a + form[4] * b) / radius[c]
             lean_b = (form[2] + form[4] * a + 2.0 * form[5] * b) / radius[c]
-            scale = side / np.sqrt(1.0 + lean_a**2 + lean_b**2)
-            up = side * max(half[c], 0.5 * least) - off
+            scale = 1.0 / np.sqrt(1.0 + lean_a**2 + lean_b**2)
             for axis in range(3):
                 lean = lean_a * frame[c, 0, axis] + lean_b * frame[c, 1, axis]
                 sides[i, axis] = scale * (frame[c, 2, axis] - lean)
-                moved[i, axis] = points[i, axis] + up * frame[c, 2, axis]
+                over[i, axis] = max(half[c], 0.5 * least) * frame[c, 2, axis]
+                middle[i, axis] = points[i, axis] - off * frame[c, 2, axis]

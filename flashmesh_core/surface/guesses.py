@@ -1,0 +1,68 @@
+"""What closes a surface where no sample is: small holes are closed, and open sheets are not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.topology import component_labels
+from flashmesh_core.surface.adjacency import longest_sides
+
+HOLE = 0.2  # largest side of the box around a hole that is closed
+FAR = HOLE / 2  # from the nearest sample, up to which a closed surface goes on
+OPEN = 0.1  # share of a patch by an open surface up to which it is part of a closed one
+
+
+class Guesses(NamedTuple):
+    """The G patches of triangles of a mesh, V vertices and F faces, that are out of the samples' reach; unit box."""
+
+    guessed: np.ndarray  # (F,) which triangles
+    patch: np.ndarray  # (K,) which patch each of these K belongs to
+    owner: np.ndarray  # (V,) the sample nearest to each vertex
+    distance: np.ndarray  # (V,) to it
+    reach: np.ndarray  # (V,) up to which that sample vouches for a surface
+    far: np.ndarray  # (G,) the distance of the farthest corner
+    sure: np.ndarray  # (G,) whether it belongs to the surface
+
+    def samples(self, faces: np.ndarray, patch: np.intp) -> np.ndarray:
+        """The samples nearest to a patch of the mesh with these `faces` (F, 3), each once."""
+        return np.unique(self.owner[faces[self.guessed][self.patch == patch]])
+
+
+def find_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: np.ndarray) -> Guesses:
+    """Where a mesh lies further than `reach` (N,) from its nearest sample, of `points` (N, 3).
+
+    Part of a closed surface (`middle` (N,) of 0.5) is sure if it is nowhere far from samples, of an open one if it is
+    small: the rest of what closes an open surface lies close to its border.
+    """
+    from scipy.spatial import cKDTree
+
+    distance, owner = cKDTree(points).query(mesh.vertices)
+    guessed = (distance > reach[owner])[mesh.faces].any(axis=1)
+    faces = mesh.faces[guessed]
+    labels = component_labels(len(mesh.vertices), np.concatenate([faces[:, :2], faces[:, 1:]]))
+    _, patch = np.unique(labels[faces[:, 0]], return_inverse=True)
+    patch = patch.reshape(-1)
+    count = int(patch.max()) + 1 if len(patch) else 0
+    size = longest_sides(mesh.vertices, faces.astype(np.int32), patch.astype(np.int32), count)
+    far, open_share = np.zeros(count), np.zeros(count)
+    np.maximum.at(far, patch, distance[faces[:, 0]])
+    np.add.at(open_share, patch, middle[owner[faces[:, 0]]] < 0.5)
+    open_share /= np.maximum(np.bincount(patch, minlength=count), 1)
+    sure = (size < HOLE) | ((far < FAR) & (open_share < OPEN))
+    return Guesses(guessed, patch, owner, distance, reach[owner], far, sure)
+
+
+def without_guesses(mesh: Mesh, guesses: Guesses, stays: np.ndarray) -> Mesh:
+    """The mesh without the patches that do not stay; `stays` (G,)."""
+    keep = np.ones(len(mesh.faces), dtype=bool)
+    keep[guesses.guessed] = stays[guesses.patch]
+    return only(mesh, keep)
+
+
+def only(mesh: Mesh, keep: np.ndarray) -> Mesh:
+    """The faces of a mesh that are kept, (F,), and their vertices."""
+    used, faces = np.unique(mesh.faces[keep], return_inverse=True)
+    return Mesh(mesh.vertices[used], faces.reshape(-1, 3))
