@@ -57,6 +57,8 @@ def find_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: np.n
 
 def without_guesses(mesh: Mesh, guesses: Guesses, stays: np.ndarray) -> Mesh:
     """The mesh without the patches that do not stay; `stays` (G,)."""
+    if not len(guesses.patch):
+        return mesh
     keep = np.ones(len(mesh.faces), dtype=bool)
     keep[guesses.guessed] = stays[guesses.patch]
     return only(mesh, keep)
