@@ -70,10 +70,10 @@ def reconstruct(
     )
     samples, field = without_hidden(samples, grid, _blur(samples, step), report)
     dense = _dense(samples, field, grid, report)
-    if dense is not None and normals is None and can_hide_walls(points, samples.noise, samples.gap):
-        dense = _with_thin_sheets(dense, points, grid, report)
     if dense is None:
         return None
+    if normals is None and can_hide_walls(points, samples.noise, samples.gap):
+        dense = _with_thin_sheets(dense, points, grid, report)
     mesh = _without_fragments(without_guesses(dense.mesh, dense.guesses, dense.stays))
     if len(mesh.faces):
         mesh = _without_fragments(trim_rims(mesh, dense.samples, step))
@@ -108,7 +108,7 @@ def _dense(samples: Samples, field: np.ndarray, grid: Grid, report: Progress) ->
     return _Dense(samples, middle, mesh, guesses, guesses.sure)
 
 
-def _with_thin_sheets(dense: _Dense, points: np.ndarray, grid: Grid, report: Progress) -> _Dense | None:
+def _with_thin_sheets(dense: _Dense, points: np.ndarray, grid: Grid, report: Progress) -> _Dense:
     """The same with sheets closed whose `points` (N, 3), as they are given, show that they are walls."""
     thin = ThinSheets(points, report)
     found = thin.find(dense.samples, dense.mesh, dense.guesses)
@@ -116,9 +116,8 @@ def _with_thin_sheets(dense: _Dense, points: np.ndarray, grid: Grid, report: Pro
     if single.any():
         samples = split(dense.samples, single, grid.step, report)
         closer = _dense(*without_hidden(samples, grid, _blur(samples, grid.step), report), grid, report)
-        if closer is None:
-            return None
-        dense, found = closer, thin.find(closer.samples, closer.mesh, closer.guesses)
+        if closer is not None:
+            dense, found = closer, thin.find(closer.samples, closer.mesh, closer.guesses)
     mesh = drawn_in(dense.mesh, dense.samples, dense.guesses, found)
     return dense._replace(mesh=mesh, stays=dense.stays | found)
 
