@@ -14,7 +14,7 @@ from flashmesh_core.surface.guesses import Guesses, find_guesses, only, without_
 from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
-from flashmesh_core.surface.thin_sheets import ThinSheets, drawn_in, single_sheets, split
+from flashmesh_core.surface.thin_sheets import BEHIND, ThinSheets, drawn_in, single_sheets, split
 from flashmesh_core.surface.thin_walls import can_hide_walls
 from flashmesh_core.surface.winding import Grid, at_sides
 
@@ -118,6 +118,7 @@ def _with_thin_sheets(dense: _Dense, points: np.ndarray, grid: Grid, report: Pro
         closer = _dense(*without_hidden(samples, grid, _blur(samples, grid.step), report), grid, report)
         if closer is not None:
             dense, found = closer, thin.find(closer.samples, closer.mesh, closer.guesses)
+    found &= dense.guesses.far < BEHIND * grid.step
     mesh = drawn_in(dense.mesh, dense.samples, dense.guesses, found)
     return dense._replace(mesh=mesh, stays=dense.stays | found)
 

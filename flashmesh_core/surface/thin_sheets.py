@@ -22,6 +22,7 @@ PLACES = 128  # at most, of a patch, that are looked at
 SCALES = (128, 256)  # neighbours; parts beside each other look like a wall over few, bent sheets over many
 GAIN = 0.6  # nats a place, by which two surfaces must be likelier than one at either scale
 SINGLE = 0.25  # winding number half way through a surface below which its samples are one sheet
+BEHIND = 8.0  # cells from the samples within which the back of a wall is guessed; further away it is an opening's cover
 AROUND = 3.0  # spacings from the samples of a patch within which others are part of the same sheet
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.surface import reconstruction
 from flashmesh_core.surface.guesses import FAR, find_guesses, without_guesses
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.samples import read_samples
@@ -65,6 +66,30 @@ def test_a_table_whose_top_is_thinner_than_twice_the_noise_is_closed(thickness: 
     beside = np.abs(top[:, :2]) < (0.4, 0.25)
     height = np.abs(top[beside.all(axis=1), 2] - 0.2)
     assert np.quantile(height, 0.9) < 0.01, "the wall is as thin as the grid allows, no cushion"
+
+
+def test_where_only_a_holes_samples_are_missing_its_guess_stays_without_a_second_side(monkeypatch) -> None:
+    monkeypatch.setattr(reconstruction, "single_sheets", lambda samples, *rest: np.zeros(len(samples.points), bool))
+    monkeypatch.setattr(reconstruction, "split", None)
+    made = reconstruct(cloud_of(box(0.9, 0.6, 0.005), COUNT, NOISE)[0], None)
+    assert made is not None and made.is_closed
+
+
+def test_the_cover_of_a_trough_is_no_back_of_a_wall(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    along, across = rng.uniform(-0.45, 0.45, COUNT), rng.uniform(0.0, 0.46, COUNT)  # up, over the floor, down
+    y, z = np.clip(across - 0.23, -0.08, 0.08), np.maximum(np.abs(across - 0.23) - 0.08, 0.0)
+    covers = []
+
+    def find(self, samples, mesh, guesses):
+        found = ~guesses.sure & (guesses.far < FAR)
+        covers.append(int(found.sum()))
+        return found
+
+    monkeypatch.setattr(ThinSheets, "find", find)
+    made = reconstruct(noisy(np.stack([along, y, z], axis=1)), None)
+    assert covers[0] == 1, "one that is near enough to be looked at"
+    assert made is not None and not made.is_closed
 
 
 @pytest.mark.parametrize("shape", [flat, pipe, waves, sheet_on_legs])
