@@ -19,16 +19,17 @@ class Guesses(NamedTuple):
     """The G patches of triangles of a mesh, V vertices and F faces, that are out of the samples' reach; unit box."""
 
     guessed: np.ndarray  # (F,) which triangles
-    patch: np.ndarray  # (K,) which patch each of these K belongs to
+    faces: np.ndarray  # (K, 3) these
+    patch: np.ndarray  # (K,) which patch each belongs to
     owner: np.ndarray  # (V,) the sample nearest to each vertex
     distance: np.ndarray  # (V,) to it
     reach: np.ndarray  # (V,) up to which that sample vouches for a surface
     far: np.ndarray  # (G,) the distance of the farthest corner
     sure: np.ndarray  # (G,) whether it belongs to the surface
 
-    def samples(self, faces: np.ndarray, patch: np.intp) -> np.ndarray:
-        """The samples nearest to a patch of the mesh with these `faces` (F, 3), each once."""
-        return np.unique(self.owner[faces[self.guessed][self.patch == patch]])
+    def samples(self, patch: np.intp) -> np.ndarray:
+        """The samples nearest to a patch, each once."""
+        return np.unique(self.owner[self.faces[self.patch == patch]])
 
 
 def find_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: np.ndarray) -> Guesses:
@@ -52,7 +53,7 @@ def find_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: np.n
     np.add.at(open_share, patch, middle[owner[faces[:, 0]]] < 0.5)
     open_share /= np.maximum(np.bincount(patch, minlength=count), 1)
     sure = (size < HOLE) | ((far < FAR) & (open_share < OPEN))
-    return Guesses(guessed, patch, owner, distance, reach[owner], far, sure)
+    return Guesses(guessed, faces, patch, owner, distance, reach[owner], far, sure)
 
 
 def without_guesses(mesh: Mesh, guesses: Guesses, stays: np.ndarray) -> Mesh:

@@ -111,13 +111,13 @@ def _dense(samples: Samples, field: np.ndarray, grid: Grid, report: Progress) ->
 def _with_thin_sheets(dense: _Dense, points: np.ndarray, grid: Grid, report: Progress) -> _Dense:
     """The same with sheets closed whose `points` (N, 3), as they are given, show that they are walls."""
     thin = ThinSheets(points, report)
-    found = thin.find(dense.samples, dense.mesh, dense.guesses)
-    single = single_sheets(dense.samples, dense.middle, dense.mesh, dense.guesses, found)
+    found = thin.find(dense.samples, dense.guesses)
+    single = single_sheets(dense.samples, dense.middle, dense.guesses, found)
     if single.any():
         samples = split(dense.samples, single, grid.step, report)
         closer = _dense(*without_hidden(samples, grid, _blur(samples, grid.step), report), grid, report)
         if closer is not None:
-            dense, found = closer, thin.find(closer.samples, closer.mesh, closer.guesses)
+            dense, found = closer, thin.find(closer.samples, closer.guesses)
     found &= dense.guesses.far < BEHIND * grid.step
     mesh = drawn_in(dense.mesh, dense.samples, dense.guesses, found)
     return dense._replace(mesh=mesh, stays=dense.stays | found)

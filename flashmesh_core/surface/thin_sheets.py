@@ -38,11 +38,11 @@ class ThinSheets:
 
         return cKDTree(self._points)
 
-    def find(self, samples: Samples, mesh: Mesh, guesses: Guesses) -> np.ndarray:
+    def find(self, samples: Samples, guesses: Guesses) -> np.ndarray:
         """Which of the patches (G,) that close a surface of `samples` show two sides beside them."""
         found = np.zeros(len(guesses.far), dtype=np.bool_)
         for patch in np.flatnonzero(~guesses.sure & (guesses.far < FAR)):
-            near = guesses.samples(mesh.faces, patch)
+            near = guesses.samples(patch)
             places = samples.points[near[:: len(near) // PLACES + 1]]
             found[patch] = all(self._gain(places, count, samples.noise) > GAIN for count in SCALES)
         return found
@@ -58,7 +58,7 @@ class ThinSheets:
         return best
 
 
-def single_sheets(samples: Samples, middle: np.ndarray, mesh: Mesh, guesses: Guesses, found: np.ndarray) -> np.ndarray:
+def single_sheets(samples: Samples, middle: np.ndarray, guesses: Guesses, found: np.ndarray) -> np.ndarray:
     """Which samples (N,) show one sheet, beside the patches that are `found` (G,) to close a wall.
 
     `middle` (N,) is the winding number half way through the surface. Other patches only lack a hole's samples.
@@ -67,7 +67,7 @@ def single_sheets(samples: Samples, middle: np.ndarray, mesh: Mesh, guesses: Gue
 
     single = np.zeros(len(samples.points), dtype=np.bool_)
     for patch in np.flatnonzero(found):
-        near = guesses.samples(mesh.faces, patch)
+        near = guesses.samples(patch)
         if (middle[near] < SINGLE).mean() > 0.5:
             distance, _ = cKDTree(samples.points[near]).query(samples.points)
             single |= (distance < AROUND * samples.gap) & (middle < 0.5)
@@ -89,8 +89,7 @@ def split(samples: Samples, single: np.ndarray, step: float, report: Progress) -
 def drawn_in(mesh: Mesh, samples: Samples, guesses: Guesses, found: np.ndarray) -> Mesh:
     """The mesh with the patches that are `found` (G,) as near to the samples as those reach."""
     vertices = mesh.vertices.copy()
-    guessed = mesh.faces[guesses.guessed]
-    moved = np.unique(guessed[found[guesses.patch]])
+    moved = np.unique(guesses.faces[found[guesses.patch]])
     base = samples.points[guesses.owner[moved]]
     share = np.minimum(1.0, guesses.reach[moved] / np.maximum(guesses.distance[moved], 1e-12))
     vertices[moved] = base + share[:, None] * (vertices[moved] - base)

@@ -21,6 +21,11 @@ def cube() -> Mesh:
     return Mesh(np.array(corners, dtype=float) - 0.5, CUBE_FACES)
 
 
+def box(*size: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
+    """12 triangles with these three sides around `at`, wound outwards."""
+    return Mesh(cube().vertices * size + at, CUBE_FACES)
+
+
 def voxels(field, cells: int = 32) -> Mesh:
     """Marching cubes of a signed distance `field` of points (N, 3) in [-0.6, 0.6]^3: below 0 inside; wound outwards."""
     from skimage.measure import marching_cubes

@@ -13,7 +13,7 @@ from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.samples import read_samples
 from flashmesh_core.surface.thin_sheets import ThinSheets, drawn_in, split
 from flashmesh_core.surface.thin_walls import LEAST
-from tests.surface.shapes import CUBE_FACES, cloud_of, cube, joined
+from tests.surface.shapes import box, cloud_of, joined
 
 NOISE = 0.003
 COUNT = 20_000
@@ -21,10 +21,6 @@ COUNT = 20_000
 
 def quiet(stage: str, share: float) -> None:
     """Progress that nobody wants."""
-
-
-def box(*size: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
-    return Mesh(cube().vertices * size + at, CUBE_FACES)
 
 
 def table(thickness: float) -> Mesh:
@@ -81,7 +77,7 @@ def test_the_cover_of_a_trough_is_no_back_of_a_wall(monkeypatch) -> None:
     y, z = np.clip(across - 0.23, -0.08, 0.08), np.maximum(np.abs(across - 0.23) - 0.08, 0.0)
     covers = []
 
-    def find(self, samples, mesh, guesses):
+    def find(self, samples, guesses):
         found = ~guesses.sure & (guesses.far < FAR)
         covers.append(int(found.sum()))
         return found
@@ -134,7 +130,7 @@ def test_guesses_far_from_all_samples_close_no_wall() -> None:
     for height, closes in ((0.05, True), (FAR + 0.03, False)):
         mesh = box(0.9, 0.9, height, at=(0.0, 0.0, height / 2))
         guesses = find_guesses(mesh, samples.points, np.zeros(COUNT), np.full(COUNT, 0.03))
-        assert thin.find(samples, mesh, guesses).tolist() == [closes]
+        assert thin.find(samples, guesses).tolist() == [closes]
 
 
 def test_the_search_can_be_cancelled() -> None:
@@ -152,4 +148,4 @@ def test_the_search_can_be_cancelled() -> None:
     mesh = box(0.9, 0.9, 0.05)
     guesses = find_guesses(mesh, samples.points, np.zeros(COUNT), np.full(COUNT, 0.01))
     with pytest.raises(InterruptedError):
-        thin.find(samples, mesh, guesses)
+        thin.find(samples, guesses)

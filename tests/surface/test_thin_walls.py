@@ -10,13 +10,9 @@ from flashmesh_core.surface import point_normals
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.samples import read_samples
 from flashmesh_core.surface.thin_walls import FEWEST_SAMPLES, Walls, find_walls
-from tests.surface.shapes import CUBE_FACES, cloud_of, cube, joined, volume
+from tests.surface.shapes import CUBE_FACES, box, cloud_of, cube, joined, volume
 
 NOISE = 0.003
-
-
-def box(*size: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
-    return Mesh(cube().vertices * size + at, CUBE_FACES)
 
 
 def shelf() -> Mesh:
