@@ -154,6 +154,28 @@ def face_components(faces, twin):
 
 
 @njit(**COMPILED)
+def joined(faces, n_vertices):
+    """A label in [0, count) for each face (F,), faces that share a vertex having the same; and the count."""
+    parent = np.arange(n_vertices).astype(np.int32)
+    for f in range(len(faces)):
+        for k in range(1, 3):
+            a, b = find(parent, faces[f, 0]), find(parent, faces[f, k])
+            if a < b:
+                parent[b] = a
+            else:
+                parent[a] = b
+    number, label = np.full(n_vertices, -1, dtype=np.int32), np.empty(len(faces), dtype=np.int32)
+    count = 0
+    for f in range(len(faces)):
+        root = find(parent, faces[f, 0])
+        if number[root] < 0:
+            number[root] = count
+            count += 1
+        label[f] = number[root]
+    return label, count
+
+
+@njit(**COMPILED)
 def face_geometry(vertices, faces):
     """Unit normals (F, 3), 0 where a face has no area; areas (F,); centroids (F, 3)."""
     n = len(faces)

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.topology import component_labels
-from flashmesh_core.surface.adjacency import longest_sides
+from flashmesh_core.surface.adjacency import compact, joined, longest_sides
 
 HOLE = 0.2  # largest side of the box around a hole that is closed
 FAR = HOLE / 2  # from the nearest sample, up to which a closed surface goes on
@@ -43,11 +42,9 @@ def find_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: np.n
     distance, owner = cKDTree(points).query(mesh.vertices)
     guessed = (distance > reach[owner])[mesh.faces].any(axis=1)
     faces = mesh.faces[guessed]
-    labels = component_labels(len(mesh.vertices), np.concatenate([faces[:, :2], faces[:, 1:]]))
-    _, patch = np.unique(labels[faces[:, 0]], return_inverse=True)
-    patch = patch.reshape(-1)
-    count = int(patch.max()) + 1 if len(patch) else 0
-    size = longest_sides(mesh.vertices, faces.astype(np.int32), patch.astype(np.int32), count)
+    narrow = faces.astype(np.int32)
+    patch, count = joined(narrow, len(mesh.vertices))
+    size = longest_sides(mesh.vertices, narrow, patch, count)
     far, open_share = np.zeros(count), np.zeros(count)
     np.maximum.at(far, patch, distance[faces[:, 0]])
     np.add.at(open_share, patch, middle[owner[faces[:, 0]]] < 0.5)
@@ -67,5 +64,5 @@ def without_guesses(mesh: Mesh, guesses: Guesses, stays: np.ndarray) -> Mesh:
 
 def only(mesh: Mesh, keep: np.ndarray) -> Mesh:
     """The faces of a mesh that are kept, (F,), and their vertices."""
-    used, faces = np.unique(mesh.faces[keep], return_inverse=True)
-    return Mesh(mesh.vertices[used], faces.reshape(-1, 3))
+    used, faces = compact(mesh.faces[keep], len(mesh.vertices))
+    return Mesh(mesh.vertices[used], faces.astype(np.int64))

@@ -91,7 +91,7 @@ def nearest_neighbours(points: np.ndarray, count: int, progress: Progress) -> tu
     for start in range(0, len(points), CHUNK):
         progress(start / len(points))
         rows = slice(start, start + CHUNK)
-        found, numbers = tree.query(points[rows], k=count + 1)
+        found, numbers = tree.query(points[rows], k=count + 1, workers=-1)
         distance[rows], nearest[rows] = found[:, 1:], numbers[:, 1:]
     return distance, nearest
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh, check_points
-from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface import implicit, point_normals
+from flashmesh_core.surface.adjacency import edge_order, joined
 from flashmesh_core.surface.guesses import Guesses, find_guesses, only, without_guesses
 from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.rims import trim_rims
@@ -30,6 +30,8 @@ THINNEST = 1.3  # cells; thinner walls, which would fall into strips, are made t
 ROUGH = 0.2  # noise in cells above which distances are smoothed
 MOSTLY = 0.5  # share of samples on thin walls above which the surface is closed
 FRAGMENT = 0.02  # triangles, by those of the largest piece, below which another is dropped
+HELD = 8  # samples nearest to a piece below which it only surrounds strays
+APART, ALONE = 4.0, 32  # mean spacings off what stays; so many samples as far show that a small piece is a part
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +76,12 @@ def reconstruct(
         return None
     if normals is None and can_hide_walls(points, samples.noise, samples.gap):
         dense = _with_thin_sheets(dense, points, grid, report)
-    mesh = _without_fragments(without_guesses(dense.mesh, dense.guesses, dense.stays))
+    mesh = _without_fragments(without_guesses(dense.mesh, dense.guesses, dense.stays), dense.samples)
     if len(mesh.faces):
-        mesh = _without_fragments(trim_rims(mesh, dense.samples, step))
+        mesh = _without_fragments(trim_rims(mesh, dense.samples, step), dense.samples)
     if not len(mesh.faces):
         return None
-    return Reconstruction(mesh, samples.noise, samples.gap, _is_closed(mesh.faces))
+    return Reconstruction(mesh, samples.noise, samples.gap, _is_closed(mesh))
 
 
 class _Dense(NamedTuple):
@@ -187,15 +189,28 @@ def _triangles(values: np.ndarray, grid: Grid) -> Mesh | None:
     return Mesh(vertices * grid.step + grid.corner, faces[:, ::-1].astype(np.int64)) if len(faces) else None
 
 
-def _without_fragments(mesh: Mesh) -> Mesh:
+def _without_fragments(mesh: Mesh, samples: Samples) -> Mesh:
+    """The mesh without pieces that hold hardly a sample, and small ones but where their samples are far from others."""
+    from scipy.spatial import cKDTree
+
     if not len(mesh.faces):
         return mesh
-    labels = component_labels(len(mesh.vertices), np.concatenate([mesh.faces[:, :2], mesh.faces[:, 1:]]))
-    piece = labels[mesh.faces[:, 0]]
+    piece, count = joined(mesh.faces.astype(np.int32), len(mesh.vertices))
+    if count == 1:
+        return mesh
     triangles = np.bincount(piece)
-    return only(mesh, triangles[piece] >= FRAGMENT * triangles.max())
+    of = np.full(len(mesh.vertices), -1)
+    of[mesh.faces] = piece[:, None]
+    vertices, of = mesh.vertices[of >= 0], of[of >= 0]
+    holder = of[cKDTree(vertices).query(samples.points)[1]]
+    stays = (triangles >= FRAGMENT * triangles.max()) & (np.bincount(holder, minlength=count) >= HELD)
+    stays[triangles.argmax()] = True
+    doubted = np.flatnonzero(~stays[holder])
+    far, _ = cKDTree(vertices[stays[of]]).query(samples.points[doubted])
+    stays |= np.bincount(holder[doubted[far > APART * samples.gap]], minlength=count) >= ALONE
+    return only(mesh, stays[piece])
 
 
-def _is_closed(faces: np.ndarray) -> bool:
-    edges = np.sort(np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]]), axis=1)
-    return bool((np.unique(edges, axis=0, return_counts=True)[1] == 2).all())
+def _is_closed(mesh: Mesh) -> bool:
+    _, first, _, _ = edge_order(mesh.faces.astype(np.int32), len(mesh.vertices))
+    return bool((np.diff(first) == 2).all())

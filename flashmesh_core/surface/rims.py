@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.topology import component_labels
-from flashmesh_core.surface.adjacency import face_geometry, longest_sides, unit_rows
+from flashmesh_core.surface.adjacency import compact, face_geometry, joined, longest_sides, unit_rows
 from flashmesh_core.surface.borders import ALIKE, NEIGHBOURS, Pieces, directed, dots, nearest_few, open_edges, pieces_of
 from flashmesh_core.surface.samples import Samples
 
@@ -50,11 +49,9 @@ def trim_rims(mesh: Mesh, samples: Samples, cell: float) -> Mesh:
 
 def _sizes(vertices: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """The longest side (H,) of the box around the rim that each open edge, with these ends (H, 2), is part of."""
-    if not len(ends):
-        return np.zeros(0)
-    _, loop = np.unique(component_labels(len(vertices), ends)[ends[:, 0]], return_inverse=True)
     corners = np.concatenate([ends, ends[:, :1]], axis=1).astype(np.int32)
-    return longest_sides(vertices, corners, loop.astype(np.int32), int(loop.max()) + 1)[loop]
+    loop, count = joined(corners, len(vertices))
+    return longest_sides(vertices, corners, loop, count)[loop]
 
 
 def _ends(rim: Pieces, samples: Samples, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,19 +112,23 @@ def _cut(mesh: Mesh, normals: np.ndarray, rim: Pieces, cell: float) -> Mesh:
     corners = np.take_along_axis(corners, np.argsort(corners < 0, axis=1, kind="stable"), axis=1)
     made = np.concatenate([corners[:, :3], corners[corners[:, 3] >= 0][:, [0, 2, 3]]])
     vertices = np.concatenate([vertices, vertices[low] + share * (vertices[high] - vertices[low])])
-    used, faces = np.unique(np.concatenate([mesh.faces[whole], made]), return_inverse=True)
-    return Mesh(vertices[used], faces.reshape(-1, 3))
+    used, faces = compact(np.concatenate([mesh.faces[whole], made]), len(vertices))
+    return Mesh(vertices[used], faces.astype(np.int64))
 
 
 def _depths(mesh: Mesh, normals: np.ndarray, rim: Pieces) -> tuple[np.ndarray, np.ndarray]:
     """How far within the rim each vertex lies, (V,), WITHIN where none is near; and the way out there, (V, 3)."""
-    depths, ways = np.full(len(mesh.vertices), WITHIN), np.zeros_like(mesh.vertices)
-    own = np.zeros_like(mesh.vertices)
-    np.add.at(own, mesh.faces.ravel(), np.repeat(normals, 3, axis=0))
-    distance, near = nearest_few(rim.points, mesh.vertices, SIDE_NEIGHBOURS)
-    close = np.flatnonzero(distance[:, 0] < NEAR * rim.spacing[near[:, 0]])
-    distance, near, at = distance[close], near[close], mesh.vertices[close]
-    alike = dots(rim.sides[near], unit_rows(own[close])) > ALIKE
+    from scipy.spatial import cKDTree
+
+    count = len(mesh.vertices)
+    depths, ways = np.full(count, WITHIN), np.zeros_like(mesh.vertices)
+    nearest, first = cKDTree(rim.points).query(mesh.vertices, distance_upper_bound=NEAR * rim.spacing.max())
+    close = np.flatnonzero(nearest < NEAR * np.append(rim.spacing, 0.0)[first])
+    at = mesh.vertices[close]
+    distance, near = nearest_few(rim.points, at, SIDE_NEIGHBOURS)
+    corners = mesh.faces.ravel()
+    own = np.stack([np.bincount(corners, np.repeat(normals[:, axis], 3), count)[close] for axis in range(3)], axis=1)
+    alike = dots(rim.sides[near], unit_rows(own)) > ALIKE
     found = alike.any(axis=1)
     close, distance, near, at, alike = close[found], distance[found], near[found], at[found], alike[found]
     first = near[np.arange(len(near)), alike.argmax(axis=1)]

@@ -44,18 +44,17 @@ class ThinSheets:
         for patch in np.flatnonzero(~guesses.sure & (guesses.far < FAR)):
             near = guesses.samples(patch)
             places = samples.points[near[:: len(near) // PLACES + 1]]
-            found[patch] = all(self._gain(places, count, samples.noise) > GAIN for count in SCALES)
+            found[patch] = all(self._are_two(places, count, samples.noise) for count in SCALES)
         return found
 
-    def _gain(self, places: np.ndarray, count: int, noise: float) -> float:
-        """Nats by which two surfaces are likelier than one over `count` neighbours, on the mean of places (P, 3)."""
+    def _are_two(self, places: np.ndarray, count: int, noise: float) -> bool:
+        """Whether with some noise two surfaces are likelier than one over `count` neighbours of places (P, 3)."""
         nearest = self._tree.query(places, k=count)[1].astype(np.int32)
-        best = -np.inf
         for share in NOISES:
             self._report("sides", 0.0)
-            gain = two_surfaces(self._points, nearest, share * noise).gain
-            best = max(best, float(counted(gain).mean()))
-        return best
+            if float(counted(two_surfaces(self._points, nearest, share * noise).gain).mean()) > GAIN:
+                return True
+        return False
 
 
 def single_sheets(samples: Samples, middle: np.ndarray, guesses: Guesses, found: np.ndarray) -> np.ndarray:

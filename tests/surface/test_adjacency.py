@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.surface.adjacency import FEW, edge_order, face_areas, face_geometry
+from flashmesh_core.mesh.topology import component_labels
+from flashmesh_core.surface.adjacency import FEW, edge_order, face_areas, face_geometry, joined
 from flashmesh_core.surface.manifold import paired, split_fans
 
 
@@ -27,6 +28,15 @@ def test_half_edges_follow_each_other_by_edge_and_then_as_they_came(count: int):
     np.testing.assert_array_equal(np.stack([low, high], axis=1), ends)
     np.testing.assert_array_equal(order, np.lexsort((ends[:, 1], ends[:, 0])))
     assert len(first) - 1 == len(np.unique(ends, axis=0)) and first[-1] == 3 * count
+
+
+def test_faces_that_share_a_vertex_are_joined():
+    faces = np.random.default_rng(2).integers(0, 90, (20, 3)).astype(np.int32)
+    label, count = joined(faces, 90)
+    lowest = component_labels(90, np.concatenate([faces[:, :2], faces[:, 1:]]))[faces[:, 0]]
+    assert count == len(np.unique(lowest)) == label.max() + 1 > 3
+    assert len(np.unique(np.stack([label, lowest], axis=1), axis=0)) == count, "the same parts"
+    assert joined(faces[:0], 0)[1] == 0
 
 
 def test_areas_are_those_of_the_geometry():

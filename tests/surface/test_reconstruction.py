@@ -137,6 +137,26 @@ def test_of_many_parts_none_is_a_fragment(given: bool) -> None:
     assert made.body_count == 64 and made.is_watertight
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["normals", "bare"])
+def test_small_parts_that_stand_apart_stay(given: bool) -> None:
+    """Balls of a thousandth to a hundredth of the triangles, beside a box."""
+    parts = [box(0.9, 0.5, 0.35)]
+    for k, x in enumerate((-0.4, -0.2, 0.0, 0.2, 0.4)):
+        ball = trimesh.creation.icosphere(subdivisions=3, radius=0.015 * (1.0 + 0.25 * k))
+        parts.append(ball.apply_translation((x, 0.0, 0.3)))
+    points, normals = cloud_of(trimesh.util.concatenate(parts), 40_000, 0.0005)
+    made = as_trimesh(reconstruct(points, normals if given else None))
+    assert made.body_count == 6 and made.is_watertight
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_what_surrounds_a_few_strays_goes_however_large_it_is(count: int) -> None:
+    points, _ = cloud_of(box(0.9, 0.5, 0.35), 5_000, 0.001)
+    strays = np.random.default_rng(3).normal(size=(count, 3)) * 0.02 + (0.0, 0.0, 0.4)
+    made = as_trimesh(reconstruct(np.concatenate([points, strays]), None))
+    assert made.body_count == 1 and made.is_watertight and made.vertices[:, 2].max() < 0.22
+
+
 def test_uneven_density_leaves_no_holes() -> None:
     points, normals = cloud_of(SPHERE, 40_000)
     kept = np.random.default_rng(1).random(len(points)) < np.where(points[:, 0] > 0.0, 1.0, 0.1)
