@@ -31,7 +31,7 @@ from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.simplification import HANDLE_EDGES
-from flashmesh_core.surface.threads import begun
+from flashmesh_core.surface.threads import begun, reported
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
@@ -86,14 +86,21 @@ def read_varied(
     There is one reading for each of `seeds`: the same surface with other proxies, see `varied_proxies`.
 
     `keep_vertices` takes a mesh's own vertices and faces as they are; None: where it has no more faces than are wanted.
-    `progress(stage, fraction)` is called several times a second and may raise to cancel.
+    `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
+    own, then ends by itself.
     Raises ValueError for wrong shapes, non-finite values, a cloud outside [16, 2,000,000] points, and a source that
     shows no surface.
     """
     wanted = max(faces, MIN_FACES)
-    if isinstance(source, Mesh):
-        return _read_mesh(_checked_mesh(source), wanted, seeds, keep_vertices, progress)
-    return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, seeds, progress)
+
+    def read(report: Progress) -> list[Reading]:
+        if isinstance(source, Mesh):
+            report("clean", 0.0)
+            return _read_mesh(_checked_mesh(source), wanted, seeds, keep_vertices, report)
+        report("reading", 0.0)
+        return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, seeds, report)
+
+    return read(_unheard) if progress is None else reported(read, progress)
 
 
 def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) -> tuple[Normalization, Mesh]:
@@ -102,17 +109,20 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     Arguments and errors are those of `read_surface`; a cloud's surface is the one that is made of it.
     """
     if isinstance(source, Mesh):
-        box, _, mesh = _clean_mesh(_checked_mesh(source), lambda stage, share: None)
+        box, _, mesh = _clean_mesh(_checked_mesh(source), _unheard)
         return box, without_thin_cavities(mesh)
-    box, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, None)
+    box, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, _unheard)
     return box, mesh
+
+
+def _unheard(stage: str, share: float) -> None:
+    """Progress that nobody asked for."""
 
 
 def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bool, bool], Mesh]:
     """The source's box, whether it is manifold and closed, and the clean mesh in the box."""
     box = Normalization.of_points(source.vertices)
     unit = _on_grid(box.apply(source.vertices))
-    report("clean", 0.0)
     told = begun(is_manifold_and_closed, unit, source.faces)
     mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
     manifold, closed = told(partial(report, "clean", CLEANED))
@@ -125,34 +135,32 @@ def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bo
     return box, (manifold, closed), mesh
 
 
-def _read_mesh(
-    source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, progress: Progress | None
-) -> list[Reading]:
-    box, (manifold, closed), mesh = _clean_mesh(source, progress or (lambda stage, share: None))
+def _read_mesh(source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, report: Progress) -> list[Reading]:
+    box, (manifold, closed), mesh = _clean_mesh(source, report)
     if len(mesh.faces) <= wanted if keep is None else keep:
         return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
-    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, progress)
+    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, report)
     return [Reading(box, denoised.mesh, denoised.noise, of, manifold, closed) for of in made]
 
 
 def _read_cloud(
-    points: np.ndarray, normals: np.ndarray | None, wanted: int, seeds: Sequence[int], progress: Progress | None
+    points: np.ndarray, normals: np.ndarray | None, wanted: int, seeds: Sequence[int], report: Progress
 ) -> list[Reading]:
-    box, noise, mesh = _mesh_of_cloud(points, normals, progress)
-    denoised, made = _with_proxies(mesh, wanted, seeds, noise, progress)
+    box, noise, mesh = _mesh_of_cloud(points, normals, report)
+    denoised, made = _with_proxies(mesh, wanted, seeds, noise, report)
     closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     return [Reading(box, denoised.mesh, noise, of, True, closed) for of in made]
 
 
 def _mesh_of_cloud(
-    points: np.ndarray, normals: np.ndarray | None, progress: Progress | None
+    points: np.ndarray, normals: np.ndarray | None, report: Progress
 ) -> tuple[Normalization, float, Mesh]:
     """The cloud's box, its noise in it, and the clean mesh that is made of it."""
     if len(points) > MAX_POINTS:
         raise InputError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}", field="points")
     _check_reach("points", points)
     box = Normalization.of_points(points)
-    made = reconstruct(_on_grid(box.apply(points)), _checked_normals(normals, points), progress=progress)
+    made = reconstruct(_on_grid(box.apply(points)), _checked_normals(normals, points), progress=report)
     mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces)) if made is not None else None
     if made is None or mesh is None or not len(mesh.faces):
         raise InputError(f"points must lie on a surface, got {len(points)} of which none can be made", field="points")
@@ -160,13 +168,13 @@ def _mesh_of_cloud(
 
 
 def _with_proxies(
-    mesh: Mesh, wanted: int, seeds: Sequence[int], cloud_noise: float | None, progress: Progress | None
+    mesh: Mesh, wanted: int, seeds: Sequence[int], cloud_noise: float | None, report: Progress
 ) -> tuple[Denoised, list[tuple[Mesh, ...]]]:
     """The surface without noise, and its proxies by each seed; `cloud_noise` is that of the cloud that it is made of.
 
     A mesh with little noise is read without filtering, too. One that is finer than FINEST shows everything to both.
     """
-    denoised, edge = denoise(mesh, wanted=wanted, progress=progress), typical_edge(mesh)
+    denoised, edge = denoise(mesh, wanted=wanted, progress=report), typical_edge(mesh)
     rough = noisiness(denoised.noise, edge) > ROUGH and edge < FINE
     ways, handle_edges = [denoised], HANDLE_EDGES
     if cloud_noise is not None:
@@ -175,7 +183,7 @@ def _with_proxies(
         ways.append(as_it_came(mesh, denoised.noise))
     counts = [times * wanted for times in RICHER]
     made = nearest_proxies(
-        mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, shells=cloud_noise is None, progress=progress
+        mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, shells=cloud_noise is None, progress=report
     )
     return denoised, [tuple(of) for of in made]
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from itertools import pairwise
+from queue import Empty, SimpleQueue
+from threading import Event
 from typing import Any, TypeVar
 
 import numpy as np
@@ -52,3 +54,41 @@ def awaited(started: Future[Made], tell: Callable[[], None] | None = None) -> Ma
     while tell and wait([started], timeout=AWAIT).not_done:
         tell()
     return started.result()
+
+
+class _GivenUpError(Exception):
+    """Raised in work that nobody wants any more."""
+
+
+def reported(work: Callable[[Callable[..., None]], Made], report: Callable[..., None]) -> Made:
+    """What `work(tell)` makes in a thread of its own, while `report` is called here with all that it tells.
+
+    Where the work is silent the last word is said again, several times a second. `report` may raise: the caller waits
+    for nothing then, and the work ends where it tells next.
+    """
+    said: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
+    given_up = Event()
+
+    def tell(*words: Any) -> None:
+        if given_up.is_set():
+            raise _GivenUpError
+        said.put(words)
+
+    pool = ThreadPoolExecutor(1)
+    started = pool.submit(work, tell)
+    started.add_done_callback(lambda _: said.put(None))
+    pool.shutdown(wait=False)
+    words: tuple[Any, ...] | None = None
+    try:
+        while True:
+            try:
+                words = said.get(timeout=AWAIT)
+            except Empty:
+                if words is None:
+                    continue
+            if words is None:
+                return started.result()
+            report(*words)
+    except BaseException:
+        given_up.set()
+        raise

@@ -12,7 +12,7 @@ from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.patches import patches_of
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.simplification import _quadrics
-from flashmesh_core.surface.threads import begun, in_threads
+from flashmesh_core.surface.threads import begun, in_threads, reported
 from tests.surface.shapes import box_distance, voxels
 
 
@@ -80,3 +80,58 @@ def test_what_was_begun_is_made_beside_the_caller_and_its_errors_reach_who_asks(
     assert results[0]() == results[0]() == 2
     with pytest.raises(ZeroDivisionError):
         results[1]()
+
+
+def _silent_work(heard: list[tuple], until: int):
+    """Work that tells one thing and is silent until that was heard `until` times; who hears it; events of both ends."""
+    enough, ended = Event(), Event()
+
+    def work(tell) -> str:
+        try:
+            tell("simplify", 0.5)
+            assert enough.wait(60.0)
+            tell("simplify", 1.0)
+            return "made"
+        finally:
+            ended.set()
+
+    def report(stage: str, share: float) -> None:
+        heard.append((stage, share))
+        if len(heard) >= until:
+            enough.set()
+
+    return work, report, enough, ended
+
+
+def test_what_is_silent_is_reported_again():
+    heard: list[tuple] = []
+    work, report, _, ended = _silent_work(heard, 3)
+    assert reported(work, report) == "made" and ended.is_set()
+    assert heard[:3] == [("simplify", 0.5)] * 3 and heard[-1] == ("simplify", 1.0)
+
+
+def test_who_gives_up_waits_for_nothing_and_the_work_ends_where_it_tells_next():
+    heard: list[tuple] = []
+    work, report, enough, ended = _silent_work(heard, 1_000)
+
+    def give_up(stage: str, share: float) -> None:
+        report(stage, share)
+        if len(heard) == 2:  # in its silence
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reported(work, give_up)
+    assert not ended.is_set()
+    enough.set()
+    assert ended.wait(60.0) and len(heard) == 2
+
+
+def test_what_the_work_raises_is_raised_to_the_caller():
+    def work(tell) -> None:
+        tell("clean", 0.0)
+        raise ZeroDivisionError("of the work")
+
+    heard: list[tuple] = []
+    with pytest.raises(ZeroDivisionError, match="of the work"):
+        reported(work, lambda *words: heard.append(words))
+    assert heard == [("clean", 0.0)]
