@@ -36,6 +36,8 @@ OUTPUTS = {  # by input; two inputs of one stem keep their suffix
     "sub/chair.glb": "sub/chair.glb.glb",
     "sub/seat.ply": "sub/seat.glb",
 }
+# What comes of the engine's process and of its weights does not depend on who starts it.
+IN_THE_PROGRAM = pytest.mark.parametrize("blender", ["blender"], indirect=True)
 LINE = re.compile(
     r"^\[\d+/\d+\] \S+: .+: (\d+) faces in [\d.]+ s, \d+ tokens/s, "
     r"Chamfer [\d.]+, \d+ repaired, (\d+) open edges, .+ \((eos|face_limit)\)$"
@@ -135,6 +137,7 @@ def test_the_next_run_does_only_what_is_missing(blender: Runner, first, tmp_path
     assert (output / "sub" / "block.glb").exists() and (output / "chair.obj.glb").stat().st_mtime_ns == kept
 
 
+@IN_THE_PROGRAM
 def test_a_checkpoint_folder(blender: Runner, sources: Path, tmp_path: Path) -> None:
     """Its weights count: with other ones under the same name everything is done again."""
     checkpoint = tmp_path / "weights"
@@ -231,6 +234,7 @@ def test_the_engine_is_given_the_mesh(debug_engine: Engine, kind: str) -> None:
     assert steps[0] == ("clean", 0.0)
 
 
+@IN_THE_PROGRAM
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_shows_how_far_reading_is(blender: Runner, sources: Path, tmp_path: Path) -> None:
     """In a line that the next one takes the place of; a file has the lines that stay alone."""
@@ -318,6 +322,7 @@ def test_a_signal_ends_the_engine_too(blender: Runner, sources: Path, tmp_path: 
     assert len(unfinished) == 1
 
 
+@IN_THE_PROGRAM
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals and a shell")
 def test_an_engine_that_dies_is_started_again(blender: Runner, sources: Path, tmp_path: Path) -> None:
     python = Recorded(tmp_path, blender.environment()["FLASHMESH_PYTHON"])
