@@ -75,6 +75,8 @@ def run_generate(args: argparse.Namespace) -> int:
         f"Hausdorff {result.hausdorff:.4f}, {'watertight' if topology.is_watertight else 'open'}, ended by "
         f"{result.end_reason}; {result.filled} faces repaired; {result.verdict}"
     )
+    if result.strays:
+        print(f"{result.strays:,} points that lie on no surface were left out")
     if args.watertight and result.tally.gave_up_closure:
         print(f"watertight had to give up at {result.tally.gave_up_closure} vertices: open edges are left there")
     return 0

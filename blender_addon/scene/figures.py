@@ -103,6 +103,7 @@ class Result:
     watertight: bool
     open_edges: int  # with one face only
     repaired: int  # faces that were not the model's: they cover what it left bare
+    strays: int  # points of a cloud that were left out
     faults: tuple[str, ...]  # what the engine finds worse than it should be, in sentences
     gave_up_closure: bool  # watertight was asked for, and open edges are left
     took: float | None = None  # seconds from the first look at the surface to the end, as it was seen here
@@ -113,7 +114,8 @@ def figures_of(
 ) -> Result:
     """The figures of the result `obj` as it is in the scene, and what the engine said of it in its `end`."""
     mesh, part = obj.data, placement.welded
-    gap = measure_gap(mesh, placement.matrix, placement.surface) or Gap(None, None)
+    strays = int(event.get("strays") or 0)
+    gap = measure_gap(mesh, placement.matrix, placement.surface, strays) or Gap(None, None)
     obj.flashmesh.distance = -1.0 if gap.mean is None else gap.mean
     said = ("seconds", "tokens_per_second", "tokens_per_pass")
     return Result(
@@ -129,6 +131,7 @@ def figures_of(
         watertight=mesh_bridge.is_watertight(mesh),
         open_edges=mesh_bridge.open_edges(mesh),
         repaired=int(event.get("repaired") or 0),
+        strays=strays,
         faults=_faults(event, settings),
         took=took,
         gave_up_closure=settings.watertight and bool(event.get("gave_up_closure")),

@@ -25,11 +25,11 @@ class Gap:
     most: float | None
 
 
-def measure_gap(mesh: bpy.types.Mesh, world: np.ndarray, surface: Surface) -> Gap | None:
+def measure_gap(mesh: bpy.types.Mesh, world: np.ndarray, surface: Surface, strays: int = 0) -> Gap | None:
     """The ways from the result `mesh`, seen through `world` (4, 4), to its source, and back.
 
-    From a point cloud only its points are measured, since it has no surface to measure to. None where one has no
-    faces, or the source more than MAX_FACES.
+    From a point cloud only its points are measured, since it has no surface to measure to, but for the `strays`
+    farthest, which were left out. None where one has no faces, or the source more than MAX_FACES.
     """
     local, faces = mesh_bridge.mesh_arrays(mesh)
     if not len(faces) or len(surface.faces) > MAX_FACES:
@@ -41,7 +41,11 @@ def measure_gap(mesh: bpy.types.Mesh, world: np.ndarray, surface: Surface) -> Ga
     vertices, faces = mesh_bridge.transform_triangles(local, faces, world)
     result, source = (vertices - middle) / size, (surface.vertices - middle) / size
     rng = np.random.default_rng(0)
-    ways = [_ways(_places(source, surface.faces, rng), result, faces)]
+    places = _places(source, surface.faces, rng)
+    ways = [_ways(places, result, faces)]
+    if strays:
+        near = np.argsort(ways[0])[: max(round(len(places) * (1.0 - strays / len(source))), 2)]
+        ways = [ways[0][near] / np.ptp(places[near], axis=0).max()]  # without them, the source is smaller, too
     if len(surface.faces):
         ways.append(_ways(_places(result, faces, rng), source, surface.faces))
     return Gap(max(float(way.mean()) for way in ways), max(float(way.max()) for way in ways))

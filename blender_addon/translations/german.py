@@ -148,6 +148,8 @@ GERMAN = {
     "{count} open edges that could not be closed": "{count} offene Kanten, die nicht geschlossen werden konnten",
     "1 face repaired": "1 Fläche ausgebessert",
     "{count} faces repaired": "{count} Flächen ausgebessert",
+    "1 stray point left out": "1 verstreuter Punkt weggelassen",
+    "{count} stray points left out": "{count} verstreute Punkte weggelassen",
     "Off the source: {mean}, at most {most}": "Abstand: {mean}, höchstens {most}",
     "Complete": "Vollständig",
     "Cut off at the number of faces": "Bei der Anzahl Flächen abgeschnitten",

@@ -31,8 +31,8 @@ def progress_text(run: Run) -> str:
 
 def summary(result: Result) -> str:
     """One line about a result, for the status bar."""
-    parts = [faces_text(result), quads_text(result), open_text(result), repaired_text(result), *result.faults]
-    return f"{result.name}: " + ", ".join(part[:1].lower() + part[1:] for part in parts if part)
+    parts = [faces_text(result), quads_text(result), open_text(result), repaired_text(result), strays_text(result)]
+    return f"{result.name}: " + ", ".join(part[:1].lower() + part[1:] for part in (*parts, *result.faults) if part)
 
 
 def faces_text(result: Result) -> str:
@@ -67,6 +67,14 @@ def repaired_text(result: Result) -> str:
         return ""
     count = f"{result.repaired:,}"
     return tr("1 face repaired") if count == "1" else tr("{count} faces repaired", count=count)
+
+
+def strays_text(result: Result) -> str:
+    """How many points of a cloud were left out, or ''."""
+    if not result.strays:
+        return ""
+    count = f"{result.strays:,}"
+    return tr("1 stray point left out") if count == "1" else tr("{count} stray points left out", count=count)
 
 
 def share(part: float) -> str:

@@ -50,6 +50,7 @@ class GenerationResult:
     quality: Quality
     wanted: int | None = None  # faces that were asked for
     filled: int = 0  # faces that are not the model's: repaired from the proxy, or closing holes
+    strays: int = 0  # points of a cloud that lie on no surface and were left out
     tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
 
     @property
@@ -72,12 +73,14 @@ class GenerationResult:
     def told(self) -> dict[str, Any]:
         """The figures that every report gives, by the same names: service, command lines, batches.
 
-        `repaired` counts the faces that the model did not write; `gap` (from the source to the result) and `excess`
-        (the other way) are largest distances over the source's longest side.
+        `repaired` counts the faces that the model did not write, `strays` the points of a cloud that were left out;
+        `gap` (from the source to the result) and `excess` (the other way) are largest distances over the source's
+        longest side.
         """
         return {
             "verdict": self.verdict, "repaired": self.filled, "wanted": self.wanted,
             "open_edges": self.quality.open_edges, "gap": self.quality.gap, "excess": self.quality.excess,
+            "strays": self.strays,
         }  # fmt: skip
 
     @property
@@ -120,5 +123,5 @@ def make_result(source: Source, index: int, candidate: Candidate, wanted: int | 
         mesh=mesh, end_reason=candidate.end_reason or "cancelled",
         n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
         seed=candidate.seed, candidate=index, chamfer=quality.chamfer, hausdorff=quality.hausdorff,
-        wanted=wanted, filled=int((~decoded).sum()), quality=quality, tally=candidate.tally,
+        wanted=wanted, filled=int((~decoded).sum()), strays=source.strays, quality=quality, tally=candidate.tally,
     )  # fmt: skip

@@ -67,6 +67,7 @@ class Source:
     is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
     is_closed: bool  # no open edges: of a Mesh, the same, or of the one made of a cloud
     kept: bool  # the vertices are the source's own
+    strays: int  # points of a cloud that were left out
     others: tuple[Source, ...] = ()
 
     def of_candidate(self, number: int) -> Source:
@@ -132,6 +133,7 @@ def source_of_reading(
         proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=MeasuredSurface(surface),
         noise=reading.noise / (1.0 + 2.0 * MARGIN),
         is_manifold=reading.is_manifold, is_closed=reading.is_closed, kept=reading.kept,
+        strays=reading.strays,
     )  # fmt: skip
 
 

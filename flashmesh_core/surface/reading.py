@@ -31,6 +31,7 @@ from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.simplification import HANDLE_EDGES
+from flashmesh_core.surface.strays import on_surfaces
 from flashmesh_core.surface.threads import begun, reported
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
@@ -58,6 +59,7 @@ class Reading:
     is_manifold: bool  # of the source; True for a cloud, which cannot tell
     is_closed: bool  # no open edges, pinholes aside: of the source's mesh, or of the one made of a cloud
     kept: bool = False
+    strays: int = 0  # points of a cloud that lie on no surface and were left out
 
 
 def read_surface(
@@ -111,7 +113,7 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     if isinstance(source, Mesh):
         box, _, mesh = _clean_mesh(_checked_mesh(source), _unheard)
         return box, without_thin_cavities(mesh)
-    box, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, _unheard)
+    box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, _unheard)
     return box, mesh
 
 
@@ -146,25 +148,27 @@ def _read_mesh(source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | Non
 def _read_cloud(
     points: np.ndarray, normals: np.ndarray | None, wanted: int, seeds: Sequence[int], report: Progress
 ) -> list[Reading]:
-    box, noise, mesh = _mesh_of_cloud(points, normals, report)
+    box, noise, strays, mesh = _mesh_of_cloud(points, normals, report)
     denoised, made = _with_proxies(mesh, wanted, seeds, noise, report)
     closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
-    return [Reading(box, denoised.mesh, noise, of, True, closed) for of in made]
+    return [Reading(box, denoised.mesh, noise, of, True, closed, strays=strays) for of in made]
 
 
 def _mesh_of_cloud(
     points: np.ndarray, normals: np.ndarray | None, report: Progress
-) -> tuple[Normalization, float, Mesh]:
-    """The cloud's box, its noise in it, and the clean mesh that is made of it."""
+) -> tuple[Normalization, float, int, Mesh]:
+    """The cloud's box, its noise in it, how many strays were left out, and the clean mesh that is made of the rest."""
     if len(points) > MAX_POINTS:
         raise InputError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}", field="points")
     _check_reach("points", points)
+    normals, stays = _checked_normals(normals, points), on_surfaces(points, report)
+    points, normals = points[stays], None if normals is None else normals[stays]
     box = Normalization.of_points(points)
-    made = reconstruct(_on_grid(box.apply(points)), _checked_normals(normals, points), progress=report)
+    made = reconstruct(_on_grid(box.apply(points)), normals, progress=report)
     mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces)) if made is not None else None
     if made is None or mesh is None or not len(mesh.faces):
         raise InputError(f"points must lie on a surface, got {len(points)} of which none can be made", field="points")
-    return box, made.noise, mesh
+    return box, made.noise, int((~stays).sum()), mesh
 
 
 def _with_proxies(

@@ -149,6 +149,8 @@ def gaps():
     inside = (surface.vertices - [100, 0, 0]) * 0.5 + [100, 0, 0]
     cloud = bridge.Surface("", here, inside, np.zeros((0, 3), dtype=np.int64), (), None, None)
     told["cloud"] = vars(measure.measure_gap(fine, here, cloud))
+    strewn = bridge.Surface("", here, np.append(inside, [[0, 0, 9], [300, 0, 0]], 0), cloud.faces, (), None, None)
+    told["strays"] = vars(measure.measure_gap(fine, here, strewn, 2))
     return told
 
 
@@ -159,7 +161,7 @@ def said():
     stage.plain.checkpoint = "debug"
     (result,) = stage.session.last.results
     faulty = stage.replace(
-        result, watertight=False, open_edges=1, repaired=7, faults=("2 % are missing somewhere",),
+        result, watertight=False, open_edges=1, repaired=7, strays=60, faults=("2 % are missing somewhere",),
         triangles=12, faces=7, quads=5,
     )  # fmt: skip
     return {"line": stage.drawing.summary(result), "faulty": stage.drawing.summary(faulty), **told}

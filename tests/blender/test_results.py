@@ -78,6 +78,7 @@ def test_two_surfaces_that_are_one_are_nothing_apart(told: Told) -> None:
     assert gaps["same"]["most"] < 1e-6
     assert gaps["moved"]["most"] == pytest.approx(0.1, abs=1e-4) and 0.02 < gaps["moved"]["mean"] < 0.06
     assert gaps["cloud"]["mean"] == pytest.approx(0.5, abs=1e-6), "its eight points, half way inside"
+    assert gaps["strays"] == pytest.approx(gaps["cloud"]), "neither its strays nor its size with them count"
 
 
 def test_what_is_said_of_a_result(told: Told) -> None:
@@ -86,7 +87,8 @@ def test_what_is_said_of_a_result(told: Told) -> None:
     assert told["said"]["line"].startswith("Cube_flashmesh: 12 faces of 12 wanted in ")
     assert told["said"]["line"].endswith(" s, watertight")
     assert told["said"]["faulty"].endswith(
-        " s, joined to 5 quads and 2 triangles, 1 open edge, 7 faces repaired, 2 % are missing somewhere"
+        " s, joined to 5 quads and 2 triangles, 1 open edge, 7 faces repaired, 60 stray points left out, "
+        "2 % are missing somewhere"
     )
 
 

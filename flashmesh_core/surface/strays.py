@@ -1,0 +1,95 @@
+"""Points of a cloud that lie on no surface: dust, reflections, what a scanner saw between near and far.
+
+Every one would be closed around, as wide as the gap to its neighbors is, and far ones make the whole cloud small in its
+box.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.surface.point_normals import MAX_POINTS, SPACING_NEIGHBOUR, nearest_neighbours
+from flashmesh_core.surface.samples import Progress
+
+FEWEST = 200  # points below which none is told from a coarse surface
+MOST = 0.12  # share of the points above which they are no strays: leaves around a trunk
+NEIGHBOURS, ROUNDS = 16, 6
+LONE, OFF = 4.0, 0.6  # times the spacing of a quarter of its neighbors; of its own that it is off their plane
+SPARSE = 4.0  # times the usual spacing, where only points of a surface stay
+FLAT, THICK = 0.3, 0.25  # of its spacing that one is off its neighbors' plane there, at most; deviation of these
+PEERS = 12  # neighbors that are sparse, too
+BESIDE = 2.0  # of the spacing of points that were looked at, within which others are like them
+
+
+def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
+    """Which of `points` (N, 3), in any unit, are no strays, (N,).
+
+    Those are single ones off the surface that their neighbors lie on, and sparse ones on none. Of more than MAX_POINTS
+    as many are looked at; the others are what those beside them are. `report` as of `reconstruct`.
+    """
+    some = np.arange(len(points))
+    if len(points) > MAX_POINTS:
+        some = np.sort(np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False))
+    least = max((1.0 - MOST) * len(some), FEWEST)
+    for _ in range(ROUNDS if len(some) >= least else 0):
+        distance, nearest = nearest_neighbours(points[some], NEIGHBOURS, lambda f: report("neighbours", f))
+        spacing = distance[:, SPACING_NEIGHBOUR - 1]
+        stray = _strays(points[some], spacing, nearest)
+        some, spacing = some[~stray], spacing[~stray]
+        if not stray.any():
+            break
+    if len(some) < least:
+        return np.ones(len(points), dtype=np.bool_)
+    if len(points) > MAX_POINTS:
+        return _beside(points, points[some], spacing)
+    stays = np.zeros(len(points), dtype=np.bool_)
+    stays[some] = True
+    return stays
+
+
+def _strays(points: np.ndarray, spacing: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Which points (N,) lie on no surface that their neighbors `nearest` (N, k) are of; `spacing` (N,) of each."""
+    stray = np.zeros(len(points), dtype=np.bool_)
+    if not (spacing > 0.0).any():
+        return stray
+    usual = float(np.median(spacing[spacing > 0.0]))  # copies have none
+    around = np.partition(spacing[nearest], NEIGHBOURS // 4 - 1, axis=1)[:, NEIGHBOURS // 4 - 1]
+    lone, sparse = spacing > LONE * np.maximum(around, 0.5 * usual), spacing > SPARSE * usual
+    doubted = np.flatnonzero(lone | sparse)
+    if len(doubted):
+        off, thick = _planes(points, doubted, nearest[doubted])
+        far, on_none = off > OFF * spacing[doubted], _on_none(off, thick, spacing[doubted])
+        stray[doubted] = np.where(sparse[doubted], lone[doubted] | on_none, far)
+        stray[sparse] &= _apart_from_alike(points[sparse], spacing[sparse])
+    return stray
+
+
+def _apart_from_alike(points: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Which of sparse points (N,) lie on no surface that others of them show; `spacing` (N,) among all."""
+    if len(points) <= PEERS:
+        return np.ones(len(points), dtype=np.bool_)
+    distance, nearest = nearest_neighbours(points, PEERS, lambda share: None)
+    own = distance[:, SPACING_NEIGHBOUR - 1]
+    return (own > LONE * spacing) | _on_none(*_planes(points, np.arange(len(points)), nearest), own)
+
+
+def _on_none(off: np.ndarray, thick: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    return (off > FLAT * spacing) | (thick > THICK * spacing)
+
+
+def _planes(points: np.ndarray, of: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far points `of` (M,) are off the plane of their neighbors (M, k), and the deviation of these, (M,)."""
+    near = points[nearest]
+    center = near.mean(axis=1)
+    way = near - center[:, None]
+    squares, axes = np.linalg.eigh(np.einsum("mki,mkj->mij", way, way) / nearest.shape[1])
+    off = np.abs(np.einsum("mi,mi->m", points[of] - center, axes[:, :, 0]))
+    return off, np.sqrt(np.maximum(squares[:, 0], 0.0))
+
+
+def _beside(points: np.ndarray, kept: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Which points (N,) are as near to the `kept` ones (M, 3) as their `spacing` (M,) allows."""
+    from scipy.spatial import cKDTree
+
+    distance, nearest = cKDTree(kept, balanced_tree=False, compact_nodes=False).query(points, workers=-1)
+    return distance <= BESIDE * spacing[nearest]
