@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flashmesh_core.mesh.io import first_at_place
 from flashmesh_core.surface.point_normals import MAX_POINTS, SPACING_NEIGHBOUR, nearest_neighbours
 from flashmesh_core.surface.samples import Progress
 
@@ -24,14 +25,17 @@ BESIDE = 2.0  # of the spacing of points that were looked at, within which other
 def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
     """Which of `points` (N, 3), in any unit, are no strays, (N,).
 
-    Those are single ones off the surface that their neighbors lie on, and sparse ones on none. Of more than MAX_POINTS
-    as many are looked at; the others are what those beside them are. `report` as of `reconstruct`.
+    Those are single ones off the surface that their neighbors lie on, and sparse ones on none; copies count once, as
+    the origin does where a camera saw nothing. Of more than MAX_POINTS as many are looked at; the others are what those
+    beside them are. `report` as of `reconstruct`.
     """
-    some = np.arange(len(points))
+    looked_at = np.arange(len(points))
     if len(points) > MAX_POINTS:
-        some = np.sort(np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False))
+        looked_at = np.sort(np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False))
+    place = looked_at[first_at_place(points[looked_at])]
+    some = looked_at[place == looked_at]
     least = max((1.0 - MOST) * len(some), FEWEST)
-    for _ in range(ROUNDS if len(some) >= least else 0):
+    for _ in range(ROUNDS if len(some) >= FEWEST else 0):
         distance, nearest = nearest_neighbours(points[some], NEIGHBOURS, lambda f: report("neighbours", f))
         spacing = distance[:, SPACING_NEIGHBOUR - 1]
         stray = _strays(points[some], spacing, nearest)
@@ -44,15 +48,13 @@ def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
         return _beside(points, points[some], spacing)
     stays = np.zeros(len(points), dtype=np.bool_)
     stays[some] = True
-    return stays
+    return stays[place]
 
 
 def _strays(points: np.ndarray, spacing: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """Which points (N,) lie on no surface that their neighbors `nearest` (N, k) are of; `spacing` (N,) of each."""
     stray = np.zeros(len(points), dtype=np.bool_)
-    if not (spacing > 0.0).any():
-        return stray
-    usual = float(np.median(spacing[spacing > 0.0]))  # copies have none
+    usual = float(np.median(spacing))
     around = np.partition(spacing[nearest], NEIGHBOURS // 4 - 1, axis=1)[:, NEIGHBOURS // 4 - 1]
     lone, sparse = spacing > LONE * np.maximum(around, 0.5 * usual), spacing > SPARSE * usual
     doubted = np.flatnonzero(lone | sparse)
