@@ -18,7 +18,8 @@ NEIGHBOURS, ROUNDS = 16, 6
 LONE, OFF = 4.0, 0.6  # times the spacing of a quarter of its neighbors; of its own that it is off their plane
 SPARSE = 4.0  # times the usual spacing, where only points of a surface stay
 FLAT, THICK = 0.3, 0.25  # of its spacing that one is off its neighbors' plane there, at most; deviation of these
-PEERS = 12  # neighbors that are sparse, too
+HANDFUL = 32  # sparse points below which none shows a surface
+PEERS, NEAR = 12, 2.0  # neighbors that are sparse, too; of its spacing that the sixth of them is off, at most
 BESIDE = 2.0  # of the spacing of points that were looked at, within which others are like them
 
 
@@ -68,11 +69,11 @@ def _strays(points: np.ndarray, spacing: np.ndarray, nearest: np.ndarray) -> np.
 
 def _apart_from_alike(points: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Which of sparse points (N,) lie on no surface that others of them show; `spacing` (N,) among all."""
-    if len(points) <= PEERS:
+    if len(points) < HANDFUL:
         return np.ones(len(points), dtype=np.bool_)
     distance, nearest = nearest_neighbours(points, PEERS, lambda share: None)
     own = distance[:, SPACING_NEIGHBOUR - 1]
-    return (own > LONE * spacing) | _on_none(*_planes(points, np.arange(len(points)), nearest), own)
+    return (own > NEAR * spacing) | _on_none(*_planes(points, np.arange(len(points)), nearest), own)
 
 
 def _on_none(off: np.ndarray, thick: np.ndarray, spacing: np.ndarray) -> np.ndarray:
