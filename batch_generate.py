@@ -178,6 +178,7 @@ def generate_object(
     row |= {"vertices": vertices + center, "face_indices": faces}
     for name in ("seconds", "tokens_per_second", "chamfer", "gap"):
         row[name] = None if result[name] is None or not np.isfinite(result[name]) else float(result[name])
+    row["strays"] = result.get("strays", 0)  # a service of before does not say
     return row | {name: result[name] for name in ("end_reason", "verdict", "repaired", "wanted")}
 
 

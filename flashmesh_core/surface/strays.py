@@ -20,7 +20,6 @@ SPARSE = 4.0  # times the usual spacing, where only points of a surface stay
 FLAT, THICK = 0.3, 0.25  # of its spacing that one is off its neighbors' plane there, at most; deviation of these
 HANDFUL = 32  # sparse points below which none shows a surface
 PEERS, NEAR = 12, 2.0  # neighbors that are sparse, too; of its spacing that the sixth of them is off, at most
-BESIDE = 2.0  # of the spacing of points that were looked at, within which others are like them
 
 
 def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
@@ -95,4 +94,4 @@ def _beside(points: np.ndarray, kept: np.ndarray, spacing: np.ndarray) -> np.nda
     from scipy.spatial import cKDTree
 
     distance, nearest = cKDTree(kept, balanced_tree=False, compact_nodes=False).query(points, workers=-1)
-    return distance <= BESIDE * spacing[nearest]
+    return distance <= LONE * spacing[nearest]
