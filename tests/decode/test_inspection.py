@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from flashmesh_core.config import preset
+from flashmesh_core.decode.engine import Engine
 from flashmesh_core.decode.inspection import inspect
 from flashmesh_core.decode.source import Source, prepare_source
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.sampling import sample_surface
 from tests.mesh.shapes import box, sheet
 
 
@@ -62,3 +64,17 @@ def test_a_mesh_without_faces_is_infinitely_far() -> None:
     quality = inspect(source(True), Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)))
     assert quality.chamfer == quality.hausdorff == np.inf
     assert (quality.flipped, quality.doubled, quality.proxy_flipped) == (0, 0, 0)
+
+
+def test_points_on_no_surface_are_left_out_and_told(debug_engine: Engine) -> None:
+    """The result is that of the others."""
+    vertices, faces = box()
+    samples = sample_surface(vertices, faces, 3_000, np.random.default_rng(1))
+    points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
+    strays = points.mean(axis=0) + np.array([[9.0, 0.0, 0.0], [0.0, -30.0, 0.0], [0.0, 0.0, 700.0]])
+    clean = debug_engine.generate(points, normals, seed=3, max_faces=12)
+    found = debug_engine.generate(
+        np.concatenate([points, strays]), np.concatenate([normals, np.eye(3)]), seed=3, max_faces=12
+    )
+    assert (clean.told()["strays"], found.told()["strays"]) == (0, 3)
+    np.testing.assert_array_equal(found.mesh.vertices, clean.mesh.vertices)
