@@ -48,6 +48,12 @@ def statue() -> np.ndarray:
     return np.concatenate([ground, cloud_of(ball, 20_000)[0]])
 
 
+def tip() -> np.ndarray:
+    """The vertices of a coarse cone: a stray among thousands of points, not among so few."""
+    around = np.linspace(0.0, 2.0 * np.pi, 120, endpoint=False)
+    return np.append(np.stack([np.cos(around), np.sin(around), 0.0 * around], axis=1), [[0.0, 0.0, 1.0]], axis=0)
+
+
 def leaves() -> np.ndarray:
     """Around a trunk, as many as a quarter of its points, in no plane."""
     trunk = cloud_of(trimesh.creation.cylinder(0.05, 1.0), 8_000)[0]
@@ -64,7 +70,7 @@ SURFACES = {
     "wire": wire,
     "statue": statue,
     "leaves": leaves,
-    "few": lambda: rng().uniform(-1.0, 1.0, (150, 3)) ** 5,
+    "few": tip,
     "one place": lambda: np.zeros((300, 3)),
 }
 
@@ -103,13 +109,13 @@ def test_of_many_points_all_are_judged_by_some(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_is_read_is_the_shape_in_its_own_box() -> None:
     """One part without bumps, though the points strewn about would make fifty and a far one a dot of them all."""
-    points, normals = cloud_of(BOX, 20_000, 0.001)
+    points, normals = cloud_of(BOX, 10_000, 0.001)
     strewn = np.concatenate([rng().uniform(-0.7, 0.7, (60, 3)), [[900.0, 0.0, 0.0]]])
     noise = rng().normal(size=strewn.shape)
     facing = np.concatenate([normals, noise / np.linalg.norm(noise, axis=1, keepdims=True)])
     for given in (None, facing):
         reading = read_surface(np.concatenate([points, strewn]), given, faces=100)
-        assert reading.box.scale < 1.1 and reading.strays >= 45
+        assert reading.box.scale < 1.1 and reading.strays >= 40
         surface = reading.box.invert(reading.surface.vertices)
         assert reading.is_closed and distances(BOX, surface).max() < 0.02
         assert distances(BOX, reading.box.invert(reading.proxies[0].vertices)).max() < 0.02

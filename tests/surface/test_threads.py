@@ -83,14 +83,16 @@ def test_what_was_begun_is_made_beside_the_caller_and_its_errors_reach_who_asks(
 
 
 def _silent_work(heard: list[tuple], until: int):
-    """Work that tells one thing and is silent until that was heard `until` times; who hears it; events of both ends."""
-    enough, ended = Event(), Event()
+    """Work that tells one thing and is silent until that was heard `until` times; who hears it; when that was, when it
+    has ended, and whether it came beyond what it told last."""
+    enough, ended, beyond = Event(), Event(), Event()
 
     def work(tell) -> str:
         try:
             tell("simplify", 0.5)
             assert enough.wait(60.0)
             tell("simplify", 1.0)
+            beyond.set()
             return "made"
         finally:
             ended.set()
@@ -100,19 +102,19 @@ def _silent_work(heard: list[tuple], until: int):
         if len(heard) >= until:
             enough.set()
 
-    return work, report, enough, ended
+    return work, report, enough, ended, beyond
 
 
 def test_what_is_silent_is_reported_again():
     heard: list[tuple] = []
-    work, report, _, ended = _silent_work(heard, 3)
-    assert reported(work, report) == "made" and ended.is_set()
+    work, report, _, _, beyond = _silent_work(heard, 3)
+    assert reported(work, report) == "made" and beyond.is_set()
     assert heard[:3] == [("simplify", 0.5)] * 3 and heard[-1] == ("simplify", 1.0)
 
 
 def test_who_gives_up_waits_for_nothing_and_the_work_ends_where_it_tells_next():
     heard: list[tuple] = []
-    work, report, enough, ended = _silent_work(heard, 1_000)
+    work, report, enough, ended, beyond = _silent_work(heard, 1_000)
 
     def give_up(stage: str, share: float) -> None:
         report(stage, share)
@@ -123,7 +125,7 @@ def test_who_gives_up_waits_for_nothing_and_the_work_ends_where_it_tells_next():
         reported(work, give_up)
     assert not ended.is_set()
     enough.set()
-    assert ended.wait(60.0) and len(heard) == 2
+    assert ended.wait(60.0) and len(heard) == 2 and not beyond.is_set()
 
 
 def test_what_the_work_raises_is_raised_to_the_caller():
