@@ -36,7 +36,7 @@ def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
     some = looked_at[place == looked_at]
     least = max((1.0 - MOST) * len(some), FEWEST)
     for _ in range(ROUNDS if len(some) >= FEWEST else 0):
-        distance, nearest = nearest_neighbours(points[some], NEIGHBOURS, lambda f: report("neighbours", f))
+        distance, nearest = nearest_neighbours(points[some], NEIGHBOURS, lambda f: report("reading", 0.0))
         spacing = distance[:, SPACING_NEIGHBOUR - 1]
         stray = _strays(points[some], spacing, nearest)
         some, spacing = some[~stray], spacing[~stray]
