@@ -76,7 +76,7 @@ def run_generate(args: argparse.Namespace) -> int:
         f"{result.end_reason}; {result.filled} faces repaired; {result.verdict}"
     )
     if result.strays:
-        print(f"{result.strays:,} points that lie on no surface were left out")
+        print(f"points left out, which lie on no surface: {result.strays:,}")
     if args.watertight and result.tally.gave_up_closure:
         print(f"watertight had to give up at {result.tally.gave_up_closure} vertices: open edges are left there")
     return 0

@@ -9,7 +9,8 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.surface import implicit, point_normals
-from flashmesh_core.surface.adjacency import edge_order, joined
+from flashmesh_core.surface.adjacency import joined
+from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.guesses import Guesses, find_guesses, only, without_guesses
 from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.rims import trim_rims
@@ -81,7 +82,8 @@ def reconstruct(
         mesh = _without_fragments(trim_rims(mesh, dense.samples, step), dense.samples)
     if not len(mesh.faces):
         return None
-    return Reconstruction(mesh, samples.noise, samples.gap, _is_closed(mesh))
+    starts, _, _ = open_edges(mesh.faces.astype(np.int32), len(mesh.vertices))
+    return Reconstruction(mesh, samples.noise, samples.gap, not len(starts))
 
 
 class _Dense(NamedTuple):
@@ -209,8 +211,3 @@ def _without_fragments(mesh: Mesh, samples: Samples) -> Mesh:
     far, _ = cKDTree(vertices[stays[of]]).query(samples.points[doubted])
     stays |= np.bincount(holder[doubted[far > APART * samples.gap]], minlength=count) >= ALONE
     return only(mesh, stays[piece])
-
-
-def _is_closed(mesh: Mesh) -> bool:
-    _, first, _, _ = edge_order(mesh.faces.astype(np.int32), len(mesh.vertices))
-    return bool((np.diff(first) == 2).all())

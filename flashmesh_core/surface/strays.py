@@ -35,7 +35,9 @@ def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
     place = looked_at[first_at_place(points[looked_at])]
     some = looked_at[place == looked_at]
     least = max((1.0 - MOST) * len(some), FEWEST)
-    for _ in range(ROUNDS if len(some) >= FEWEST else 0):
+    for _ in range(ROUNDS):
+        if len(some) < least:
+            break
         distance, nearest = nearest_neighbours(points[some], NEIGHBOURS, lambda f: report("reading", 0.0))
         spacing = distance[:, SPACING_NEIGHBOUR - 1]
         stray = _strays(points[some], spacing, nearest)

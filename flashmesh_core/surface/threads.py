@@ -43,10 +43,14 @@ def begun(make: Callable[..., Made], *arguments: Any) -> Callable[..., Made]:
 
     Nobody waits for what nobody asks for, nor for what a caller gave up: it must end by itself.
     """
+    return partial(awaited, _started(make, *arguments))
+
+
+def _started(make: Callable[..., Made], *arguments: Any) -> Future[Made]:
     pool = ThreadPoolExecutor(1)
     started = pool.submit(make, *arguments)
     pool.shutdown(wait=False)
-    return partial(awaited, started)
+    return started
 
 
 def awaited(started: Future[Made], tell: Callable[[], None] | None = None) -> Made:
@@ -74,10 +78,8 @@ def reported(work: Callable[[Callable[..., None]], Made], report: Callable[..., 
             raise _GivenUpError
         said.put(words)
 
-    pool = ThreadPoolExecutor(1)
-    started = pool.submit(work, tell)
+    started = _started(work, tell)
     started.add_done_callback(lambda _: said.put(None))
-    pool.shutdown(wait=False)
     words: tuple[Any, ...] | None = None
     try:
         while True:
