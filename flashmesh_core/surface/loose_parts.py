@@ -23,14 +23,22 @@ MOST_FACES = 16  # of a part that may be given up as a whole
 
 
 def costs_of_parts(
-    positions: np.ndarray, faces: np.ndarray, weights: np.ndarray, labels: np.ndarray, *, power: float, reach: float
+    positions: np.ndarray,
+    faces: np.ndarray,
+    weights: np.ndarray,
+    labels: np.ndarray,
+    sizes: np.ndarray,
+    *,
+    power: float,
+    reach: float,
 ) -> np.ndarray:
     """What leaving out each part (P,) of `faces` (F, 3) costs for every two faces of it; inf for one that must stay.
 
-    `weights` (V,) are those of the vertices' quadrics, `labels` (F,) the faces' parts. The cost is the mean squared
-    distance of a part's vertices from the parts that must stay, times its weight to the power 1 - `power`: that of an
-    edge, with which two faces go; as an edge it is dearer by what is left behind farther than `reach` (reach.py). Parts
-    of more than MOST_FACES faces and the heaviest must stay.
+    `weights` (V,) are those of the vertices' quadrics, `labels` (F,) the faces' parts, `sizes` (P,) their longest
+    sides. The cost is the mean squared distance of a part's vertices from the parts that must stay, times its weight to
+    the power 1 - `power`: that of an edge, with which two faces go; as an edge it is dearer by what is left behind
+    farther than `reach` (reach.py). A part is missed no farther than it is long: however far away it floats, nobody
+    sees more of it. Parts of more than MOST_FACES faces and the heaviest must stay.
     """
     count = np.bincount(labels)
     part = np.full(len(positions), -1)
@@ -43,6 +51,7 @@ def costs_of_parts(
         return np.full(len(count), np.inf)
     ours = np.flatnonzero(used & small[part])
     distance = TriangleTree.of_mesh(positions, faces[~small[labels]]).distance(positions[ours])
+    distance = np.minimum(distance, sizes[part[ours]])
     error = np.bincount(part[ours], weights[ours] * distance**2, minlength=len(count))
     cost = 2.0 * error / np.maximum(weight, 1e-30) ** power / np.maximum(count, 1)
     far = np.zeros(len(count))

@@ -74,7 +74,7 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
     if state.numbers[FACES] > CROWDED * count:
         faces = state.faces[state.alive]
         label, size = parts_of(state.positions, faces)
-        state = _with_large_parts(state, faces, label, size, np.full(len(size), PART_FACES), count)
+        state = _with_large_parts(state, faces, label, size, np.bincount(label), count)
     _run(state, count, goal)
     return state
 
@@ -122,7 +122,7 @@ def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray
     if len(size) < 2:
         return faces, label, np.full(1, np.inf)
     cost = costs_of_parts(
-        state.positions, faces, state.quadrics[:, WIDTH - 1], label, power=POWER, reach=state.options[5]
+        state.positions, faces, state.quadrics[:, WIDTH - 1], label, size, power=POWER, reach=state.options[5]
     )
     cost[len(faces) - np.bincount(label) < count] = np.inf
     return faces, label, cost

@@ -30,18 +30,28 @@ def costs(parts: list[Mesh]) -> np.ndarray:
     weights = np.zeros(len(vertices))
     for corner in range(3):
         np.add.at(weights, faces[:, corner], np.linalg.norm(cross, axis=1) / 6.0)
-    return costs_of_parts(vertices, faces.astype(np.int32), weights, labels, power=0.5, reach=0.05)
+    sizes = np.array([np.ptp(part.vertices, axis=0).max() for part in parts])
+    return costs_of_parts(vertices, faces.astype(np.int32), weights, labels, sizes, power=0.5, reach=0.05)
 
 
 def test_what_lies_near_is_cheaper_than_what_lies_far() -> None:
-    """A crumb has the area 0.0024; its vertices are 0 and 0.02 from the ball, or 0.2 and 0.22. Two of 12 faces go.
+    """A crumb has the area 0.0024; its vertices are 0 and 0.02 from the ball, or 0.01 and 0.03. Two of 12 faces go.
 
-    What is left behind by more than 0.05 is dearer by the fourth power.
+    The larger one, of 0.1, is 0.2 and 0.3 away, which counts as 0.1: what is left behind by more than 0.05 is dearer by
+    the fourth power.
     """
     ball = Mesh(sphere(80, 41).vertices * 0.6, sphere(80, 41).faces)
-    near, far = costs([ball, crumb((0.0, 0.0, 0.31)), crumb((0.0, 0.0, 0.51))])[1:]
+    near, far, large = costs([ball, crumb((0.0, 0.0, 0.31)), crumb((0.0, 0.0, 0.32)), crumb((0.0, 0.0, 0.55), 0.1)])[1:]
     assert near == pytest.approx(np.sqrt(0.0024) / 6.0 * 0.02**2 / 2.0, rel=0.1)
-    assert far == pytest.approx(np.sqrt(0.0024) / 6.0 * (0.21**2 + 0.01**2) * (0.22 / 0.05) ** 4, rel=0.1)
+    assert far == pytest.approx(np.sqrt(0.0024) / 6.0 * (0.02**2 + 0.01**2) / 2.0, rel=0.1)
+    assert large == pytest.approx(np.sqrt(0.06) / 6.0 * 0.1**2 * 2.0**4, rel=0.1)
+
+
+def test_nothing_is_missed_farther_than_it_is_long() -> None:
+    """However far away a crumb floats, a ball needs its faces more."""
+    ball = Mesh(sphere(80, 41).vertices * 0.6, sphere(80, 41).faces)
+    near, far = costs([ball, crumb((0.0, 0.0, 0.34)), crumb((0.0, 0.0, 9.0))])[1:]
+    assert near == pytest.approx(far, rel=1e-6)
 
 
 def test_the_heaviest_part_and_those_of_many_faces_stay() -> None:
