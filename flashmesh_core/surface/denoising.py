@@ -16,6 +16,7 @@ from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_areas, face_geometry, faces_at_vertices
 from flashmesh_core.surface.borders import straightened
+from flashmesh_core.surface.stairs import stair_noise
 from flashmesh_core.surface.threads import begun, in_threads
 
 Progress = Callable[[str, float], None]  # a stage and how much of it is done, 0 to 1; may raise to cancel
@@ -49,7 +50,7 @@ def estimate_noise(mesh: Mesh) -> float:
     """The standard deviation of the surface's noise along its normals, in the mesh's lengths; 0 without faces.
 
     It is the median of what remains of a vertex after two subtractions of its neighbors' mean, which takes away planes
-    and even curvature. Vertices on sharp edges do not count.
+    and even curvature, and at least that of stairs. Vertices on sharp edges do not count.
     """
     if not len(mesh.faces):
         return 0.0
@@ -57,7 +58,8 @@ def estimate_noise(mesh: Mesh) -> float:
     normals, areas, _ = face_geometry(mesh.vertices, faces)
     remains = _roughness(mesh.vertices, faces, normals, areas)
     remains = remains[np.isfinite(remains)]
-    return float(np.median(remains) / 0.6745) if len(remains) > 32 else 0.0
+    measured = float(np.median(remains) / 0.6745) if len(remains) > 32 else 0.0
+    return max(measured, stair_noise(mesh.vertices, typical_edge(mesh)))
 
 
 def typical_edge(mesh: Mesh) -> float:
