@@ -76,10 +76,17 @@ def run_generate(args: argparse.Namespace) -> int:
         f"{result.end_reason}; {result.filled} faces repaired; {result.verdict}"
     )
     if result.strays:
-        print(f"points left out, which lie on no surface: {result.strays:,}")
+        print(f"left out, {_strays_of(source)}: {result.strays:,}")
     if args.watertight and result.tally.gave_up_closure:
         print(f"watertight had to give up at {result.tally.gave_up_closure} vertices: open edges are left there")
     return 0
+
+
+def _strays_of(source: Mesh | PointCloud) -> str:
+    """What the strays of a source are, in words."""
+    from flashmesh_core.mesh.canonical import Mesh
+
+    return "small pieces far from the rest, and spikes" if isinstance(source, Mesh) else "points on no surface"
 
 
 def generate_with_bar(engine: Engine, source: Mesh | PointCloud, options: dict[str, Any]) -> GenerationResult:

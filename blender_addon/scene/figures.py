@@ -103,7 +103,7 @@ class Result:
     watertight: bool
     open_edges: int  # with one face only
     repaired: int  # faces that were not the model's: they cover what it left bare
-    strays: int  # points of a cloud that were left out
+    strays: int  # left out: points of a cloud, pieces and spikes of a mesh
     faults: tuple[str, ...]  # what the engine finds worse than it should be, in sentences
     gave_up_closure: bool  # watertight was asked for, and open edges are left
     took: float | None = None  # seconds from the first look at the surface to the end, as it was seen here

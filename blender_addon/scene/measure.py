@@ -9,11 +9,14 @@ import bpy
 import numpy as np
 from mathutils.bvhtree import BVHTree
 
+from flashmesh_core.mesh.topology import component_labels
+
 from . import mesh_bridge
 from .mesh_bridge import Surface
 
 SAMPLES = 2_000  # on each surface, beside the vertices
 MAX_VERTICES = 2_000  # of each mesh that are measured
+SMALL = 0.03  # of the longest part: shorter ones may have been left out (surface/isolated.py)
 MAX_FACES = 200_000  # of a source; a tree of more keeps Blender waiting
 
 
@@ -28,8 +31,9 @@ class Gap:
 def measure_gap(mesh: bpy.types.Mesh, world: np.ndarray, surface: Surface, strays: int = 0) -> Gap | None:
     """The ways from the result `mesh`, seen through `world` (4, 4), to its source, and back.
 
-    From a point cloud only its points are measured, since it has no surface to measure to, but for the `strays`
-    farthest, which were left out. None where one has no faces, or the source more than MAX_FACES.
+    From a point cloud only its points are measured, since it has no surface to measure to. Where `strays` were left
+    out, so are here as many of its points, the farthest, or of a mesh the small parts that are far from the result.
+    None where one has no faces, or the source more than MAX_FACES.
     """
     local, faces = mesh_bridge.mesh_arrays(mesh)
     if not len(faces) or len(surface.faces) > MAX_FACES:
@@ -39,16 +43,36 @@ def measure_gap(mesh: bpy.types.Mesh, world: np.ndarray, surface: Surface, stray
     if not size > 0.0:
         return None
     vertices, faces = mesh_bridge.transform_triangles(local, faces, world)
-    result, source = (vertices - middle) / size, (surface.vertices - middle) / size
+    result, source, triangles = (vertices - middle) / size, (surface.vertices - middle) / size, surface.faces
+    is_cloud = not len(triangles)
+    if strays and not is_cloud:
+        triangles = _without_strays(source, triangles, result, faces)
     rng = np.random.default_rng(0)
-    places = _places(source, surface.faces, rng)
+    places = _places(source, triangles, rng)
     ways = [_ways(places, result, faces)]
-    if strays:
+    if strays and is_cloud:
         near = np.argsort(ways[0])[: max(round(len(places) * (1.0 - strays / len(source))), 2)]
-        ways = [ways[0][near] / np.ptp(places[near], axis=0).max()]  # without them, the source is smaller, too
-    if len(surface.faces):
-        ways.append(_ways(_places(result, faces, rng), source, surface.faces))
-    return Gap(max(float(way.mean()) for way in ways), max(float(way.max()) for way in ways))
+        places, ways = places[near], [ways[0][near]]
+    if not is_cloud:
+        ways.append(_ways(_places(result, faces, rng), source, triangles))
+    left = places if is_cloud else source[np.unique(triangles)]  # smaller where strays are left out
+    size = float(np.ptp(left, axis=0).max())
+    return Gap(max(float(way.mean()) for way in ways) / size, max(float(way.max()) for way in ways) / size)
+
+
+def _without_strays(source: np.ndarray, triangles: np.ndarray, result: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """The `triangles` (F, 3) of a source without small parts that are farther from the result than they are long."""
+    pairs = np.concatenate([triangles[:, :2], triangles[:, 1:]])
+    names, part = np.unique(component_labels(len(source), pairs), return_inverse=True)
+    low, high = np.full((len(names), 3), np.inf), np.full((len(names), 3), -np.inf)
+    np.minimum.at(low, part, source)
+    np.maximum.at(high, part, source)
+    size = (high - low).max(axis=1)
+    rows = np.flatnonzero((size < SMALL * size.max())[part])
+    nearest = np.zeros(len(names))
+    nearest[part[rows]] = np.inf
+    np.minimum.at(nearest, part[rows], _ways(source[rows], result, faces))
+    return triangles[(nearest <= size)[part][triangles[:, 0]]]
 
 
 def _places(vertices: np.ndarray, faces: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -70,11 +70,11 @@ def repaired_text(result: Result) -> str:
 
 
 def strays_text(result: Result) -> str:
-    """How many points of a cloud were left out, or ''."""
+    """How many points of a cloud, or pieces and spikes of a mesh, were left out, or ''."""
     if not result.strays:
         return ""
     count = f"{result.strays:,}"
-    return tr("1 stray point left out") if count == "1" else tr("{count} stray points left out", count=count)
+    return tr("1 stray left out") if count == "1" else tr("{count} strays left out", count=count)
 
 
 def share(part: float) -> str:

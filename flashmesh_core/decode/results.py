@@ -50,7 +50,7 @@ class GenerationResult:
     quality: Quality
     wanted: int | None = None  # faces that were asked for
     filled: int = 0  # faces that are not the model's: repaired from the proxy, or closing holes
-    strays: int = 0  # points of a cloud that lie on no surface and were left out
+    strays: int = 0  # points of a cloud, or pieces and spikes of a mesh, that were left out
     tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
 
     @property
@@ -73,7 +73,7 @@ class GenerationResult:
     def told(self) -> dict[str, Any]:
         """The figures that every report gives, by the same names: service, command lines, batches.
 
-        `repaired` counts the faces that the model did not write, `strays` the points of a cloud that were left out;
+        `repaired` counts the faces that the model did not write, `strays` what was left out of the source;
         `gap` (from the source to the result) and `excess` (the other way) are largest distances over the source's
         longest side.
         """

@@ -67,7 +67,7 @@ class Source:
     is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
     is_closed: bool  # no open edges: of a Mesh, the same, or of the one made of a cloud
     kept: bool  # the vertices are the source's own
-    strays: int  # points of a cloud that were left out
+    strays: int  # points of a cloud, or pieces and spikes of a mesh, that were left out
     others: tuple[Source, ...] = ()
 
     def of_candidate(self, number: int) -> Source:

@@ -27,10 +27,12 @@ from flashmesh_core.surface.denoising import (
     noisiness,
     typical_edge,
 )
+from flashmesh_core.surface.isolated import without_isolated_pieces
 from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.simplification import HANDLE_EDGES
+from flashmesh_core.surface.spikes import without_spikes
 from flashmesh_core.surface.strays import on_surfaces
 from flashmesh_core.surface.threads import begun, reported
 
@@ -39,6 +41,7 @@ MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
 GRID = 2.0**28
 MIN_FACES = 4  # of a proxy; a closed surface has no fewer
 CLEANED, FILLED = 0.5, 0.7  # of cleaning up, done once the mesh is clean and once its pinholes are closed
+ALONE = 0.9  # of the box that the mesh has without isolated pieces, below which it gets a box of its own
 ROUGH, ROUGH_CLOUD = 0.5, 0.2  # noisiness of a mesh, noise of a cloud over the typical edge of its surface
 FINEST = 1 / 256  # a typical edge shorter than this: three rounds of filtering reach no bevel that matters
 CLOUD_HANDLE_EDGES = 24.0  # noise makes handles; a mesh has those that somebody made
@@ -59,7 +62,7 @@ class Reading:
     is_manifold: bool  # of the source; True for a cloud, which cannot tell
     is_closed: bool  # no open edges, pinholes aside: of the source's mesh, or of the one made of a cloud
     kept: bool = False
-    strays: int = 0  # points of a cloud that lie on no surface and were left out
+    strays: int = 0  # left out: points of a cloud on no surface, small pieces of a mesh far from the rest, its spikes
 
 
 def read_surface(
@@ -111,7 +114,7 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     Arguments and errors are those of `read_surface`; a cloud's surface is the one that is made of it.
     """
     if isinstance(source, Mesh):
-        box, _, mesh = _clean_mesh(_checked_mesh(source), _unheard)
+        box, _, mesh, _ = _without_strays(source, _clean_mesh(_checked_mesh(source), _unheard))
         return box, without_thin_cavities(mesh)
     box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, _unheard)
     return box, mesh
@@ -121,7 +124,10 @@ def _unheard(stage: str, share: float) -> None:
     """Progress that nobody asked for."""
 
 
-def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bool, bool], Mesh]:
+Cleaned = tuple[Normalization, tuple[bool, bool], Mesh]
+
+
+def _clean_mesh(source: Mesh, report: Progress) -> Cleaned:
     """The source's box, whether it is manifold and closed, and the clean mesh in the box."""
     box = Normalization.of_points(source.vertices)
     unit = _on_grid(box.apply(source.vertices))
@@ -137,12 +143,34 @@ def _clean_mesh(source: Mesh, report: Progress) -> tuple[Normalization, tuple[bo
     return box, (manifold, closed), mesh
 
 
+def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tuple[bool, bool], Mesh, int]:
+    """The same without isolated pieces and spikes, and how many these are.
+
+    Where they made the rest small, the source's faces in the rest's box are cleaned again.
+    """
+    box, (manifold, closed), mesh = cleaned
+    mesh, spikes = without_spikes(mesh)
+    rest, pieces = without_isolated_pieces(mesh)
+    if not spikes + pieces:
+        return *cleaned, 0
+    low, high = rest.vertices.min(axis=0), rest.vertices.max(axis=0)
+    if float((high - low).max()) < ALONE:
+        unit, margin = box.apply(source.vertices), 1.0 / GRID
+        inside = ((unit >= low - margin) & (unit <= high + margin)).all(axis=1)[source.faces].all(axis=1)
+        used, numbers = compact(source.faces[inside], len(source.vertices))
+        again = Mesh(source.vertices[used], numbers.astype(np.int64))
+        box, (manifold, closed), mesh = _clean_mesh(again, _unheard)
+        rest, _ = without_isolated_pieces(without_spikes(mesh)[0])
+    return box, (manifold, closed or is_manifold_and_closed(rest.vertices, rest.faces)[1]), rest, spikes + pieces
+
+
 def _read_mesh(source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, report: Progress) -> list[Reading]:
-    box, (manifold, closed), mesh = _clean_mesh(source, report)
+    box, (manifold, closed), mesh = cleaned = _clean_mesh(source, report)
     if len(mesh.faces) <= wanted if keep is None else keep:
         return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
+    box, (manifold, closed), mesh, strays = _without_strays(source, cleaned)
     denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, report)
-    return [Reading(box, denoised.mesh, denoised.noise, of, manifold, closed) for of in made]
+    return [Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays) for of in made]
 
 
 def _read_cloud(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.io import first_at_place
+from flashmesh_core.surface.isolated import MOST as ISOLATED
+from flashmesh_core.surface.isolated import SMALL, isolated_parts
 from flashmesh_core.surface.point_normals import MAX_POINTS, SPACING_NEIGHBOUR, nearest_neighbours
 from flashmesh_core.surface.samples import Progress
 
@@ -25,9 +27,9 @@ PEERS, NEAR = 12, 2.0  # neighbors that are sparse, too; of its spacing that the
 def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
     """Which of `points` (N, 3), in any unit, are no strays, (N,).
 
-    Those are single ones off the surface that their neighbors lie on, and sparse ones on none; copies count once, as
-    the origin does where a camera saw nothing. Of more than MAX_POINTS as many are looked at; the others are what those
-    beside them are. `report` as of `reconstruct`.
+    Those are single ones off the surface that their neighbors lie on, sparse ones on none, and then small clusters far
+    from the rest; copies count once, as the origin does where a camera saw nothing. Of more than MAX_POINTS as many are
+    looked at; the others are what those beside them are. `report` as of `reconstruct`.
     """
     looked_at = np.arange(len(points))
     if len(points) > MAX_POINTS:
@@ -35,22 +37,51 @@ def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
     place = looked_at[first_at_place(points[looked_at])]
     some = looked_at[place == looked_at]
     least = max((1.0 - MOST) * len(some), FEWEST)
-    for _ in range(ROUNDS):
+    for done in range(ROUNDS + 1):
         if len(some) < least:
-            break
+            return np.ones(len(points), dtype=np.bool_)
         distance, nearest = nearest_neighbours(points[some], NEIGHBOURS, lambda f: report("reading", 0.0))
         spacing = distance[:, SPACING_NEIGHBOUR - 1]
         stray = _strays(points[some], spacing, nearest)
-        some, spacing = some[~stray], spacing[~stray]
-        if not stray.any():
+        if done == ROUNDS or not stray.any():
             break
-    if len(some) < least:
-        return np.ones(len(points), dtype=np.bool_)
+        some = some[~stray]
+    far = _in_far_clusters(points[some], distance, nearest)
+    some, spacing = some[~far], spacing[~far]
     if len(points) > MAX_POINTS:
         return _beside(points, points[some], spacing)
     stays = np.zeros(len(points), dtype=np.bool_)
     stays[some] = True
     return stays[place]
+
+
+def _in_far_clusters(points: np.ndarray, distance: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Which points (N,) are in a small cluster far from the others, as pieces of a mesh are isolated (isolated.py).
+
+    Points of a cluster are no sparser than SPARSE. `distance` and `nearest` (N, k) are those of their neighbors.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    spacing = distance[:, SPACING_NEIGHBOUR - 1]
+    link = SPARSE * float(np.median(spacing))
+    one, which = np.nonzero(distance <= link)
+    pairs = coo_matrix((np.ones(len(one), dtype=np.bool_), (one, nearest[one, which])), shape=(len(points),) * 2)
+    count, cluster = connected_components(pairs, directed=False)
+    low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
+    np.minimum.at(low, cluster, points)
+    np.maximum.at(high, cluster, points)
+    size = (high - low).max(axis=1)
+    small = (size < SMALL * size.max()) & (np.bincount(cluster, spacing > link) == 0)
+
+    def way(of: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        tree = cKDTree(points[of[cluster]], balanced_tree=False, compact_nodes=False)
+        return tree.query(points[rows], workers=-1)[0]
+
+    far = isolated_parts(small, np.maximum(size, link), cluster, way)[cluster]
+    few = float((spacing[far] ** 2).sum()) <= ISOLATED * float((spacing**2).sum())
+    return far if few else np.zeros(len(points), dtype=np.bool_)
 
 
 def _strays(points: np.ndarray, spacing: np.ndarray, nearest: np.ndarray) -> np.ndarray:

@@ -151,6 +151,12 @@ def gaps():
     told["cloud"] = vars(measure.measure_gap(fine, here, cloud))
     strewn = bridge.Surface("", here, np.append(inside, [[0, 0, 9], [300, 0, 0]], 0), cloud.faces, (), None, None)
     told["strays"] = vars(measure.measure_gap(fine, here, strewn, 2))
+    crumb = np.array([[0, 0, 0], [0.05, 0, 0], [0, 0.05, 0]])
+    for name, place in (("crumbs", [109, 0, 0]), ("near", [101.02, 0, 0])):
+        pieces = np.concatenate([surface.vertices, crumb + place])
+        joined = np.append(surface.faces, [np.arange(3) + len(surface.vertices)], 0)
+        crumbs = bridge.Surface("", here, pieces, joined, (), None, None)
+        told[name] = [vars(measure.measure_gap(fine, here, crumbs, strays)) for strays in (0, 1)]
     return told
 
 

@@ -79,6 +79,9 @@ def test_two_surfaces_that_are_one_are_nothing_apart(told: Told) -> None:
     assert gaps["moved"]["most"] == pytest.approx(0.1, abs=1e-4) and 0.02 < gaps["moved"]["mean"] < 0.06
     assert gaps["cloud"]["mean"] == pytest.approx(0.5, abs=1e-6), "its eight points, half way inside"
     assert gaps["strays"] == pytest.approx(gaps["cloud"]), "neither its strays nor its size with them count"
+    with_crumb, without = gaps["crumbs"]
+    assert with_crumb["most"] == pytest.approx(8 / 10, rel=0.01) and without["most"] < 1e-6
+    assert [near["most"] for near in gaps["near"]] == pytest.approx([0.07 / 2.07] * 2, rel=0.01), "what is near counts"
 
 
 def test_what_is_said_of_a_result(told: Told) -> None:
@@ -87,7 +90,7 @@ def test_what_is_said_of_a_result(told: Told) -> None:
     assert told["said"]["line"].startswith("Cube_flashmesh: 12 faces of 12 wanted in ")
     assert told["said"]["line"].endswith(" s, watertight")
     assert told["said"]["faulty"].endswith(
-        " s, joined to 5 quads and 2 triangles, 1 open edge, 7 faces repaired, 60 stray points left out, "
+        " s, joined to 5 quads and 2 triangles, 1 open edge, 7 faces repaired, 60 strays left out, "
         "2 % are missing somewhere"
     )
 

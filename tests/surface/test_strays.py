@@ -93,6 +93,28 @@ def test_strays_anywhere_are_found(shape: trimesh.Trimesh, share: float, offset:
     assert distances(shape, strewn[kept[count:]]).max(initial=0.0) < 4.5 * gap
 
 
+def blobs(count: int, reach: float, radius: float = 0.006) -> np.ndarray:
+    """Dense small balls of 40 points, so far away."""
+    way = rng().normal(size=(count, 40, 3))
+    way *= radius / np.linalg.norm(way, axis=2, keepdims=True)
+    places = rng().normal(size=(count, 1, 3))
+    return (places * reach / np.linalg.norm(places, axis=2, keepdims=True) + way).reshape(-1, 3)
+
+
+@pytest.mark.parametrize(("count", "reach"), [(1, 0.8), (30, 0.8), (3, 500.0)])
+def test_small_clusters_far_from_the_rest_are_found(count: int, reach: float) -> None:
+    points = cloud_of(BOX, 20_000, 0.001)[0]
+    kept = stays(np.concatenate([points, blobs(count, reach)]))
+    assert kept[:20_000].all() and not kept[20_000:].any()
+
+
+def test_clusters_that_are_large_near_or_many_stay() -> None:
+    points = cloud_of(BOX, 20_000, 0.001)[0]
+    near = np.array([0.0, 0.0, 0.212])
+    for others in (blobs(1, 0.8) * (1.0, 1.0, 10.0), blobs(1, 0.0) + near, blobs(600, 2.0, 0.012)):
+        assert stays(np.concatenate([points, others])).all()
+
+
 def test_what_a_camera_did_not_see_is_one_stray() -> None:
     """It is often at the origin, thousands of times."""
     points = np.concatenate([cloud_of(BOX, 5_000)[0] + (0.0, 0.0, 3.0), np.zeros((2_000, 3))])
