@@ -42,8 +42,8 @@ from flashmesh_core.mesh.sheets import open_edge_count, separate_sheets  # noqa:
 from flashmesh_core.options import OPTIONS  # noqa: E402
 from flashmesh_core.service import protocol  # noqa: E402
 
-ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "fill_holes")
-SWITCHES = {"watertight": False, "fill_holes": True}  # as they are where they were not asked for
+ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "close_gashes", "fill_holes")
+SWITCHES = {"watertight": False, "close_gashes": True, "fill_holes": True}  # as they are where they were not asked for
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
@@ -92,6 +92,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--seed", type=engine_option("seed"), metavar="S", help="the same seed gives the same result")
     add("--temperature", type=engine_option("temperature"), metavar="T", help="0 is greedy")
     add("--watertight", action="store_true", help="close all that is open, openings of the source too")
+    gashes = "leave small ragged holes of a mesh, where a scanner saw nothing"
+    add("--keep-gashes", dest="close_gashes", action="store_false", help=gashes)
     add("--keep-holes", dest="fill_holes", action="store_false", help="leave bare and open what the model leaves so")
     add("--max-source-faces", type=integer(1, protocol.MAX_TRIANGLES), default=mesh_bridge.MAX_SOURCE_FACES,
         metavar="N", help="objects with more triangles are refused (default: %(default)s)")
@@ -178,7 +180,7 @@ def generate_object(
     row |= {"vertices": vertices + center, "face_indices": faces}
     for name in ("seconds", "tokens_per_second", "chamfer", "gap"):
         row[name] = None if result[name] is None or not np.isfinite(result[name]) else float(result[name])
-    row["strays"] = result.get("strays", 0)  # a service of before does not say
+    row |= {name: result.get(name, 0) for name in ("strays", "gashes")}  # a service of before does not say
     return row | {name: result[name] for name in ("end_reason", "verdict", "repaired", "wanted")}
 
 

@@ -77,6 +77,8 @@ def run_generate(args: argparse.Namespace) -> int:
     )
     if result.strays:
         print(f"left out, {_strays_of(source)}: {result.strays:,}")
+    if result.gashes:
+        print(f"closed, small ragged holes of the source: {result.gashes:,}")
     if args.watertight and result.tally.gave_up_closure:
         print(f"watertight had to give up at {result.tally.gave_up_closure} vertices: open edges are left there")
     return 0

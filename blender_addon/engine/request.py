@@ -48,6 +48,7 @@ class RunSettings:
     snap: bool = False
     quads: bool = False
     hard_edges: bool = False
+    close_gashes: bool = True
     fill_holes: bool = True
     transfer_uvs: bool = False
     hide_source: bool = False
@@ -96,6 +97,8 @@ class RunSettings:
             options["max_faces"] = self.engine_faces
         if self.density:
             options["keep_vertices"] = True  # those that were chosen by the density
+        if not self.close_gashes or self.selected_only:  # the borders of selected faces are meant
+            options["close_gashes"] = False
         if not self.fill_holes:
             options["fill_holes"] = False
         if self.drafter != "auto":

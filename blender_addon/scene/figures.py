@@ -104,6 +104,7 @@ class Result:
     open_edges: int  # with one face only
     repaired: int  # faces that were not the model's: they cover what it left bare
     strays: int  # left out: points of a cloud, pieces and spikes of a mesh
+    gashes: int  # small ragged holes of the source that were closed
     faults: tuple[str, ...]  # what the engine finds worse than it should be, in sentences
     gave_up_closure: bool  # watertight was asked for, and open edges are left
     took: float | None = None  # seconds from the first look at the surface to the end, as it was seen here
@@ -132,6 +133,7 @@ def figures_of(
         open_edges=mesh_bridge.open_edges(mesh),
         repaired=int(event.get("repaired") or 0),
         strays=strays,
+        gashes=int(event.get("gashes") or 0),
         faults=_faults(event, settings),
         took=took,
         gave_up_closure=settings.watertight and bool(event.get("gave_up_closure")),

@@ -31,8 +31,14 @@ def progress_text(run: Run) -> str:
 
 def summary(result: Result) -> str:
     """One line about a result, for the status bar."""
-    parts = [faces_text(result), quads_text(result), open_text(result), repaired_text(result), strays_text(result)]
-    return f"{result.name}: " + ", ".join(part[:1].lower() + part[1:] for part in (*parts, *result.faults) if part)
+    parts = [faces_text(result), quads_text(result), open_text(result), *source_texts(result), *result.faults]
+    return f"{result.name}: " + ", ".join(part[:1].lower() + part[1:] for part in parts if part)
+
+
+def source_texts(result: Result) -> list[str]:
+    """What was repaired, left out and closed, in words."""
+    texts = (repaired_text(result), strays_text(result), gashes_text(result))
+    return [text for text in texts if text]
 
 
 def faces_text(result: Result) -> str:
@@ -75,6 +81,14 @@ def strays_text(result: Result) -> str:
         return ""
     count = f"{result.strays:,}"
     return tr("1 stray left out") if count == "1" else tr("{count} strays left out", count=count)
+
+
+def gashes_text(result: Result) -> str:
+    """How many small ragged holes of the source were closed, or ''."""
+    if not result.gashes:
+        return ""
+    count = f"{result.gashes:,}"
+    return tr("1 gash closed") if count == "1" else tr("{count} gashes closed", count=count)
 
 
 def share(part: float) -> str:

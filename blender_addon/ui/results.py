@@ -11,7 +11,7 @@ from ..scene.figures import Result
 from ..scene.results import remove_object
 from ..translations import tr
 from .bake import draw_bake
-from .drawing import END_REASONS, draw_text, faces_text, open_text, quads_text, repaired_text, share, strays_text
+from .drawing import END_REASONS, draw_text, faces_text, open_text, quads_text, share, source_texts
 from .panels import Sidebar
 
 
@@ -160,9 +160,8 @@ def draw_result(layout: bpy.types.UILayout, context: bpy.types.Context, result: 
         draw_text(box, context, quads_text(result), "NONE")
     text = open_text(result)
     box.label(text=text[:1].upper() + text[1:], icon="CHECKMARK" if result.watertight else "NONE", translate=False)
-    for text in (repaired_text(result), strays_text(result)):
-        if text:
-            draw_text(box, context, text, "NONE")
+    for text in source_texts(result):
+        draw_text(box, context, text, "NONE")
     if result.distance is not None and result.farthest is not None:
         values = {"mean": share(result.distance), "most": share(result.farthest)}
         draw_text(box, context, tr("Off the source: {mean}, at most {most}", **values), "NONE")

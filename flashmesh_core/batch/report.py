@@ -16,7 +16,7 @@ from flashmesh_core.files import write_atomic
 
 ENTRY = ("file", "output", "input", "settings", "error", "objects")  # of the JSON, one a file
 FIGURES = (
-    "faces", "wanted", "repaired", "open_edges", "gap", "strays", "verdict",
+    "faces", "wanted", "repaired", "open_edges", "gap", "strays", "gashes", "verdict",
     "seconds", "tokens_per_second", "chamfer", "end_reason",
 )  # fmt: skip
 COLUMNS = ("file", "object", *FIGURES, "error", "output")  # of the CSV, a row an object

@@ -220,7 +220,8 @@ class Engine:
         """
         return using(
             source, normals, self.config, seeds=options.seeds(candidates), tolerance=options.surface_tolerance,
-            faces=options.faces, keep_vertices=options.keep_vertices, progress=progress,
+            faces=options.faces, keep_vertices=options.keep_vertices, close_gashes=options.close_gashes,
+            progress=progress,
         )  # fmt: skip
 
     def _candidates(self, source: Source, options: Options, count: int) -> list[Candidate]:

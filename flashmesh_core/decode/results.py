@@ -50,6 +50,7 @@ class GenerationResult:
     quality: Quality
     wanted: int | None = None  # faces that were asked for
     filled: int = 0  # faces that are not the model's: repaired from the proxy, or closing holes
+    gashes: int = 0  # holes of the source that were closed, where a scanner saw nothing
     strays: int = 0  # points of a cloud, or pieces and spikes of a mesh, that were left out
     tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
 
@@ -73,14 +74,15 @@ class GenerationResult:
     def told(self) -> dict[str, Any]:
         """The figures that every report gives, by the same names: service, command lines, batches.
 
-        `repaired` counts the faces that the model did not write, `strays` what was left out of the source;
+        `repaired` counts the faces that the model did not write, `strays` what was left out of the source, `gashes` its
+        small ragged holes that were closed;
         `gap` (from the source to the result) and `excess` (the other way) are largest distances over the source's
         longest side.
         """
         return {
             "verdict": self.verdict, "repaired": self.filled, "wanted": self.wanted,
             "open_edges": self.quality.open_edges, "gap": self.quality.gap, "excess": self.quality.excess,
-            "strays": self.strays,
+            "strays": self.strays, "gashes": self.gashes,
         }  # fmt: skip
 
     @property
@@ -123,5 +125,6 @@ def make_result(source: Source, index: int, candidate: Candidate, wanted: int | 
         mesh=mesh, end_reason=candidate.end_reason or "cancelled",
         n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
         seed=candidate.seed, candidate=index, chamfer=quality.chamfer, hausdorff=quality.hausdorff,
-        wanted=wanted, filled=int((~decoded).sum()), strays=source.strays, quality=quality, tally=candidate.tally,
+        wanted=wanted, filled=int((~decoded).sum()), gashes=source.gashes, strays=source.strays,
+        quality=quality, tally=candidate.tally,
     )  # fmt: skip

@@ -67,6 +67,7 @@ class Source:
     is_manifold: bool  # of a Mesh, with vertices at one place as one; True for samples, which cannot tell
     is_closed: bool  # no open edges: of a Mesh, the same, or of the one made of a cloud
     kept: bool  # the vertices are the source's own
+    gashes: int  # holes of a mesh that were closed, where a scanner saw nothing
     strays: int  # points of a cloud, or pieces and spikes of a mesh, that were left out
     others: tuple[Source, ...] = ()
 
@@ -84,19 +85,21 @@ def prepare_source(
     tolerance: int | None = None,
     faces: int | None = None,
     keep_vertices: bool | None = None,
+    close_gashes: bool = True,
     progress: Progress | None = None,
 ) -> Source:
     """Read the surface, sample its proxy and build the grids.
 
     `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated).
     Candidate i has the proxy of `seeds[i]`, see `varied_proxies`, unless the vertices are kept.
-    `keep_vertices` and `progress` as in `read_varied`. `tolerance` of the mask is in bins; by default 1, and one more
-    for each bin of noise. Raises ValueError for what `read_varied` refuses.
+    `keep_vertices`, `close_gashes` and `progress` as in `read_varied`. `tolerance` of the mask is in bins; by default
+    1, and one more for each bin of noise. Raises ValueError for what `read_varied` refuses.
     """
     wanted = UNASKED_FACES if faces is None else max(faces, MIN_FACES)
     first, *more = read_varied(
-        source, normals, faces=wanted, seeds=seeds, keep_vertices=keep_vertices, progress=progress
-    )
+        source, normals, faces=wanted, seeds=seeds, keep_vertices=keep_vertices, close_gashes=close_gashes,
+        progress=progress,
+    )  # fmt: skip
     made = source_of_reading(first, config, np.random.default_rng(0), tolerance)
     if first.kept:
         return made
@@ -133,7 +136,7 @@ def source_of_reading(
         proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=MeasuredSurface(surface),
         noise=reading.noise / (1.0 + 2.0 * MARGIN),
         is_manifold=reading.is_manifold, is_closed=reading.is_closed, kept=reading.kept,
-        strays=reading.strays,
+        gashes=reading.gashes, strays=reading.strays,
     )  # fmt: skip
 
 

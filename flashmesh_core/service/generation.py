@@ -139,7 +139,10 @@ def end_frame(result: Any) -> bytes:
 def unstarted_frame() -> bytes:
     """The last event of a generation that was cancelled before its first token."""
     arrays = {"vertices": np.zeros((0, 3), np.float32), "face_indices": np.zeros((0, 3), np.int32)}
-    names = ("candidate", "n_faces", "n_vertices", "n_tokens", "gave_up_closure", "repaired", "open_edges", "strays")
+    names = (
+        "candidate", "n_faces", "n_vertices", "n_tokens", "gave_up_closure", "repaired", "open_edges",
+        "strays", "gashes",
+    )  # fmt: skip
     rates = dict.fromkeys(("seconds", "tokens_per_second", "tokens_per_pass"), 0.0)
     unknown = dict.fromkeys(("seed", "chamfer", "hausdorff", "wanted", "gap", "excess"), None)
     figures = {**dict.fromkeys(names, 0), **rates, **unknown, "verdict": "cancelled before its first face"}

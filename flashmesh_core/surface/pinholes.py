@@ -1,4 +1,8 @@
-"""Holes of a few edges in a dense mesh, which voxel remeshes leave by accident, closed."""
+"""Holes of a dense mesh that are there by accident, closed: those of a few edges, as remeshes leave, and gashes.
+
+A gash is where a scanner saw nothing. Its border runs in a zigzag along whatever triangles were there, where the border
+of an opening that somebody made is smooth.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +10,59 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.sampling import triangle_areas
-from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins
+from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins, unit_rows
 from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import COARSE, typical_edge
 
 MAX_EDGES, MOST_EDGES = 8.0, 12  # perimeter of a hole that is an accident, in typical edges; edges around it
+GASH, RAGGED = 0.15, 20.0  # longest sides that a gash is long at most; degrees that its border turns at each edge
 BACK = 0.25  # share of a part's area from which on its caps are the back of a sheet
 SCRAPS = 0.02  # share of the mesh's area up to which such sheets are scraps, which close and then go
 
 
-def close_pinholes(mesh: Mesh) -> Mesh:
+def close_pinholes(mesh: Mesh, gashes: bool = False) -> tuple[Mesh, int]:
     """The mesh with holes closed, by fans, of at most MOST_EDGES edges and a perimeter below MAX_EDGES typical ones.
 
     `mesh` is clean: edge-manifold, oriented, every vertex with one fan. Meshes of few large faces come back as they
     are, since their holes are meant. So do small loose sheets, a tree's leaves, unless all of them together are next
-    to nothing: closed, a sheet is two sides without a volume.
+    to nothing: closed, a sheet is two sides without a volume. `gashes` of a mesh in the unit box are closed, too; how
+    many is what comes second.
     """
     edge = typical_edge(mesh)
     if not len(mesh.faces) or edge > COARSE:
-        return mesh
+        return mesh, 0
     loops = _border_loops(mesh.faces.astype(np.int32), len(mesh.vertices))
     if not loops:
-        return mesh
+        return mesh, 0
     lengths = np.array([len(loop) for loop in loops])
     ends = np.cumsum(lengths)
     ring, loop, starts = np.concatenate(loops), np.repeat(np.arange(len(loops)), lengths), ends - lengths
     onward = np.arange(1, len(ring) + 1)
     onward[ends - 1] = starts
     places = mesh.vertices[ring]
-    perimeter = np.add.reduceat(np.linalg.norm(places - places[onward], axis=1), starts)
+    sides = places[onward] - places
+    perimeter = np.add.reduceat(np.linalg.norm(sides, axis=1), starts)
     middles = np.add.reduceat(places, starts, axis=0) / lengths[:, None]
     vertices = np.concatenate([mesh.vertices, middles])
-    small = (perimeter < MAX_EDGES * edge) & (lengths <= MOST_EDGES)
-    fans = np.stack([ring, ring[onward], len(mesh.vertices) + loop], axis=1)[small[loop]]
+    closed = (perimeter < MAX_EDGES * edge) & (lengths <= MOST_EDGES)
+    length = np.maximum.reduceat(places, starts) - np.minimum.reduceat(places, starts)
+    is_gash = ~closed & (length.max(axis=1) < GASH) & gashes
+    if is_gash.any():
+        turns = np.add.reduceat(_turns(sides, sides[onward]), starts) - 360.0  # a smooth round border's are 360
+        is_gash &= turns > RAGGED * lengths
+    fans = np.stack([ring, ring[onward], len(mesh.vertices) + loop], axis=1)[(closed | is_gash)[loop]]
     if len(fans):
         fans = fans[_fills(vertices, mesh.faces.astype(np.int32), fans)]
     if not len(fans):
-        return mesh
+        return mesh, 0
     used, faces = compact(np.concatenate([mesh.faces, fans]), len(vertices))
-    return Mesh(vertices[used], faces.astype(np.int64))
+    return Mesh(vertices[used], faces.astype(np.int64)), int(is_gash[np.unique(fans[:, 2]) - len(mesh.vertices)].sum())
+
+
+def _turns(sides: np.ndarray, following: np.ndarray) -> np.ndarray:
+    """The angles (N,) between vectors (N, 3), in degrees."""
+    along = np.einsum("ni,ni->n", unit_rows(sides), unit_rows(following))
+    return np.degrees(np.arccos(np.clip(along, -1.0, 1.0)))
 
 
 def _border_loops(faces: np.ndarray, count: int) -> list[np.ndarray]:

@@ -63,6 +63,7 @@ class Reading:
     is_closed: bool  # no open edges, pinholes aside: of the source's mesh, or of the one made of a cloud
     kept: bool = False
     strays: int = 0  # left out: points of a cloud on no surface, small pieces of a mesh far from the rest, its spikes
+    gashes: int = 0  # holes of a mesh that were closed, where a scanner saw nothing
 
 
 def read_surface(
@@ -71,10 +72,13 @@ def read_surface(
     *,
     faces: int,
     keep_vertices: bool | None = None,
+    close_gashes: bool = True,
     progress: Progress | None = None,
 ) -> Reading:
     """The reading of `read_varied` for the seed 0."""
-    return read_varied(source, normals, faces=faces, keep_vertices=keep_vertices, progress=progress)[0]
+    return read_varied(
+        source, normals, faces=faces, keep_vertices=keep_vertices, close_gashes=close_gashes, progress=progress
+    )[0]
 
 
 def read_varied(
@@ -84,6 +88,7 @@ def read_varied(
     faces: int,
     seeds: Sequence[int] = (0,),
     keep_vertices: bool | None = None,
+    close_gashes: bool = True,
     progress: Progress | None = None,
 ) -> list[Reading]:
     """The surface that a mesh, or a cloud (N, 3) with unit `normals` (N, 3) or None, shows, for as many wanted `faces`.
@@ -91,6 +96,7 @@ def read_varied(
     There is one reading for each of `seeds`: the same surface with other proxies, see `varied_proxies`.
 
     `keep_vertices` takes a mesh's own vertices and faces as they are; None: where it has no more faces than are wanted.
+    `close_gashes` closes small ragged holes of a mesh whose vertices are not kept (pinholes.py).
     `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
     own, then ends by itself.
     Raises ValueError for wrong shapes, non-finite values, a cloud outside [16, 2,000,000] points, and a source that
@@ -101,7 +107,7 @@ def read_varied(
     def read(report: Progress) -> list[Reading]:
         if isinstance(source, Mesh):
             report("clean", 0.0)
-            return _read_mesh(_checked_mesh(source), wanted, seeds, keep_vertices, report)
+            return _read_mesh(_checked_mesh(source), wanted, seeds, keep_vertices, close_gashes, report)
         report("reading", 0.0)
         return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, seeds, report)
 
@@ -115,7 +121,7 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     """
     if isinstance(source, Mesh):
         box, _, mesh, _ = _without_strays(source, _clean_mesh(_checked_mesh(source), _unheard))
-        return box, without_thin_cavities(mesh)
+        return box, without_thin_cavities(close_pinholes(mesh, gashes=True)[0])
     box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, _unheard)
     return box, mesh
 
@@ -135,7 +141,7 @@ def _clean_mesh(source: Mesh, report: Progress) -> Cleaned:
     mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
     manifold, closed = told(partial(report, "clean", CLEANED))
     report("clean", CLEANED)
-    mesh = close_pinholes(mesh)
+    mesh, _ = close_pinholes(mesh)
     report("clean", FILLED)
     closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     if not len(mesh.faces) or typical_edge(mesh) == 0.0:
@@ -164,13 +170,19 @@ def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tupl
     return box, (manifold, closed or is_manifold_and_closed(rest.vertices, rest.faces)[1]), rest, spikes + pieces
 
 
-def _read_mesh(source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, report: Progress) -> list[Reading]:
+def _read_mesh(
+    source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, close_gashes: bool, report: Progress
+) -> list[Reading]:
     box, (manifold, closed), mesh = cleaned = _clean_mesh(source, report)
     if len(mesh.faces) <= wanted if keep is None else keep:
         return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
     box, (manifold, closed), mesh, strays = _without_strays(source, cleaned)
+    mesh, gashes = close_pinholes(mesh, gashes=True) if close_gashes and not closed else (mesh, 0)
+    closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, report)
-    return [Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays) for of in made]
+    return [
+        Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays, gashes=gashes) for of in made
+    ]
 
 
 def _read_cloud(
@@ -193,7 +205,7 @@ def _mesh_of_cloud(
     points, normals = points[stays], None if normals is None else normals[stays]
     box = Normalization.of_points(points)
     made = reconstruct(_on_grid(box.apply(points)), normals, progress=report)
-    mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces)) if made is not None else None
+    mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces))[0] if made is not None else None
     if made is None or mesh is None or not len(mesh.faces):
         raise InputError(f"points must lie on a surface, got {len(points)} of which none can be made", field="points")
     return box, made.noise, int((~stays).sum()), mesh

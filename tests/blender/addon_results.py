@@ -167,7 +167,7 @@ def said():
     stage.plain.checkpoint = "debug"
     (result,) = stage.session.last.results
     faulty = stage.replace(
-        result, watertight=False, open_edges=1, repaired=7, strays=60, faults=("2 % are missing somewhere",),
+        result, watertight=False, open_edges=1, repaired=7, strays=60, gashes=2, faults=("2 % are missing somewhere",),
         triangles=12, faces=7, quads=5,
     )  # fmt: skip
     return {"line": stage.drawing.summary(result), "faulty": stage.drawing.summary(faulty), **told}

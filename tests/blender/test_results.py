@@ -91,7 +91,7 @@ def test_what_is_said_of_a_result(told: Told) -> None:
     assert told["said"]["line"].endswith(" s, watertight")
     assert told["said"]["faulty"].endswith(
         " s, joined to 5 quads and 2 triangles, 1 open edge, 7 faces repaired, 60 strays left out, "
-        "2 % are missing somewhere"
+        "2 gashes closed, 2 % are missing somewhere"
     )
 
 

@@ -14,6 +14,7 @@ from flashmesh_core.decode.source import Source, prepare_source
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.sampling import sample_surface
 from tests.mesh.shapes import box, sheet
+from tests.surface.shapes import voxels
 
 
 @cache
@@ -64,6 +65,14 @@ def test_a_mesh_without_faces_is_infinitely_far() -> None:
     quality = inspect(source(True), Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)))
     assert quality.chamfer == quality.hausdorff == np.inf
     assert (quality.flipped, quality.doubled, quality.proxy_flipped) == (0, 0, 0)
+
+
+def test_gashes_that_were_closed_are_told(debug_engine: Engine) -> None:
+    ball = voxels(lambda points: np.linalg.norm(points, axis=-1) - 0.5, 64)
+    holed = Mesh(ball.vertices, ball.faces[np.linalg.norm(ball.triangles.mean(axis=1) - (0, 0.1, 0.49), axis=1) > 0.06])
+    closed, kept = (debug_engine.generate(holed, faces=40, close_gashes=close) for close in (True, False))
+    assert (closed.told()["gashes"], closed.quality.open_edges) == (1, 0)
+    assert kept.told()["gashes"] == 0 and kept.quality.open_edges > 0
 
 
 def test_points_on_no_surface_are_left_out_and_told(debug_engine: Engine) -> None:
