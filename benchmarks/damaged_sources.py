@@ -1,0 +1,221 @@
+"""Sources with what goes wrong outside of laboratories, made from artists' meshes, and what is read out of them.
+
+    python benchmarks/damaged_sources.py --data DATA [--kinds pieces,gashes] [--limit 24] [--blender] [--report FILE]
+
+whole            a voxel remesh, as the family `remesh`, for comparison
+pieces           the same, and 60 small balls strewn about it
+spikes           the same, one vertex of a thousand pulled out or pushed in
+gashes           a sculpt without 1 % of its triangles and without those in 15 balls of 1 to 4 %
+photogrammetry   a rounded, bumpy, noisy surface without its bottom, and 40 small pieces
+segmentation     marching cubes of 0 and 1 on 96 cells
+blocks           the outer squares of the occupied cells of 64
+clusters         the family `cloud`, and 40 dense small balls of points strewn about it
+
+Of each closed mesh of the test split: the proxy of as many faces, plain simplification (meshoptimizer; of clouds, of
+our surface) and, if asked, Blender's Decimate with vertices at one place merged (against_blender.py says how it is
+found). Means of F1 and of open edges, medians of HD. Prints a table; the report has the figures of each object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from against_blender import Blender
+
+from flashmesh_core.__main__ import write_report
+from flashmesh_core.evaluation.methods import Method, decimate, proxy_of, timed
+from flashmesh_core.evaluation.objects import ArtistObject, Given, choose_objects
+from flashmesh_core.evaluation.report import measure
+from flashmesh_core.mesh.canonical import Mesh, vertex_normals
+from flashmesh_core.mesh.io import PointCloud
+from flashmesh_core.mesh.store import MeshStore
+from flashmesh_core.mesh.voxels import winding_numbers
+from flashmesh_core.sources import bumps, laplacian_smooth, make_source, voxel_remesh
+from flashmesh_core.surface.adjacency import compact
+from flashmesh_core.surface.reading import dense_surface
+
+FREE = 4  # cells around the mesh
+Kind = Callable[[Mesh, np.random.Generator], Mesh | PointCloud]
+
+
+def whole(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """The remesh as it is."""
+    return voxel_remesh(mesh, 128, closed=True)
+
+
+def with_pieces(mesh: Mesh, rng: np.random.Generator, count: int = 60) -> Mesh:
+    """A surface and flattened balls of radius 0.002 to 0.01 in its box."""
+    low, high = mesh.vertices.min(axis=0) - 0.05, mesh.vertices.max(axis=0) + 0.05
+    vertices, faces, first = [mesh.vertices], [mesh.faces], len(mesh.vertices)
+    for _ in range(count):
+        ball = trimesh.creation.icosphere(subdivisions=int(rng.integers(0, 3)), radius=rng.uniform(0.002, 0.01))
+        vertices.append(ball.vertices * rng.uniform(0.4, 1.0, 3) + rng.uniform(low, high))
+        faces.append(np.asarray(ball.faces) + first)
+        first += len(ball.vertices)
+    return Mesh(np.concatenate(vertices), np.concatenate(faces).astype(np.int64))
+
+
+def with_spikes(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """A remesh, some vertices of which stand 0.02 to 0.08 out of it or in it."""
+    dense = whole(mesh, rng)
+    some = rng.choice(len(dense.vertices), len(dense.vertices) // 1_000, replace=False)
+    by = rng.uniform(0.02, 0.08, len(some)) * rng.choice([-1.0, 1.0], len(some))
+    vertices = dense.vertices.copy()
+    vertices[some] += vertex_normals(dense)[some] * by[:, None]
+    return Mesh(vertices, dense.faces)
+
+
+def part_of(mesh: Mesh, kept: np.ndarray) -> Mesh:
+    """The faces (F,) that are kept."""
+    used, faces = compact(mesh.faces[kept], len(mesh.vertices))
+    return Mesh(mesh.vertices[used], faces.astype(np.int64))
+
+
+def with_gashes(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """A sculpt with holes."""
+    dense = make_source(mesh, "sculpt", seed=0, closed=True)
+    assert isinstance(dense, Mesh)
+    middles = dense.triangles.mean(axis=1)
+    kept = rng.random(len(middles)) > 0.01
+    for place in middles[rng.integers(len(middles), size=15)]:
+        kept &= np.linalg.norm(middles - place, axis=1) > rng.uniform(0.01, 0.04)
+    return part_of(dense, kept)
+
+
+def photogrammetry(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """Nothing is seen of the lowest 2 %."""
+    dense = voxel_remesh(mesh, 112, closed=True)
+    dense = Mesh(laplacian_smooth(dense, 2), dense.faces)
+    height = bumps(dense.vertices, 0.006, rng) + rng.normal(0.0, 0.001, len(dense.vertices))
+    vertices = dense.vertices + vertex_normals(dense) * height[:, None]
+    up = vertices[:, 1]
+    edge = up.min() + 0.02 * np.ptp(up) + 0.006 * np.sin(60.0 * vertices[:, 0]) + rng.normal(0.0, 0.002, len(up))
+    return with_pieces(part_of(Mesh(vertices, dense.faces), (up > edge)[dense.faces].all(axis=1)), rng, 40)
+
+
+def occupied(mesh: Mesh, cells: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Which nodes of a lattice are inside, where the first one is, and how far they are apart."""
+    step = 1.0 / cells
+    corner = np.full(3, -0.5 - FREE * step)
+    size = cells + 2 * FREE
+    return winding_numbers((mesh.vertices - corner) / step, mesh.faces, (size, size, size)) > 0, corner, step
+
+
+def segmentation(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """Places half way between nodes in and out."""
+    from skimage.measure import marching_cubes
+
+    inside, corner, step = occupied(mesh, 96)
+    vertices, faces, _, _ = marching_cubes(-inside.astype(np.float32), -0.5)
+    return Mesh(vertices * step + corner, faces.astype(np.int64))
+
+
+def blocks(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """Two triangles for each side of an occupied cell that faces a free one."""
+    inside, corner, step = occupied(mesh, 64)
+    quads = []
+    for axis in range(3):
+        u, v = np.eye(3)[(axis + 1) % 3], np.eye(3)[(axis + 2) % 3]
+        for way in (-1, 1):
+            base = np.argwhere(inside & ~np.roll(inside, -way, axis=axis)) - 0.5
+            base[:, axis] += max(way, 0)
+            corners = [base, base + u, base + u + v, base + v]
+            quads.append(np.stack(corners[::way], axis=1))
+    nodes, number = np.unique(2.0 * np.concatenate(quads).reshape(-1, 3), axis=0, return_inverse=True)
+    squares = number.reshape(-1, 4)
+    return Mesh(nodes / 2.0 * step + corner, np.concatenate([squares[:, :3], squares[:, [0, 2, 3]]]).astype(np.int64))
+
+
+def with_clusters(mesh: Mesh, rng: np.random.Generator) -> PointCloud:
+    """A cloud, and balls of 20 to 200 points of a radius of 0.003 to 0.01 in a cube of 1.4."""
+    cloud = make_source(mesh, "cloud", seed=0)
+    assert isinstance(cloud, PointCloud) and cloud.normals is not None
+    points, normals = [cloud.points], [cloud.normals]
+    for _ in range(40):
+        way = rng.normal(size=(int(rng.integers(20, 200)), 3))
+        way /= np.linalg.norm(way, axis=1)[:, None]
+        normals.append(way)
+        points.append(rng.uniform(-0.7, 0.7, 3) + way * rng.uniform(0.003, 0.01))
+    return PointCloud(np.concatenate(points), np.concatenate(normals))
+
+
+KINDS: dict[str, Kind] = {
+    "whole": whole,
+    "pieces": lambda mesh, rng: with_pieces(whole(mesh, rng), rng),
+    "spikes": with_spikes,
+    "gashes": with_gashes,
+    "photogrammetry": photogrammetry,
+    "segmentation": segmentation,
+    "blocks": blocks,
+    "clusters": with_clusters,
+}
+
+
+def surface_of(given: Given) -> Mesh:
+    """What plain simplifiers get: the mesh, or the surface that is read out of a cloud."""
+    if isinstance(given.source, Mesh):
+        return given.dense
+    box, mesh = dense_surface(given.source.points, given.source.normals)
+    return Mesh(box.invert(mesh.vertices), mesh.faces)
+
+
+def figures_of(artist: ArtistObject, kind: str, seed: int, rows: dict[str, Method]) -> dict[str, dict[str, Any]]:
+    """The figures of each row for one object."""
+    given, faces = Given(artist, kind, KINDS[kind](artist.mesh, np.random.default_rng(seed))), len(artist.mesh.faces)
+    return {name: measure(artist.mesh, make(given, faces).mesh, wanted=faces).as_dict() for name, make in rows.items()}
+
+
+def line_of(kind: str, row: str, figures: list[dict[str, Any]]) -> str:
+    """A row of the table."""
+    mean = {name: np.mean([of[name] for of in figures]) for name in ("edge_f1", "vertex_f1", "open_edges")}
+    far = np.median([of["hausdorff"] for of in figures])
+    return (
+        f"| {kind} | {row} | {mean['edge_f1']:.2f} | {mean['vertex_f1']:.2f} | {far:.3f} | {mean['open_edges']:.1f} |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--limit", type=int, default=24)
+    parser.add_argument("--blender", action="store_true")
+    parser.add_argument("--report", type=Path)
+    args = parser.parse_args()
+    kinds = args.kinds.split(",")
+    if unknown := set(kinds) - set(KINDS):
+        parser.error(f"kinds must be some of {','.join(KINDS)}, got {','.join(sorted(unknown))}")
+    store = MeshStore.open(args.data, args.split)
+    objects = choose_objects(store, min_faces=20, max_faces=400, closed=True, limit=args.limit)
+    rows: dict[str, Method] = {
+        "proxy": lambda given, faces: timed(lambda: proxy_of(given, faces)),
+        "decimate": lambda given, faces: timed(lambda: decimate(surface_of(given), faces)),
+    }
+    blender = Blender() if args.blender else None
+    if blender:
+        rows["Blender"] = lambda given, faces: blender.simplify(surface_of(given), "decimate", faces)
+    print("| source |  | edge F1 | vertex F1 | HD | open edges |\n|---|---|---|---|---|---|")
+    report: dict[str, Any] = {}
+    for kind in kinds:
+        found = {artist.name: figures_of(artist, kind, seed, rows) for seed, artist in enumerate(objects)}
+        report[kind] = found
+        for row in rows:
+            print(line_of(kind, row, [figures[row] for figures in found.values()]), flush=True)
+    if blender:
+        blender.close()
+    write_report(args.report, report)
+
+
+if __name__ == "__main__":
+    main()
