@@ -42,8 +42,8 @@ from flashmesh_core.mesh.sheets import open_edge_count, separate_sheets  # noqa:
 from flashmesh_core.options import OPTIONS  # noqa: E402
 from flashmesh_core.service import protocol  # noqa: E402
 
-ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "close_gashes", "fill_holes")
-SWITCHES = {"watertight": False, "close_gashes": True, "fill_holes": True}  # as they are where they were not asked for
+ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "clean_up", "fill_holes")
+SWITCHES = {"watertight": False, "clean_up": True, "fill_holes": True}  # as they are where they were not asked for
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
@@ -92,8 +92,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--seed", type=engine_option("seed"), metavar="S", help="the same seed gives the same result")
     add("--temperature", type=engine_option("temperature"), metavar="T", help="0 is greedy")
     add("--watertight", action="store_true", help="close all that is open, openings of the source too")
-    gashes = "leave small ragged holes of a mesh, where a scanner saw nothing"
-    add("--keep-gashes", dest="close_gashes", action="store_false", help=gashes)
+    flaws = "read sources with their strays, spikes, pieces in the air and small ragged holes"
+    add("--no-clean-up", dest="clean_up", action="store_false", help=flaws)
     add("--keep-holes", dest="fill_holes", action="store_false", help="leave bare and open what the model leaves so")
     add("--max-source-faces", type=integer(1, protocol.MAX_TRIANGLES), default=mesh_bridge.MAX_SOURCE_FACES,
         metavar="N", help="objects with more triangles are refused (default: %(default)s)")

@@ -49,7 +49,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     add("--surface-tolerance", type=int, help=tolerance)
     keep = "take the vertices of the source as they are (default: auto, where it has no more faces than are wanted)"
     add("--keep-vertices", choices=tuple(AUTO_CHOICES), default="auto", help=keep)
-    add("--keep-gashes", action="store_true", help="leave small ragged holes of a mesh, where a scanner saw nothing")
+    flaws = "read the source with its strays, spikes, pieces in the air and small ragged holes"
+    add("--no-clean-up", action="store_true", help=flaws)
     add("--report", type=Path, help="write a JSON report here")
 
 
@@ -71,7 +72,7 @@ def engine_options(args: argparse.Namespace, **more: object) -> dict[str, Any]:
         "candidates": args.candidates,
         "fill_holes": not args.keep_holes,
         "keep_vertices": AUTO_CHOICES[args.keep_vertices],
-        "close_gashes": not args.keep_gashes,
+        "clean_up": not args.no_clean_up,
         "drafter": args.drafter,
         "width": args.width,
         "surface_tolerance": args.surface_tolerance,

@@ -48,7 +48,7 @@ class RunSettings:
     snap: bool = False
     quads: bool = False
     hard_edges: bool = False
-    close_gashes: bool = True
+    clean_up: bool = True
     fill_holes: bool = True
     transfer_uvs: bool = False
     hide_source: bool = False
@@ -97,8 +97,8 @@ class RunSettings:
             options["max_faces"] = self.engine_faces
         if self.density:
             options["keep_vertices"] = True  # those that were chosen by the density
-        if not self.close_gashes or self.selected_only:  # the borders of selected faces are meant
-            options["close_gashes"] = False
+        if not self.clean_up or self.selected_only:  # what was selected is meant as it is
+            options["clean_up"] = False
         if not self.fill_holes:
             options["fill_holes"] = False
         if self.drafter != "auto":

@@ -103,9 +103,10 @@ def _end_options(common: dict[str, Any]) -> dict[str, Any]:
             name="Keep Hard Edges",
             description="Mark edges sharp where the source has sharp edges or creases, and seams where it has seams",
             default=d.hard_edges, **common),
-        "close_gashes": BoolProperty(
-            name="Close Gashes", description="Close small ragged holes of the source, where a scanner saw nothing",
-            default=d.close_gashes, **common),
+        "clean_up": BoolProperty(
+            name="Clean Up Source",
+            description="Leave out stray points, small pieces in the air and spikes, and close small ragged holes",
+            default=d.clean_up, **common),
         "fill_holes": BoolProperty(
             name="Fill Holes", description="At the end, cover what the new mesh left bare, and close its holes",
             default=d.fill_holes, **common),

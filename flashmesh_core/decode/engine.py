@@ -220,7 +220,7 @@ class Engine:
         """
         return using(
             source, normals, self.config, seeds=options.seeds(candidates), tolerance=options.surface_tolerance,
-            faces=options.faces, keep_vertices=options.keep_vertices, close_gashes=options.close_gashes,
+            faces=options.faces, keep_vertices=options.keep_vertices, clean_up=options.clean_up,
             progress=progress,
         )  # fmt: skip
 

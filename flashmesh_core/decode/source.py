@@ -85,19 +85,19 @@ def prepare_source(
     tolerance: int | None = None,
     faces: int | None = None,
     keep_vertices: bool | None = None,
-    close_gashes: bool = True,
+    clean_up: bool = True,
     progress: Progress | None = None,
 ) -> Source:
     """Read the surface, sample its proxy and build the grids.
 
     `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated).
     Candidate i has the proxy of `seeds[i]`, see `varied_proxies`, unless the vertices are kept.
-    `keep_vertices`, `close_gashes` and `progress` as in `read_varied`. `tolerance` of the mask is in bins; by default
+    `keep_vertices`, `clean_up` and `progress` as in `read_varied`. `tolerance` of the mask is in bins; by default
     1, and one more for each bin of noise. Raises ValueError for what `read_varied` refuses.
     """
     wanted = UNASKED_FACES if faces is None else max(faces, MIN_FACES)
     first, *more = read_varied(
-        source, normals, faces=wanted, seeds=seeds, keep_vertices=keep_vertices, close_gashes=close_gashes,
+        source, normals, faces=wanted, seeds=seeds, keep_vertices=keep_vertices, clean_up=clean_up,
         progress=progress,
     )  # fmt: skip
     made = source_of_reading(first, config, np.random.default_rng(0), tolerance)

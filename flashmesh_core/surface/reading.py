@@ -16,7 +16,7 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, chec
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.adjacency import compact
 from flashmesh_core.surface.cavities import without_thin_cavities
-from flashmesh_core.surface.cleaning import clean
+from flashmesh_core.surface.cleaning import SAME_PLACE, clean
 from flashmesh_core.surface.denoising import (
     COARSE,
     FINE,
@@ -72,13 +72,13 @@ def read_surface(
     *,
     faces: int,
     keep_vertices: bool | None = None,
-    close_gashes: bool = True,
+    clean_up: bool = True,
     progress: Progress | None = None,
 ) -> Reading:
     """The reading of `read_varied` for the seed 0."""
-    return read_varied(
-        source, normals, faces=faces, keep_vertices=keep_vertices, close_gashes=close_gashes, progress=progress
-    )[0]
+    return read_varied(source, normals, faces=faces, keep_vertices=keep_vertices, clean_up=clean_up, progress=progress)[
+        0
+    ]
 
 
 def read_varied(
@@ -88,7 +88,7 @@ def read_varied(
     faces: int,
     seeds: Sequence[int] = (0,),
     keep_vertices: bool | None = None,
-    close_gashes: bool = True,
+    clean_up: bool = True,
     progress: Progress | None = None,
 ) -> list[Reading]:
     """The surface that a mesh, or a cloud (N, 3) with unit `normals` (N, 3) or None, shows, for as many wanted `faces`.
@@ -96,7 +96,7 @@ def read_varied(
     There is one reading for each of `seeds`: the same surface with other proxies, see `varied_proxies`.
 
     `keep_vertices` takes a mesh's own vertices and faces as they are; None: where it has no more faces than are wanted.
-    `close_gashes` closes small ragged holes of a mesh whose vertices are not kept (pinholes.py).
+    `clean_up` leaves strays out, and closes gashes (pinholes.py), unless vertices are kept.
     `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
     own, then ends by itself.
     Raises ValueError for wrong shapes, non-finite values, a cloud outside [16, 2,000,000] points, and a source that
@@ -107,9 +107,10 @@ def read_varied(
     def read(report: Progress) -> list[Reading]:
         if isinstance(source, Mesh):
             report("clean", 0.0)
-            return _read_mesh(_checked_mesh(source), wanted, seeds, keep_vertices, close_gashes, report)
+            return _read_mesh(_checked_mesh(source), wanted, seeds, keep_vertices, clean_up, report)
         report("reading", 0.0)
-        return _read_cloud(check_points("points", source, minimum=MIN_POINTS), normals, wanted, seeds, report)
+        points = check_points("points", source, minimum=MIN_POINTS)
+        return _read_cloud(points, normals, wanted, seeds, clean_up, report)
 
     return read(_unheard) if progress is None else reported(read, progress)
 
@@ -122,7 +123,7 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     if isinstance(source, Mesh):
         box, _, mesh, _ = _without_strays(source, _clean_mesh(_checked_mesh(source), _unheard))
         return box, without_thin_cavities(close_pinholes(mesh, gashes=True)[0])
-    box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, _unheard)
+    box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, True, _unheard)
     return box, mesh
 
 
@@ -161,7 +162,7 @@ def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tupl
         return *cleaned, 0
     low, high = rest.vertices.min(axis=0), rest.vertices.max(axis=0)
     if float((high - low).max()) < ALONE:
-        unit, margin = box.apply(source.vertices), 1.0 / GRID
+        unit, margin = box.apply(source.vertices), 2.0 * SAME_PLACE
         inside = ((unit >= low - margin) & (unit <= high + margin)).all(axis=1)[source.faces].all(axis=1)
         used, numbers = compact(source.faces[inside], len(source.vertices))
         again = Mesh(source.vertices[used], numbers.astype(np.int64))
@@ -171,14 +172,17 @@ def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tupl
 
 
 def _read_mesh(
-    source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, close_gashes: bool, report: Progress
+    source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, clean_up: bool, report: Progress
 ) -> list[Reading]:
     box, (manifold, closed), mesh = cleaned = _clean_mesh(source, report)
     if len(mesh.faces) <= wanted if keep is None else keep:
         return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
-    box, (manifold, closed), mesh, strays = _without_strays(source, cleaned)
-    mesh, gashes = close_pinholes(mesh, gashes=True) if close_gashes and not closed else (mesh, 0)
-    closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
+    strays = gashes = 0
+    if clean_up:
+        box, (manifold, closed), mesh, strays = _without_strays(source, cleaned)
+        if not closed:
+            mesh, gashes = close_pinholes(mesh, gashes=True)
+            closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, report)
     return [
         Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays, gashes=gashes) for of in made
@@ -186,22 +190,28 @@ def _read_mesh(
 
 
 def _read_cloud(
-    points: np.ndarray, normals: np.ndarray | None, wanted: int, seeds: Sequence[int], report: Progress
+    points: np.ndarray,
+    normals: np.ndarray | None,
+    wanted: int,
+    seeds: Sequence[int],
+    clean_up: bool,
+    report: Progress,
 ) -> list[Reading]:
-    box, noise, strays, mesh = _mesh_of_cloud(points, normals, report)
+    box, noise, strays, mesh = _mesh_of_cloud(points, normals, clean_up, report)
     denoised, made = _with_proxies(mesh, wanted, seeds, noise, report)
     closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     return [Reading(box, denoised.mesh, noise, of, True, closed, strays=strays) for of in made]
 
 
 def _mesh_of_cloud(
-    points: np.ndarray, normals: np.ndarray | None, report: Progress
+    points: np.ndarray, normals: np.ndarray | None, clean_up: bool, report: Progress
 ) -> tuple[Normalization, float, int, Mesh]:
     """The cloud's box, its noise in it, how many strays were left out, and the clean mesh that is made of the rest."""
     if len(points) > MAX_POINTS:
         raise InputError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}", field="points")
     _check_reach("points", points)
-    normals, stays = _checked_normals(normals, points), on_surfaces(points, report)
+    normals = _checked_normals(normals, points)
+    stays = on_surfaces(points, report) if clean_up else np.ones(len(points), dtype=np.bool_)
     points, normals = points[stays], None if normals is None else normals[stays]
     box = Normalization.of_points(points)
     made = reconstruct(_on_grid(box.apply(points)), normals, progress=report)

@@ -302,9 +302,9 @@ def test_settings_become_the_engines_options() -> None:
     assert RunSettings(preset="BEST_OF_4").engine_options()["candidates"] == 4
     assert "max_faces" not in RunSettings().engine_options()
     assert RunSettings(fill_holes=False).engine_options()["fill_holes"] is False
-    assert "close_gashes" not in RunSettings().engine_options()
-    for settings in (RunSettings(close_gashes=False), RunSettings(selected_only=True)):
-        assert settings.engine_options()["close_gashes"] is False, "borders of selected faces are meant"
+    assert "clean_up" not in RunSettings().engine_options()
+    for settings in (RunSettings(clean_up=False), RunSettings(selected_only=True)):
+        assert settings.engine_options()["clean_up"] is False, "what was selected is meant as it is"
     assert not {"drafter", "width"} & set(options.engine_options()), "what an older engine does not know"
     drafted = RunSettings(drafter="heads", width=18).engine_options()
     assert (drafted["drafter"], drafted["width"]) == ("heads", 18)

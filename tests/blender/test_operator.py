@@ -16,7 +16,7 @@ from .conftest import HERE, Runner
 
 pytestmark = pytest.mark.blender
 Told = dict[str, Any]
-OTHERS = {"symmetry", "close_gashes", "fill_holes", "transfer_uvs", "hide_source", "keep_earlier", "drafter", "width",
+OTHERS = {"symmetry", "clean_up", "fill_holes", "transfer_uvs", "hide_source", "keep_earlier", "drafter", "width",
           "target", "share", "density", "hard_edges", "selected_only"}  # fmt: skip
 
 

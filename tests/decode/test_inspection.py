@@ -70,7 +70,7 @@ def test_a_mesh_without_faces_is_infinitely_far() -> None:
 def test_gashes_that_were_closed_are_told(debug_engine: Engine) -> None:
     ball = voxels(lambda points: np.linalg.norm(points, axis=-1) - 0.5, 64)
     holed = Mesh(ball.vertices, ball.faces[np.linalg.norm(ball.triangles.mean(axis=1) - (0, 0.1, 0.49), axis=1) > 0.06])
-    closed, kept = (debug_engine.generate(holed, faces=40, close_gashes=close) for close in (True, False))
+    closed, kept = (debug_engine.generate(holed, faces=40, clean_up=close) for close in (True, False))
     assert (closed.told()["gashes"], closed.quality.open_edges) == (1, 0)
     assert kept.told()["gashes"] == 0 and kept.quality.open_edges > 0
 

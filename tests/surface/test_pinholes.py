@@ -110,6 +110,6 @@ def test_a_smooth_border_is_meant() -> None:
 
 def test_a_gashed_mesh_is_read_as_closed_unless_its_borders_are_meant() -> None:
     for close, count in ((True, 5), (False, 0)):
-        reading = read_surface(gashed(0.06), faces=300, close_gashes=close)
+        reading = read_surface(gashed(0.06), faces=300, clean_up=close)
         assert reading.gashes == count and reading.is_closed == close
         assert (open_edge_count(reading.proxies[0].faces) == 0) == close

@@ -141,3 +141,8 @@ def test_what_is_read_is_the_shape_in_its_own_box() -> None:
         surface = reading.box.invert(reading.surface.vertices)
         assert reading.is_closed and distances(BOX, surface).max() < 0.02
         assert distances(BOX, reading.box.invert(reading.proxies[0].vertices)).max() < 0.02
+
+
+def test_a_cloud_may_be_read_as_it_is() -> None:
+    points = np.append(cloud_of(BOX, 3_000)[0], [[90.0, 0.0, 0.0]], axis=0)
+    assert [read_surface(points, faces=20, clean_up=clean).box.scale > 90.0 for clean in (False, True)] == [True, False]
