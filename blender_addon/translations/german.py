@@ -85,7 +85,7 @@ GERMAN = {
     "0 gives the surest mesh; more lets seeds differ more, with more mistakes": "0 gibt das sicherste Netz; mehr lässt Startwerte stärker abweichen, mit mehr Fehlern",
     "Keep to Surface": "An der Oberfläche",
     "Put no vertex away from the surface of the source": "Keinen Vertex abseits der Oberfläche der Vorlage setzen",
-    "Clean Up Source": "Quelle bereinigen",
+    "Clean Up Source": "Vorlage bereinigen",
     "Leave out stray points, small pieces in the air and spikes, and close small ragged holes": "Verstreute Punkte, kleine Stücke in der Luft und Zacken weglassen, kleine ausgefranste Löcher schließen",
     "Fill Holes": "Löcher füllen",
     "At the end, cover what the new mesh left bare, and close its holes": "Am Ende bedecken, was das neue Netz ausgelassen hat, und seine Löcher schließen",

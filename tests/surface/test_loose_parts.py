@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.canonical import Mesh
@@ -100,3 +101,12 @@ def test_leaves_stay_whole_while_there_are_faces(count: int) -> None:
     own = faces_of_parts(reading.proxies[0])
     assert not reading.is_closed and 0.9 * count <= own.sum() <= count
     assert own.max() >= 0.2 * count and (own == 2).sum() >= 0.9 * (count - own.max()) / 2
+
+
+def test_where_parts_do_not_fit_the_count_is_used() -> None:
+    """Twenty-two bars of at least four faces each, and no more than 60 wanted: fifteen stay."""
+    bar = trimesh.creation.box((0.9, 0.02, 0.02)).subdivide_to_size(0.03)
+    aside = np.array([0.0, 0.045, 0.0])
+    bars = [Mesh(np.asarray(bar.vertices) + k * aside, np.asarray(bar.faces)) for k in range(22)]
+    found = read_surface(Mesh(*joined(*bars)), faces=60).proxies[0]
+    assert 54 <= len(found.faces) <= 60 and (faces_of_parts(found) >= 4).all()
