@@ -71,11 +71,12 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
             if longest >= MAX_LOOP:
                 break
             longest = min(2.0 * longest, MAX_LOOP)
+    _run(state, count, goal)
     if state.numbers[FACES] > CROWDED * count:
         faces = state.faces[state.alive]
         label, size = parts_of(state.positions, faces)
         state = _with_large_parts(state, faces, label, size, np.bincount(label), count)
-    _run(state, count, goal)
+        _run(state, count, goal)
     return state
 
 
