@@ -76,9 +76,8 @@ def read_surface(
     progress: Progress | None = None,
 ) -> Reading:
     """The reading of `read_varied` for the seed 0."""
-    return read_varied(source, normals, faces=faces, keep_vertices=keep_vertices, clean_up=clean_up, progress=progress)[
-        0
-    ]
+    only = read_varied(source, normals, faces=faces, keep_vertices=keep_vertices, clean_up=clean_up, progress=progress)
+    return only[0]
 
 
 def read_varied(
