@@ -58,7 +58,7 @@ def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
 def _in_far_clusters(points: np.ndarray, distance: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """Which points (N,) are in a small cluster far from the others, as pieces of a mesh are isolated (isolated.py).
 
-    Points of a cluster are no sparser than SPARSE. `distance` and `nearest` (N, k) are those of their neighbors.
+    Points of a cluster lie no farther apart than SPARSE. `distance` and `nearest` (N, k) are those of their neighbors.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -73,7 +73,7 @@ def _in_far_clusters(points: np.ndarray, distance: np.ndarray, nearest: np.ndarr
     np.minimum.at(low, cluster, points)
     np.maximum.at(high, cluster, points)
     size = (high - low).max(axis=1)
-    small = (size < SMALL * size.max()) & (np.bincount(cluster, spacing > link) == 0)
+    small = size < SMALL * size.max()
 
     def way(of: np.ndarray, rows: np.ndarray) -> np.ndarray:
         tree = cKDTree(points[of[cluster]], balanced_tree=False, compact_nodes=False)

@@ -44,14 +44,26 @@ def cone(sides: int, rounds: int) -> Mesh:
     return Mesh(np.asarray(made.vertices), np.asarray(made.faces, dtype=np.int64))
 
 
+def tower() -> Mesh:
+    """Fine walls and a roof of one fan, whose ring is wide."""
+    around = np.linspace(0.0, 2.0 * np.pi, 160, endpoint=False)
+    rings = [[0.3 * np.cos(a), 0.3 * np.sin(a), z] for z in np.linspace(-0.5, 0.0, 40) for a in around]
+    here, there = np.arange(39 * 160), np.arange(39 * 160) // 160 * 160 + (np.arange(39 * 160) + 1) % 160
+    walls = np.concatenate([np.stack([here, there, there + 160], 1), np.stack([here, there + 160, here + 160], 1)])
+    rim = 39 * 160 + np.arange(160)
+    roof = np.stack([rim, np.roll(rim, -1), np.full(160, 40 * 160)], axis=1)
+    return Mesh(np.array([*rings, [0.0, 0.0, 0.5]]), np.concatenate([walls, roof]))
+
+
 @pytest.mark.parametrize(
     "mesh",
     [
+        tower(),
         cone(32, 0),  # coarse as a whole
         cone(16, 4),  # fine, with vertices along its sides
         Mesh(*joined(BODY, Mesh(cone(8, 0).vertices * 0.3 + (0.0, 0.0, 0.21), cone(8, 0).faces))),  # of few faces
     ],
-    ids=["coarse", "fine", "of few faces"],
+    ids=["wide", "coarse", "fine", "of few faces"],
 )
 def test_tips_stay(mesh: Mesh) -> None:
     assert without_spikes(mesh)[1] == 0

@@ -50,10 +50,16 @@ def smoothed() -> Mesh:
     return Mesh(laplacian_smooth(mesh, 1), mesh.faces)
 
 
+def stretched() -> Mesh:
+    """On lines that are not evenly apart."""
+    mesh = voxels(occupied, 96)
+    return Mesh(mesh.vertices + 0.2 * mesh.vertices**2, mesh.faces)
+
+
 @pytest.mark.parametrize(
     "mesh",
-    [voxels(turned_box, 96), voxels(box_distance(HALF), 96), smoothed(), grid(), sphere(400, 251)],
-    ids=["turned", "upright", "smoothed", "flat", "sphere"],
+    [voxels(turned_box, 96), voxels(box_distance(HALF), 96), smoothed(), stretched(), grid(), sphere(400, 251)],
+    ids=["turned", "upright", "smoothed", "stretched", "flat", "sphere"],
 )
 def test_others_have_none(mesh: Mesh) -> None:
     assert stair_noise(mesh.vertices, typical_edge(mesh)) == 0.0

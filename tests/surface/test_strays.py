@@ -110,8 +110,13 @@ def test_small_clusters_far_from_the_rest_are_found(count: int, reach: float) ->
 
 def test_clusters_that_are_large_near_or_many_stay() -> None:
     points = cloud_of(BOX, 20_000, 0.001)[0]
-    near = np.array([0.0, 0.0, 0.212])
-    for others in (blobs(1, 0.8) * (1.0, 1.0, 10.0), blobs(1, 0.0) + near, blobs(600, 2.0, 0.012)):
+    near, nearer = np.array([0.0, 0.0, 0.241]), np.array([0.0, 0.0, 0.212])
+    for others in (
+        blobs(1, 0.8) * (1.0, 1.0, 10.0),
+        blobs(1, 0.0) + near,
+        blobs(1, 0.0) + nearer,
+        blobs(600, 2.0, 0.012),
+    ):
         assert stays(np.concatenate([points, others])).all()
 
 
