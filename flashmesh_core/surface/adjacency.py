@@ -230,6 +230,13 @@ def longest_sides(positions, faces, label, count):
     return result
 
 
+def labels_of_vertices(faces: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
+    """The label (count,) that the faces (F, 3) at each vertex have, `label` (F,) naming a face's; 0 without a face."""
+    result = np.zeros(count, dtype=np.int64)
+    result[faces] = label[:, None]
+    return result
+
+
 def parts_of(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The part of each face (F,), joined over edges of two, and the longest side of each part's box (P,)."""
     label, count = face_components(faces, manifold_twins(faces, len(positions)))

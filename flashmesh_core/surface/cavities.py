@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
-from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins
+from flashmesh_core.surface.adjacency import compact, face_components, labels_of_vertices, manifold_twins
 from flashmesh_core.surface.denoising import COARSE, estimate_noise, noisiness, typical_edge
 from flashmesh_core.surface.manifold import volumes_of
 
@@ -43,8 +43,7 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
         return mesh
     used, kept = compact(mesh.faces[~thin[label]], len(mesh.vertices))
     outer = Mesh(mesh.vertices[used], kept.astype(np.int64))
-    part = np.zeros(len(mesh.vertices), dtype=np.int64)
-    part[mesh.faces.ravel()] = np.repeat(label, 3)
+    part = labels_of_vertices(faces, label, len(mesh.vertices))
     inner = thin[part]
     return Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]]), outer.faces)
 

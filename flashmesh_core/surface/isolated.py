@@ -12,7 +12,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import compact, face_areas, parts_of
+from flashmesh_core.surface.adjacency import compact, face_areas, labels_of_vertices, parts_of
 
 SMALL = 0.03  # of the longest part, that a piece is shorter than
 MOST = 0.12  # share of the area above which they are no accident: a tree's leaves
@@ -26,14 +26,15 @@ def without_isolated_pieces(mesh: Mesh) -> tuple[Mesh, int]:
     """
     faces = mesh.faces.astype(np.int32)
     label, size = parts_of(mesh.vertices, faces)
-    part = np.zeros(len(mesh.vertices), dtype=np.int64)
-    part[faces] = label[:, None]
+    small = size < SMALL * size.max(initial=0.0)
+    if not small.any():
+        return mesh, 0
 
     def way(of: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return TriangleTree.of_mesh(mesh.vertices, faces[of[label]]).distance(mesh.vertices[rows])
 
-    isolated = isolated_parts(size < SMALL * size.max(initial=0.0), size, part, way)
-    areas = np.bincount(label, face_areas(mesh.vertices, faces), minlength=len(size))
+    isolated = isolated_parts(small, size, labels_of_vertices(faces, label, len(mesh.vertices)), way)
+    areas = np.bincount(label, face_areas(mesh.vertices, faces))
     if not isolated.any() or areas[isolated].sum() > MOST * areas.sum():
         return mesh, 0
     used, numbered = compact(mesh.faces[~isolated[label]], len(mesh.vertices))

@@ -10,7 +10,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.sampling import triangle_areas
-from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins, unit_rows
+from flashmesh_core.surface.adjacency import compact, face_components, labels_of_vertices, manifold_twins, unit_rows
 from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import COARSE, typical_edge
 
@@ -84,9 +84,7 @@ def _border_loops(faces: np.ndarray, count: int) -> list[np.ndarray]:
 def _fills(vertices: np.ndarray, faces: np.ndarray, fans: np.ndarray) -> np.ndarray:
     """Which faces (K, 3) fill holes: all but those that would be the back of a loose sheet, if not only scraps are."""
     label, count = face_components(faces, manifold_twins(faces, len(vertices)))
-    part_of = np.empty(len(vertices), dtype=np.int64)
-    part_of[faces] = label[:, None]
-    parts = part_of[fans[:, 0]]
+    parts = labels_of_vertices(faces, label, len(vertices))[fans[:, 0]]
     areas = np.bincount(label, triangle_areas(vertices[faces]), minlength=count)
     is_sheet = np.bincount(parts, triangle_areas(vertices[fans]), minlength=count) > BACK * areas
     if areas[is_sheet].sum() <= SCRAPS * areas.sum():

@@ -165,8 +165,7 @@ def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tupl
         inside = ((unit >= low - margin) & (unit <= high + margin)).all(axis=1)[source.faces].all(axis=1)
         used, numbers = compact(source.faces[inside], len(source.vertices))
         again = Mesh(source.vertices[used], numbers.astype(np.int64))
-        box, (manifold, closed), mesh = _clean_mesh(again, _unheard)
-        rest, _ = without_isolated_pieces(without_spikes(mesh)[0])
+        box, (manifold, closed), rest, _ = _without_strays(again, _clean_mesh(again, _unheard))
     return box, (manifold, closed or is_manifold_and_closed(rest.vertices, rest.faces)[1]), rest, spikes + pieces
 
 

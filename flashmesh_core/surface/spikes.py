@@ -9,7 +9,14 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import COMPILED, face_areas, face_components, faces_at_vertices, manifold_twins
+from flashmesh_core.surface.adjacency import (
+    COMPILED,
+    face_areas,
+    face_components,
+    faces_at_vertices,
+    labels_of_vertices,
+    manifold_twins,
+)
 from flashmesh_core.surface.denoising import FINE, even_edge
 
 FACES = 200  # of a part below which its tips are meant
@@ -31,9 +38,7 @@ def without_spikes(mesh: Mesh) -> tuple[Mesh, int]:
     if not spike.any():
         return mesh, 0
     label, count = face_components(faces, manifold_twins(faces, len(vertices)))
-    part = np.zeros(len(vertices), dtype=np.int64)
-    part[faces] = label[:, None]
-    spike &= np.bincount(label, minlength=count)[part] >= FACES
+    spike &= (np.bincount(label, minlength=count) >= FACES)[labels_of_vertices(faces, label, len(vertices))]
     return Mesh(np.where(spike[:, None], vertices, mesh.vertices), mesh.faces), int(spike.sum())
 
 

@@ -151,6 +151,7 @@ def gaps():
     told["cloud"] = vars(measure.measure_gap(fine, here, cloud))
     strewn = bridge.Surface("", here, np.append(inside, [[0, 0, 9], [300, 0, 0]], 0), cloud.faces, (), None, None)
     told["strays"] = vars(measure.measure_gap(fine, here, strewn, 2))
+    told["small"] = measure.SMALL
     crumb = np.array([[0, 0, 0], [0.05, 0, 0], [0, 0.05, 0]])
     for name, place in (("crumbs", [109, 0, 0]), ("near", [101.02, 0, 0])):
         pieces = np.concatenate([surface.vertices, crumb + place])

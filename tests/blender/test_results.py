@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashmesh_core.surface.isolated import SMALL
+
 from .conftest import HERE, Runner
 
 pytestmark = pytest.mark.blender
@@ -79,6 +81,7 @@ def test_two_surfaces_that_are_one_are_nothing_apart(told: Told) -> None:
     assert gaps["moved"]["most"] == pytest.approx(0.1, abs=1e-4) and 0.02 < gaps["moved"]["mean"] < 0.06
     assert gaps["cloud"]["mean"] == pytest.approx(0.5, abs=1e-6), "its eight points, half way inside"
     assert gaps["strays"] == pytest.approx(gaps["cloud"]), "neither its strays nor its size with them count"
+    assert gaps["small"] == SMALL, "what the engine leaves out"
     with_crumb, without = gaps["crumbs"]
     assert with_crumb["most"] == pytest.approx(8 / 10, rel=0.01) and without["most"] < 1e-6
     assert [near["most"] for near in gaps["near"]] == pytest.approx([0.07 / 2.07] * 2, rel=0.01), "what is near counts"
