@@ -15,6 +15,7 @@ import torch
 from flashmesh_core.checkpoint import load_model
 from flashmesh_core.completion.holes import finish
 from flashmesh_core.config import PRECISIONS, ModelConfig, preset
+from flashmesh_core.decode.cancelling import UnreadError, unread_event, unread_results, until
 from flashmesh_core.decode.candidate import Candidate
 from flashmesh_core.decode.decoding import Chunk, Decoding, Pass
 from flashmesh_core.decode.example import FACES, spindle
@@ -123,11 +124,16 @@ class Engine:
         """Generate one mesh and yield its faces as they are written, and last an event of kind "end".
 
         `source`: surface samples (N, 3) with `normals` (N, 3) or None (estimated), or a Mesh. `options` are the fields
-        of `Options`. Raises ValueError for bad input before the first event. Setting `cancel` ends it within a pass;
-        while the source is read, `progress(stage, share)` is called several times a second and may raise to cancel.
+        of `Options`. Raises ValueError for bad input before the first event. Setting `cancel` ends it within a pass, or
+        within a fraction of a second while the source is read: then the last event is the only one, without faces.
+        Meanwhile `progress(stage, share)` is called several times a second; it may raise to cancel, too.
         """
         checked = Options.of(options)
-        prepared = self.prepare(source, normals, checked, progress)
+        try:
+            prepared = self.prepare(source, normals, checked, until(cancel, progress))
+        except UnreadError:
+            yield unread_event()
+            return
         yield from self.run([prepared], checked, drafting=drafting, cancel=cancel)
 
     def generate(
@@ -164,7 +170,13 @@ class Engine:
         """As `generate`, but every candidate's result, the best first."""
         checked = Options.of(options)
         count = OPTIONS["candidates"].check("candidates", candidates)
-        prepared = self.prepare(source, normals, checked, progress, candidates=count)
+        try:
+            prepared = self.prepare(source, normals, checked, until(cancel, progress), candidates=count)
+        except UnreadError:
+            for number in range(count):
+                if on_event is not None:
+                    on_event(unread_event(number))
+            return unread_results(checked, count)
         decoding = self.run([prepared], checked, candidates=count, drafting=drafting, cancel=cancel)
         for event in decoding:
             if on_event is not None:
@@ -179,11 +191,17 @@ class Engine:
         drafting: Drafting | None = None,
         **options: object,
     ) -> list[GenerationResult]:
-        """One mesh for each of several sources, all in the same passes; each equals what `generate` makes of it."""
+        """One mesh for each of several sources, all in the same passes; each equals what `generate` makes of it.
+
+        Setting `cancel` ends all of them as in `stream`; none has a face before every source is read.
+        """
         if not len(sources):
             return []
         checked = Options.of(options)
-        prepared = [self.prepare(source, None, checked) for source in sources]
+        try:
+            prepared = [self.prepare(source, None, checked, until(cancel, None)) for source in sources]
+        except UnreadError:
+            return unread_results(checked, 1) * len(sources)
         results = self.run(prepared, checked, drafting=drafting, cancel=cancel).run().results()
         return [replace(result, candidate=0) for result in results]
 

@@ -14,6 +14,7 @@ from flashmesh_core.mesh.canonical import Mesh, canonicalize_bins
 
 COUNT_TOLERANCE = 0.1  # share of the wanted faces by which a result may be off
 COMPLETE = "complete"  # the verdict on a result without faults
+UNSTARTED = "cancelled before its first face"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class GenerationResult:
         """What is worse than it should be, in plain sentences; empty where nothing is."""
         count = len(self.mesh.faces)
         if not count:
-            return ("it has no faces",)
+            return (UNSTARTED if self.end_reason == "cancelled" else "it has no faces",)
         found = ["it was cut off before its end: cancelled"] if self.end_reason == "cancelled" else []
         found += self.quality.faults
         if self.wanted is not None and abs(count - self.wanted) > COUNT_TOLERANCE * self.wanted:
