@@ -31,6 +31,7 @@ from flashmesh_core.surface.isolated import without_isolated_pieces
 from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
+from flashmesh_core.surface.seams import join_seams
 from flashmesh_core.surface.simplification import HANDLE_EDGES
 from flashmesh_core.surface.spikes import without_spikes
 from flashmesh_core.surface.strays import on_surfaces
@@ -133,14 +134,20 @@ def _unheard(stage: str, share: float) -> None:
 Cleaned = tuple[Normalization, tuple[bool, bool], Mesh]
 
 
-def _clean_mesh(source: Mesh, report: Progress) -> Cleaned:
-    """The source's box, whether it is manifold and closed, and the clean mesh in the box."""
+def _clean_mesh(source: Mesh, report: Progress, seams_above: float = 0.0) -> Cleaned:
+    """The source's box, whether it is manifold and closed, and the clean mesh in the box.
+
+    Seams are joined where it has more faces than `seams_above`.
+    """
     box = Normalization.of_points(source.vertices)
     unit = _on_grid(box.apply(source.vertices))
     told = begun(is_manifold_and_closed, unit, source.faces)
     mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
     manifold, closed = told(partial(report, "clean", CLEANED))
     report("clean", CLEANED)
+    if not closed and len(mesh.faces) > seams_above:
+        mesh, joined = join_seams(mesh)
+        mesh = clean(mesh.vertices, mesh.faces) if joined else mesh
     mesh, _ = close_pinholes(mesh)
     report("clean", FILLED)
     closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
@@ -172,8 +179,9 @@ def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tupl
 def _read_mesh(
     source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, clean_up: bool, report: Progress
 ) -> list[Reading]:
-    box, (manifold, closed), mesh = cleaned = _clean_mesh(source, report)
-    if len(mesh.faces) <= wanted if keep is None else keep:
+    kept_up_to = {None: float(wanted), True: np.inf, False: 0.0}[keep]
+    box, (manifold, closed), mesh = cleaned = _clean_mesh(source, report, kept_up_to if clean_up else np.inf)
+    if len(mesh.faces) <= kept_up_to:
         return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
     strays = gashes = 0
     if clean_up:
