@@ -28,6 +28,7 @@ from flashmesh_core.surface.denoising import (
     typical_edge,
 )
 from flashmesh_core.surface.isolated import without_isolated_pieces
+from flashmesh_core.surface.layers import are_layers, samples_of_layers
 from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
@@ -121,7 +122,8 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     Arguments and errors are those of `read_surface`; a cloud's surface is the one that is made of it.
     """
     if isinstance(source, Mesh):
-        box, _, mesh, _ = _without_strays(source, _clean_mesh(_checked_mesh(source), _unheard))
+        cleaned = _clean_mesh(_checked_mesh(source), _unheard)
+        box, _, mesh, _ = _without_strays(source, _joined(cleaned, _unheard))
         return box, without_thin_cavities(close_pinholes(mesh, gashes=True)[0])
     box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, True, _unheard)
     return box, mesh
@@ -134,26 +136,27 @@ def _unheard(stage: str, share: float) -> None:
 Cleaned = tuple[Normalization, tuple[bool, bool], Mesh]
 
 
-def _clean_mesh(source: Mesh, report: Progress, seams_above: float = 0.0) -> Cleaned:
-    """The source's box, whether it is manifold and closed, and the clean mesh in the box.
-
-    Seams are joined where it has more faces than `seams_above`.
-    """
+def _clean_mesh(source: Mesh, report: Progress) -> Cleaned:
+    """The source's box, whether it is manifold and closed, and the clean mesh in the box."""
     box = Normalization.of_points(source.vertices)
     unit = _on_grid(box.apply(source.vertices))
     told = begun(is_manifold_and_closed, unit, source.faces)
     mesh = clean(unit, source.faces, progress=lambda share: report("clean", CLEANED * share))
     manifold, closed = told(partial(report, "clean", CLEANED))
     report("clean", CLEANED)
-    if not closed and len(mesh.faces) > seams_above:
-        mesh, joined = join_seams(mesh)
-        mesh = clean(mesh.vertices, mesh.faces) if joined else mesh
-    mesh, _ = close_pinholes(mesh)
-    report("clean", FILLED)
-    closed = closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     if not len(mesh.faces) or typical_edge(mesh) == 0.0:
         raise InputError(f"source must have a face with area, got {len(source.faces)} faces without", field="source")
     return box, (manifold, closed), mesh
+
+
+def _joined(cleaned: Cleaned, report: Progress, *, seams: bool = True) -> Cleaned:
+    """The same with pinholes closed, and with `seams` joined."""
+    box, (manifold, closed), mesh = cleaned
+    if seams and not closed:
+        mesh = join_seams(mesh)
+    mesh, _ = close_pinholes(mesh)
+    report("clean", FILLED)
+    return box, (manifold, closed or is_manifold_and_closed(mesh.vertices, mesh.faces)[1]), mesh
 
 
 def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tuple[bool, bool], Mesh, int]:
@@ -172,15 +175,21 @@ def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tupl
         inside = ((unit >= low - margin) & (unit <= high + margin)).all(axis=1)[source.faces].all(axis=1)
         used, numbers = compact(source.faces[inside], len(source.vertices))
         again = Mesh(source.vertices[used], numbers.astype(np.int64))
-        box, (manifold, closed), rest, _ = _without_strays(again, _clean_mesh(again, _unheard))
+        cleaned = _joined(_clean_mesh(again, _unheard), _unheard)
+        box, (manifold, closed), rest, _ = _without_strays(again, cleaned)
     return box, (manifold, closed or is_manifold_and_closed(rest.vertices, rest.faces)[1]), rest, spikes + pieces
 
 
 def _read_mesh(
     source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, clean_up: bool, report: Progress
 ) -> list[Reading]:
+    box, (_, closed), mesh = cleaned = _clean_mesh(source, report)
     kept_up_to = {None: float(wanted), True: np.inf, False: 0.0}[keep]
-    box, (manifold, closed), mesh = cleaned = _clean_mesh(source, report, kept_up_to if clean_up else np.inf)
+    mended = clean_up and len(mesh.faces) > kept_up_to
+    if mended and not closed and are_layers(mesh):
+        points, normals = samples_of_layers(mesh)
+        return _read_cloud(box.invert(points), normals, wanted, seeds, clean_up, report)
+    box, (manifold, closed), mesh = cleaned = _joined(cleaned, report, seams=mended)
     if len(mesh.faces) <= kept_up_to:
         return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
     strays = gashes = 0

@@ -14,8 +14,10 @@ import numpy as np
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import component_labels
 from flashmesh_core.surface.borders import open_edges
+from flashmesh_core.surface.cleaning import clean
 
 NEAR = 0.06  # of an open edge, up to which a vertex lies on it: chords of circles of 13 edges are that far off them
+LEFT = 0.5  # share of the open edges that stay open at most
 WITHIN = 1e-6  # of the longest side: as good as on it
 CHUNK = 50_000  # edges looked at together
 
@@ -26,18 +28,18 @@ class Contacts(NamedTuple):
     vertices: np.ndarray  # (C,)
     edges: np.ndarray  # (C,) number of the edge
     along: np.ndarray  # (C,) place on it, 0 to 1
-    distances: np.ndarray  # (C,)
 
 
-def join_seams(mesh: Mesh) -> tuple[Mesh, int]:
-    """The mesh with borders that lie on each other over the same vertices, and at how many places they were joined.
+def join_seams(mesh: Mesh) -> Mesh:
+    """The mesh with borders that lie on each other over the same vertices, where most of its borders do.
 
-    `mesh` is clean; what comes back with any joined is not, as more than two faces may meet along a seam.
+    `mesh` is clean, and so is what comes back. Where more than LEFT of the open edges would stay open, these are what
+    it is made of, and borders that touch a coincidence: it comes back as it is.
     """
     faces = mesh.faces.astype(np.int64)
     starts, tails, heads = open_edges(faces.astype(np.int32), len(mesh.vertices))
     if not len(starts):
-        return mesh, 0
+        return mesh
     faces = _same_places(mesh.vertices, np.union1d(tails, heads))[faces]
     found = _contacts(mesh.vertices, faces, starts)
     ends = _ends_at(mesh.vertices, faces, starts, found)
@@ -45,8 +47,11 @@ def join_seams(mesh: Mesh) -> tuple[Mesh, int]:
         faces = component_labels(len(mesh.vertices), ends)[faces]
         found = _contacts(mesh.vertices, faces, starts)
     faces, cuts = _cut(faces, starts, found)
-    count = len(ends) + cuts
-    return (Mesh(mesh.vertices, faces), count) if count else (mesh, 0)
+    if not len(ends) + cuts:
+        return mesh
+    joined = clean(mesh.vertices, faces)
+    left = len(open_edges(joined.faces.astype(np.int32), len(joined.vertices))[0])
+    return joined if left <= LEFT * len(starts) else mesh
 
 
 def _same_places(vertices: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -82,7 +87,7 @@ def _contacts(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray) -> Co
     least = np.full(len(vertices), np.inf)
     np.minimum.at(least, vertex, distance)
     on = (distance <= NEAR * lengths[edge]) & (distance <= 1.5 * least[vertex] + WITHIN)
-    return Contacts(vertex[on], edge[on], along[on], distance[on])
+    return Contacts(vertex[on], edge[on], along[on])
 
 
 def _ends_at(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray, found: Contacts) -> np.ndarray:

@@ -1,0 +1,90 @@
+"""Scans of one object laid over each other in one mesh: sheets that run through each other all along.
+
+As a mesh they are several surfaces, each with its borders, and simplification keeps all of them. Their vertices are
+samples of the one surface that all of them show.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.surface.adjacency import face_areas, face_components, labels_of_vertices, manifold_twins, unit_rows
+from flashmesh_core.surface.denoising import FINE, even_edge
+
+LAYERED = 0.2  # share of places that other sheets lie over, from which on they are layers
+PLACES, NEIGHBOURS = 2000, 24  # looked at; vertices around each
+REACH = 2.0  # typical edges between a place and the vertices of another sheet over it
+LEAST, MOST = 0.01, 1.5  # typical edges that it is off along the normal
+ALIKE = 0.7  # cosine of their normals
+AROUND = 0.5  # of their mean distance, that their middle is off the place at most: beside it, they are no layer
+MIXED = 0.15  # share of places at which the one of two sheets is outside that is so at fewer: else one covers the other
+STRETCHED = 4.0  # typical edges: longer faces of a depth map hang between what is near and far
+MAX_SAMPLES = 500_000
+
+
+def are_layers(mesh: Mesh) -> bool:
+    """Whether much of a clean `mesh` lies in sheets over each other, now this one outside and now that one."""
+    faces = mesh.faces.astype(np.int32)
+    label, count = face_components(faces, manifold_twins(faces, len(mesh.vertices)))
+    edge = usual_edge(mesh)
+    if count < 2 or edge > FINE:
+        return False
+    return _layered_share(mesh, edge, labels_of_vertices(faces, label, len(mesh.vertices))) > LAYERED
+
+
+def usual_edge(mesh: Mesh) -> float:
+    """The edge of an even triangle as large as the median face: long ones between near and far do not count."""
+    return even_edge(float(np.median(face_areas(mesh.vertices, mesh.faces))))
+
+
+def samples_of_layers(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N, 3) and unit normals (N, 3) of the one surface: the vertices, at most MAX_SAMPLES of them."""
+    normals = _normals(mesh, usual_edge(mesh))
+    known = np.flatnonzero(np.einsum("ni,ni->n", normals, normals) > 0.5)
+    if len(known) > MAX_SAMPLES:
+        known = np.sort(np.random.default_rng(0).choice(known, MAX_SAMPLES, replace=False))
+    return mesh.vertices[known], normals[known]
+
+
+def _normals(mesh: Mesh, edge: float) -> np.ndarray:
+    """Unit normals (V, 3) by the area of faces that are not stretched; 0 where there are no others."""
+    a, b, c = mesh.triangles.transpose(1, 0, 2)
+    longest = np.maximum.reduce([np.linalg.norm(side, axis=1) for side in (b - a, c - b, a - c)])
+    whole = longest <= STRETCHED * edge
+    across, corners = np.cross(b - a, c - a)[whole], mesh.faces[whole].ravel()
+    sums = [np.bincount(corners, np.repeat(across[:, axis], 3), minlength=len(mesh.vertices)) for axis in range(3)]
+    return unit_rows(np.stack(sums, axis=1))
+
+
+def _layered_share(mesh: Mesh, edge: float, part: np.ndarray) -> float:
+    """The share of places over which another part lies, of pairs that run through each other; `part` (V,)."""
+    from scipy.spatial import cKDTree
+
+    normals = _normals(mesh, edge)
+    count = len(mesh.vertices)
+    places = np.random.default_rng(0).choice(count, min(count, PLACES), replace=False)
+    far, near = cKDTree(mesh.vertices).query(
+        mesh.vertices[places], min(NEIGHBOURS, count), distance_upper_bound=REACH * edge
+    )
+    there = np.isfinite(far)
+    near = np.where(there, near, 0)
+    way = mesh.vertices[near] - mesh.vertices[places][:, None]
+    off = np.einsum("nki,ni->nk", way, normals[places])
+    alike = np.einsum("nki,ni->nk", normals[near], normals[places]) > ALIKE
+    over = there & alike & (part[near] != part[places][:, None]) & (np.abs(off) <= MOST * edge)
+    many = np.maximum(over.sum(axis=1), 1)
+    along = way - off[..., None] * normals[places][:, None]
+    middle = np.linalg.norm((along * over[..., None]).sum(axis=1), axis=1) / many
+    spread = (np.linalg.norm(along, axis=2) * over).sum(axis=1) / many
+    mean = (off * over).sum(axis=1) / many
+    layered = (over.sum(axis=1) >= 2) & (middle <= AROUND * spread) & (np.abs(mean) > LEAST * edge)
+    if not layered.any():
+        return 0.0
+    other = part[near[layered, over[layered].argmax(axis=1)]]
+    own = part[places[layered]]
+    outside = (mean[layered] > 0.0) == (own < other)  # of the two the later one
+    _, pair = np.unique(np.minimum(own, other) * count + np.maximum(own, other), return_inverse=True)
+    times, later = np.bincount(pair), np.bincount(pair, outside)
+    mixed = np.minimum(later, times - later) >= MIXED * times
+    return float(times[mixed].sum() / len(places))
