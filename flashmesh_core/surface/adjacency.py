@@ -214,8 +214,8 @@ def face_areas(vertices, faces):
 
 
 @njit(**COMPILED)
-def longest_sides(positions, faces, label, count):
-    """The longest side (count,) of the box of each part of `faces` (F, 3), `label` (F,) naming a face's."""
+def boxes_of(positions, faces, label, count):
+    """The corners (count, 3) and (count, 3) of the box of each part of `faces` (F, 3), `label` (F,) naming a face's."""
     low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
     for f in range(len(faces)):
         part = label[f]
@@ -224,10 +224,13 @@ def longest_sides(positions, faces, label, count):
                 place = positions[faces[f, k], axis]
                 low[part, axis] = min(low[part, axis], place)
                 high[part, axis] = max(high[part, axis], place)
-    result = np.empty(count)
-    for part in range(count):
-        result[part] = (high[part] - low[part]).max()
-    return result
+    return low, high
+
+
+def longest_sides(positions: np.ndarray, faces: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
+    """The longest side (count,) of the box of each part, as in `boxes_of`."""
+    low, high = boxes_of(positions, faces, label, count)
+    return (high - low).max(axis=1)
 
 
 def labels_of_vertices(faces: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:

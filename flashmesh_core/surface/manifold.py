@@ -230,12 +230,17 @@ def _is_cavity(
     corners = vertices[faces[around]]
     if len(corners) == 0 or (corners.min(axis=(0, 1)) > low).any() or (corners.max(axis=(0, 1)) < high).any():
         return False
-    a, b, c = (corners - point).transpose(1, 0, 2)
+    return abs(winding_at(corners, point)) > 0.5
+
+
+def winding_at(triangles: np.ndarray, point: np.ndarray) -> float:
+    """The winding number of `triangles` (F, 3, 3) around `point` (3,), from their solid angles (van Oosterom 1983)."""
+    a, b, c = (triangles - point).transpose(1, 0, 2)
     la, lb, lc = (np.linalg.norm(side, axis=1) for side in (a, b, c))
     top = np.einsum("ij,ij->i", a, np.cross(b, c))
     dot = [np.einsum("ij,ij->i", u, v) for u, v in ((a, b), (b, c), (c, a))]
     angle = 2.0 * np.arctan2(top, la * lb * lc + dot[0] * lc + dot[1] * la + dot[2] * lb).sum()
-    return abs(angle) > 2.0 * np.pi
+    return float(angle / (4.0 * np.pi))
 
 
 @njit(**COMPILED)

@@ -1,0 +1,70 @@
+"""Insides left out that nobody sees: parts inside of others, and hollows. They cost as many faces as if one did.
+
+Generated meshes and parts stuck into each other have them, and prints are hollow. What lies in a hollow may be seen
+through glass: where it is no crumb it stays, and so does the hollow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.surface.adjacency import boxes_of, compact, face_components, face_geometry, manifold_twins
+from flashmesh_core.surface.manifold import volumes_of, winding_at
+
+CRUMB = 0.2  # of a hollow's length, that what it holds for nothing is shorter than
+PLACES = 4096  # of a part looked at
+DOUBTFUL = 0.1  # share of them before the nearest face, where all may be inside still: at an edge, it may mislead
+RECOUNTED = 16  # of these, for which the winding number is summed
+MOST_AROUND = 32  # parts that others are looked for in, the largest
+
+
+def without_enclosed_parts(mesh: Mesh) -> tuple[Mesh, int]:
+    """The mesh without closed parts inside of another one, and without empty hollows; how many these are.
+
+    `mesh` is clean: closed parts are wound outwards, hollows inwards.
+    """
+    faces = mesh.faces.astype(np.int32)
+    twins = manifold_twins(faces, len(mesh.vertices))
+    label, count = face_components(faces, twins)
+    closed, volume = volumes_of(mesh.vertices, faces, twins, label, count)
+    solid, hollow = closed & (volume > 0.0), closed & (volume < 0.0)
+    if count < 2 or not solid.any():
+        return mesh, 0
+    low, high = boxes_of(mesh.vertices, faces, label, count)
+    gone = hollow & ~_holds(low, high, hollow)
+    for part in np.argsort(-np.where(solid, volume, 0.0))[: min(int(solid.sum()), MOST_AROUND)]:
+        within = solid & ~gone & (low > low[part]).all(axis=1) & (high < high[part]).all(axis=1)
+        if within.any() and not gone[part]:
+            gone |= _inside(mesh, faces, (hollow & ~gone)[label] | (label == part), label, within)
+    if not gone.any():
+        return mesh, 0
+    used, numbered = compact(mesh.faces[~gone[label]], len(mesh.vertices))
+    return Mesh(mesh.vertices[used], numbered.astype(np.int64)), int(gone.sum())
+
+
+def _holds(low: np.ndarray, high: np.ndarray, hollow: np.ndarray) -> np.ndarray:
+    """Which of the hollows (P,) have another part in their box that is no crumb."""
+    length, result = (high - low).max(axis=1), np.zeros(len(low), dtype=bool)
+    for part in np.flatnonzero(hollow):
+        held = (low > low[part]).all(axis=1) & (high < high[part]).all(axis=1)
+        result[part] = (held & (length >= CRUMB * length[part])).any()
+    return result
+
+
+def _inside(mesh: Mesh, faces: np.ndarray, wall: np.ndarray, label: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """Which parts (P,), of those `within` the box of a part, are inside; `wall` (F,): its faces and all hollows."""
+    rng, result = np.random.default_rng(0), np.zeros(len(within), dtype=bool)
+    tree, triangles = TriangleTree.of_mesh(mesh.vertices, faces[wall]), mesh.triangles[wall]
+    normals = face_geometry(mesh.vertices, faces[wall])[0]
+    for part in np.flatnonzero(within):
+        corners = np.unique(faces[label == part])
+        places = mesh.vertices[rng.choice(corners, min(len(corners), PLACES), replace=False)]
+        _, face, nearest = tree.nearest_points(places)
+        doubtful = np.flatnonzero(np.einsum("ni,ni->n", places - nearest, normals[face]) >= 0.0)
+        if len(doubtful) > DOUBTFUL * len(places):
+            continue
+        some = places[rng.choice(doubtful, min(len(doubtful), RECOUNTED), replace=False)]
+        result[part] = all(winding_at(triangles, place) > 0.5 for place in some)
+    return result

@@ -1,0 +1,91 @@
+"""What lies inside of solid parts goes, and so do empty hollows; what can be seen, or might be, stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.surface.cleaning import clean
+from flashmesh_core.surface.enclosed import without_enclosed_parts
+from flashmesh_core.surface.manifold import winding_at
+from flashmesh_core.surface.reading import read_surface
+from tests.surface.shapes import box, box_distance, cube, joined, sphere, torus_distance, volume, voxels
+
+
+def together(*parts: Mesh) -> Mesh:
+    vertices, faces = joined(*parts)
+    return clean(vertices, faces)
+
+
+def turned(mesh: Mesh) -> Mesh:
+    return Mesh(mesh.vertices, mesh.faces[:, ::-1].copy())
+
+
+def ball(size: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
+    round_one = sphere(40, 21)
+    return Mesh(round_one.vertices * size + np.array(at), round_one.faces)
+
+
+def count_left(mesh: Mesh) -> tuple[int, int]:
+    rest, gone = without_enclosed_parts(mesh)
+    return len(rest.faces), gone
+
+
+BALL = len(sphere(40, 21).faces)
+
+
+def test_parts_inside_of_a_solid_one_go() -> None:
+    """A cube with a ball in it, which holds another; a third one pokes out by a little, a fourth is outside."""
+    inside, poking = ball(0.5), ball(0.3, at=(0.36, 0.3, 0.3))
+    mesh = together(cube(), inside, ball(0.1), poking, ball(0.2, at=(2.0, 0.0, 0.0)))
+    assert count_left(mesh) == (12 + 2 * BALL, 2)
+    assert volume(without_enclosed_parts(mesh)[0]) == pytest.approx(1.0 + volume(poking) + volume(ball(0.2)), rel=1e-6)
+
+
+def test_what_a_ring_goes_around_is_not_inside() -> None:
+    ring = voxels(torus_distance(0.4, 0.15), cells=48)
+    assert count_left(together(ring, ball(0.2)))[1] == 0
+    assert count_left(together(ring, ball(0.1, at=(0.4, 0.0, 0.0))))[1] == 1
+
+
+def test_an_empty_hollow_goes_and_one_that_holds_something_stays() -> None:
+    shell = (box(1.0, 1.0, 1.0), turned(box(0.6, 0.6, 0.6)))
+    assert count_left(together(*shell)) == (12, 1)
+    assert count_left(together(*shell, ball(0.3))) == (24 + BALL, 0)
+    assert count_left(together(*shell, ball(0.05))) == (12, 2)  # a crumb in it, then in the solid
+    assert count_left(together(*shell, ball(0.3), ball(0.1, at=(0.4, 0.4, 0.4)))) == (24 + BALL, 1)  # in the wall
+
+
+def test_open_parts_and_single_ones_stay() -> None:
+    half = ball(0.5)
+    half = Mesh(half.vertices, half.faces[half.triangles.mean(axis=1)[:, 2] > 0.0])
+    for mesh in (together(cube(), half), together(cube()), together(half, ball(0.1))):
+        assert without_enclosed_parts(mesh) == (mesh, 0)
+
+
+def test_near_a_sharp_edge_the_winding_number_decides() -> None:
+    """A rod along a fold: most of it is nearest to the edge, of whose faces one looks away from it."""
+    distance = box_distance((0.5, 0.5, 0.5))
+    notch = box_distance((0.5, 0.5, 0.6))
+    solid = voxels(lambda p: np.maximum(distance(p), -notch(p - np.array([0.5, 0.5, 0.0]))), cells=48)
+    rod = Mesh(box(0.05, 0.05, 0.8).vertices + np.array([-0.08, -0.08, 0.0]), cube().faces)
+    assert count_left(together(solid, rod))[1] == 1
+    beyond = Mesh(rod.vertices + np.array([0.2, 0.2, 0.0]), cube().faces)
+    assert count_left(together(solid, beyond))[1] == 0
+
+
+def test_the_winding_number_counts_how_often() -> None:
+    mesh = Mesh(*joined(cube(), box(0.5, 0.5, 0.5)))
+    places = ([2.0, 0.0, 0.0], [0.4, 0.0, 0.0], [0.1, 0.0, 0.0])
+    assert [winding_at(mesh.triangles, np.array(place)) for place in places] == pytest.approx([0.0, 1.0, 2.0])
+
+
+def test_a_reading_tells_what_it_left_out() -> None:
+    print_ = together(*(voxels(box_distance(size), 64) for size in ((0.5, 0.4, 0.3), (0.1, 0.1, 0.1))))
+    reading = read_surface(print_, faces=12)
+    assert reading.strays == 1 and len(reading.proxies[0].faces) == 12
+    kept = read_surface(print_, faces=60, clean_up=False)
+    assert kept.strays == 0
+    nearest = [np.linalg.norm(one.proxies[0].vertices, axis=1).min() for one in (reading, kept)]
+    assert nearest[0] > 0.5 > 0.2 > nearest[1]
