@@ -10,6 +10,11 @@ photogrammetry   a rounded, bumpy, noisy surface without its bottom, and 40 smal
 segmentation     marching cubes of 0 and 1 on 96 cells
 blocks           the outer squares of the occupied cells of 64
 clusters         the family `cloud`, and 40 dense small balls of points strewn about it
+scans            two noisy scans of 112 cells over each other by a fifth, the one moved by 0.3 %
+depth            depth maps from six sides, 160 pixels across and noisy, with faces hung between near and far
+seams            every triangle of the artist's cut into ones of about 2 % by itself, of other sizes each time
+insides          a remesh with a second, rougher one inside, and 30 small balls in its solid
+hollow           a remesh with walls of 2 of 64 cells
 
 Of each closed mesh of the test split: the proxy of as many faces, plain simplification (meshoptimizer; of clouds, of
 our surface) and, if asked, Blender's Decimate with vertices at one place merged (against_blender.py says how it is
@@ -37,6 +42,7 @@ from flashmesh_core.evaluation.objects import ArtistObject, Given, choose_object
 from flashmesh_core.evaluation.report import measure
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.mesh.io import PointCloud
+from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.voxels import winding_numbers
 from flashmesh_core.sources import bumps, laplacian_smooth, make_source, voxel_remesh
@@ -148,6 +154,102 @@ def with_clusters(mesh: Mesh, rng: np.random.Generator) -> PointCloud:
     return PointCloud(np.concatenate(points), np.concatenate(normals))
 
 
+def joined(parts: list[Mesh]) -> Mesh:
+    """All of them in one mesh."""
+    first = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    faces = [part.faces + at for part, at in zip(parts, first, strict=True)]
+    return Mesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces))
+
+
+def scans(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """Both see what lies in a slab of 0.2 through the middle."""
+    dense = voxel_remesh(mesh, 112, closed=True)
+    way = rng.normal(size=3)
+    along = dense.triangles.mean(axis=1) @ (way / np.linalg.norm(way))
+    made = []
+    for kept, by in ((along > -0.1, 0.0), (along < 0.1, 0.003)):
+        move = by * rng.normal(size=3) + rng.normal(0.0, 0.0008, dense.vertices.shape)
+        made.append(part_of(Mesh(dense.vertices + move, dense.faces), kept))
+    return joined(made)
+
+
+def depth_maps(mesh: Mesh, rng: np.random.Generator, size: int = 160) -> Mesh:
+    """From along each axis and back, slightly turned; what hangs farther than 0.15 is cut off."""
+    made = []
+    for axis in range(3):
+        for way in (-1.0, 1.0):
+            ahead = way * np.eye(3)[axis] + rng.uniform(-0.3, 0.3, 3)
+            ahead /= np.linalg.norm(ahead)
+            across = np.cross(ahead, np.eye(3)[(axis + 1) % 3])
+            across /= np.linalg.norm(across)
+            made.append(_depth_map(mesh, np.stack([across, np.cross(ahead, across), ahead]), size, rng))
+    return joined(made)
+
+
+def _depth_map(mesh: Mesh, frame: np.ndarray, size: int, rng: np.random.Generator) -> Mesh:
+    """The nearest of many samples in each pixel of a square of 1.8, seen against the last row of `frame` (3, 3)."""
+    seen = sample_surface(mesh.vertices, mesh.faces, 1_000_000, rng).points @ frame.T
+    step = 1.8 / size
+    pixel = ((seen[:, :2] + 0.9) / step).astype(np.int64) @ [size, 1]
+    height = np.full(size * size, -np.inf)
+    np.maximum.at(height, pixel, seen[:, 2])
+    height += rng.normal(0.0, 0.0005, len(height))
+    row, column = np.divmod(np.arange(size * size), size)
+    places = np.stack([(row + 0.5) * step - 0.9, (column + 0.5) * step - 0.9, height], axis=1)
+    node = np.arange(size * size).reshape(size, size)
+    a, b, c, d = node[:-1, :-1].ravel(), node[1:, :-1].ravel(), node[1:, 1:].ravel(), node[:-1, 1:].ravel()
+    faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    faces = faces[np.isfinite(height[faces]).all(axis=1)]
+    faces = faces[np.ptp(height[faces], axis=1) < 0.15]
+    used, numbered = compact(faces, len(places))
+    return Mesh(places[used] @ frame, numbered.astype(np.int64))
+
+
+def seams(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """No two triangles share a vertex by intention."""
+    made = []
+    for corners in mesh.triangles:
+        longest = np.linalg.norm(corners - corners[[1, 2, 0]], axis=1).max()
+        count = max(int(longest / 0.02 * rng.uniform(0.7, 1.3)), 1)
+        nodes = [(i, j) for i in range(count + 1) for j in range(count + 1 - i)]
+        number = {node: at for at, node in enumerate(nodes)}
+        faces = [[number[i, j], number[i + 1, j], number[i, j + 1]] for i, j in nodes if i + j < count]
+        faces += [[number[i + 1, j], number[i + 1, j + 1], number[i, j + 1]] for i, j in nodes if i + j < count - 1]
+        share = np.array(nodes) / count
+        made.append(Mesh(corners[0] + share @ (corners[1:] - corners[0]), np.array(faces)))
+    return joined(made)
+
+
+def inner_wall(mesh: Mesh, rng: np.random.Generator) -> list[Mesh]:
+    """The surface two cells of 64 further inside, wound outwards; nothing where the mesh is thinner."""
+    from scipy.ndimage import binary_erosion
+    from skimage.measure import marching_cubes
+
+    inside, corner, step = occupied(mesh, 64)
+    core = binary_erosion(inside, iterations=2)
+    if core.sum() < 20:
+        return []
+    vertices, faces, _, _ = marching_cubes(-core.astype(np.float32), -0.5)
+    places = vertices * step + corner
+    return [Mesh(places + rng.normal(0.0, 0.001, places.shape), faces.astype(np.int64))]
+
+
+def with_insides(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """What generators leave inside of their surfaces."""
+    inside, corner, step = occupied(mesh, 64)
+    nodes = np.argwhere(inside)
+    made = [whole(mesh, rng), *inner_wall(mesh, rng)]
+    for node in nodes[rng.integers(len(nodes), size=30)]:
+        ball = trimesh.creation.icosphere(subdivisions=1, radius=rng.uniform(0.002, 0.01))
+        made.append(Mesh(ball.vertices + node * step + corner, np.asarray(ball.faces, dtype=np.int64)))
+    return joined(made)
+
+
+def hollow(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """As prints are hollowed."""
+    return joined([whole(mesh, rng), *(Mesh(one.vertices, one.faces[:, ::-1]) for one in inner_wall(mesh, rng))])
+
+
 KINDS: dict[str, Kind] = {
     "whole": whole,
     "pieces": lambda mesh, rng: with_pieces(whole(mesh, rng), rng),
@@ -157,6 +259,11 @@ KINDS: dict[str, Kind] = {
     "segmentation": segmentation,
     "blocks": blocks,
     "clusters": with_clusters,
+    "scans": scans,
+    "depth": depth_maps,
+    "seams": seams,
+    "insides": with_insides,
+    "hollow": hollow,
 }
 
 

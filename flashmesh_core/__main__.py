@@ -88,7 +88,8 @@ def _strays_of(source: Mesh | PointCloud) -> str:
     """What the strays of a source are, in words."""
     from flashmesh_core.mesh.canonical import Mesh
 
-    return "small pieces far from the rest, and spikes" if isinstance(source, Mesh) else "points on no surface"
+    of_mesh = "pieces far from the rest or inside of others, hollows and spikes"
+    return of_mesh if isinstance(source, Mesh) else "points on no surface"
 
 
 def generate_with_bar(engine: Engine, source: Mesh | PointCloud, options: dict[str, Any]) -> GenerationResult:

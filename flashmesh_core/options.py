@@ -83,7 +83,7 @@ class Options:
     manifold: bool | None = _option(None, bool)  # use a directed edge once; None: where the source does
     watertight: bool = _option(False, bool)  # close openings of the source too; what it has closed is closed anyway
     fill_holes: bool = _option(True, bool)  # repair what the model left open or wrote badly from the proxy mesh
-    clean_up: bool = _option(True, bool)  # leave out strays of the source, and close its small ragged holes
+    clean_up: bool = _option(True, bool)  # without strays and insides of the source, its seams and small holes closed
     keep_vertices: bool | None = _option(None, bool)  # the source's own; None: if it has few faces
     coverage_guidance: float = _option(6.0, float, 0.0, 20.0)  # nats against faces off the uncovered surface; 0 is off
     max_faces: int | None = _option(None, int, 1, MAX_FACES)  # decoding ends here; None: see `face_limit`

@@ -17,6 +17,8 @@ from .mesh_bridge import Surface
 SAMPLES = 2_000  # on each surface, beside the vertices
 MAX_VERTICES = 2_000  # of each mesh that are measured
 SMALL = 0.03  # of the longest part: shorter ones may have been left out (surface/isolated.py)
+APART = 0.002  # of the longest side: what is nearer to the result has been made again
+LOOKED_AT = 200  # vertices of a part that may be inside of the result
 MAX_FACES = 200_000  # of a source; a tree of more keeps Blender waiting
 
 
@@ -61,18 +63,35 @@ def measure_gap(mesh: bpy.types.Mesh, world: np.ndarray, surface: Surface, stray
 
 
 def _without_strays(source: np.ndarray, triangles: np.ndarray, result: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """The `triangles` (F, 3) of a source without small parts that are farther from the result than they are long."""
+    """The `triangles` (F, 3) of a source without what may have been left out of it.
+
+    That is small parts that are farther from the result than they are long, and parts that it does not touch and goes
+    around.
+    """
     pairs = np.concatenate([triangles[:, :2], triangles[:, 1:]])
     names, part = np.unique(component_labels(len(source), pairs), return_inverse=True)
     low, high = np.full((len(names), 3), np.inf), np.full((len(names), 3), -np.inf)
     np.minimum.at(low, part, source)
     np.maximum.at(high, part, source)
     size = (high - low).max(axis=1)
+    tree = BVHTree.FromPolygons(result.tolist(), faces.tolist(), all_triangles=True)
     rows = np.flatnonzero((size < SMALL * size.max())[part])
     nearest = np.zeros(len(names))
     nearest[part[rows]] = np.inf
-    np.minimum.at(nearest, part[rows], _ways(source[rows], result, faces))
-    return triangles[(nearest <= size)[part][triangles[:, 0]]]
+    np.minimum.at(nearest, part[rows], np.array([tree.find_nearest(source[row])[3] for row in rows]))
+    stays = nearest <= size
+    for number in np.flatnonzero(stays & (size < size.max())):
+        stays[number] = not _is_hidden(tree, source[part == number])
+    return triangles[stays[part][triangles[:, 0]]]
+
+
+def _is_hidden(tree: BVHTree, places: np.ndarray) -> bool:
+    """Whether all of a part's vertices (N, 3), or LOOKED_AT of them, lie behind a surface, none of them on it."""
+    for place in places[:: max(len(places) // LOOKED_AT, 1)]:
+        nearest, normal, _, distance = tree.find_nearest(place)
+        if distance < APART or (place - np.array(nearest)) @ np.array(normal) >= 0.0:
+            return False
+    return True
 
 
 def _places(vertices: np.ndarray, faces: np.ndarray, rng: np.random.Generator) -> np.ndarray:

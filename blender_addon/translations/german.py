@@ -86,7 +86,7 @@ GERMAN = {
     "Keep to Surface": "An der Oberfläche",
     "Put no vertex away from the surface of the source": "Keinen Vertex abseits der Oberfläche der Vorlage setzen",
     "Clean Up Source": "Vorlage bereinigen",
-    "Leave out stray points, small pieces in the air and spikes, and close small ragged holes": "Verstreute Punkte, kleine Stücke in der Luft und Zacken weglassen, kleine ausgefranste Löcher schließen",
+    "Leave out strays, pieces in the air, hidden insides, spikes; close seams and ragged holes": "Verstreute Punkte, Stücke in der Luft, verborgenes Inneres und Zacken weglassen; Nähte und ausgefranste Löcher schließen",
     "Fill Holes": "Löcher füllen",
     "At the end, cover what the new mesh left bare, and close its holes": "Am Ende bedecken, was das neue Netz ausgelassen hat, und seine Löcher schließen",
     "Drafting": "Vorausraten",

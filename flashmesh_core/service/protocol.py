@@ -39,8 +39,8 @@ option left out has the engine's own default. The answer is a stream of frames, 
                    worse than it should be), `repaired` (faces that the model did not write), `wanted` (faces, or
                    null), `open_edges`, `gap` and `excess` (largest distance from the source to the result and back,
                    over the source's longest side), `strays` (left out: points of a cloud on no
-                   surface, small pieces of a mesh far from the rest, its spikes), `gashes` (small ragged holes
-                   of a mesh that were closed), and the welded mesh: arrays `vertices` (V, 3) float32 and
+                   surface, pieces of a mesh far from the rest or hidden inside, its spikes), `gashes` (small
+                   ragged holes of a mesh that were closed), and the welded mesh: arrays `vertices` (V, 3) float32 and
                    `face_indices` (F, 3) int32
     error          last, instead of `end`: `error` {`field`, `message`}, `status` (as it would be in HTTP; 504 where
                    the request's `deadline` has passed)

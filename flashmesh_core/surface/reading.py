@@ -65,7 +65,7 @@ class Reading:
     is_manifold: bool  # of the source; True for a cloud, which cannot tell
     is_closed: bool  # no open edges, pinholes aside: of the source's mesh, or of the one made of a cloud
     kept: bool = False
-    strays: int = 0  # left out: points of a cloud on no surface, small pieces of a mesh far from the rest, its spikes
+    strays: int = 0  # left out: points of a cloud on no surface; isolated and hidden pieces of a mesh, its spikes
     gashes: int = 0  # holes of a mesh that were closed, where a scanner saw nothing
 
 

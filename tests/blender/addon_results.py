@@ -158,6 +158,11 @@ def gaps():
         joined = np.append(surface.faces, [np.arange(3) + len(surface.vertices)], 0)
         crumbs = bridge.Surface("", here, pieces, joined, (), None, None)
         told[name] = [vars(measure.measure_gap(fine, here, crumbs, strays)) for strays in (0, 1)]
+    hollow = np.concatenate([surface.vertices, inside]), np.append(surface.faces, surface.faces + len(inside), 0)
+    told["hollow"] = [
+        vars(measure.measure_gap(fine, here, bridge.Surface("", here, *hollow, (), None, None), strays))
+        for strays in (0, 1)
+    ]
     return told
 
 

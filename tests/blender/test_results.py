@@ -85,6 +85,7 @@ def test_two_surfaces_that_are_one_are_nothing_apart(told: Told) -> None:
     with_crumb, without = gaps["crumbs"]
     assert with_crumb["most"] == pytest.approx(8 / 10, rel=0.01) and without["most"] < 1e-6
     assert [near["most"] for near in gaps["near"]] == pytest.approx([0.07 / 2.07] * 2, rel=0.01), "what is near counts"
+    assert [one["most"] for one in gaps["hollow"]] == pytest.approx([0.25, 0.0], abs=1e-6), "what is hidden inside"
 
 
 def test_what_is_said_of_a_result(told: Told) -> None:
