@@ -92,7 +92,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--seed", type=engine_option("seed"), metavar="S", help="the same seed gives the same result")
     add("--temperature", type=engine_option("temperature"), metavar="T", help="0 is greedy")
     add("--watertight", action="store_true", help="close all that is open, openings of the source too")
-    flaws = "read sources as they are, with strays, pieces in the air, hidden insides, spikes, seams, ragged holes"
+    flaws = "read sources as they are, with strays, pieces in the air, hidden parts, spikes, seams, ragged holes"
     add("--no-clean-up", dest="clean_up", action="store_false", help=flaws)
     add("--keep-holes", dest="fill_holes", action="store_false", help="leave bare and open what the model leaves so")
     add("--max-source-faces", type=integer(1, protocol.MAX_TRIANGLES), default=mesh_bridge.MAX_SOURCE_FACES,

@@ -88,7 +88,7 @@ def _strays_of(source: Mesh | PointCloud) -> str:
     """What the strays of a source are, in words."""
     from flashmesh_core.mesh.canonical import Mesh
 
-    of_mesh = "pieces far from the rest or inside of others, hollows and spikes"
+    of_mesh = "pieces far from the rest or inside of others, and spikes"
     return of_mesh if isinstance(source, Mesh) else "points on no surface"
 
 

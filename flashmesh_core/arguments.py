@@ -49,7 +49,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     add("--surface-tolerance", type=int, help=tolerance)
     keep = "take the vertices of the source as they are (default: auto, where it has no more faces than are wanted)"
     add("--keep-vertices", choices=tuple(AUTO_CHOICES), default="auto", help=keep)
-    flaws = "read the source as it is, with strays, pieces in the air, hidden insides, spikes, seams, ragged holes"
+    flaws = "read the source as it is, with strays, pieces in the air, hidden parts, spikes, seams, ragged holes"
     add("--no-clean-up", action="store_true", help=flaws)
     add("--report", type=Path, help="write a JSON report here")
 

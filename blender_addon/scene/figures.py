@@ -103,7 +103,7 @@ class Result:
     watertight: bool
     open_edges: int  # with one face only
     repaired: int  # faces that were not the model's: they cover what it left bare
-    strays: int  # left out: points of a cloud, pieces, hollows and spikes of a mesh
+    strays: int  # left out: points of a cloud, pieces and spikes of a mesh
     gashes: int  # small ragged holes of the source that were closed
     faults: tuple[str, ...]  # what the engine finds worse than it should be, in sentences
     gave_up_closure: bool  # watertight was asked for, and open edges are left

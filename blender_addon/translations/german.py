@@ -86,7 +86,7 @@ GERMAN = {
     "Keep to Surface": "An der Oberfläche",
     "Put no vertex away from the surface of the source": "Keinen Vertex abseits der Oberfläche der Vorlage setzen",
     "Clean Up Source": "Vorlage bereinigen",
-    "Leave out strays, pieces in the air, hidden insides, spikes; close seams and ragged holes": "Verstreute Punkte, Stücke in der Luft, verborgenes Inneres und Zacken weglassen; Nähte und ausgefranste Löcher schließen",
+    "Leave out strays, pieces in the air, hidden parts, spikes; close seams and ragged holes": "Verstreute Punkte, Stücke in der Luft, verborgene Teile und Zacken weglassen; Nähte und ausgefranste Löcher schließen",
     "Fill Holes": "Löcher füllen",
     "At the end, cover what the new mesh left bare, and close its holes": "Am Ende bedecken, was das neue Netz ausgelassen hat, und seine Löcher schließen",
     "Drafting": "Vorausraten",

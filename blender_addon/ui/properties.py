@@ -105,7 +105,7 @@ def _end_options(common: dict[str, Any]) -> dict[str, Any]:
             default=d.hard_edges, **common),
         "clean_up": BoolProperty(
             name="Clean Up Source",
-            description="Leave out strays, pieces in the air, hidden insides, spikes; close seams and ragged holes",
+            description="Leave out strays, pieces in the air, hidden parts, spikes; close seams and ragged holes",
             default=d.clean_up, **common),
         "fill_holes": BoolProperty(
             name="Fill Holes", description="At the end, cover what the new mesh left bare, and close its holes",

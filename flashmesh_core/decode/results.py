@@ -52,7 +52,7 @@ class GenerationResult:
     wanted: int | None = None  # faces that were asked for
     filled: int = 0  # faces that are not the model's: repaired from the proxy, or closing holes
     gashes: int = 0  # holes of the source that were closed, where a scanner saw nothing
-    strays: int = 0  # points of a cloud, or pieces, hollows and spikes of a mesh, that were left out
+    strays: int = 0  # points of a cloud, or pieces and spikes of a mesh, that were left out
     tally: Tally = field(default_factory=Tally)  # what was drafted and accepted
 
     @property

@@ -68,7 +68,7 @@ class Source:
     is_closed: bool  # no open edges: of a Mesh, the same, or of the one made of a cloud
     kept: bool  # the vertices are the source's own
     gashes: int  # holes of a mesh that were closed, where a scanner saw nothing
-    strays: int  # points of a cloud, or pieces, hollows and spikes of a mesh, that were left out
+    strays: int  # points of a cloud, or pieces and spikes of a mesh, that were left out
     others: tuple[Source, ...] = ()
 
     def of_candidate(self, number: int) -> Source:

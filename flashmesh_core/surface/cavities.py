@@ -13,7 +13,7 @@ from flashmesh_core.surface.adjacency import compact, face_components, labels_of
 from flashmesh_core.surface.denoising import COARSE, estimate_noise, noisiness, typical_edge
 from flashmesh_core.surface.manifold import volumes_of
 
-WALL, BUMPY = 2.75, 1.0  # typical edges of the outer surface, more at a sculpt's noise: half of a cavity is no farther
+WALL = 4.0  # typical edges: a cavity is left out if half of it is no farther from the outer surface
 UNEVEN = 1.4, 2.0  # a half of the wall over its thinnest tenth, four fifths over that half: above both it is modelled
 BUMPS = 0.4  # more, at a sculpt's noise, for the first
 NEAR = 1.8  # wall thicknesses from the cavity up to which the outer surface is that of its wall
@@ -37,9 +37,8 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     inwards = closed & (volume < 0.0)
     if not inwards.any() or inwards.all():
         return mesh
-    rough = noisiness(estimate_noise(mesh), edge)
-    thickness = _thicknesses(mesh, UNEVEN[0] + BUMPS * rough, label, inwards)
-    thin = thickness <= (WALL + BUMPY * rough) * typical_edge(Mesh(mesh.vertices, mesh.faces[~inwards[label]]))
+    thickness = _thicknesses(mesh, edge, label, inwards)
+    thin = thickness <= WALL * edge
     if not thin.any():
         return mesh
     used, kept = compact(mesh.faces[~thin[label]], len(mesh.vertices))
@@ -49,14 +48,15 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     return Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]]), outer.faces)
 
 
-def _thicknesses(mesh: Mesh, uneven: float, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:
+def _thicknesses(mesh: Mesh, edge: float, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:
     """The wall between each part (P,) that is wound inwards and the nearest that is not: a median.
 
-    Infinity for other parts, and for walls whose median is `uneven` times their thinnest tenth.
+    Infinity for other parts, and for walls that are thin here and thick there.
     """
     from scipy.spatial import cKDTree
 
     tree = cKDTree(mesh.vertices[np.unique(mesh.faces[~inwards[label]])])
+    uneven = UNEVEN[0] + BUMPS * noisiness(estimate_noise(mesh), edge)
     result = np.full(len(inwards), np.inf)
     inner = inwards[label]
     corners = np.stack([np.repeat(label[inner], 3), mesh.faces[inner].ravel()], axis=1)

@@ -28,9 +28,9 @@ def clean(vertices: np.ndarray, faces: np.ndarray, *, progress: Callable[[float]
     report = progress or (lambda share: None)
     vertices = check_points("vertices", vertices, minimum=0)
     faces = check_faces("faces", faces, len(vertices)).astype(np.int32)
+    faces = _unique_faces(faces)
     if not len(faces):
         return Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
-    faces = _unique_faces(faces)
     used = np.zeros(len(vertices), dtype=bool)
     used[faces.ravel()] = True
     inside = vertices[used]

@@ -1,7 +1,7 @@
-"""Insides left out that nobody sees: parts inside of others, and hollows. They cost as many faces as if one did.
+"""Parts of a mesh inside of others left out: nobody sees them, and each costs as many faces as if one did.
 
-Generated meshes and parts stuck into each other have them, and prints are hollow. What lies in a hollow may be seen
-through glass: where it is no crumb it stays, and so does the hollow.
+Generated meshes and parts stuck into each other have them. Hollows stay, since somebody may have modelled them, and so
+does what lies in them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import boxes_of, compact, face_components, face_geometry, manifold_twins
 from flashmesh_core.surface.manifold import volumes_of, winding_at
 
-CRUMB = 0.2  # of a hollow's length, that what it holds for nothing is shorter than
 PLACES = 4096  # of a part looked at
 DOUBTFUL = 0.1  # share of them before the nearest face, where all may be inside still: at an edge, it may mislead
 RECOUNTED = 16  # of these, for which the winding number is summed
@@ -21,7 +20,7 @@ MOST_AROUND = 32  # parts that others are looked for in, the largest
 
 
 def without_enclosed_parts(mesh: Mesh) -> tuple[Mesh, int]:
-    """The mesh without closed parts inside of another one, and without empty hollows; how many these are.
+    """The mesh without closed parts inside of another one, and how many these are.
 
     `mesh` is clean: closed parts are wound outwards, hollows inwards.
     """
@@ -33,24 +32,15 @@ def without_enclosed_parts(mesh: Mesh) -> tuple[Mesh, int]:
     if count < 2 or not solid.any():
         return mesh, 0
     low, high = boxes_of(mesh.vertices, faces, label, count)
-    gone = hollow & ~_holds(low, high, hollow)
+    gone = np.zeros(count, dtype=bool)
     for part in np.argsort(-np.where(solid, volume, 0.0))[: min(int(solid.sum()), MOST_AROUND)]:
         within = solid & ~gone & (low > low[part]).all(axis=1) & (high < high[part]).all(axis=1)
         if within.any() and not gone[part]:
-            gone |= _inside(mesh, faces, (hollow & ~gone)[label] | (label == part), label, within)
+            gone |= _inside(mesh, faces, hollow[label] | (label == part), label, within)
     if not gone.any():
         return mesh, 0
     used, numbered = compact(mesh.faces[~gone[label]], len(mesh.vertices))
     return Mesh(mesh.vertices[used], numbered.astype(np.int64)), int(gone.sum())
-
-
-def _holds(low: np.ndarray, high: np.ndarray, hollow: np.ndarray) -> np.ndarray:
-    """Which of the hollows (P,) have another part in their box that is no crumb."""
-    length, result = (high - low).max(axis=1), np.zeros(len(low), dtype=bool)
-    for part in np.flatnonzero(hollow):
-        held = (low > low[part]).all(axis=1) & (high < high[part]).all(axis=1)
-        result[part] = (held & (length >= CRUMB * length[part])).any()
-    return result
 
 
 def _inside(mesh: Mesh, faces: np.ndarray, wall: np.ndarray, label: np.ndarray, within: np.ndarray) -> np.ndarray:

@@ -125,7 +125,7 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     if isinstance(source, Mesh):
         cleaned = _clean_mesh(_checked_mesh(source), _unheard)
         box, _, mesh, _ = _without_strays(source, _joined(cleaned, _unheard))
-        return box, without_enclosed_parts(without_thin_cavities(close_pinholes(mesh, gashes=True)[0]))[0]
+        return box, without_thin_cavities(without_enclosed_parts(close_pinholes(mesh, gashes=True)[0])[0])
     box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, True, _unheard)
     return box, mesh
 
@@ -199,11 +199,9 @@ def _read_mesh(
         if not closed:
             mesh, gashes = close_pinholes(mesh, gashes=True)
             closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
-    mesh = without_thin_cavities(mesh)
-    if clean_up:
         mesh, hidden = without_enclosed_parts(mesh)
         strays += hidden
-    denoised, made = _with_proxies(mesh, wanted, seeds, None, report)
+    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, report)
     return [
         Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays, gashes=gashes) for of in made
     ]

@@ -51,7 +51,7 @@ def join_seams(mesh: Mesh) -> Mesh:
         return mesh
     joined = clean(mesh.vertices, faces)
     left = len(open_edges(joined.faces.astype(np.int32), len(joined.vertices))[0])
-    return joined if left <= LEFT * len(starts) else mesh
+    return joined if len(joined.faces) and left <= LEFT * len(starts) else mesh
 
 
 def _same_places(vertices: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -79,7 +79,8 @@ def _contacts(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray) -> Co
         many = np.concatenate([np.asarray(some, dtype=np.int64) for some in near])
         rows.append(np.stack([border[many], first + np.repeat(np.arange(len(counts)), counts)], axis=1))
     vertex, edge = np.concatenate(rows).T
-    other = (vertex != tails[edge]) & (vertex != heads[edge]) & (vertex != tips[edge]) & (lengths[edge] > 0.0)
+    whole = (lengths > 0.0) & (tips != tails) & (tips != heads)  # no face that lost a corner
+    other = (vertex != tails[edge]) & (vertex != heads[edge]) & (vertex != tips[edge]) & whole[edge]
     vertex, edge = vertex[other], edge[other]
     off = vertices[vertex] - a[edge]
     along = np.clip(np.einsum("ni,ni->n", off, ways[edge]) / lengths[edge] ** 2, 0.0, 1.0)
