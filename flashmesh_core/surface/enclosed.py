@@ -33,23 +33,26 @@ def without_enclosed_parts(mesh: Mesh) -> tuple[Mesh, int]:
         return mesh, 0
     low, high = boxes_of(mesh.vertices, faces, label, count)
     gone = np.zeros(count, dtype=bool)
+    faces_of = np.split(np.argsort(label, kind="stable"), np.cumsum(np.bincount(label))[:-1])
     for part in np.argsort(-np.where(solid, volume, 0.0))[: min(int(solid.sum()), MOST_AROUND)]:
         within = solid & ~gone & (low > low[part]).all(axis=1) & (high < high[part]).all(axis=1)
         if within.any() and not gone[part]:
-            gone |= _inside(mesh, faces, hollow[label] | (label == part), label, within)
+            gone |= _inside(mesh, faces, hollow[label] | (label == part), faces_of, within)
     if not gone.any():
         return mesh, 0
     used, numbered = compact(mesh.faces[~gone[label]], len(mesh.vertices))
     return Mesh(mesh.vertices[used], numbered.astype(np.int64)), int(gone.sum())
 
 
-def _inside(mesh: Mesh, faces: np.ndarray, wall: np.ndarray, label: np.ndarray, within: np.ndarray) -> np.ndarray:
+def _inside(
+    mesh: Mesh, faces: np.ndarray, wall: np.ndarray, faces_of: list[np.ndarray], within: np.ndarray
+) -> np.ndarray:
     """Which parts (P,), of those `within` the box of a part, are inside; `wall` (F,): its faces and all hollows."""
     rng, result = np.random.default_rng(0), np.zeros(len(within), dtype=bool)
     tree, triangles = TriangleTree.of_mesh(mesh.vertices, faces[wall]), mesh.triangles[wall]
     normals = face_geometry(mesh.vertices, faces[wall])[0]
     for part in np.flatnonzero(within):
-        corners = np.unique(faces[label == part])
+        corners = np.unique(faces[faces_of[part]])
         places = mesh.vertices[rng.choice(corners, min(len(corners), PLACES), replace=False)]
         _, face, nearest = tree.nearest_points(places)
         doubtful = np.flatnonzero(np.einsum("ni,ni->n", places - nearest, normals[face]) >= 0.0)

@@ -46,10 +46,9 @@ def join_seams(mesh: Mesh) -> Mesh:
     if len(ends):
         faces = component_labels(len(mesh.vertices), ends)[faces]
         found = _contacts(mesh.vertices, faces, starts)
-    faces, cuts = _cut(faces, starts, found)
-    if not len(ends) + cuts:
+    if not len(ends) + len(found.vertices):
         return mesh
-    joined = clean(mesh.vertices, faces)
+    joined = clean(mesh.vertices, _cut(faces, starts, found))
     left = len(open_edges(joined.faces.astype(np.int32), len(joined.vertices))[0])
     return joined if len(joined.faces) and left <= LEFT * len(starts) else mesh
 
@@ -110,11 +109,11 @@ def _ends_at(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray, found:
     return apart[~np.isin(apart @ [len(vertices), 1], own @ [len(vertices), 1])]
 
 
-def _cut(faces: np.ndarray, starts: np.ndarray, found: Contacts) -> tuple[np.ndarray, int]:
-    """Faces whose open edges are cut at the vertices on them, and how many cuts these are."""
+def _cut(faces: np.ndarray, starts: np.ndarray, found: Contacts) -> np.ndarray:
+    """The faces, their open edges cut at the vertices on them."""
     inside = (found.along > 0.0) & (found.along < 1.0)
     if not inside.any():
-        return faces, 0
+        return faces
     order = np.lexsort([found.along[inside], found.edges[inside]])
     edges, vertices = found.edges[inside][order], found.vertices[inside][order]
     edge, first = np.unique(edges, return_index=True)
@@ -124,8 +123,7 @@ def _cut(faces: np.ndarray, starts: np.ndarray, found: Contacts) -> tuple[np.nda
     made = [triangle for face, sides in cuts.items() for triangle in _fans(faces[face].tolist(), sides)]
     left = np.ones(len(faces), dtype=bool)
     left[list(cuts)] = False
-    whole = np.concatenate([faces[left], np.array(made, dtype=np.int64).reshape(-1, 3)])
-    return whole, len(edges)
+    return np.concatenate([faces[left], np.array(made, dtype=np.int64)])
 
 
 def _fans(corners: list[int], sides: dict[int, list[int]]) -> list[tuple[int, int, int]]:
