@@ -14,8 +14,8 @@ from flashmesh_core.surface.adjacency import boxes_of, compact, face_components,
 from flashmesh_core.surface.manifold import volumes_of, winding_at
 
 PLACES = 4096  # of a part looked at
-DOUBTFUL = 0.1  # share of them before the nearest face, where all may be inside still: at an edge, it may mislead
-RECOUNTED = 16  # of these, for which the winding number is summed
+DOUBTFUL = 0.9  # share of them before the nearest face, where all may be inside still: at a sharp edge it misleads
+RECOUNTED = 8  # of these and of the others, for which the winding number is summed
 MOST_AROUND = 32  # parts that others are looked for in, the largest
 
 
@@ -58,6 +58,7 @@ def _inside(
         doubtful = np.flatnonzero(np.einsum("ni,ni->n", places - nearest, normals[face]) >= 0.0)
         if len(doubtful) > DOUBTFUL * len(places):
             continue
-        some = places[rng.choice(doubtful, min(len(doubtful), RECOUNTED), replace=False)]
-        result[part] = all(winding_at(triangles, place) > 0.5 for place in some)
+        some = rng.choice(doubtful, min(len(doubtful), RECOUNTED // 2), replace=False)
+        some = np.append(some, rng.choice(len(places), RECOUNTED // 2))
+        result[part] = all(winding_at(triangles, place) > 0.5 for place in places[some])
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.surface.adjacency import COMPILED, edge_order, face_area, face_components, opposite_pairs
+from flashmesh_core.surface.adjacency import COMPILED, dot, edge_order, face_area, face_components, opposite_pairs
 
 MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards
 
@@ -233,14 +233,26 @@ def _is_cavity(
     return abs(winding_at(corners, point)) > 0.5
 
 
-def winding_at(triangles: np.ndarray, point: np.ndarray) -> float:
+@njit(**COMPILED)
+def winding_at(triangles, point):
     """The winding number of `triangles` (F, 3, 3) around `point` (3,), from their solid angles (van Oosterom 1983)."""
-    a, b, c = (triangles - point).transpose(1, 0, 2)
-    la, lb, lc = (np.linalg.norm(side, axis=1) for side in (a, b, c))
-    top = np.einsum("ij,ij->i", a, np.cross(b, c))
-    dot = [np.einsum("ij,ij->i", u, v) for u, v in ((a, b), (b, c), (c, a))]
-    angle = 2.0 * np.arctan2(top, la * lb * lc + dot[0] * lc + dot[1] * la + dot[2] * lb).sum()
-    return float(angle / (4.0 * np.pi))
+    total, sides, lengths = 0.0, np.empty((3, 3)), np.empty(3)
+    for f in range(len(triangles)):
+        for k in range(3):
+            square = 0.0
+            for axis in range(3):
+                sides[k, axis] = triangles[f, k, axis] - point[axis]
+                square += sides[k, axis] * sides[k, axis]
+            lengths[k] = np.sqrt(square)
+        top = 0.0
+        for axis in range(3):
+            y, z = (axis + 1) % 3, (axis + 2) % 3
+            top += sides[0, axis] * (sides[1, y] * sides[2, z] - sides[1, z] * sides[2, y])
+        bottom = lengths[0] * lengths[1] * lengths[2]
+        bottom += dot(sides, 0, sides, 1) * lengths[2] + dot(sides, 1, sides, 2) * lengths[0]
+        bottom += dot(sides, 2, sides, 0) * lengths[1]
+        total += np.arctan2(top, bottom)
+    return total / (2.0 * np.pi)
 
 
 @njit(**COMPILED)

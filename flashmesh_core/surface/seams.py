@@ -37,10 +37,9 @@ def join_seams(mesh: Mesh) -> Mesh:
     it is made of, and borders that touch a coincidence: it comes back as it is.
     """
     faces = mesh.faces.astype(np.int64)
-    starts, tails, heads = open_edges(faces.astype(np.int32), len(mesh.vertices))
+    starts, _, _ = open_edges(faces.astype(np.int32), len(mesh.vertices))
     if not len(starts):
         return mesh
-    faces = _same_places(mesh.vertices, np.union1d(tails, heads))[faces]
     found = _contacts(mesh.vertices, faces, starts)
     ends = _ends_at(mesh.vertices, faces, starts, found)
     if len(ends):
@@ -51,14 +50,6 @@ def join_seams(mesh: Mesh) -> Mesh:
     joined = clean(mesh.vertices, _cut(faces, starts, found))
     left = len(open_edges(joined.faces.astype(np.int32), len(joined.vertices))[0])
     return joined if len(joined.faces) and left <= LEFT * len(starts) else mesh
-
-
-def _same_places(vertices: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The number of each vertex (V,), the same for those of `rows` (R,) that are at exactly one place."""
-    _, first, which = np.unique(vertices[rows], axis=0, return_index=True, return_inverse=True)
-    result = np.arange(len(vertices))
-    result[rows] = rows[first][which.ravel()]
-    return result
 
 
 def _contacts(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray) -> Contacts:
@@ -91,7 +82,7 @@ def _contacts(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray) -> Co
 
 
 def _ends_at(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray, found: Contacts) -> np.ndarray:
-    """Pairs (P, 2) of vertices that are one: a vertex and an edge's end that it is near, beside its own edges, too."""
+    """Pairs (P, 2) of vertices that are one: a vertex and an edge's end that it is near, beside its open edges."""
     flat = faces.ravel()
     tails, heads = flat[_turned(starts, 0)], flat[_turned(starts, 1)]
     lengths = np.linalg.norm(vertices[heads] - vertices[tails], axis=1)
@@ -104,9 +95,7 @@ def _ends_at(vertices: np.ndarray, faces: np.ndarray, starts: np.ndarray, found:
         far = np.linalg.norm(vertices[found.vertices] - vertices[end], axis=1)
         close = far <= NEAR * np.minimum(shortest[found.vertices], shortest[end])
         pairs.append(np.stack([found.vertices[close], end[close]], axis=1))
-    apart = np.sort(np.concatenate(pairs), axis=1)
-    own = np.sort(np.stack([tails, heads], axis=1), axis=1)
-    return apart[~np.isin(apart @ [len(vertices), 1], own @ [len(vertices), 1])]
+    return np.concatenate(pairs)
 
 
 def _cut(faces: np.ndarray, starts: np.ndarray, found: Contacts) -> np.ndarray:

@@ -63,15 +63,30 @@ def test_open_parts_and_single_ones_stay() -> None:
         assert without_enclosed_parts(mesh) == (mesh, 0)
 
 
-def test_near_a_sharp_edge_the_winding_number_decides() -> None:
-    """A rod along a fold: most of it is nearest to the edge, of whose faces one looks away from it."""
-    distance = box_distance((0.5, 0.5, 0.5))
-    notch = box_distance((0.5, 0.5, 0.6))
-    solid = voxels(lambda p: np.maximum(distance(p), -notch(p - np.array([0.5, 0.5, 0.0]))), cells=48)
-    rod = Mesh(box(0.05, 0.05, 0.8).vertices + np.array([-0.08, -0.08, 0.0]), cube().faces)
-    assert count_left(together(solid, rod))[1] == 1
-    beyond = Mesh(rod.vertices + np.array([0.2, 0.2, 0.0]), cube().faces)
-    assert count_left(together(solid, beyond))[1] == 0
+def prism(outline: list[tuple[float, float]], faces: list[tuple[int, int, int]]) -> Mesh:
+    """A prism of height 1 over an outline, counterclockwise; `faces` of it from above."""
+    count = len(outline)
+    flat = np.array(outline)
+    vertices = np.concatenate([np.pad(flat, ((0, 0), (0, 1)), constant_values=end) for end in (0.0, 1.0)])
+    around = [(k, (k + 1) % count) for k in range(count)]
+    made = [(a, b, b + count) for a, b in around] + [(a, b + count, a + count) for a, b in around]
+    lids = [(a, c, b) for a, b, c in faces] + [(a + count, b + count, c + count) for a, b, c in faces]
+    return Mesh(vertices, np.array(made + lids))
+
+
+def test_beside_sharp_edges_the_winding_number_decides() -> None:
+    """Before a blade's edge one of its faces looks away though all is outside; below a slit's end one looks there."""
+    blade = prism([(-2.0, -2.0), (2.5, -2.0), (2.5, 2.0), (-2.0, 2.0), (-2.0, 1.5), (2.0, 1.5), (2.0, 0.1), (0.0, 0.0),
+                   (2.0, -0.1), (2.0, -1.5), (-2.0, -1.5)], [(0, 1, 9), (0, 9, 10), (1, 2, 5), (1, 5, 6), (1, 6, 8),
+                   (1, 8, 9), (6, 7, 8), (2, 3, 4), (2, 4, 5)])  # fmt: skip
+    assert volume(blade) == pytest.approx(6.2)
+    slit = prism([(-2.0, -2.0), (2.0, -2.0), (2.0, 2.0), (0.05, 2.0), (0.0, 0.0), (-0.05, 2.0), (-2.0, 2.0)],
+                 [(0, 1, 4), (1, 2, 4), (2, 3, 4), (0, 4, 6), (4, 5, 6)])  # fmt: skip
+    assert volume(slit) == pytest.approx(15.9)
+    for way in (-1.0, 1.0):
+        assert count_left(together(blade, box(0.02, 0.02, 0.3, at=(-0.2, 0.1 * way, 0.5))))[1] == 0
+        assert count_left(together(slit, ball(0.05, at=(0.012 * way, -0.1, 0.5))))[1] == 1
+        assert count_left(together(slit, ball(0.05, at=(0.0, 0.9 + 0.5 * way, 0.5))))[1] == 0  # in the slit
 
 
 def test_the_winding_number_counts_how_often() -> None:

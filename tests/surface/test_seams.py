@@ -107,3 +107,18 @@ def test_what_is_kept_and_what_is_not_cleaned_up_keeps_its_seams() -> None:
     mesh = sides(2, 3, 2, 1, 1, 2)
     assert len(read_surface(mesh, faces=100).proxies[0].faces) == len(mesh.faces)
     assert not read_surface(sides(20, 33, 7, 12, 5, 26), faces=100, clean_up=False).is_closed
+
+
+def bow_tie(turn: float) -> Mesh:
+    """Two long triangles that share an edge of next to nothing, in the middle of a square."""
+    ends = np.array([[0.0, 1e-4, 0.0], [0.0, -1e-4, 0.0], [-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    along = np.array([[np.cos(turn), np.sin(turn), 0.0], [-np.sin(turn), np.cos(turn), 0.0], [0.0, 0.0, 1.0]])
+    return Mesh(ends @ along, np.array([[0, 2, 1], [1, 3, 0]]))
+
+
+def test_faces_that_lose_a_corner() -> None:
+    """Ends that become one may take a face with them, and all of a mesh; what lies along such a face cuts it not."""
+    crossed = again(Mesh(*joined(bow_tie(0.0), bow_tie(1.2))))
+    assert join_seams(crossed) is crossed
+    along = Mesh(np.array([[0.5, 0.0, 0.0], [0.5, -1.0, 0.0], [0.0, -1.0, 0.0]]), np.array([[0, 2, 1]]))
+    assert len(join_seams(again(Mesh(*joined(bow_tie(0.0), bow_tie(1.2), along)))).faces) > 0
