@@ -12,12 +12,12 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import face_areas, face_components, labels_of_vertices, manifold_twins, unit_rows
 from flashmesh_core.surface.denoising import FINE, even_edge
 
-LAYERED = 0.2  # share of places that other sheets lie over, from which on they are layers
-PLACES, NEIGHBOURS = 2000, 24  # looked at; vertices around each
+LAYERED = 0.07  # share of places that other sheets lie over, from which on they are layers
+PLACES, NEIGHBOURS = 2000, 48  # looked at; vertices around each
 REACH = 2.0  # typical edges between a place and the vertices of another sheet over it
 LEAST, MOST = 0.01, 1.5  # typical edges that it is off along the normal
 ALIKE = 0.7  # cosine of their normals
-AROUND = 0.5  # of their mean distance, that their middle is off the place at most: beside it, they are no layer
+SECTORS, GAP = 8, 3  # directions in which vertices of the other sheet lie; without one, side by side, at the least
 MIXED = 0.15  # share of places at which the one of two sheets is outside that is so at fewer: else one covers the other
 STRETCHED = 4.0  # typical edges: longer faces of a depth map hang between what is near and far
 MAX_SAMPLES = 500_000
@@ -25,12 +25,15 @@ MAX_SAMPLES = 500_000
 
 def are_layers(mesh: Mesh) -> bool:
     """Whether much of a clean `mesh` lies in sheets over each other, now this one outside and now that one."""
-    faces = mesh.faces.astype(np.int32)
-    label, count = face_components(faces, manifold_twins(faces, len(mesh.vertices)))
-    edge = usual_edge(mesh)
+    faces, edge = mesh.faces.astype(np.int32), usual_edge(mesh)
+    twins = manifold_twins(faces, len(mesh.vertices))
+    label, count = face_components(faces, twins)
     if count < 2 or edge > FINE:
         return False
-    return _layered_share(mesh, edge, labels_of_vertices(faces, label, len(mesh.vertices))) > LAYERED
+    inner = np.ones(len(mesh.vertices), dtype=bool)
+    inner[mesh.faces[(twins.reshape(-1, 3) < 0).any(axis=1)]] = False
+    part = labels_of_vertices(faces, label, len(mesh.vertices))
+    return _layered_share(mesh, edge, part, np.flatnonzero(inner)) > LAYERED
 
 
 def usual_edge(mesh: Mesh) -> float:
@@ -57,13 +60,16 @@ def _normals(mesh: Mesh, edge: float) -> np.ndarray:
     return unit_rows(np.stack(sums, axis=1))
 
 
-def _layered_share(mesh: Mesh, edge: float, part: np.ndarray) -> float:
-    """The share of places over which another part lies, of pairs that run through each other; `part` (V,)."""
+def _layered_share(mesh: Mesh, edge: float, part: np.ndarray, inner: np.ndarray) -> float:
+    """The share of places over which another part lies, of pairs that run through each other; `part` (V,).
+
+    Places are vertices amid their own part, `inner` (N,): along a seam, another part is always near.
+    """
     from scipy.spatial import cKDTree
 
     normals = _normals(mesh, edge)
     count = len(mesh.vertices)
-    places = np.random.default_rng(0).choice(count, min(count, PLACES), replace=False)
+    places = np.random.default_rng(0).choice(inner, min(len(inner), PLACES), replace=False)
     far, near = cKDTree(mesh.vertices).query(
         mesh.vertices[places], min(NEIGHBOURS, count), distance_upper_bound=REACH * edge
     )
@@ -73,18 +79,35 @@ def _layered_share(mesh: Mesh, edge: float, part: np.ndarray) -> float:
     off = np.einsum("nki,ni->nk", way, normals[places])
     alike = np.einsum("nki,ni->nk", normals[near], normals[places]) > ALIKE
     over = there & alike & (part[near] != part[places][:, None]) & (np.abs(off) <= MOST * edge)
-    many = np.maximum(over.sum(axis=1), 1)
-    along = way - off[..., None] * normals[places][:, None]
-    middle = np.linalg.norm((along * over[..., None]).sum(axis=1), axis=1) / many
-    spread = (np.linalg.norm(along, axis=2) * over).sum(axis=1) / many
-    mean = (off * over).sum(axis=1) / many
-    layered = (over.sum(axis=1) >= 2) & (middle <= AROUND * spread) & (np.abs(mean) > LEAST * edge)
+    other, over = _most_frequent(part[near], over)
+    mean = (off * over).sum(axis=1) / np.maximum(over.sum(axis=1), 1)
+    layered = _surrounded(way, normals[places], over) & (np.abs(mean) > LEAST * edge)
     if not layered.any():
         return 0.0
-    other = part[near[layered, over[layered].argmax(axis=1)]]
-    own = part[places[layered]]
+    own, other = part[places[layered]], other[layered]
     outside = (mean[layered] > 0.0) == (own < other)  # of the two the later one
     _, pair = np.unique(np.minimum(own, other) * count + np.maximum(own, other), return_inverse=True)
     times, later = np.bincount(pair), np.bincount(pair, outside)
     mixed = np.minimum(later, times - later) >= MIXED * times
     return float(times[mixed].sum() / len(places))
+
+
+def _most_frequent(numbers: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number (N,) that rows of `numbers` (N, K) hold most often where `among` (N, K) is set, and where they do."""
+    times = ((numbers[:, :, None] == numbers[:, None, :]) & among[:, None, :]).sum(axis=2) * among
+    found = np.take_along_axis(numbers, times.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return found, among & (numbers == found[:, None])
+
+
+def _surrounded(ways: np.ndarray, normals: np.ndarray, over: np.ndarray) -> np.ndarray:
+    """Whether the ways (N, K, 3) that count, `over` (N, K), lead in all directions across the unit `normals` (N, 3).
+
+    Of SECTORS directions no GAP are without, one after the other: beside a place, or on a border, half of them are.
+    """
+    least = np.eye(3)[np.abs(normals).argmin(axis=1)]
+    first = unit_rows(np.cross(normals, least))
+    second = np.cross(normals, first)
+    angle = np.arctan2(np.einsum("nki,ni->nk", ways, second), np.einsum("nki,ni->nk", ways, first))
+    sector = ((angle / (2.0 * np.pi) + 0.5) * SECTORS).astype(np.int64) % SECTORS
+    taken = np.stack([(over & (sector == number)).any(axis=1) for number in range(SECTORS)], axis=1)
+    return np.all([taken[:, np.arange(k, k + GAP) % SECTORS].any(axis=1) for k in range(SECTORS)], axis=0)

@@ -86,14 +86,16 @@ def test_a_sheet_that_covers_another_is_no_layer() -> None:
 
 
 def test_what_lies_beside_or_in_one_plane_or_back_to_back_is_no_layer() -> None:
-    """Bands of a ball, each a bit larger than the next; tiles in one plane; a sheet with two sides."""
-    body = sphere(200, 121)
-    band = (np.arccos(np.clip(body.triangles.mean(axis=1)[:, 2] / 0.5, -1.0, 1.0)) * 40.0 / np.pi).astype(int)
-    bands = [part(Mesh(body.vertices * (1.0 + 5e-4 * (n % 2)), body.faces), band == n) for n in range(40)]
+    """Narrow bands of a rough ball, each a bit larger than the next; tiles in one plane; a sheet with two sides."""
+    rng, body = np.random.default_rng(0), sphere(200, 121)
+    body = Mesh(body.vertices * (1.0 + rng.normal(0.0, 0.004, (len(body.vertices), 1))), body.faces)
+    band = (np.arccos(np.clip(sphere(200, 121).triangles.mean(axis=1)[:, 2] / 0.5, -1.0, 1.0)) * 40.0 / np.pi).astype(
+        int
+    )
+    bands = [part(Mesh(body.vertices * (1.0 + 1e-5 * (n % 2)), body.faces), band == n) for n in range(40)]
     assert not are_layers(cleaned(Mesh(*joined(*bands))))
     flat = grid(80)
     assert not are_layers(cleaned(Mesh(*joined(flat, Mesh(flat.vertices + np.array([4e-3, 3e-3, 0.0]), flat.faces)))))
-    rng = np.random.default_rng(0)
     rough = [Mesh(flat.vertices + rng.normal(0.0, 2e-3, flat.vertices.shape), faces)
              for faces in (flat.faces, flat.faces[:, ::-1])]  # fmt: skip
     assert not are_layers(cleaned(Mesh(*joined(*rough))))

@@ -12,7 +12,7 @@ from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.seams import join_seams
-from tests.surface.shapes import grid, joined, volume
+from tests.surface.shapes import cube, grid, joined, volume
 
 
 def sides(*cells: int) -> Mesh:
@@ -117,8 +117,25 @@ def bow_tie(turn: float) -> Mesh:
 
 
 def test_faces_that_lose_a_corner() -> None:
-    """Ends that become one may take a face with them, and all of a mesh; what lies along such a face cuts it not."""
-    crossed = again(Mesh(*joined(bow_tie(0.0), bow_tie(1.2))))
+    """Ends that become one may take a face with them, and all of a mesh; no cut is made in such a face."""
+    crossed = again(Mesh(*joined(bow_tie(0.0), bow_tie(0.5 * np.pi))))
     assert join_seams(crossed) is crossed
-    along = Mesh(np.array([[0.5, 0.0, 0.0], [0.5, -1.0, 0.0], [0.0, -1.0, 0.0]]), np.array([[0, 2, 1]]))
-    assert len(join_seams(again(Mesh(*joined(bow_tie(0.0), bow_tie(1.2), along)))).faces) > 0
+    corner = Mesh(np.array([[0.0, 0.0, 0.0], [0.3, -1.0, 0.0], [0.6, -1.0, 0.0]]), np.array([[0, 1, 2]]))
+    beside = Mesh(np.array([[0.5, 5e-5, 0.0], [0.5, 1.0, 0.0], [0.4, 1.0, 0.0]]), np.array([[0, 1, 2]]))
+    mesh = again(Mesh(*joined(bow_tie(0.0), corner, beside)))
+    assert join_seams(mesh) is mesh
+
+
+def test_every_triangle_of_its_own() -> None:
+    """Each vertex cuts the edges that it lies on, and not those that pass near to it."""
+    parts = []
+    for count, corners in zip((3, 7, 20, 5, 11, 16, 4, 9, 30, 6, 13, 25), cube().triangles, strict=True):
+        nodes = [(i, j) for i in range(count + 1) for j in range(count + 1 - i)]
+        number = {node: at for at, node in enumerate(nodes)}
+        faces = [(number[i, j], number[i + 1, j], number[i, j + 1]) for i, j in nodes if i + j < count]
+        faces += [(number[i + 1, j], number[i + 1, j + 1], number[i, j + 1]) for i, j in nodes if i + j < count - 1]
+        places = corners[0] + np.array(nodes) / count @ (corners[1:] - corners[0])
+        parts.append(Mesh(places, np.array(faces)))
+    mesh = join_seams(again(Mesh(*joined(*parts))))
+    assert is_manifold_and_closed(mesh.vertices, mesh.faces) == (True, True)
+    assert volume(mesh) == pytest.approx(1.0, rel=1e-3)
