@@ -98,7 +98,8 @@ def read_varied(
     There is one reading for each of `seeds`: the same surface with other proxies, see `varied_proxies`.
 
     `keep_vertices` takes a mesh's own vertices and faces as they are; None: where it has no more faces than are wanted.
-    `clean_up` leaves strays out, and closes gashes (pinholes.py), unless vertices are kept.
+    `clean_up` leaves strays and what is hidden out, joins seams, closes gashes (pinholes.py), and reads layers of scans
+    as the cloud of their vertices, unless vertices are kept.
     `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
     own, then ends by itself.
     Raises ValueError for wrong shapes, non-finite values, a cloud outside [16, 2,000,000] points, and a source that
