@@ -58,16 +58,21 @@ def whole(mesh: Mesh, rng: np.random.Generator) -> Mesh:
     return voxel_remesh(mesh, 128, closed=True)
 
 
+def joined(parts: list[Mesh]) -> Mesh:
+    """All of them in one mesh."""
+    first = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    faces = [part.faces + at for part, at in zip(parts, first, strict=True)]
+    return Mesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces).astype(np.int64))
+
+
 def with_pieces(mesh: Mesh, rng: np.random.Generator, count: int = 60) -> Mesh:
     """A surface and flattened balls of radius 0.002 to 0.01 in its box."""
     low, high = mesh.vertices.min(axis=0) - 0.05, mesh.vertices.max(axis=0) + 0.05
-    vertices, faces, first = [mesh.vertices], [mesh.faces], len(mesh.vertices)
+    made = [mesh]
     for _ in range(count):
         ball = trimesh.creation.icosphere(subdivisions=int(rng.integers(0, 3)), radius=rng.uniform(0.002, 0.01))
-        vertices.append(ball.vertices * rng.uniform(0.4, 1.0, 3) + rng.uniform(low, high))
-        faces.append(np.asarray(ball.faces) + first)
-        first += len(ball.vertices)
-    return Mesh(np.concatenate(vertices), np.concatenate(faces).astype(np.int64))
+        made.append(Mesh(ball.vertices * rng.uniform(0.4, 1.0, 3) + rng.uniform(low, high), np.asarray(ball.faces)))
+    return joined(made)
 
 
 def with_spikes(mesh: Mesh, rng: np.random.Generator) -> Mesh:
@@ -116,13 +121,17 @@ def occupied(mesh: Mesh, cells: int) -> tuple[np.ndarray, np.ndarray, float]:
     return winding_numbers((mesh.vertices - corner) / step, mesh.faces, (size, size, size)) > 0, corner, step
 
 
-def segmentation(mesh: Mesh, rng: np.random.Generator) -> Mesh:
-    """Places half way between nodes in and out."""
+def around(inside: np.ndarray, corner: np.ndarray, step: float) -> Mesh:
+    """The surface half way between nodes that are inside and those that are not."""
     from skimage.measure import marching_cubes
 
-    inside, corner, step = occupied(mesh, 96)
     vertices, faces, _, _ = marching_cubes(-inside.astype(np.float32), -0.5)
     return Mesh(vertices * step + corner, faces.astype(np.int64))
+
+
+def segmentation(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """Of what is inside alone, not how far."""
+    return around(*occupied(mesh, 96))
 
 
 def blocks(mesh: Mesh, rng: np.random.Generator) -> Mesh:
@@ -152,13 +161,6 @@ def with_clusters(mesh: Mesh, rng: np.random.Generator) -> PointCloud:
         normals.append(way)
         points.append(rng.uniform(-0.7, 0.7, 3) + way * rng.uniform(0.003, 0.01))
     return PointCloud(np.concatenate(points), np.concatenate(normals))
-
-
-def joined(parts: list[Mesh]) -> Mesh:
-    """All of them in one mesh."""
-    first = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
-    faces = [part.faces + at for part, at in zip(parts, first, strict=True)]
-    return Mesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces))
 
 
 def scans(mesh: Mesh, rng: np.random.Generator) -> Mesh:
@@ -223,15 +225,13 @@ def seams(mesh: Mesh, rng: np.random.Generator) -> Mesh:
 def inner_wall(mesh: Mesh, rng: np.random.Generator) -> list[Mesh]:
     """The surface two cells of 64 further inside, wound outwards; nothing where the mesh is thinner."""
     from scipy.ndimage import binary_erosion
-    from skimage.measure import marching_cubes
 
     inside, corner, step = occupied(mesh, 64)
     core = binary_erosion(inside, iterations=2)
     if core.sum() < 20:
         return []
-    vertices, faces, _, _ = marching_cubes(-core.astype(np.float32), -0.5)
-    places = vertices * step + corner
-    return [Mesh(places + rng.normal(0.0, 0.001, places.shape), faces.astype(np.int64))]
+    wall = around(core, corner, step)
+    return [Mesh(wall.vertices + rng.normal(0.0, 0.001, wall.vertices.shape), wall.faces)]
 
 
 def with_insides(mesh: Mesh, rng: np.random.Generator) -> Mesh:

@@ -46,23 +46,23 @@ def measure_gap(mesh: bpy.types.Mesh, world: np.ndarray, surface: Surface, stray
         return None
     vertices, faces = mesh_bridge.transform_triangles(local, faces, world)
     result, source, triangles = (vertices - middle) / size, (surface.vertices - middle) / size, surface.faces
-    is_cloud = not len(triangles)
+    is_cloud, tree = not len(triangles), _tree(result, faces)
     if strays and not is_cloud:
-        triangles = _without_strays(source, triangles, result, faces)
+        triangles = _without_strays(source, triangles, tree)
     rng = np.random.default_rng(0)
     places = _places(source, triangles, rng)
-    ways = [_ways(places, result, faces)]
+    ways = [_ways(places, tree)]
     if strays and is_cloud:
         near = np.argsort(ways[0])[: max(round(len(places) * (1.0 - strays / len(source))), 2)]
         places, ways = places[near], [ways[0][near]]
     if not is_cloud:
-        ways.append(_ways(_places(result, faces, rng), source, triangles))
+        ways.append(_ways(_places(result, faces, rng), _tree(source, triangles)))
     left = places if is_cloud else source[np.unique(triangles)]  # smaller where strays are left out
     size = float(np.ptp(left, axis=0).max())
     return Gap(max(float(way.mean()) for way in ways) / size, max(float(way.max()) for way in ways) / size)
 
 
-def _without_strays(source: np.ndarray, triangles: np.ndarray, result: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def _without_strays(source: np.ndarray, triangles: np.ndarray, result: BVHTree) -> np.ndarray:
     """The `triangles` (F, 3) of a source without what may have been left out of it.
 
     That is small parts that are farther from the result than they are long, and parts that it does not touch and goes
@@ -74,14 +74,13 @@ def _without_strays(source: np.ndarray, triangles: np.ndarray, result: np.ndarra
     np.minimum.at(low, part, source)
     np.maximum.at(high, part, source)
     size = (high - low).max(axis=1)
-    tree = BVHTree.FromPolygons(result.tolist(), faces.tolist(), all_triangles=True)
     rows = np.flatnonzero((size < SMALL * size.max())[part])
     nearest = np.zeros(len(names))
     nearest[part[rows]] = np.inf
-    np.minimum.at(nearest, part[rows], np.array([tree.find_nearest(source[row])[3] for row in rows]))
+    np.minimum.at(nearest, part[rows], _ways(source[rows], result))
     stays = nearest <= size
     for number in np.flatnonzero(stays & (size < size.max())):
-        stays[number] = not _is_hidden(tree, source[part == number])
+        stays[number] = not _is_hidden(result, source[part == number])
     return triangles[stays[part][triangles[:, 0]]]
 
 
@@ -110,8 +109,12 @@ def _places(vertices: np.ndarray, faces: np.ndarray, rng: np.random.Generator) -
     return np.concatenate([corners, spread])
 
 
-def _ways(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def _tree(vertices: np.ndarray, faces: np.ndarray) -> BVHTree:
+    """A surface to look for the nearest places of."""
+    return BVHTree.FromPolygons(vertices.tolist(), faces.tolist(), all_triangles=True)
+
+
+def _ways(points: np.ndarray, tree: BVHTree) -> np.ndarray:
     """The distance (N,) of each point to a surface."""
-    tree = BVHTree.FromPolygons(vertices.tolist(), faces.tolist(), all_triangles=True)
     found = [tree.find_nearest(point)[3] for point in points]
     return np.array([distance for distance in found if distance is not None] or [0.0])

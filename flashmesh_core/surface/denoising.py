@@ -69,6 +69,11 @@ def typical_edge(mesh: Mesh) -> float:
     return even_edge((areas**2).sum() / total) if total > 0.0 else 0.0
 
 
+def usual_edge(mesh: Mesh) -> float:
+    """The edge of an even triangle as large as the median face: a few large ones do not count; 0 without faces."""
+    return even_edge(float(np.median(face_areas(mesh.vertices, mesh.faces)))) if len(mesh.faces) else 0.0
+
+
 def even_edge(area: float) -> float:
     """The edge of the triangle of three equal sides that has this area."""
     return float(np.sqrt(area * 4.0 / np.sqrt(3.0)))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import face_areas, face_components, labels_of_vertices, manifold_twins, unit_rows
-from flashmesh_core.surface.denoising import FINE, even_edge
+from flashmesh_core.mesh.canonical import Mesh, vertex_normals
+from flashmesh_core.surface.adjacency import face_components, labels_of_vertices, manifold_twins, unit_rows
+from flashmesh_core.surface.denoising import FINE, usual_edge
 
 LAYERED = 0.07  # share of places that other sheets lie over, from which on they are layers
 PLACES, NEIGHBOURS = 2000, 48  # looked at; vertices around each
@@ -36,11 +36,6 @@ def are_layers(mesh: Mesh) -> bool:
     return _layered_share(mesh, edge, part, np.flatnonzero(inner)) > LAYERED
 
 
-def usual_edge(mesh: Mesh) -> float:
-    """The edge of an even triangle as large as the median face: long ones between near and far do not count."""
-    return even_edge(float(np.median(face_areas(mesh.vertices, mesh.faces))))
-
-
 def samples_of_layers(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 3) and unit normals (N, 3) of the one surface: the vertices, at most MAX_SAMPLES of them."""
     normals = _normals(mesh, usual_edge(mesh))
@@ -51,13 +46,10 @@ def samples_of_layers(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _normals(mesh: Mesh, edge: float) -> np.ndarray:
-    """Unit normals (V, 3) by the area of faces that are not stretched; 0 where there are no others."""
+    """Unit normals (V, 3) of the faces that are not stretched; 0 where there are no others."""
     a, b, c = mesh.triangles.transpose(1, 0, 2)
     longest = np.maximum.reduce([np.linalg.norm(side, axis=1) for side in (b - a, c - b, a - c)])
-    whole = longest <= STRETCHED * edge
-    across, corners = np.cross(b - a, c - a)[whole], mesh.faces[whole].ravel()
-    sums = [np.bincount(corners, np.repeat(across[:, axis], 3), minlength=len(mesh.vertices)) for axis in range(3)]
-    return unit_rows(np.stack(sums, axis=1))
+    return vertex_normals(Mesh(mesh.vertices, mesh.faces[longest <= STRETCHED * edge]))
 
 
 def _layered_share(mesh: Mesh, edge: float, part: np.ndarray, inner: np.ndarray) -> float:

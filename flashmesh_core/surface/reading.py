@@ -125,8 +125,8 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     """
     if isinstance(source, Mesh):
         cleaned = _clean_mesh(_checked_mesh(source), _unheard)
-        box, _, mesh, _ = _without_strays(source, _joined(cleaned, _unheard))
-        return box, without_thin_cavities(without_enclosed_parts(close_pinholes(mesh, gashes=True)[0])[0])
+        box, _, mesh, _, _ = _mended(source, _joined(cleaned, _unheard))
+        return box, without_thin_cavities(mesh)
     box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, True, _unheard)
     return box, mesh
 
@@ -182,26 +182,32 @@ def _without_strays(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tupl
     return box, (manifold, closed or is_manifold_and_closed(rest.vertices, rest.faces)[1]), rest, spikes + pieces
 
 
+def _mended(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tuple[bool, bool], Mesh, int, int]:
+    """The same without strays and parts inside of others, and gashes closed; how many it were of each."""
+    box, (manifold, closed), mesh, strays = _without_strays(source, cleaned)
+    gashes = 0
+    if not closed:
+        mesh, gashes = close_pinholes(mesh, gashes=True)
+        closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
+    mesh, hidden = without_enclosed_parts(mesh)
+    return box, (manifold, closed), mesh, strays + hidden, gashes
+
+
 def _read_mesh(
     source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, clean_up: bool, report: Progress
 ) -> list[Reading]:
     box, (_, closed), mesh = cleaned = _clean_mesh(source, report)
     kept_up_to = {None: float(wanted), True: np.inf, False: 0.0}[keep]
-    mended = clean_up and len(mesh.faces) > kept_up_to
-    if mended and not closed and are_layers(mesh):
+    kept = not len(mesh.faces) > kept_up_to
+    if clean_up and not kept and not closed and are_layers(mesh):
         points, normals = samples_of_layers(mesh)
         return _read_cloud(box.invert(points), normals, wanted, seeds, clean_up, report)
-    box, (manifold, closed), mesh = cleaned = _joined(cleaned, report, seams=mended)
+    box, (manifold, closed), mesh = cleaned = _joined(cleaned, report, seams=clean_up and not kept)
     if len(mesh.faces) <= kept_up_to:
         return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
     strays = gashes = 0
     if clean_up:
-        box, (manifold, closed), mesh, strays = _without_strays(source, cleaned)
-        if not closed:
-            mesh, gashes = close_pinholes(mesh, gashes=True)
-            closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
-        mesh, hidden = without_enclosed_parts(mesh)
-        strays += hidden
+        box, (manifold, closed), mesh, strays, gashes = _mended(source, cleaned)
     denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, report)
     return [
         Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays, gashes=gashes) for of in made

@@ -36,7 +36,7 @@ def join_seams(mesh: Mesh) -> Mesh:
     `mesh` is clean, and so is what comes back. Where more than LEFT of the open edges would stay open, these are what
     it is made of, and borders that touch a coincidence: it comes back as it is.
     """
-    faces = mesh.faces.astype(np.int64)
+    faces = mesh.faces
     starts, _, _ = open_edges(faces.astype(np.int32), len(mesh.vertices))
     if not len(starts):
         return mesh

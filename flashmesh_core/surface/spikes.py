@@ -11,13 +11,12 @@ from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import (
     COMPILED,
-    face_areas,
     face_components,
     faces_at_vertices,
     labels_of_vertices,
     manifold_twins,
 )
-from flashmesh_core.surface.denoising import FINE, even_edge
+from flashmesh_core.surface.denoising import FINE, usual_edge
 
 FACES = 200  # of a part below which its tips are meant
 LONG, NARROW = 3.0, 1.5  # edges of a usual face that a spike's are longer than; that its neighbors' ring may be wide
@@ -30,7 +29,7 @@ def without_spikes(mesh: Mesh) -> tuple[Mesh, int]:
     `mesh` is clean. Only meshes finer than FINE have any.
     """
     faces = mesh.faces.astype(np.int32)
-    edge = even_edge(float(np.median(face_areas(mesh.vertices, faces)))) if len(faces) else 0.0
+    edge = usual_edge(mesh)
     if not 0.0 < edge < FINE:
         return mesh, 0
     vertices, spike = np.array(mesh.vertices), np.zeros(len(mesh.vertices), dtype=np.bool_)

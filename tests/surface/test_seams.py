@@ -41,6 +41,15 @@ def halves(above: int, below: int) -> Mesh:
     return Mesh(*joined(*made))
 
 
+def cut(corners: np.ndarray, count: int) -> Mesh:
+    """A triangle (3, 3) cut into count * count ones."""
+    nodes = [(i, j) for i in range(count + 1) for j in range(count + 1 - i)]
+    number = {node: at for at, node in enumerate(nodes)}
+    faces = [(number[i, j], number[i + 1, j], number[i, j + 1]) for i, j in nodes if i + j < count]
+    faces += [(number[i + 1, j], number[i + 1, j + 1], number[i, j + 1]) for i, j in nodes if i + j < count - 1]
+    return Mesh(corners[0] + np.array(nodes) / count @ (corners[1:] - corners[0]), np.array(faces))
+
+
 def again(mesh: Mesh) -> Mesh:
     return clean(mesh.vertices, mesh.faces)
 
@@ -91,13 +100,7 @@ def test_a_face_is_cut_on_several_sides() -> None:
     """A triangle between finer ones: a tetrahedron with three sides of 16 faces and one of a single one."""
     corners = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     parts = [Mesh(corners[[0, 2, 1]], np.array([[0, 1, 2]]))]
-    for a, b, c in ((0, 1, 3), (1, 2, 3), (2, 0, 3)):
-        rows = [(i / 4, j / 4) for i in range(5) for j in range(5 - i)]
-        number = {(int(4 * u), int(4 * v)): n for n, (u, v) in enumerate(rows)}
-        faces = [(number[i, j], number[i + 1, j], number[i, j + 1]) for i in range(4) for j in range(4 - i)]
-        faces += [(number[i + 1, j], number[i + 1, j + 1], number[i, j + 1]) for i in range(3) for j in range(3 - i)]
-        places = [corners[a] + u * (corners[b] - corners[a]) + v * (corners[c] - corners[a]) for u, v in rows]
-        parts.append(Mesh(np.array(places), np.array(faces)))
+    parts += [cut(corners[list(side)], 4) for side in ((0, 1, 3), (1, 2, 3), (2, 0, 3))]
     mesh = join_seams(again(Mesh(*joined(*parts))))
     assert is_manifold_and_closed(mesh.vertices, mesh.faces) == (True, True)
     assert len(mesh.faces) == 48 + 10 and volume(mesh) == pytest.approx(1.0 / 6.0)
@@ -128,14 +131,8 @@ def test_faces_that_lose_a_corner() -> None:
 
 def test_every_triangle_of_its_own() -> None:
     """Each vertex cuts the edges that it lies on, and not those that pass near to it."""
-    parts = []
-    for count, corners in zip((3, 7, 20, 5, 11, 16, 4, 9, 30, 6, 13, 25), cube().triangles, strict=True):
-        nodes = [(i, j) for i in range(count + 1) for j in range(count + 1 - i)]
-        number = {node: at for at, node in enumerate(nodes)}
-        faces = [(number[i, j], number[i + 1, j], number[i, j + 1]) for i, j in nodes if i + j < count]
-        faces += [(number[i + 1, j], number[i + 1, j + 1], number[i, j + 1]) for i, j in nodes if i + j < count - 1]
-        places = corners[0] + np.array(nodes) / count @ (corners[1:] - corners[0])
-        parts.append(Mesh(places, np.array(faces)))
+    counts = (3, 7, 20, 5, 11, 16, 4, 9, 30, 6, 13, 25)
+    parts = [cut(corners, count) for count, corners in zip(counts, cube().triangles, strict=True)]
     mesh = join_seams(again(Mesh(*joined(*parts))))
     assert is_manifold_and_closed(mesh.vertices, mesh.faces) == (True, True)
     assert volume(mesh) == pytest.approx(1.0, rel=1e-3)
