@@ -39,10 +39,12 @@ from blender_addon.scene.figures import STEPS  # noqa: E402
 from flashmesh_core.batch.report import Job, Report, plan_jobs  # noqa: E402
 from flashmesh_core.files import write_atomically  # noqa: E402
 from flashmesh_core.mesh.sheets import open_edge_count, separate_sheets  # noqa: E402
-from flashmesh_core.options import OPTIONS  # noqa: E402
+from flashmesh_core.options import AUTO_CHOICES, OPTIONS  # noqa: E402
 from flashmesh_core.service import protocol  # noqa: E402
 
-ENGINE_OPTIONS = ("faces", "max_faces", "candidates", "seed", "temperature", "watertight", "clean_up", "fill_holes")
+ENGINE_OPTIONS = (
+    "faces", "max_faces", "candidates", "seed", "temperature", "watertight", "keep_vertices", "clean_up", "fill_holes",
+)  # fmt: skip
 SWITCHES = {"watertight": False, "clean_up": True, "fill_holes": True}  # as they are where they were not asked for
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -92,6 +94,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--seed", type=engine_option("seed"), metavar="S", help="the same seed gives the same result")
     add("--temperature", type=engine_option("temperature"), metavar="T", help="0 is greedy")
     add("--watertight", action="store_true", help="close all that is open, openings of the source too")
+    add("--keep-vertices", choices=tuple(AUTO_CHOICES), default="auto",
+        help="take vertices of the sources alone (default: auto, of those with no more faces than are wanted)")
     flaws = "read sources as they are, with strays, pieces in the air, hidden parts, spikes, seams, ragged holes"
     add("--no-clean-up", dest="clean_up", action="store_false", help=flaws)
     add("--keep-holes", dest="fill_holes", action="store_false", help="leave bare and open what the model leaves so")
@@ -109,6 +113,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--overwrite", action="store_true", help="do again what the report says is done")
     # fmt: on
     options = parser.parse_args(arguments)
+    options.keep_vertices = AUTO_CHOICES[options.keep_vertices]
     options.report = options.report or options.output / "report.json"
     engines, is_address = ("auto", "process", "inprocess"), "://" in options.engine
     for name, allowed, good in (

@@ -47,7 +47,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     add("--width", type=int, default=DEFAULT_WIDTH, help=width)
     tolerance = f"bins a vertex may lie off the surface, {allowed('surface_tolerance')}"
     add("--surface-tolerance", type=int, help=tolerance)
-    keep = "take the vertices of the source as they are (default: auto, where it has no more faces than are wanted)"
+    keep = "take vertices of the source alone, as they are (default: auto, where it has no more faces than are wanted)"
     add("--keep-vertices", choices=tuple(AUTO_CHOICES), default="auto", help=keep)
     flaws = "read the source as it is, with strays, pieces in the air, hidden parts, spikes, seams, ragged holes"
     add("--no-clean-up", action="store_true", help=flaws)

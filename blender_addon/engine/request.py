@@ -42,6 +42,7 @@ class RunSettings:
     temperature: float = 0.5
     watertight: bool = False
     keep_to_surface: bool = True
+    keep_vertices: str = "AUTO"  # or ON, OFF: those of the source alone; AUTO: where it has no more faces than wanted
     symmetry: str = "NONE"  # or X, Y, Z: the engine is given one half, and asked for half of the faces
     selected_only: bool = False  # faces of the source; the others stay as they are
     density: str = ""  # the vertex group of the source that draws more faces to where it is painted
@@ -95,8 +96,8 @@ class RunSettings:
         }
         if preset.cut_off:
             options["max_faces"] = self.engine_faces
-        if self.density:
-            options["keep_vertices"] = True  # those that were chosen by the density
+        if self.density or self.keep_vertices != "AUTO":  # those that were chosen by the density are meant
+            options["keep_vertices"] = bool(self.density) or self.keep_vertices == "ON"
         if not self.clean_up or self.selected_only:  # what was selected is meant as it is
             options["clean_up"] = False
         if not self.fill_holes:

@@ -108,7 +108,7 @@ class FLASHMESH_PT_advanced(Sidebar, bpy.types.Panel):
         layout, chosen = self.layout, context.scene.flashmesh
         layout.use_property_split, layout.use_property_decorate = True, False
         layout.enabled = session.active is None
-        for name in ("temperature", "keep_to_surface", "clean_up", "fill_holes", "drafter"):
+        for name in ("temperature", "keep_to_surface", "keep_vertices", "clean_up", "fill_holes", "drafter"):
             layout.prop(chosen, name)
         row = layout.row()
         row.enabled = chosen.drafter != "none"

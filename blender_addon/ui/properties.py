@@ -29,6 +29,11 @@ TARGET_ITEMS = (
     ("COUNT", "Number", "A number of faces"),
     ("SHARE", "Share", "A share of the faces of the source, counted as triangles"),
 )
+KEEP_ITEMS = (
+    ("AUTO", "Where It Has Few Faces", "On where the source has no more faces than are wanted"),
+    ("ON", "On", "All vertices are some of the source's; it is read as it is, with its noise"),
+    ("OFF", "Off", "Vertices are put where the surface of the source asks for them"),
+)
 SIZE_ITEMS = tuple((str(size), f"{size}", "", size) for size in (256, 512, 1024, 2048, 4096))
 MAX_SEED = 2**31 - 1  # of an IntProperty; the engine takes more
 _DEFAULTS = RunSettings()
@@ -75,6 +80,9 @@ def _shape_options(common: dict[str, Any]) -> dict[str, Any]:
         "keep_to_surface": BoolProperty(
             name="Keep to Surface", description="Put no vertex away from the surface of the source",
             default=d.keep_to_surface, **common),
+        "keep_vertices": EnumProperty(
+            name="Keep Vertices", description="Take vertices of the source alone, exactly where they are",
+            items=KEEP_ITEMS, default=d.keep_vertices, **common),
         "symmetry": EnumProperty(
             name="Symmetry", description="Make one half and mirror it at the object's own axis",
             items=SYMMETRY_ITEMS, default=d.symmetry, **common),

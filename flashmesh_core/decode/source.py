@@ -91,7 +91,7 @@ def prepare_source(
     """Read the surface, sample its proxy and build the grids.
 
     `source` is a Mesh or surface samples (N, 3) with unit `normals` (N, 3) or None (then they are estimated).
-    Candidate i has the proxy of `seeds[i]`, see `varied_proxies`, unless the vertices are kept.
+    Candidate i has the proxy of `seeds[i]`, see `varied_proxies`, unless the mesh is one of so few faces itself.
     `keep_vertices`, `clean_up` and `progress` as in `read_varied`. `tolerance` of the mask is in bins; by default
     1, and one more for each bin of noise. Raises ValueError for what `read_varied` refuses.
     """
@@ -101,7 +101,7 @@ def prepare_source(
         progress=progress,
     )  # fmt: skip
     made = source_of_reading(first, config, np.random.default_rng(0), tolerance)
-    if first.kept:
+    if all(reading is first for reading in more):
         return made
     others = (source_of_reading(reading, config, np.random.default_rng(0), tolerance) for reading in more)
     return replace(made, others=tuple(replace(other, surface=made.surface) for other in others))

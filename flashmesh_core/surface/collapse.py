@@ -44,6 +44,7 @@ POWER = 0.5  # an edge costs what it adds to the error, over the weight to this 
 SHAPE = 1e-9  # of an edge's squared length, per weight: between equal errors the shortest edge goes
 PULL = 1e-6  # of a quadric's weight towards the edge's middle; more would draw corners of thin plates into them
 STAYING, OFF = 3.0, 0.001  # times as dear that an end may be where vertices stay; unless the best place is that near
+ALWAYS = np.inf  # instead of STAYING: one of two vertices stays, whatever that costs
 VARIETY = 0.35  # logarithm of how many times dearer or cheaper chance may make an edge
 
 
@@ -68,7 +69,7 @@ class Collapse(NamedTuple):
     waiting: np.ndarray  # (C, 4) int32, edges that could not go, and their vertices' versions
     numbers: np.ndarray  # (10,) int64: FACES to STRICT
     sum: np.ndarray  # (11,) the quadric of the edge looked at
-    options: np.ndarray  # (6,) POWER, SHAPE, PULL, VARIETY, STAYING or 0, and how far places may be left behind
+    options: np.ndarray  # (6,) POWER, SHAPE, PULL, VARIETY, 0, STAYING or ALWAYS, and how far places may be left behind
 
 
 def start_collapse(
@@ -78,16 +79,17 @@ def start_collapse(
     seed: int = 0,
     *,
     sides: np.ndarray | None = None,
-    staying: bool = False,
+    staying: float = 0.0,
     far: float = FAR,
     held: np.ndarray | None = None,
 ) -> Collapse:
     """A mesh (V, 3), (F, 3) int32 with `quadrics` (V, 14), ready to be simplified; all its edges are queued.
 
-    `sides` (F, 3) are the ways its faces look, else those of their corners. `staying`: of two vertices that are joined
-    one stays where it is, if that is not much dearer than the best place: what few faces show are then corners. `far`
-    is how far places may be left behind (reach.py). Vertices that are `held` (V,) stay with all their edges, and what
-    has to wait then is not tried by looser rules: the rest of the mesh is elsewhere (thinning.py).
+    `sides` (F, 3) are the ways its faces look, else those of their corners. Of two vertices that are joined one stays
+    where it is if that is at most `staying` times as dear as the best place: what few faces show are then corners.
+    ALWAYS keeps them where they are. `far` is how far places may be left behind (reach.py). Vertices that are `held`
+    (V,) stay with all their edges, and what has to wait then is not tried by looser rules: the rest of the mesh is
+    elsewhere (thinning.py).
     """
     n, m = len(vertices), len(faces)
     if sides is None:
@@ -100,7 +102,7 @@ def start_collapse(
         np.full(n, -1, dtype=np.int32), np.full(3 * m, -1, dtype=np.int32),
         np.empty(room), np.empty(room, dtype=np.int32), np.arange(room, dtype=np.int32),
         np.empty((room, 5), dtype=np.int32), np.empty((room, 4), dtype=np.int32), np.zeros(10, dtype=np.int64),
-        np.empty(WIDTH), np.array([POWER, SHAPE, PULL, VARIETY, STAYING if staying else 0.0, far]),
+        np.empty(WIDTH), np.array([POWER, SHAPE, PULL, VARIETY, staying, far]),
     )  # fmt: skip
     state.numbers[FACES], state.numbers[FREE], state.numbers[RETRY] = m, room, m * 9 // 10
     state.numbers[SEED], state.numbers[STRICT] = seed, held is not None
@@ -162,7 +164,7 @@ def _choose(s, a, b, out, stays, x, y, z):
         ax, ay, az = s.positions[a, 0], s.positions[a, 1], s.positions[a, 2]
         bx, by, bz = s.positions[b, 0], s.positions[b, 1], s.positions[b, 2]
         at_a, at_b = _price(s, a, b, ax, ay, az), _price(s, a, b, bx, by, bz)
-        if min(at_a, at_b) <= price * (s.options[4] if stays else 1.0):
+        if s.options[4] == ALWAYS or min(at_a, at_b) <= price * (s.options[4] if stays else 1.0):
             return (at_a, ax, ay, az) if at_a <= at_b else (at_b, bx, by, bz)
     return price, x, y, z
 
@@ -178,7 +180,7 @@ def _best(s, a, b):
         row[i] = s.quadrics[a, i] + s.quadrics[b, i]
     x, y, z = 0.5 * (p[a, 0] + p[b, 0]), 0.5 * (p[a, 1] + p[b, 1]), 0.5 * (p[a, 2] + p[b, 2])
     x, y, z = lowest(row, x, y, z, s.options[2])
-    stays = s.options[4] > 0.0 and error_at(row, x, y, z) > OFF * OFF * row[10]
+    stays = s.options[4] == ALWAYS or (s.options[4] > 0.0 and error_at(row, x, y, z) > OFF * OFF * row[10])
     return stands_out(s, a, b, x, y, z), stays, x, y, z
 
 
@@ -298,6 +300,8 @@ def _try(s, slot):
         return True
     if where == OPTIMAL:
         for other in (AT_FIRST, AT_SECOND, HALF_WAY):
+            if other == HALF_WAY and s.options[4] == ALWAYS:
+                continue
             x, y, z = _along(s, a, b, other)
             if keeps_shape(s, a, b, x, y, z) and keeps_shape(s, b, a, x, y, z):
                 push(s, _price(s, a, b, x, y, z), a, b, other)

@@ -6,7 +6,7 @@ The engine and the training read every source through `read_surface`: the model 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -34,7 +34,7 @@ from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.seams import join_seams
-from flashmesh_core.surface.simplification import HANDLE_EDGES
+from flashmesh_core.surface.simplification import HANDLE_EDGES, proxies_of_own_vertices
 from flashmesh_core.surface.spikes import without_spikes
 from flashmesh_core.surface.strays import on_surfaces
 from flashmesh_core.surface.threads import begun, reported
@@ -55,7 +55,7 @@ RICHER = (1, 2)  # times the wanted faces: the proxies that are made
 class Reading:
     """A source as the engine reads it. Everything is in the unit box of the source: longest side 1, centered on 0.
 
-    `proxies[i]` has about RICHER[i] times the wanted faces; with `kept` vertices both are the source's own, cleaned.
+    `proxies[i]` has about RICHER[i] times the wanted faces; with `kept` vertices these are the source's own.
     """
 
     box: Normalization  # from the source's space into its unit box
@@ -97,7 +97,8 @@ def read_varied(
 
     There is one reading for each of `seeds`: the same surface with other proxies, see `varied_proxies`.
 
-    `keep_vertices` takes a mesh's own vertices and faces as they are; None: where it has no more faces than are wanted.
+    `keep_vertices` takes a mesh's own vertices, as they are, and its faces as far as these are wanted; None: where it
+    has no more faces than that.
     `clean_up` leaves strays and what is hidden out, joins seams, closes gashes (pinholes.py), and reads layers of scans
     as the cloud of their vertices, unless vertices are kept.
     `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
@@ -197,14 +198,13 @@ def _read_mesh(
     source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, clean_up: bool, report: Progress
 ) -> list[Reading]:
     box, (_, closed), mesh = cleaned = _clean_mesh(source, report)
-    kept_up_to = {None: float(wanted), True: np.inf, False: 0.0}[keep]
-    kept = not len(mesh.faces) > kept_up_to
+    kept = len(mesh.faces) <= wanted if keep is None else keep
     if clean_up and not kept and not closed and are_layers(mesh):
         points, normals = samples_of_layers(mesh)
         return _read_cloud(box.invert(points), normals, wanted, seeds, clean_up, report)
     box, (manifold, closed), mesh = cleaned = _joined(cleaned, report, seams=clean_up and not kept)
-    if len(mesh.faces) <= kept_up_to:
-        return [Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True)] * len(seeds)
+    if kept:
+        return _kept(Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True), wanted, seeds, report)
     strays = gashes = 0
     if clean_up:
         box, (manifold, closed), mesh, strays, gashes = _mended(source, cleaned)
@@ -212,6 +212,15 @@ def _read_mesh(
     return [
         Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays, gashes=gashes) for of in made
     ]
+
+
+def _kept(reading: Reading, wanted: int, seeds: Sequence[int], report: Progress) -> list[Reading]:
+    """The reading of a mesh whose vertices are kept for each of `seeds`: the same one where it has so few faces."""
+    mesh = reading.surface
+    if len(mesh.faces) <= wanted:
+        return [reading] * len(seeds)
+    made = proxies_of_own_vertices(mesh, [times * wanted for times in RICHER], seeds, report)
+    return [replace(reading, proxies=tuple(of)) for of in made]
 
 
 def _read_cloud(

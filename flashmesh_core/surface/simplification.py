@@ -19,8 +19,8 @@ from flashmesh_core.surface.adjacency import (
     manifold_twins,
 )
 from flashmesh_core.surface.borders import WEIGHT
-from flashmesh_core.surface.collapse import POWER, Collapse, collapse, start_collapse
-from flashmesh_core.surface.denoising import COARSE, FINE, Denoised, Progress, noisiness, typical_edge
+from flashmesh_core.surface.collapse import ALWAYS, POWER, STAYING, Collapse, collapse, start_collapse
+from flashmesh_core.surface.denoising import COARSE, FINE, Denoised, Progress, as_it_came, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back, watched
 from flashmesh_core.surface.fitting import Fit, fit_of
 from flashmesh_core.surface.flat_places import recut_flat_places
@@ -88,6 +88,20 @@ def varied_proxies(
     ]
 
 
+def proxies_of_own_vertices(
+    mesh: Mesh, counts: Sequence[int], seeds: Sequence[int], progress: Progress | None = None
+) -> list[list[Mesh]]:
+    """As `varied_proxies` of a clean mesh, but that all vertices are some of its own, and nothing is left out or cut.
+
+    Where its parts and handles need more faces than are wanted, a mesh has these.
+    """
+    check_counts(counts)
+    as_is = as_it_came(mesh, 0.0)
+    planes = begun(planes_of, as_is)(partial(progress, "simplify", 0.0) if progress else None)
+    simplifier = Simplifier(as_is, planes, typical_edge(mesh), 0.0, 0.0, None, rough=False, shell=None, keeps=True)
+    return simplifier.varied(counts, seeds, progress)
+
+
 def check_counts(counts: Sequence[int]) -> None:
     """Raises ValueError for a count below 4."""
     if any(count < 4 for count in counts):
@@ -134,6 +148,7 @@ class Simplifier(NamedTuple):
     shell: Shell | None  # the dense surface where that is one, whose vertices stay on it
     middle: Middle | None = None  # of that shell, if it is simplified there
     fits: bool = False  # vertices of smooth shapes to the surface
+    keeps: bool = False  # of two vertices that are joined one, where it is
 
     def in_the_middle(self, far: float) -> tuple[Simplifier, float] | None:
         """The same simplified in the middle of its wall, and how far what that makes may lie from it.
@@ -203,11 +218,12 @@ class Simplifier(NamedTuple):
     def _started(self, seed: int, far: float, goal: Goal) -> Collapse:
         planes, middle = self.planes, self.middle
         if middle is None:
-            start = partial(start_thinned, planes.vertices, planes.faces, _quadrics(*planes[:5]))
+            rows, staying = _quadrics(*planes[:5]), ALWAYS if self.keeps else 0.0
+            start = partial(start_thinned, planes.vertices, planes.faces, rows, staying=staying)
         else:
             sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
             rows = _quadrics(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
-            start = partial(start_thinned, middle.vertices, planes.faces, rows, sides=sides, staying=True)
+            start = partial(start_thinned, middle.vertices, planes.faces, rows, sides=sides, staying=STAYING)
         return start(seed, count=goal.faces, far=far, report=goal.report)
 
     def _fit(self, count: int, finest: Mesh | None) -> Fit | None:

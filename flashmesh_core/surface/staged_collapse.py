@@ -171,5 +171,5 @@ def _without_bridges(state: Collapse, longest: float) -> Collapse:
 def _restarted(state: Collapse, positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray) -> Collapse:
     """A new collapse of `faces` (F, 3), the other vertices left out, by the same chance."""
     used, faces = compact(faces, len(positions))
-    rows, staying, far = np.ascontiguousarray(quadrics[used]), bool(state.options[4]), float(state.options[5])
+    rows, staying, far = np.ascontiguousarray(quadrics[used]), float(state.options[4]), float(state.options[5])
     return start_collapse(positions[used], faces, rows, int(state.numbers[SEED]), staying=staying, far=far)

@@ -54,7 +54,7 @@ def start_thinned(
     *,
     count: int,
     sides: np.ndarray | None = None,
-    staying: bool = False,
+    staying: float = 0.0,
     far: float,
     report: Report,
 ) -> Collapse:

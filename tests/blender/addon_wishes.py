@@ -1,4 +1,4 @@
-"""Run by Blender: a share of the source's faces, density, hard edges, quads. Real engine; the shipped weights."""
+"""Run by Blender: a share of the source's faces, density, kept vertices, hard edges, quads. The shipped weights."""
 
 import sys
 from pathlib import Path
@@ -97,6 +97,19 @@ def density():
     return told
 
 
+def kept_vertices():
+    """Of a turned ball, with its vertices on, off and as the panel has it: how far each vertex of the result is off."""
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=48, ring_count=24, location=(3, 0, 0), rotation=(0.3, 0.2, 0.1))
+    source = bpy.context.object
+    told = {}
+    for chosen in ("ON", "OFF", "AUTO"):
+        made = generate(source, faces=100, keep_vertices=chosen)
+        own, ours = (np.array([obj.matrix_world @ vertex.co for vertex in obj.data.vertices]) for obj in (source, made))
+        off = np.linalg.norm(own[None] - ours[:, None], axis=2).min(axis=1)
+        told[chosen] = {"off": float(off.max()), "faces": len(made.data.polygons)}
+    return told
+
+
 def hard_edges():
     """A box of many faces whose twelve edges are creases, with a seam along one of them; and a smooth ball."""
     bpy.ops.mesh.primitive_cube_add(size=2)
@@ -188,7 +201,7 @@ def volume(mesh):
     return abs(float(np.einsum("ni,ni->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6))
 
 
-SCENARIOS = (share, density, hard_edges, quads, patch)
+SCENARIOS = (share, density, kept_vertices, hard_edges, quads, patch)
 
 if __name__ == "__main__":
     stage.play(SCENARIOS)

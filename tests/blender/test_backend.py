@@ -305,6 +305,10 @@ def test_settings_become_the_engines_options() -> None:
     assert "clean_up" not in RunSettings().engine_options()
     for settings in (RunSettings(clean_up=False), RunSettings(selected_only=True)):
         assert settings.engine_options()["clean_up"] is False, "what was selected is meant as it is"
+    assert "keep_vertices" not in RunSettings().engine_options()
+    for kept, asked in (("ON", True), ("OFF", False)):
+        assert RunSettings(keep_vertices=kept).engine_options()["keep_vertices"] is asked
+    assert RunSettings(keep_vertices="OFF", density="Group").engine_options()["keep_vertices"] is True
     assert not {"drafter", "width"} & set(options.engine_options()), "what an older engine does not know"
     drafted = RunSettings(drafter="heads", width=18).engine_options()
     assert (drafted["drafter"], drafted["width"]) == ("heads", 18)

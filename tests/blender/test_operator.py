@@ -16,8 +16,8 @@ from .conftest import HERE, Runner
 
 pytestmark = pytest.mark.blender
 Told = dict[str, Any]
-OTHERS = {"symmetry", "clean_up", "fill_holes", "transfer_uvs", "hide_source", "keep_earlier", "drafter", "width",
-          "target", "share", "density", "hard_edges", "selected_only"}  # fmt: skip
+OTHERS = {"symmetry", "keep_vertices", "clean_up", "fill_holes", "transfer_uvs", "hide_source", "keep_earlier",
+          "drafter", "width", "target", "share", "density", "hard_edges", "selected_only"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

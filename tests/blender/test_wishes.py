@@ -1,4 +1,4 @@
-"""A share of the source as the target, density, hard edges, quads: in the real Blender, with the shipped weights."""
+"""A share as the target, density, kept vertices, hard edges, quads: in the real Blender, with the shipped weights."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def test_painted_places_get_more_faces(told: dict[str, Any]) -> None:
     assert made["objects"] == ["Sphere", "Sphere_flashmesh"] and made["meshes"] == 2, "the copy is gone"
     assert "'Dense' of 'Sphere' must be painted somewhere, got no weight above 0" in made["refused"][0]
     assert "density must be a vertex group of 'Sphere', which has Dense, got 'None'" in made["refused"][1]
+
+
+def test_vertices_of_the_source_can_be_kept(told: dict[str, Any]) -> None:
+    made = told["kept_vertices"]
+    assert {chosen: run["faces"] for chosen, run in made.items()} == {"ON": 100, "OFF": 100, "AUTO": 100}
+    assert made["ON"]["off"] < 1e-6 < 0.01 < made["OFF"]["off"] == made["AUTO"]["off"]
 
 
 def test_hard_edges_and_seams_come_from_the_source(told: dict[str, Any]) -> None:

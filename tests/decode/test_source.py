@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
 
 from flashmesh_core.config import SLICE_ROWS, ModelConfig, preset
 from flashmesh_core.decode.places import assign_bins
@@ -71,7 +72,9 @@ def test_kept_or_read_as_the_option_says() -> None:
     sphere = trimesh.creation.icosphere(subdivisions=3)  # 1,280 faces
     mesh = Mesh(np.asarray(sphere.vertices), np.asarray(sphere.faces))
     assert prepare_source(mesh, None, SLICED, faces=2_000).kept
-    assert prepare_source(mesh, None, SLICED, faces=200, keep_vertices=True).proxy.faces.shape == (1_280, 3)
+    fewer = prepare_source(mesh, None, SLICED, faces=200, keep_vertices=True)
+    assert fewer.kept and fewer.proxy.faces.shape == (200, 3)
+    assert cKDTree(mesh.vertices).query(fewer.proxy.vertices)[0].max() < 1e-6
     assert not prepare_source(mesh, None, SLICED, faces=2_000, keep_vertices=False).kept
 
 
@@ -99,7 +102,9 @@ def test_each_candidate_has_a_proxy_of_its_own() -> None:
     np.testing.assert_array_equal(other.proxy.vertices, alone.proxy.vertices)
     np.testing.assert_array_equal(other.channels, alone.channels)
     kept = prepare_source(mesh, None, SLICED, faces=100, keep_vertices=True, seeds=(7, 8))
-    assert kept.of_candidate(1) is kept
+    assert not np.array_equal(kept.proxy.vertices, kept.of_candidate(1).proxy.vertices)
+    kept = prepare_source(mesh, None, SLICED, faces=5_120, seeds=(7, 8))
+    assert kept.kept and kept.of_candidate(1) is kept
 
 
 def test_vertices_nearer_than_a_bin_keep_bins_of_their_own() -> None:

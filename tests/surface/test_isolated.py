@@ -68,7 +68,7 @@ def test_a_mesh_is_read_as_without_them() -> None:
         assert reading.strays == len(pieces) and reading.is_closed and reading.box.scale == pytest.approx(0.8, rel=0.02)
         assert cKDTree(reading.box.invert(reading.proxies[0].vertices)).query(corners)[0].max() < 0.012
         kept = read_surface(strewn, faces=20, keep_vertices=True)
-        assert kept.strays == 0 and len(kept.proxies[0].faces) == len(strewn.faces)
+        assert kept.strays == 0 and len(kept.surface.faces) == len(strewn.faces)
     as_it_is = read_surface(strewn, faces=40, clean_up=False)
     assert as_it_is.strays == 0 and as_it_is.box.scale == pytest.approx(np.ptp(strewn.vertices, axis=0).max())
 

@@ -11,7 +11,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.sources import SHELL, voxel_remesh
 from flashmesh_core.surface.adjacency import face_geometry
-from flashmesh_core.surface.collapse import collapse, start_collapse
+from flashmesh_core.surface.collapse import ALWAYS, STAYING, collapse, start_collapse
 from flashmesh_core.surface.denoising import denoise, typical_edge
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import read_surface
@@ -93,11 +93,10 @@ def test_of_two_vertices_that_stay_one_is_kept() -> None:
     faces = round_.faces.astype(np.int32)
     normals, areas, centers = face_geometry(round_.vertices, faces)
     kept = {}
-    for staying in (True, False):
+    for staying in (0.0, STAYING, ALWAYS):
         rows = _quadrics(round_.vertices, faces, centers, normals, areas)
         state = start_collapse(round_.vertices, faces, rows, staying=staying)
         collapse(state, 48, 10**9)
         left = state.positions[np.unique(state.faces[state.alive])]
         kept[staying] = (cKDTree(round_.vertices).query(left)[0] < 1e-9).mean()
-
-    assert kept[True] > 2.0 * kept[False]
+    assert kept[STAYING] > 2.0 * kept[0.0] and kept[ALWAYS] == 1.0

@@ -18,7 +18,7 @@ from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.placement import place_on, planes_of
-from flashmesh_core.surface.simplification import proxies, varied_proxies
+from flashmesh_core.surface.simplification import proxies, proxies_of_own_vertices, varied_proxies
 from tests.surface.shapes import (
     box_corners,
     box_distance,
@@ -264,3 +264,16 @@ def test_progress_goes_on_from_seed_to_seed():
     dense = denoise(sphere(400, 201))
     varied_proxies(dense, [12], (0, 1), progress=lambda stage, share: shares.append(share))
     assert shares == sorted(shares) and shares[0] < 0.2 and shares[-1] > 0.8
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_vertices_that_are_kept_are_some_of_the_meshs_own(seed: int) -> None:
+    """Where they were, to the bit; closed stays closed, and a handle stays where it is."""
+    ring, ball = voxels(torus_distance(0.35, 0.1), 32), sphere(48, 24)
+    for mesh, handles in ((ring, 1), (ball, 0)):
+        whole = clean(mesh.vertices, mesh.faces)
+        ((many, few),) = proxies_of_own_vertices(whole, [200, 60], [seed])
+        for made, count in ((many, 200), (few, 60)):
+            assert len(made.faces) == count and topology_report(made.vertices, made.faces).is_watertight
+            assert cKDTree(whole.vertices).query(made.vertices)[0].max() == 0.0
+            assert len(made.vertices) - count // 2 == 2 - 2 * handles

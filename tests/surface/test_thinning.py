@@ -42,7 +42,7 @@ def given(denoised: Denoised) -> Thinned:
 
 def of(mesh: Thinned) -> Thinned:
     blocks = blocks_of(mesh.vertices[mesh.faces].mean(axis=1))
-    return thinned(mesh, blocks, partial(start_collapse, seed=0, staying=False, far=FAR), lambda left: None)
+    return thinned(mesh, blocks, partial(start_collapse, seed=0, staying=0.0, far=FAR), lambda left: None)
 
 
 def test_every_face_is_in_one_block():
