@@ -12,7 +12,6 @@ from flashmesh_core.options import DEFAULT_WIDTH, MAX_FACES
 from flashmesh_core.service import protocol
 
 LEAST_FACES = 4  # of a share of a source's triangles: a closed mesh has no fewer
-SAMPLES = 131_072  # of a cloud, at most: the places where the engine lets vertices be are then 8 % more than a mesh's
 
 
 @dataclass(frozen=True)
@@ -133,9 +132,9 @@ def make_request(vertices: np.ndarray, faces: np.ndarray, settings: RunSettings)
         raise ValueError(f"a point cloud must have at least {protocol.MIN_POINTS} vertices, got {len(vertices)}")
     center = _middle(vertices)
     points = vertices - center
-    if len(points) > SAMPLES:
+    if len(points) > protocol.MAX_POINTS:
         rng = np.random.default_rng(settings.seed)
-        points = points[np.sort(rng.choice(len(points), SAMPLES, replace=False))]
+        points = points[np.sort(rng.choice(len(points), protocol.MAX_POINTS, replace=False))]
     return Request(points.astype(np.float32), None, settings.engine_options(), center)
 
 

@@ -16,9 +16,10 @@ import bpy
 import numpy as np
 
 from flashmesh_core.mesh.sheets import separate_sheets
+from flashmesh_core.service import protocol
 
 MESH_LIKE = ("MESH", "CURVE", "SURFACE", "FONT", "META")  # object types that Blender can show as a mesh
-MAX_SOURCE_FACES = 1_000_000
+MAX_SOURCE_FACES = protocol.MAX_TRIANGLES  # what the engine takes
 _FOURFOLD = {"SUBSURF": "levels", "MULTIRES": "levels"}  # modifiers that quarter each face once a level
 
 

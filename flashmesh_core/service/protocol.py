@@ -14,9 +14,9 @@ Version 1. Both directions use one kind of frame (content type `application/x-fl
 "arrays" lists [name, dtype, shape]; dtype is "float32" or "int32". The body of `POST /v1/generate` is one
 frame that holds a surface, in one of two forms:
 
-    a mesh   `points` (N, 3) float32, N from 3 to 12,000,000: its vertices; `triangles` (T, 3) int32, T from 1 to
-             4,000,000: the rows of `points` at the corners of each, anticlockwise from outside; no `normals`
-    a cloud  `points` (N, 3) float32, N from 16 to 500,000: samples of the surface; `normals` (N, 3) float32, if known
+    a mesh   `points` (N, 3) float32, N from 3 to 24,000,000: its vertices; `triangles` (T, 3) int32, T from 1 to
+             8,000,000: the rows of `points` at the corners of each, anticlockwise from outside; no `normals`
+    a cloud  `points` (N, 3) float32, N from 16 to 2,000,000: samples of the surface; `normals` (N, 3) float32, if known
 
 A mesh is the better one where there is one: the engine then takes as many samples as it needs, and knows what samples
 cannot tell. The header may hold `options`, an object whose keys are those of `flashmesh_core.options.OPTIONS`; an
@@ -67,12 +67,12 @@ CONTENT_TYPE = "application/x-flashmesh"
 GENERATION_HEADER = "x-flashmesh-generation"  # response header of /v1/generate: the id to cancel by
 TOKEN_VARIABLE = "FLASHMESH_TOKEN"  # environment variable that hands the bearer token to the service
 
-MIN_POINTS, MAX_POINTS = 16, 500_000  # of a cloud
-MAX_TRIANGLES = 4_000_000
+MIN_POINTS, MAX_POINTS = 16, 2_000_000  # of a cloud, as many as the engine reads
+MAX_TRIANGLES = 8_000_000
 MIN_VERTICES, MAX_VERTICES = 3, 3 * MAX_TRIANGLES  # of a mesh: at most, no two triangles share one
 MAX_HEADER_BYTES = 65_536
 MAX_FIELD = 80  # characters of the name in a refusal
-MAX_BODY_BYTES = (MAX_VERTICES + MAX_TRIANGLES) * 3 * 4  # of one frame, either direction: the largest mesh, 192 MB
+MAX_BODY_BYTES = (MAX_VERTICES + MAX_TRIANGLES) * 3 * 4  # of one frame, either direction: the largest mesh, 384 MB
 
 _PREFIX = struct.Struct("<4sHHII")
 PREFIX_BYTES = _PREFIX.size

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flashmesh_core.jit import njit
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 Progress = Callable[[float], None]  # called with the share done; may raise to cancel
 
@@ -22,15 +25,21 @@ _FLAT_QUANTILE = 0.3  # most surfaces are flat at this share of their samples; e
 _FLAT_BIAS = 0.93  # that quantile of the estimated deviation over the true one where all is flat
 
 
+def with_unit_normals(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Points (M, 3) and their unit normals (M, 3) if such are given; samples without any are left out then."""
+    if normals is None:
+        return points, None
+    length = np.linalg.norm(normals, axis=1)
+    some = length > 1e-9
+    return points[some], normals[some] / length[some, None]
+
+
 def thin(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """At most about MAX_POINTS different points (M, 3) and their unit normals, averages over cells of the box.
 
-    Normals (N, 3) are made unit; samples without any are left out. Points that face different ways are not averaged.
+    Points that face different ways are not averaged.
     """
     side = 1e-7
-    if normals is not None:
-        length = np.linalg.norm(normals, axis=1)
-        points, normals = points[length > 1e-9], normals[length > 1e-9] / length[length > 1e-9, None]
     if len(points) > MAX_POINTS:
         cells = len(np.unique(_cell_keys(points, None, _COARSE)))
         # A surface passes as many cells as the square of their fineness.
@@ -82,10 +91,8 @@ def turned_back(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray) ->
 
 def nearest_neighbours(points: np.ndarray, count: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
     """Distances (N, k) and numbers (N, k) int32 of the `count` nearest others of `points` (N, 3), nearest first."""
-    from scipy.spatial import cKDTree
-
     count = min(count, len(points) - 1)
-    tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
+    tree = tree_of(points)
     distance = np.empty((len(points), count))
     nearest = np.empty((len(points), count), dtype=np.int32)
     for start in range(0, len(points), CHUNK):
@@ -94,6 +101,13 @@ def nearest_neighbours(points: np.ndarray, count: int, progress: Progress) -> tu
         found, numbers = tree.query(points[rows], k=count + 1, workers=-1)
         distance[rows], nearest[rows] = found[:, 1:], numbers[:, 1:]
     return distance, nearest
+
+
+def tree_of(points: np.ndarray) -> cKDTree:
+    """A tree of `points` (N, 3) that is made quickly, copies or not."""
+    from scipy.spatial import cKDTree
+
+    return cKDTree(points, balanced_tree=False, compact_nodes=False)
 
 
 def morton_order(points: np.ndarray) -> np.ndarray:
@@ -109,17 +123,17 @@ def morton_order(points: np.ndarray) -> np.ndarray:
 def fit_planes(
     points: np.ndarray, nearest: np.ndarray, normals: np.ndarray | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The least squares plane of every point and its neighbours `nearest` (N, k); with `normals` those on its side.
+    """The least squares plane of each of the first N points and its neighbours `nearest` (N, k).
 
-    Returns centers (N, 3), unit normals (N, 3) of either sign, and the standard deviation (N,) of the distances
-    from the plane, without bias where the surface is flat.
+    With `normals`, one of each point, those on its side alone count. Returns centers (N, 3), unit normals (N, 3) of
+    either sign, and the standard deviation (N,) of the distances, without bias where the surface is flat.
     """
-    centers, fitted = np.empty_like(points), np.empty_like(points)
+    count = len(nearest)
+    centers, fitted, deviation = np.empty((count, 3)), np.empty((count, 3)), np.empty(count)
     given, use = (points, False) if normals is None else (normals, True)
-    deviation = np.empty(len(points))
-    for start in range(0, len(points), CHUNK):
-        progress(start / len(points))
-        _fit_planes(points, nearest, given, use, start, min(start + CHUNK, len(points)), centers, fitted, deviation)
+    for start in range(0, count, CHUNK):
+        progress(start / count)
+        _fit_planes(points, nearest, given, use, start, min(start + CHUNK, count), centers, fitted, deviation)
     return centers, fitted, deviation
 
 
@@ -133,16 +147,16 @@ def grid_step(gap: float, noise: float) -> float:
     return max(1.0 / MAX_CELLS, 0.5 * gap, noise)
 
 
-def sharpen_normals(
+def flattest(
     points: np.ndarray, nearest: np.ndarray, planes: tuple[np.ndarray, np.ndarray, np.ndarray], noise: float
 ) -> np.ndarray:
-    """Unoriented normals (N, 3) from the neighbours' planes: near an edge that of a neighbour away from the edge.
+    """Whose plane each point takes, (N,): near an edge that of a neighbour away from the edge.
 
     A plane across an edge has a large deviation; among the planes of the neighbours within reach the one with
     the least deviation that passes by the point is taken (Kuwahara's filter, for points).
     """
     centers, normals, deviation = planes
-    return _sharpen_normals(points, nearest, centers, normals, deviation, noise)
+    return _flattest(points, nearest, centers, normals, deviation, noise)
 
 
 @njit(**COMPILED)
@@ -210,8 +224,8 @@ def _fit_planes(points, nearest, given, use, first, last, centers, normals, devi
 
 
 @njit(**COMPILED)
-def _sharpen_normals(points, nearest, centers, normals, deviation, noise):
-    result = np.empty_like(normals)
+def _flattest(points, nearest, centers, normals, deviation, noise):
+    result = np.empty(len(points), dtype=np.int64)
     for i in range(len(points)):
         best, cost = i, 1e300
         for j in range(-1, nearest.shape[1]):
@@ -224,7 +238,7 @@ def _sharpen_normals(points, nearest, centers, normals, deviation, noise):
             found = own * deviation[q] + 2.0 * height
             if found < cost:
                 best, cost = q, found
-        result[i] = normals[best]
+        result[i] = best
     return result
 
 

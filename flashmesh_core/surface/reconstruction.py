@@ -11,6 +11,7 @@ from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.surface import implicit, point_normals
 from flashmesh_core.surface.adjacency import joined
 from flashmesh_core.surface.borders import open_edges
+from flashmesh_core.surface.gathering import gathered
 from flashmesh_core.surface.guesses import Guesses, find_guesses, only, without_guesses
 from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.rims import trim_rims
@@ -50,7 +51,8 @@ def reconstruct(
 ) -> Reconstruction | None:
     """The surface through `points` (N, 3) in the unit box, with unit `normals` (N, 3) or None; None where none shows.
 
-    Millions of points are averaged in small cells first; normals that contradict each other count without their
+    Points that lie closer together than their noise is wide are gathered first (gathering.py), millions of others
+    averaged in small cells; normals that contradict each other count without their
     sides. `progress(stage, share done)` may raise to cancel. Raises ValueError for wrong shapes and values that are
     not finite.
     """
@@ -61,7 +63,9 @@ def reconstruct(
         if len(normals) != len(points):
             raise ValueError(f"normals must be as many as points ({len(points)}), got {len(normals)}")
     report("reading", 0.0)
-    points, normals = point_normals.thin(points, normals)
+    points, normals = point_normals.with_unit_normals(points, normals)
+    found = gathered(points, normals, lambda share: report("reading", share))
+    points, normals = point_normals.thin(points, normals) if found is None else found
     if len(points) < MIN_POINTS or float(np.ptp(points, axis=0).max()) <= 0.0:
         return None
     order = point_normals.morton_order(points)

@@ -58,7 +58,7 @@ def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progres
             )
             gap = float(_spacing(distance).mean())
             planes = point_normals.fit_planes(points, nearest, None, lambda f: report("planes", f))
-        normals = point_normals.sharpen_normals(points, nearest, planes, noise)
+        normals = planes[1][point_normals.flattest(points, nearest, planes, noise)]
         normals = normals if walls is None else np.where(walls.known[:, None], walls.sides, normals)
     reach = FILTER_REACH * np.maximum(_spacing(distance), 1e-9)
     filters = (nearest, reach, noise, oriented)

@@ -181,7 +181,7 @@ def said():
 
 def too_large():
     source = stage.cube("Huge")
-    source.modifiers.new("Subdivision", "SUBSURF").levels = 10
+    source.modifiers.new("Subdivision", "SUBSURF").levels = 11
     source.modifiers[0].show_viewport = True
     stage.select(source)
     return {"reason": stage.operators.why_not(bpy.context), "poll": bpy.ops.flashmesh.generate.poll()}

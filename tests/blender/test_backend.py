@@ -339,10 +339,14 @@ def test_vertices_without_a_face_are_not_sent() -> None:
     np.testing.assert_array_equal(request.center, [0.5, 0.5, 0.5])
 
 
-def test_a_cloud_is_its_vertices() -> None:
+def test_a_cloud_is_its_vertices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, as far as the engine takes so many."""
     cloud = np.random.default_rng(0).random((150_000, 3))
     request = request_module.make_request(cloud, np.zeros((0, 3), np.int64), RunSettings(preset="DRAFT"))
-    assert request.triangles is None and len(request.points) == 131_072 and request.points.dtype == np.float32
+    assert request.triangles is None and len(request.points) == 150_000 and request.points.dtype == np.float32
+    monkeypatch.setattr(request_module.protocol, "MAX_POINTS", 100_000)
+    request = request_module.make_request(cloud, np.zeros((0, 3), np.int64), RunSettings(preset="DRAFT"))
+    assert len(request.points) == 100_000
     rows = {row.tobytes() for row in (cloud - request.center).astype(np.float32)}
     assert {row.tobytes() for row in request.points} <= rows
     with pytest.raises(ValueError, match="at least 16 vertices, got 15"):

@@ -189,7 +189,7 @@ def test_one_object_that_fails_leaves_the_others(
         (("--format", "gltf"), "argument --format: invalid choice: 'gltf'"),
         (
             ("--max-source-faces", "many"),
-            "argument --max-source-faces: must be an integer in [1, 4,000,000], got 'many'",
+            "argument --max-source-faces: must be an integer in [1, 8,000,000], got 'many'",
         ),
         (
             ("--engine-python", "/nowhere/python", "--engine", "process"),

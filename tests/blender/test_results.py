@@ -101,7 +101,7 @@ def test_what_is_said_of_a_result(told: Told) -> None:
 
 def test_a_source_that_is_too_large_says_so_before_the_click(told: Told) -> None:
     assert told["too_large"]["poll"] is False
-    assert told["too_large"]["reason"].startswith("Huge has 6,291,456 faces, and at most 1,000,000 can be read")
+    assert told["too_large"]["reason"].startswith("Huge has 25,165,824 faces, and at most 8,000,000 can be read")
 
 
 def test_finishing_touches_need_no_engine(told: Told) -> None:

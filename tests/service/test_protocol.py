@@ -18,6 +18,7 @@ from flashmesh_core.arguments import engine_options
 from flashmesh_core.decode.engine import OPTIONS, Options
 from flashmesh_core.service import protocol
 from flashmesh_core.service.protocol import RequestError
+from flashmesh_core.surface.reading import MAX_POINTS
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20)
@@ -127,6 +128,10 @@ def test_a_mesh_round_trips(data: st.DataObject, n_vertices: int, n_triangles: i
     np.testing.assert_array_equal(request.triangles, triangles)
     assert (request.points.dtype, request.triangles.dtype) == (np.float32, np.int32)
     assert request.normals is None and request.options == {"faces": 7}
+
+
+def test_the_engine_reads_the_largest_cloud() -> None:
+    assert protocol.MAX_POINTS == MAX_POINTS and 2 * 3 * 4 * MAX_POINTS <= protocol.MAX_BODY_BYTES
 
 
 def test_the_largest_mesh_fits_a_request() -> None:
@@ -245,8 +250,8 @@ def test_the_command_line_checks_before_it_loads_anything(capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("points", "normals", "said"),
     [
-        (np.zeros((15, 3)), None, "points must have shape (N, 3) with N in [16, 500,000], got (15, 3)"),
-        (np.zeros((500_001, 3)), None, "got (500001, 3)"),
+        (np.zeros((15, 3)), None, "points must have shape (N, 3) with N in [16, 2,000,000], got (15, 3)"),
+        (np.zeros((2_000_001, 3)), None, "got (2000001, 3)"),
         (np.zeros((16, 2)), None, "got (16, 2)"),
         (np.full((16, 3), np.nan), None, "points must be finite in float32, got 16 rows"),
         (np.full((16, 3), 1e300), None, "points must be finite in float32, got 16 rows"),
@@ -267,11 +272,11 @@ CORNERS = np.eye(3, dtype=np.float32)
 @pytest.mark.parametrize(
     ("points", "triangles", "field", "said"),
     [
-        (CORNERS[:2], [[0, 1, 1]], "points", "with N in [3, 12,000,000] where triangles are given, got (2, 3)"),
-        (np.zeros((12_000_001, 3), np.float32), [[0, 1, 2]], "points", "got (12000001, 3)"),
+        (CORNERS[:2], [[0, 1, 1]], "points", "with N in [3, 24,000,000] where triangles are given, got (2, 3)"),
+        (np.zeros((28_000_001, 3), np.float32), [[0, 1, 2]], "points", "got (28000001, 3)"),
         (CORNERS * np.nan, [[0, 1, 2]], "points", "points must be finite in float32, got 3 rows"),
-        (CORNERS, np.zeros((0, 3), int), "triangles", "must have shape (T, 3) with T in [1, 4,000,000], got (0, 3)"),
-        (CORNERS, np.zeros((4_000_001, 3), np.int32), "triangles", "got (4000001, 3)"),
+        (CORNERS, np.zeros((0, 3), int), "triangles", "must have shape (T, 3) with T in [1, 8,000,000], got (0, 3)"),
+        (CORNERS, np.zeros((8_000_001, 3), np.int32), "triangles", "got (8000001, 3)"),
         (CORNERS, [[0, 1, 2, 0]], "triangles", "got (1, 4)"),
         (CORNERS, [0, 1, 2], "triangles", "got (3,)"),
         (CORNERS, [[0, 1, 2], [0, 1]], "triangles", "integers of shape (T, 3), got [[0, 1, 2], [0, 1]]"),

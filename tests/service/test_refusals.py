@@ -178,7 +178,7 @@ def test_samples_that_are_not_finite_are_400(
 
 def test_too_few_points_are_400(running: RunningService, points: np.ndarray) -> None:
     code, answer = ask(running, "POST", "/v1/generate", protocol.encode_frame({}, {"points": points[:15]}))
-    assert code == 400 and "N in [16, 500,000], got (15, 3)" in answer["error"]["message"]
+    assert code == 400 and "N in [16, 2,000,000], got (15, 3)" in answer["error"]["message"]
 
 
 def test_a_mesh_with_normals_is_a_400(running: RunningService, points: np.ndarray) -> None:
