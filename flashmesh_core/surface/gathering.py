@@ -69,7 +69,7 @@ def gathered(
     None, too, where many lie on walls no thicker than planes reach, whose sides would become one (thin_walls.py).
     `points` (N, 3) are of the unit box, unit `normals` (N, 3) or None; `progress(share done)` may raise to cancel.
     """
-    cloud = measured(points, progress)
+    cloud = measured(points, progress) if len(points) >= FEWEST else None
     if cloud is None or cloud.within <= CROWDED or cloud.walls > WALLS:
         return None
     asked = min(int(cloud.within), MANY)

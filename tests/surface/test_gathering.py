@@ -43,18 +43,18 @@ def test_points_that_lie_far_enough_apart_stay_as_they_are() -> None:
 
 
 def test_each_point_comes_to_lie_on_the_plane_of_those_around_it() -> None:
-    points, normals = cloud_of(BOX, 400_000, 0.006)
+    points, normals = cloud_of(BOX, 100_000, 0.012)
     made, sides = gathered(points, normals, unheard)
-    assert sides is not None and 100_000 < len(made) <= 150_000
+    assert sides is not None and 20_000 < len(made) < 50_000
     assert np.median(off_box(made)) < 0.35 * np.median(off_box(points))
     np.testing.assert_allclose(np.linalg.norm(sides, axis=1), 1.0, atol=1e-9)
-    flat = (np.abs(np.abs(made) - HALF) > 0.03).sum(axis=1) == 2  # beside no edge
-    outward = np.where((np.abs(made) > HALF - 0.03) & flat[:, None], np.sign(made), 0.0)
-    assert flat.mean() > 0.7 and np.quantile(np.einsum("ij,ij->i", sides, outward)[flat], 0.001) > 0.9
+    flat = (np.abs(np.abs(made) - HALF) > 0.06).sum(axis=1) == 2  # beside no edge
+    outward = np.where((np.abs(made) > HALF - 0.06) & flat[:, None], np.sign(made), 0.0)
+    assert flat.mean() > 0.5 and np.quantile(np.einsum("ij,ij->i", sides, outward)[flat], 0.001) > 0.9
 
 
 def test_the_normals_that_are_given_tell_the_sides() -> None:
-    points, normals = cloud_of(BALL, 500_000, 0.006)
+    points, normals = cloud_of(BALL, 125_000, 0.012)
     for turn in (1.0, -1.0):
         made, sides = gathered(points, turn * normals, unheard)
         assert sides is not None and (turn * np.einsum("ij,ij->i", sides, made) > 0.0).mean() > 0.9999
@@ -62,8 +62,8 @@ def test_the_normals_that_are_given_tell_the_sides() -> None:
 
 @pytest.mark.parametrize("given", [True, False], ids=["normals", "bare"])
 def test_a_box_of_many_noisy_points_has_its_corners(given: bool) -> None:
-    """A ball of noise around every place, 0.6 % thick: 12 faces, each corner within a third of that."""
-    points, normals = cloud_of(BOX, 400_000, 0.006, seed=1)
+    """A ball of noise around every place, 1.2 % thick: 12 faces, each corner within a third of that."""
+    points, normals = cloud_of(BOX, 100_000, 0.012, seed=1)
     reading = read_surface(points, normals if given else None, faces=12)
     vertices = reading.box.invert(reading.proxies[0].vertices)
     assert reading.is_closed and len(reading.proxies[0].faces) == 12
@@ -79,4 +79,4 @@ def test_cancelling_ends_it() -> None:
             raise Stopped
 
     with pytest.raises(Stopped):
-        gathered(cloud_of(BOX, 400_000, 0.006)[0], None, stop)
+        gathered(cloud_of(BOX, 100_000, 0.012)[0], None, stop)
