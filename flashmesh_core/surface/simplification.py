@@ -91,9 +91,9 @@ def varied_proxies(
 def proxies_of_own_vertices(
     mesh: Mesh, counts: Sequence[int], seeds: Sequence[int], progress: Progress | None = None
 ) -> list[list[Mesh]]:
-    """As `varied_proxies` of a clean mesh, but that all vertices are some of its own, and nothing is left out or cut.
+    """As `varied_proxies` of a clean mesh, but that all vertices are some of its own, and no handle is cut.
 
-    Where its parts and handles need more faces than are wanted, a mesh has these.
+    Where its handles need more faces than are wanted, a mesh has these; parts go where they do not all fit.
     """
     check_counts(counts)
     as_is = as_it_came(mesh, 0.0)
