@@ -7,7 +7,7 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from flashmesh_core.surface.gathering import gathered, measured
+from flashmesh_core.surface.gathering import CROWDED, WALLS, gathered, measured
 from flashmesh_core.surface.reading import read_surface
 from tests.surface.shapes import box_corners, cloud_of
 
@@ -40,6 +40,14 @@ def test_points_that_lie_far_enough_apart_stay_as_they_are() -> None:
     for count, noise in ((60_000, 0.003), (16_384, 0.0), (200_000, 0.001), (20, 0.1)):
         assert gathered(cloud_of(BALL, count, noise)[0], None, unheard) is None
     assert gathered(np.zeros((5_000, 3)), None, unheard) is None, "all at one place"
+
+
+def test_the_sides_of_a_thin_wall_do_not_become_one() -> None:
+    """Four deviations of the noise thick: planes within three of them would lie in its middle."""
+    points, _ = cloud_of(trimesh.creation.box(extents=(0.9, 0.7, 0.02)), 400_000, 0.005)
+    cloud = measured(points, unheard)
+    assert cloud is not None and cloud.within > CROWDED and cloud.walls > WALLS
+    assert gathered(points, None, unheard) is None
 
 
 def test_each_point_comes_to_lie_on_the_plane_of_those_around_it() -> None:
