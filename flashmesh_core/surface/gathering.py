@@ -54,11 +54,10 @@ def measured(points: np.ndarray, progress: Progress) -> Cloud | None:
 
 def _heights(near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The standard deviation (M,) of points (M, k, 3) over their planes, and the kurtosis (M,) of their heights."""
-    way = near - near.mean(axis=1, keepdims=True)
-    _, axes = np.linalg.eigh(np.einsum("mki,mkj->mij", way, way))
-    square = np.einsum("mki,mi->mk", way, axes[:, :, 0]) ** 2
-    variance = np.maximum(square.mean(axis=1), 1e-60)
-    return np.sqrt(square.sum(axis=1) / (near.shape[1] - 3)), (square**2).mean(axis=1) / variance**2
+    centers, normals, squares = point_normals.planes_through(near)
+    heights, squares = np.einsum("mki,mi->mk", near - centers[:, None], normals), np.maximum(squares, 1e-60)
+    count = near.shape[1]
+    return np.sqrt(squares * count / (count - 3)), (heights**4).mean(axis=1) / squares**2
 
 
 def gathered(

@@ -72,6 +72,14 @@ def _cell_keys(points: np.ndarray, normals: np.ndarray | None, side: float) -> n
     return keys * 6 + 2 * axis + (np.take_along_axis(normals, axis[:, None], 1)[:, 0] > 0.0)
 
 
+def planes_through(near: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The least squares planes of points (M, k, 3): centers and unit normals (M, 3), mean squared heights (M,)."""
+    centers = near.mean(axis=1)
+    way = near - centers[:, None]
+    squares, axes = np.linalg.eigh(np.einsum("mki,mkj->mij", way, way) / near.shape[1])
+    return centers, axes[:, :, 0], squares[:, 0]
+
+
 def disagreement(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray) -> float:
     """The share of neighbours in one plane whose unit `normals` (N, 3) face opposite ways."""
     same, opposite = _count_sides(points, normals, nearest, 6)

@@ -11,7 +11,13 @@ import numpy as np
 from flashmesh_core.mesh.io import first_at_place
 from flashmesh_core.surface.isolated import MOST as ISOLATED
 from flashmesh_core.surface.isolated import SMALL, isolated_parts
-from flashmesh_core.surface.point_normals import MAX_POINTS, SPACING_NEIGHBOUR, nearest_neighbours
+from flashmesh_core.surface.point_normals import (
+    MAX_POINTS,
+    SPACING_NEIGHBOUR,
+    nearest_neighbours,
+    planes_through,
+    tree_of,
+)
 from flashmesh_core.surface.samples import Progress
 
 FEWEST = 200  # points below which none is told from a coarse surface
@@ -62,7 +68,6 @@ def _in_far_clusters(points: np.ndarray, distance: np.ndarray, nearest: np.ndarr
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
 
     spacing = distance[:, SPACING_NEIGHBOUR - 1]
     link = SPARSE * float(np.median(spacing))
@@ -76,8 +81,7 @@ def _in_far_clusters(points: np.ndarray, distance: np.ndarray, nearest: np.ndarr
     small = size < SMALL * size.max()
 
     def way(of: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        tree = cKDTree(points[of[cluster]], balanced_tree=False, compact_nodes=False)
-        return tree.query(points[rows], workers=-1)[0]
+        return tree_of(points[of[cluster]]).query(points[rows], workers=-1)[0]
 
     far = isolated_parts(small, np.maximum(size, link), cluster, way)[cluster]
     few = float((spacing[far] ** 2).sum()) <= ISOLATED * float((spacing**2).sum())
@@ -114,17 +118,12 @@ def _on_none(off: np.ndarray, thick: np.ndarray, spacing: np.ndarray) -> np.ndar
 
 def _planes(points: np.ndarray, of: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How far points `of` (M,) are off the plane of their neighbors (M, k), and the deviation of these, (M,)."""
-    near = points[nearest]
-    center = near.mean(axis=1)
-    way = near - center[:, None]
-    squares, axes = np.linalg.eigh(np.einsum("mki,mkj->mij", way, way) / nearest.shape[1])
-    off = np.abs(np.einsum("mi,mi->m", points[of] - center, axes[:, :, 0]))
-    return off, np.sqrt(np.maximum(squares[:, 0], 0.0))
+    centers, normals, squares = planes_through(points[nearest])
+    off = np.abs(np.einsum("mi,mi->m", points[of] - centers, normals))
+    return off, np.sqrt(np.maximum(squares, 0.0))
 
 
 def _beside(points: np.ndarray, kept: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Which points (N,) are as near to the `kept` ones (M, 3) as their `spacing` (M,) allows."""
-    from scipy.spatial import cKDTree
-
-    distance, nearest = cKDTree(kept, balanced_tree=False, compact_nodes=False).query(points, workers=-1)
+    distance, nearest = tree_of(kept).query(points, workers=-1)
     return distance <= LONE * spacing[nearest]

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from flashmesh_core.surface.gathering import CROWDED, WALLS, gathered, measured
 from flashmesh_core.surface.reading import read_surface
-from tests.surface.shapes import box_corners, cloud_of
+from tests.surface.shapes import box_corners, box_distance, cloud_of
 
 BALL = trimesh.creation.icosphere(subdivisions=5, radius=0.45)
 HALF = np.array([0.45, 0.35, 0.25])
@@ -22,9 +22,7 @@ def unheard(share: float) -> None:
 
 def off_box(points: np.ndarray) -> np.ndarray:
     """How far points (N, 3) are off the surface of BOX."""
-    over = np.abs(points) - HALF
-    outside = np.linalg.norm(np.maximum(over, 0.0), axis=1)
-    return outside + np.abs(np.minimum(over.max(axis=1), 0.0))
+    return np.abs(box_distance(HALF)(points))
 
 
 @pytest.mark.parametrize(("count", "noise"), [(20_000, 0.002), (60_000, 0.006), (200_000, 0.006), (400_000, 0.01)])
