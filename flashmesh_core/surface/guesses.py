@@ -11,6 +11,7 @@ from flashmesh_core.surface.adjacency import compact, joined, longest_sides
 
 HOLE = 0.2  # largest side of the box around a hole that is closed
 FAR = HOLE / 2  # from the nearest sample, up to which a closed surface goes on
+UNSEEN = 0.8  # of a sample's reach, beyond which its word on the surface is a guess
 OPEN = 0.1  # share of a patch by an open surface up to which it is part of a closed one
 
 
@@ -25,6 +26,13 @@ class Guesses(NamedTuple):
     reach: np.ndarray  # (V,) up to which that sample vouches for a surface
     far: np.ndarray  # (G,) the distance of the farthest corner
     sure: np.ndarray  # (G,) whether it belongs to the surface
+
+    @property
+    def unseen(self) -> np.ndarray:
+        """Which vertices (V,) of sure patches are where no sample tells."""
+        result = np.zeros(len(self.distance), dtype=np.bool_)
+        result[self.faces[self.sure[self.patch]]] = True
+        return result & (self.distance > UNSEEN * self.reach)
 
     def samples(self, patch: np.intp) -> np.ndarray:
         """The samples nearest to a patch, each once."""

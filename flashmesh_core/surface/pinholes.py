@@ -13,6 +13,7 @@ from flashmesh_core.mesh.sampling import triangle_areas
 from flashmesh_core.surface.adjacency import compact, face_components, labels_of_vertices, manifold_twins, unit_rows
 from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import COARSE, typical_edge
+from flashmesh_core.surface.fairing import faired
 
 MAX_EDGES, MOST_EDGES = 8.0, 12  # perimeter of a hole that is an accident, in typical edges; edges around it
 GASH, RAGGED = 0.15, 20.0  # longest sides that a gash is long at most; degrees that its border turns at each edge
@@ -55,8 +56,59 @@ def close_pinholes(mesh: Mesh, gashes: bool = False) -> tuple[Mesh, int]:
         fans = fans[_fills(vertices, mesh.faces.astype(np.int32), fans)]
     if not len(fans):
         return mesh, 0
-    used, faces = compact(np.concatenate([mesh.faces, fans]), len(vertices))
-    return Mesh(vertices[used], faces.astype(np.int64)), int(is_gash[np.unique(fans[:, 2]) - len(mesh.vertices)].sum())
+    filled = np.unique(fans[:, 2]) - len(mesh.vertices)
+    gashes_of = filled[is_gash[filled]]
+    return _with_fills(mesh, vertices, fans, [loops[i] for i in gashes_of], gashes_of, edge), len(gashes_of)
+
+
+def _with_fills(
+    mesh: Mesh, vertices: np.ndarray, fans: np.ndarray, gashes: list[np.ndarray], numbers: np.ndarray, edge: float
+) -> Mesh:
+    """The mesh and `fans` (K, 3) over `vertices` (V, 3), but with rings of triangles of about `edge` in `gashes`.
+
+    `numbers` are those of their middles, counted from the mesh's vertices on.
+    """
+    middles = len(mesh.vertices) + numbers
+    faces, places, count = [mesh.faces, fans[~np.isin(fans[:, 2], middles)]], [vertices], len(vertices)
+    for loop, middle in zip(gashes, middles, strict=True):
+        inner, made = _rings(vertices[loop], vertices[middle], edge)
+        faces.append(np.concatenate([loop, [middle], np.arange(count, count + len(inner))])[made])
+        places.append(inner)
+        count += len(inner)
+    free = np.arange(count) >= len(vertices)
+    free[middles] = True
+    used, numbered = compact(np.concatenate(faces), count)
+    return faired(Mesh(np.concatenate(places)[used], numbered.astype(np.int64)), free[used])
+
+
+def _rings(border: np.ndarray, middle: np.ndarray, edge: float) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (M, 3) between a `border` (N, 3) and the `middle` of its hole, and the faces (K, 3) that fill it.
+
+    The faces count the border's vertices, then the middle, then the others.
+    """
+    count = len(border)
+    rings = max(round(float(np.linalg.norm(border - middle, axis=1).mean()) / edge), 1)
+    outer, inner, faces, first = np.arange(count), [np.empty((0, 3))], [], count + 1
+    for share in np.arange(1, rings) / rings:
+        along = np.arange(max(round(count * (1.0 - share)), 3))
+        at, rest = np.divmod(along * (count / len(along)), 1.0)
+        at = at.astype(np.int64)
+        places = border[at] + rest[:, None] * (border[(at + 1) % count] - border[at])
+        inner.append(places + share * (middle - places))
+        faces.append(_between(outer, first + along))
+        outer, first = first + along, first + len(along)
+    faces.append(np.stack([outer, np.roll(outer, -1), np.full(len(outer), count)], axis=1))
+    return np.concatenate(inner), np.concatenate(faces)
+
+
+def _between(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The faces (N + M, 3) between two rings of N and M vertices that begin beside each other."""
+    after = np.concatenate([np.arange(1, len(outer) + 1) / len(outer), np.arange(1, len(inner) + 1) / len(inner)])
+    inwards = np.repeat([False, True], [len(outer), len(inner)])[np.argsort(after, kind="stable")]
+    i, j = np.cumsum(~inwards) - ~inwards, np.cumsum(inwards) - inwards
+    a, b = outer[i % len(outer)], inner[j % len(inner)]
+    onward = np.where(inwards, inner[(j + 1) % len(inner)], outer[(i + 1) % len(outer)])
+    return np.stack([a, onward, b], axis=1)
 
 
 def _turns(sides: np.ndarray, following: np.ndarray) -> np.ndarray:

@@ -103,8 +103,8 @@ def read_varied(
     as the cloud of their vertices, unless vertices are kept.
     `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
     own, then ends by itself.
-    Raises ValueError for wrong shapes, non-finite values, a cloud outside [16, 2,000,000] points, and a source that
-    shows no surface.
+    Of a cloud of more than MAX_POINTS a random part is read. Raises ValueError for wrong shapes, non-finite values, a
+    cloud of fewer than 16 points, and a source that shows no surface.
     """
     wanted = max(faces, MIN_FACES)
 
@@ -241,10 +241,11 @@ def _mesh_of_cloud(
     points: np.ndarray, normals: np.ndarray | None, clean_up: bool, report: Progress
 ) -> tuple[Normalization, float, int, Mesh]:
     """The cloud's box, its noise in it, how many strays were left out, and the clean mesh that is made of the rest."""
-    if len(points) > MAX_POINTS:
-        raise InputError(f"points must hold {MIN_POINTS} to {MAX_POINTS} rows, got {len(points)}", field="points")
     _check_reach("points", points)
     normals = _checked_normals(normals, points)
+    if len(points) > MAX_POINTS:
+        part = np.sort(np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False))
+        points, normals = points[part], None if normals is None else normals[part]
     stays = on_surfaces(points, report) if clean_up else np.ones(len(points), dtype=np.bool_)
     points, normals = points[stays], None if normals is None else normals[stays]
     box = Normalization.of_points(points)

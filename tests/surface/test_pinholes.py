@@ -7,6 +7,7 @@ import numpy as np
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.sheets import open_edge_count
 from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.surface.adjacency import face_areas
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.reading import read_surface
 from tests.surface.shapes import cards, cube, joined, sphere, voxels
@@ -86,6 +87,16 @@ def test_gashes_are_closed_and_counted() -> None:
     closed, count = close_pinholes(holed, gashes=True)
     assert count == 5 and is_manifold_and_closed(closed.vertices, closed.faces) == (True, True)
     assert close_pinholes(holed) == (holed, 0)
+
+
+def test_what_fills_a_gash_is_round_and_as_fine_as_what_is_around_it() -> None:
+    """A fan over each would be flat: 0.004 deep, of triangles ten times as large."""
+    holed = gashed(0.06)
+    closed, _ = close_pinholes(holed, gashes=True)
+    old = {tuple(vertex) for vertex in holed.vertices}
+    new = np.array([tuple(vertex) not in old for vertex in closed.vertices])
+    assert new.sum() > 5 * 10 and np.abs(np.linalg.norm(closed.vertices[new], axis=1) - 0.5).max() < 0.0015
+    assert face_areas(closed.vertices, closed.faces).max() < 1.5 * face_areas(holed.vertices, holed.faces).max()
 
 
 def test_a_large_hole_is_no_gash() -> None:

@@ -7,6 +7,7 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
+from flashmesh_core.surface import reading as reading_module
 from flashmesh_core.surface.reading import read_surface
 from tests.surface.shapes import cloud_of, sphere
 
@@ -33,3 +34,17 @@ def test_the_board_that_a_cloud_shows_has_its_corners() -> None:
     reading = read_surface(*cloud_of(board, 16_384, 0.0005), faces=12)
     found = reading.box.invert(reading.proxies[0].vertices)
     assert len(found) == 8 and cKDTree(found).query(np.asarray(board.vertices))[0].max() < 0.002
+
+
+def test_of_more_points_than_can_be_read_a_random_part_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = trimesh.creation.box((0.9, 0.7, 0.5))
+    points, normals = cloud_of(box, 20_000)
+    points, normals = (of[np.argsort(points[:, 0])] for of in (points, normals))  # a first part would be half a box
+    seen = []
+    whole = reading_module.on_surfaces
+    monkeypatch.setattr(reading_module, "MAX_POINTS", 5_000)
+    monkeypatch.setattr(reading_module, "on_surfaces", lambda given, report: seen.append(given) or whole(given, report))
+    reading = read_surface(points, normals, faces=12)
+    found = reading.box.invert(reading.proxies[0].vertices)
+    assert [len(given) for given in seen] == [5_000] and reading.is_closed
+    assert len(found) == 8 and cKDTree(found).query(np.asarray(box.vertices))[0].max() < 0.005

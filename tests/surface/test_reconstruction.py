@@ -58,6 +58,17 @@ def test_a_hole_in_the_samples_of_a_closed_surface_is_closed(given: bool) -> Non
     assert 0.43 < radius.min() <= radius.max() < 0.47
 
 
+@pytest.mark.parametrize(("middle", "most"), [((0.1, 0.35, 0.1), 0.0003), ((0.1, 0.35, 0.25), 0.004)])
+def test_what_closes_a_hole_goes_on_as_its_border_begins(middle: tuple[float, float, float], most: float) -> None:
+    """By the winding number alone it is 0.00044 off on a side, and 0.0061 at an edge."""
+    shape = box(0.9, 0.7, 0.5)
+    points, _ = cloud_of(shape, 30_000, 0.001)
+    made = as_trimesh(reconstruct(points[np.linalg.norm(points - middle, axis=1) > 0.06], None))
+    inside = made.vertices[np.linalg.norm(made.vertices - middle, axis=1) < 0.05]
+    off = TriangleTree.of_mesh(np.asarray(shape.vertices), np.asarray(shape.faces)).distance(inside)
+    assert made.is_watertight and len(inside) > 50 and off.mean() < most
+
+
 @pytest.mark.parametrize("thickness", [0.03, 0.01])
 def test_a_thin_slab_keeps_both_its_sides(thickness: float) -> None:
     slab = box(0.9, 0.9, thickness)
