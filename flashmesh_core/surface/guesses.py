@@ -29,10 +29,11 @@ class Guesses(NamedTuple):
 
     @property
     def unseen(self) -> np.ndarray:
-        """Which vertices (V,) of sure patches are where no sample tells."""
-        result = np.zeros(len(self.distance), dtype=np.bool_)
-        result[self.faces[self.sure[self.patch]]] = True
-        return result & (self.distance > UNSEEN * self.reach)
+        """Which sure patch each vertex (V,) is of where no sample tells; -1 where one does."""
+        result = np.full(len(self.distance), -1)
+        sure = self.sure[self.patch]
+        result[self.faces[sure]] = self.patch[sure, None]
+        return np.where(self.distance > UNSEEN * self.reach, result, -1)
 
     def samples(self, patch: np.intp) -> np.ndarray:
         """The samples nearest to a patch, each once."""

@@ -11,6 +11,7 @@ from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.surface import implicit, point_normals
 from flashmesh_core.surface.adjacency import joined
 from flashmesh_core.surface.borders import open_edges
+from flashmesh_core.surface.extension import extended
 from flashmesh_core.surface.fairing import faired
 from flashmesh_core.surface.gathering import gathered
 from flashmesh_core.surface.guesses import Guesses, find_guesses, only, without_guesses
@@ -83,7 +84,8 @@ def reconstruct(
     if normals is None and can_hide_walls(points, samples.noise, samples.gap):
         dense = _with_thin_sheets(dense, points, grid, report)
     report("triangles", 1.0)
-    mesh = faired(dense.mesh, dense.guesses.unseen)
+    unseen = dense.guesses.unseen
+    mesh = extended(faired(dense.mesh, unseen >= 0), unseen)
     mesh = _without_fragments(without_guesses(mesh, dense.guesses, dense.stays), dense.samples)
     if len(mesh.faces):
         mesh = _without_fragments(trim_rims(mesh, dense.samples, step), dense.samples)

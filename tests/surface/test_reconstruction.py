@@ -58,7 +58,7 @@ def test_a_hole_in_the_samples_of_a_closed_surface_is_closed(given: bool) -> Non
     assert 0.43 < radius.min() <= radius.max() < 0.47
 
 
-@pytest.mark.parametrize(("middle", "most"), [((0.1, 0.35, 0.1), 0.0003), ((0.1, 0.35, 0.25), 0.004)])
+@pytest.mark.parametrize(("middle", "most"), [((0.1, 0.35, 0.1), 0.0003), ((0.1, 0.35, 0.25), 0.001)])
 def test_what_closes_a_hole_goes_on_as_its_border_begins(middle: tuple[float, float, float], most: float) -> None:
     """By the winding number alone it is 0.00044 off on a side, and 0.0061 at an edge."""
     shape = box(0.9, 0.7, 0.5)

@@ -1,0 +1,47 @@
+"""The planes around a hole go on in it until they meet."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.surface.extension import extended
+from flashmesh_core.surface.fairing import faired
+from tests.surface.shapes import box_distance, voxels
+
+HALF = (0.42, 0.35, 0.28)
+
+
+def smooth_fill(mesh: Mesh, middle: np.ndarray, radius: float) -> tuple[Mesh, np.ndarray]:
+    """The mesh as if nothing were known of it around a place, and the number of the hole (V,) there."""
+    hole = np.where(np.linalg.norm(mesh.vertices - middle, axis=1) < radius, 3, -1)
+    return faired(mesh, hole >= 0), hole
+
+
+@pytest.mark.parametrize("middle", [(0.42, 0.35, 0.0), (0.42, 0.35, 0.28)], ids=["edge", "corner"])
+def test_an_edge_and_a_corner_are_there_again(middle: tuple[float, float, float]) -> None:
+    distance = box_distance(HALF)
+    filled, hole = smooth_fill(voxels(distance, 64), np.array(middle), 0.07)
+    made = extended(filled, hole)
+    inside = hole >= 0
+    assert np.abs(distance(filled.vertices[inside])).max() > 0.01
+    assert np.abs(distance(made.vertices[inside])).max() < 0.003
+    assert (made.vertices[~inside] == filled.vertices[~inside]).all()
+
+
+def test_what_is_round_stays_as_it_is_filled() -> None:
+    ball = voxels(lambda points: np.linalg.norm(points, axis=-1) - 0.45, 64)
+    filled, hole = smooth_fill(ball, np.array((0.45, 0.0, 0.0)), 0.08)
+    assert (hole >= 0).sum() > 60 and (extended(filled, hole).vertices == filled.vertices).all()
+
+
+def test_each_hole_has_its_own_planes() -> None:
+    """An edge filled together with a far flat place, by one number, would be the same: by two, only one may fail."""
+    distance = box_distance(HALF)
+    filled, hole = smooth_fill(voxels(distance, 64), np.array((0.42, 0.35, 0.0)), 0.07)
+    other = np.linalg.norm(filled.vertices - (-0.42, 0.0, 0.0), axis=1) < 0.07
+    both = np.where(other, 5, hole)
+    dented = Mesh(filled.vertices + 0.02 * other[:, None] * (1.0, 0.0, 0.0), filled.faces)
+    made = extended(dented, both)
+    assert np.abs(distance(made.vertices[both >= 0])).max() < 0.003
