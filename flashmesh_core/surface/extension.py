@@ -56,7 +56,8 @@ def _planes(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Unit normals and points (P, 3) of the planes that faces are of; None where they are of none, or of a curve."""
     rng = np.random.default_rng(0)
-    left, whole, found = np.ones(len(centers), dtype=np.bool_), float(areas.sum()), []
+    left, whole = np.ones(len(centers), dtype=np.bool_), float(areas.sum())
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     while left.any() and len(found) < MOST:
         seeds = rng.choice(np.flatnonzero(left), min(SEEDS, int(left.sum())), replace=False)
         heights = centers @ normals[seeds].T - np.einsum("si,si->s", centers[seeds], normals[seeds])
