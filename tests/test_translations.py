@@ -6,16 +6,30 @@ import ast
 import re
 import runpy
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from flashmesh_core.decode.inspection import Quality
+from flashmesh_core.decode.results import GenerationResult
 from flashmesh_core.drafters import DRAFTERS
+from flashmesh_core.mesh.canonical import Mesh
 
 ADDON = Path(__file__).resolve().parents[1] / "blender_addon"
 CORE = ADDON.parent / "flashmesh_core"
 FILES = sorted(path for part in ("ui", "scene") for path in (ADDON / part).glob("*.py"))
-TABLES = {"STATES", "END_REASONS", "STAGES", "STEPS", "WORDS"}  # of texts that are translated where they are shown
+TABLES = {
+    "STATES",
+    "END_REASONS",
+    "STAGES",
+    "STEPS",
+    "WORDS",
+    "FAULTS",
+}  # of texts that are translated where they are shown
 GERMAN = runpy.run_path(str(ADDON / "translations" / "german.py"))["GERMAN"]  # beside it is bpy, which is Blender's
 
 
@@ -61,8 +75,8 @@ def seen(path: Path) -> Iterator[str]:
                 yield from constants(node.value)
             elif any(name.endswith("_ITEMS") for name in names):
                 yield from of_items(node.value)
-            elif names & TABLES and isinstance(node.value, ast.Dict):
-                for value in node.value.values:
+            elif names & TABLES and isinstance(node.value, ast.Dict | ast.Tuple):
+                for value in node.value.values if isinstance(node.value, ast.Dict) else node.value.elts:
                     yield from constants(value)
 
 
@@ -86,14 +100,31 @@ def test_translations_keep_the_places_of_values() -> None:
     assert all(german.strip() for german in GERMAN.values())
 
 
-def test_every_step_of_reading_has_words() -> None:
-    """Those that the engine tells, but for the start of its reader, of which there is nothing to say."""
+def of_figures(name: str) -> Any:
+    """A table of the add-on's."""
     tree = ast.parse((ADDON / "scene" / "figures.py").read_text(encoding="utf-8"))
-    words = next(
+    return next(
         ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "STEPS"
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name
     )
+
+
+def test_all_that_a_verdict_may_name_has_words() -> None:
+    """As the engine says it, with numbers for values."""
+    bad = Quality(0.5, 0.5, 0.1, 0.1, 0.0, 7, 1_234, 3, 0, 0, True)
+    worse = replace(bad, proxy_flipped=2, proxy_doubled=1)
+    some, none = Mesh(np.zeros((3, 3)), np.array([[0, 1, 2]])), Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
+    said: set[str] = set()
+    for mesh, end, quality in product((some, none), ("eos", "cancelled"), (bad, worse)):
+        said.update(GenerationResult(mesh, end, 9, 9, 1.0, 0, 0, 0.1, 0.5, quality, wanted=2_000).faults)
+    numbers = re.compile(r"\d+(?:[.,]\d+)*%?")
+    assert {numbers.sub("#", text) for text in said} == {re.sub(r"{\w+}", "#", text) for text in of_figures("FAULTS")}
+
+
+def test_every_step_of_reading_has_words() -> None:
+    """Those that the engine tells, but for the start of its reader, of which there is nothing to say."""
+    words = of_figures("STEPS")
     told: set[str] = set()
     for path in (*(CORE / "surface").glob("*.py"), CORE / "service" / "reading.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

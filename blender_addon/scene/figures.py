@@ -15,6 +15,18 @@ from .measure import Gap, measure_gap
 from .results import Placement
 
 COMPLETE = "complete"  # the engine's verdict on a mesh without faults
+FAULTS = (  # that its verdict may name, with their values
+    "it has no faces",
+    "cancelled before its first face",
+    "it was cut off before its end: cancelled",
+    "{count} edges are open although the source is closed",
+    "faces that look the wrong way: {count}, {proxy} in the proxy mesh",
+    "faces that look the wrong way: {count}",
+    "faces over the vertices of others: {count}, {proxy} in the proxy mesh",
+    "faces over the vertices of others: {count}",
+    "{share} % of the longest side are missing somewhere",
+    "it has {count} faces, not within {share} of the {wanted} wanted",
+)
 STAGES = {
     "sampling": "Reading the object",
     "starting": "Starting the engine",

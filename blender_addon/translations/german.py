@@ -286,4 +286,15 @@ GERMAN = {
     "Use": "Benutzen",
     "Generate with this model": "Mit diesem Modell erzeugen",
     "Remove a downloaded model from the disk": "Ein heruntergeladenes Modell von der Platte entfernen",
+    # What the engine finds wrong with a mesh
+    "it has no faces": "es hat keine Flächen",
+    "cancelled before its first face": "vor der ersten Fläche abgebrochen",
+    "it was cut off before its end: cancelled": "es wurde vor seinem Ende abgebrochen",
+    "{count} edges are open although the source is closed": "{count} Kanten sind offen, obwohl die Vorlage geschlossen ist",
+    "faces that look the wrong way: {count}, {proxy} in the proxy mesh": "falsch herum liegende Flächen: {count}, {proxy} im Näherungsnetz",
+    "faces that look the wrong way: {count}": "falsch herum liegende Flächen: {count}",
+    "faces over the vertices of others: {count}, {proxy} in the proxy mesh": "Flächen über den Vertices anderer: {count}, {proxy} im Näherungsnetz",
+    "faces over the vertices of others: {count}": "Flächen über den Vertices anderer: {count}",
+    "{share} % of the longest side are missing somewhere": "irgendwo fehlen {share} % der längsten Seite",
+    "it has {count} faces, not within {share} of the {wanted} wanted": "es hat {count} Flächen, die um mehr als {share} von den {wanted} gewünschten abweichen",
 }

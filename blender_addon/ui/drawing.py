@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import bpy
 
-from ..scene.figures import Result
+from ..scene.figures import FAULTS, Result
 from ..scene.session import Run
 from ..translations import tr
 
@@ -31,8 +32,18 @@ def progress_text(run: Run) -> str:
 
 def summary(result: Result) -> str:
     """One line about a result, for the status bar."""
-    parts = [faces_text(result), quads_text(result), open_text(result), *source_texts(result), *result.faults]
+    parts = [faces_text(result), quads_text(result), open_text(result), *source_texts(result)]
+    parts += [fault_text(fault) for fault in result.faults]
     return f"{result.name}: " + ", ".join(part[:1].lower() + part[1:] for part in parts if part)
+
+
+def fault_text(said: str) -> str:
+    """What the engine finds wrong, in the language of the interface; as it is where it is none of FAULTS."""
+    for text in FAULTS:
+        found = re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[\\d.,%]+)", re.escape(text)), said)
+        if found:
+            return tr(text, **found.groupdict())
+    return said
 
 
 def source_texts(result: Result) -> list[str]:

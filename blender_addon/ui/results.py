@@ -11,7 +11,7 @@ from ..scene.figures import Result
 from ..scene.results import remove_object
 from ..translations import tr
 from .bake import draw_bake
-from .drawing import END_REASONS, draw_text, faces_text, open_text, quads_text, share, source_texts
+from .drawing import END_REASONS, draw_text, faces_text, fault_text, open_text, quads_text, share, source_texts
 from .panels import Sidebar
 
 
@@ -170,7 +170,7 @@ def draw_result(layout: bpy.types.UILayout, context: bpy.types.Context, result: 
     elif result.end_reason != "eos":
         box.label(text=END_REASONS.get(result.end_reason, result.end_reason), icon="ERROR")
     for text in result.faults:
-        draw_text(box, context, text, "ERROR")
+        draw_text(box, context, fault_text(text), "ERROR")
 
 
 _CLASSES = (

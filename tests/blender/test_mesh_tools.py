@@ -102,5 +102,8 @@ def test_the_panel_speaks_the_language_of_blender(told: dict[str, Any]) -> None:
         pytest.skip("this Blender has no languages")
     german, english = told["german"]["de_DE"], told["german"]["en_US"]
     assert german[0].startswith("50 % der Dreiecke der Vorlage") and english[0].startswith("50 % of the source's tri")
-    assert german[1:] == ["Cube: 6 Flächen", "Harte Kanten behalten", "Noch ein Versuch"]
-    assert english[1:] == ["Cube: 6 faces", "Keep Hard Edges", "Another Try"]
+    assert german[1:4] == ["Cube: 6 Flächen", "Harte Kanten behalten", "Noch ein Versuch"]
+    assert english[1:4] == ["Cube: 6 faces", "Keep Hard Edges", "Another Try"]
+    assert german[4] == "es hat 1,080 Flächen, die um mehr als 10% von den 2,000 gewünschten abweichen"
+    assert english[4:] == ["it has 1,080 faces, not within 10% of the 2,000 wanted", "it is blue"]
+    assert german[5] == "it is blue", "what is not known is said as it comes"
