@@ -26,13 +26,14 @@ def extended(mesh: Mesh, hole: np.ndarray) -> Mesh:
     `hole` (V,) numbers the hole that each vertex fills, smoothly so far; -1 where it is of the surface.
     """
     normals, areas, centers = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
-    known, edge = np.flatnonzero((hole[mesh.faces] < 0).all(axis=1)), typical_edge(mesh)
-    vertices = mesh.vertices.copy()
-    for number in np.unique(hole[hole >= 0]):
-        mine = np.flatnonzero(hole == number)
+    known, edge = (hole[mesh.faces] < 0).all(axis=1), typical_edge(mesh)
+    normals, areas, centers = normals[known], areas[known], centers[known]
+    vertices, filled = mesh.vertices.copy(), np.flatnonzero(hole >= 0)
+    filled = filled[np.argsort(hole[filled], kind="stable")]
+    for mine in np.split(filled, np.flatnonzero(np.diff(hole[filled])) + 1):
         if len(mine) < FEWEST:
             continue
-        near = known[_near(centers[known], vertices[mine], AROUND * edge)]
+        near = _near(centers, vertices[mine], AROUND * edge)
         planes = _planes(centers[near], normals[near], areas[near], OFF * edge)
         if planes is not None:
             ways, points = planes
