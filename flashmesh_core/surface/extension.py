@@ -25,6 +25,8 @@ def extended(mesh: Mesh, hole: np.ndarray) -> Mesh:
 
     `hole` (V,) numbers the hole that each vertex fills, smoothly so far; -1 where it is of the surface.
     """
+    if not (hole >= 0).any():
+        return mesh
     normals, areas, centers = face_geometry(mesh.vertices, mesh.faces.astype(np.int32))
     known, edge = (hole[mesh.faces] < 0).all(axis=1), typical_edge(mesh)
     normals, areas, centers = normals[known], areas[known], centers[known]
