@@ -97,7 +97,7 @@ def compare(hour: Hour) -> None:
 
 
 def finish(hour: Hour) -> None:
-    """Quads, hard edges and a UV map, the bake, the export, and the panel in German."""
+    """Quads, hard edges and a UV map, the bake, and the export."""
     window = hour.window
     window.fresh("table", faces=100, quads=True, hard_edges=True, transfer_uvs=True, hide_source=True)
     window.call("set_preferences", engine_python="")
@@ -110,7 +110,17 @@ def finish(hour: Hour) -> None:
     window.until("the image", lambda now: now["images"] and not now["modal"])
     with tempfile.TemporaryDirectory() as folder:
         print(f"exported {window.call('export', name=name, path=str(Path(folder) / 'table.glb'))} bytes", flush=True)
+
+
+def german(hour: Hour) -> None:
+    """The panel in German, with what is said of a result."""
+    window = hour.window
+    window.fresh("table", faces=100, quads=True, hard_edges=True, transfer_uvs=True, hide_source=True)
+    window.call("set_preferences", engine_python="")
     window.call("speak", language="de_DE")
+    window.generate()
+    window.ended()
+    window.call("show_wires")
     hour.picture("german")
 
 
@@ -120,7 +130,7 @@ def main(empty: str, ready: str, pictures: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     screen = Screen(folder / "xvfb.log", SIZE)
     try:
-        for home, steps in ((empty, (set_up,)), (ready, (first_mesh, compare, finish))):
+        for home, steps in ((empty, (set_up,)), (ready, (first_mesh, compare, finish, german))):
             hour = Hour(screen, Path(home), folder)
             try:
                 for step in steps:
