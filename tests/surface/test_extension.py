@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.extension import extended
 from flashmesh_core.surface.fairing import faired
 from tests.surface.shapes import box_distance, voxels
@@ -22,9 +23,12 @@ def smooth_fill(mesh: Mesh, middle: np.ndarray, radius: float) -> tuple[Mesh, np
 @pytest.mark.parametrize("middle", [(0.42, 0.35, 0.0), (0.42, 0.35, 0.28)], ids=["edge", "corner"])
 def test_an_edge_and_a_corner_are_there_again(middle: tuple[float, float, float]) -> None:
     distance = box_distance(HALF)
-    filled, hole = smooth_fill(voxels(distance, 64), np.array(middle), 0.07)
+    whole = voxels(distance, 64)
+    filled, hole = smooth_fill(whole, np.array(middle), 0.07)
     made = extended(filled, hole)
     inside = hole >= 0
+    gap = TriangleTree.of_mesh(made.vertices, made.faces).distance(whole.vertices[inside])
+    assert gap.max() < 0.005  # on all sides, and not on one of them
     assert np.abs(distance(filled.vertices[inside])).max() > 0.01
     assert np.abs(distance(made.vertices[inside])).max() < 0.003
     assert (made.vertices[~inside] == filled.vertices[~inside]).all()
