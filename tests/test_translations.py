@@ -22,14 +22,7 @@ from flashmesh_core.mesh.canonical import Mesh
 ADDON = Path(__file__).resolve().parents[1] / "blender_addon"
 CORE = ADDON.parent / "flashmesh_core"
 FILES = sorted(path for part in ("ui", "scene") for path in (ADDON / part).glob("*.py"))
-TABLES = {
-    "STATES",
-    "END_REASONS",
-    "STAGES",
-    "STEPS",
-    "WORDS",
-    "FAULTS",
-}  # of texts that are translated where they are shown
+TABLES = {"STATES", "END_REASONS", "STAGES", "STEPS", "WORDS", "FAULTS"}  # of texts translated where they are shown
 GERMAN = runpy.run_path(str(ADDON / "translations" / "german.py"))["GERMAN"]  # beside it is bpy, which is Blender's
 
 

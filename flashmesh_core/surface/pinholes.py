@@ -57,20 +57,18 @@ def close_pinholes(mesh: Mesh, gashes: bool = False) -> tuple[Mesh, int]:
     if not len(fans):
         return mesh, 0
     filled = np.unique(fans[:, 2]) - len(mesh.vertices)
-    gashes_of = filled[is_gash[filled]]
-    return _with_fills(mesh, vertices, fans, [loops[i] for i in gashes_of], gashes_of, edge), len(gashes_of)
+    closed_gashes = {len(mesh.vertices) + hole: loops[hole] for hole in filled[is_gash[filled]]}
+    return _with_fills(mesh, vertices, fans, closed_gashes, edge), len(closed_gashes)
 
 
-def _with_fills(
-    mesh: Mesh, vertices: np.ndarray, fans: np.ndarray, gashes: list[np.ndarray], numbers: np.ndarray, edge: float
-) -> Mesh:
+def _with_fills(mesh: Mesh, vertices: np.ndarray, fans: np.ndarray, gashes: dict[int, np.ndarray], edge: float) -> Mesh:
     """The mesh and `fans` (K, 3) over `vertices` (V, 3), but with rings of triangles of about `edge` in `gashes`.
 
-    `numbers` are those of their middles, counted from the mesh's vertices on.
+    Those are the loops around them, by the vertex that is their middle.
     """
-    middles = len(mesh.vertices) + numbers
+    middles = np.array(list(gashes), dtype=np.int64)
     faces, places, count = [mesh.faces, fans[~np.isin(fans[:, 2], middles)]], [vertices], len(vertices)
-    for loop, middle in zip(gashes, middles, strict=True):
+    for middle, loop in gashes.items():
         inner, made = _rings(vertices[loop], vertices[middle], edge)
         faces.append(np.concatenate([loop, [middle], np.arange(count, count + len(inner))])[made])
         places.append(inner)

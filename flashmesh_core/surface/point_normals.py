@@ -34,6 +34,11 @@ def with_unit_normals(points: np.ndarray, normals: np.ndarray | None) -> tuple[n
     return points[some], normals[some] / length[some, None]
 
 
+def random_part(count: int, most: int) -> np.ndarray:
+    """The numbers, in order, of `most` of `count` points, the same ones each time."""
+    return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
+
+
 def thin(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """At most about MAX_POINTS different points (M, 3) and their unit normals, averages over cells of the box.
 

@@ -32,6 +32,7 @@ from flashmesh_core.surface.isolated import without_isolated_pieces
 from flashmesh_core.surface.layers import are_layers, samples_of_layers
 from flashmesh_core.surface.nearest_proxies import nearest_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
+from flashmesh_core.surface.point_normals import random_part
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.seams import join_seams
 from flashmesh_core.surface.simplification import HANDLE_EDGES, proxies_of_own_vertices
@@ -244,7 +245,7 @@ def _mesh_of_cloud(
     _check_reach("points", points)
     normals = _checked_normals(normals, points)
     if len(points) > MAX_POINTS:
-        part = np.sort(np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False))
+        part = random_part(len(points), MAX_POINTS)
         points, normals = points[part], None if normals is None else normals[part]
     stays = on_surfaces(points, report) if clean_up else np.ones(len(points), dtype=np.bool_)
     points, normals = points[stays], None if normals is None else normals[stays]

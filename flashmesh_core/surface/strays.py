@@ -16,6 +16,7 @@ from flashmesh_core.surface.point_normals import (
     SPACING_NEIGHBOUR,
     nearest_neighbours,
     planes_through,
+    random_part,
     tree_of,
 )
 from flashmesh_core.surface.samples import Progress
@@ -39,7 +40,7 @@ def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
     """
     looked_at = np.arange(len(points))
     if len(points) > MAX_POINTS:
-        looked_at = np.sort(np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False))
+        looked_at = random_part(len(points), MAX_POINTS)
     place = looked_at[first_at_place(points[looked_at])]
     some = looked_at[place == looked_at]
     least = max((1.0 - MOST) * len(some), FEWEST)
