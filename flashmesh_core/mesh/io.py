@@ -14,6 +14,7 @@ where that is exact and else float64. STL and glTF are float32 by specification.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from flashmesh_core.files import write_atomic
 
 from .canonical import Mesh, check_faces, check_points
 from .half_edge import degenerate_faces
+
+log = logging.getLogger(__name__)
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 CLOUD_SUFFIXES = (".npy", ".ply", ".xyz")
@@ -46,9 +49,9 @@ def load_source(path: str | os.PathLike[str]) -> Mesh | PointCloud:
     """What `path` holds: a Mesh, or a PointCloud for NPY, XYZ and PLY files without faces.
 
     NPY is an array (N, 3) of points or (N, 6) of points and normals, without pickled objects; XYZ is text
-    with 3 or 6 numbers a line, separated by spaces or commas. Raises ValueError naming the file for one
-    that is missing, empty, of an unsupported kind, unreadable, without faces (or points), or with NaN or
-    infinity.
+    with 3 or 6 numbers a line, separated by spaces or commas. Points of three NaN, where a depth camera saw
+    nothing, are left out. Raises ValueError naming the file for one that is missing, empty, of an unsupported
+    kind, unreadable, without faces (or points), or with other NaN or infinity.
     """
     path = _readable_file(path, sorted({*MESH_SUFFIXES, *CLOUD_SUFFIXES}))
     suffix = path.suffix.lower()
@@ -269,6 +272,10 @@ def _read_rows(path: Path, suffix: str) -> np.ndarray:
 def _cloud_from_rows(path: Path, rows: np.ndarray) -> PointCloud:
     if rows.ndim != 2 or rows.shape[1] not in (3, 6) or len(rows) == 0:
         raise ValueError(f"{path}: must hold points (N, 3) or points and normals (N, 6), got shape {rows.shape}")
+    seen = ~np.isnan(rows[:, :3]).all(axis=1)
+    if seen.any() and not seen.all():
+        log.warning("%s: %d points have no position (NaN) and are left out", path, int((~seen).sum()))
+        rows = rows[seen]
     points = check_points(f"{path}: points", rows[:, :3])
     if rows.shape[1] == 3:
         return PointCloud(points)

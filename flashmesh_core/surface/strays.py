@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.io import first_at_place
+from flashmesh_core.surface.haze import sheets_of
 from flashmesh_core.surface.isolated import MOST as ISOLATED
 from flashmesh_core.surface.isolated import SMALL, isolated_parts
 from flashmesh_core.surface.point_normals import (
@@ -34,19 +35,36 @@ PEERS, NEAR = 12, 2.0  # neighbors that are sparse, too; of its spacing that the
 def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
     """Which of `points` (N, 3), in any unit, are no strays, (N,).
 
-    Those are single ones off the surface that their neighbors lie on, sparse ones on none, and then small clusters far
-    from the rest; copies count once, as the origin does where a camera saw nothing. Of more than MAX_POINTS as many are
-    looked at; the others are what those beside them are. `report` as of `reconstruct`.
+    Those are points that hover about surfaces (haze.py), single ones off the surface that their neighbors lie on,
+    sparse ones on none, and then small clusters far from the rest; copies count once, as the origin does where a
+    camera saw nothing. Of more than MAX_POINTS as many are looked at; the others are what those beside them are.
+    `report` as of `reconstruct`.
     """
     looked_at = np.arange(len(points))
     if len(points) > MAX_POINTS:
         looked_at = random_part(len(points), MAX_POINTS)
     place = looked_at[first_at_place(points[looked_at])]
     some = looked_at[place == looked_at]
+    sheets = sheets_of(points[some], report)
+    if sheets is not None:
+        some = some[sheets.kept]
+    kept, spacing = _kept(points[some], report)
+    some = some[kept]
+    if len(points) > MAX_POINTS:
+        stays = _beside(points, points[some], spacing)
+        return stays if sheets is None else stays & sheets.hold(points)
+    stays = np.zeros(len(points), dtype=np.bool_)
+    stays[some] = True
+    return stays[place]
+
+
+def _kept(points: np.ndarray, report: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Which of different points (N, 3) are no strays, (N,), and the spacing (M,) of those; all where too many are."""
+    some = np.arange(len(points))
     least = max((1.0 - MOST) * len(some), FEWEST)
     for done in range(ROUNDS + 1):
         if len(some) < least:
-            return np.ones(len(points), dtype=np.bool_)
+            return np.ones(len(points), dtype=np.bool_), np.full(len(points), np.inf)
         distance, nearest = nearest_neighbours(points[some], NEIGHBOURS, lambda f: report("reading", 0.0))
         spacing = distance[:, SPACING_NEIGHBOUR - 1]
         stray = _strays(points[some], spacing, nearest)
@@ -54,12 +72,9 @@ def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
             break
         some = some[~stray]
     far = _in_far_clusters(points[some], distance, nearest)
-    some, spacing = some[~far], spacing[~far]
-    if len(points) > MAX_POINTS:
-        return _beside(points, points[some], spacing)
-    stays = np.zeros(len(points), dtype=np.bool_)
-    stays[some] = True
-    return stays[place]
+    kept = np.zeros(len(points), dtype=np.bool_)
+    kept[some[~far]] = True
+    return kept, spacing[~far]
 
 
 def _in_far_clusters(points: np.ndarray, distance: np.ndarray, nearest: np.ndarray) -> np.ndarray:

@@ -293,6 +293,7 @@ def test_clouds_that_cannot_be_saved_are_named(tmp_path: Path) -> None:
         ("a.xyz", b"1 2 3\n4 5\n", "not readable as XYZ"),
         ("a.xyz", b"1 2\n", r"points \(N, 3\) or points and normals \(N, 6\), got shape \(1, 2\)"),
         ("a.xyz", b"1 2 nan\n", "points must be finite, got 1 rows"),
+        ("a.xyz", b"nan nan nan\n", "points must be finite, got 1 rows"),
         ("a.xyz", b"1 2 3 0 0 0\n", "normals must not be zero, got 1"),
         ("a.npy", b"garbage", "not readable as NPY"),
     ],
@@ -302,6 +303,27 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, name: str, content: byte
     with pytest.raises(ValueError, match=message) as caught:
         load_source(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("columns", [3, 6])
+@pytest.mark.parametrize("suffix", [".npy", ".xyz", ".ply"])
+def test_points_that_a_depth_camera_did_not_see_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, columns: int
+) -> None:
+    seen = np.array([[0.0, 1.0, 2.0, 0.0, 0.0, 1.0], [3.0, 4.0, 5.0, 1.0, 0.0, 0.0]])[:, :columns]
+    rows = np.insert(seen, [0, 1, 1], np.nan, axis=0)
+    path = tmp_path / f"depth{suffix}"
+    if suffix == ".npy":
+        np.save(path, rows)
+    else:
+        names = ["x", "y", "z", "nx", "ny", "nz"][:columns]
+        head = ["ply", "format ascii 1.0", f"element vertex {len(rows)}", *(f"property float {name}" for name in names)]
+        lines = [" ".join(map(str, row)) for row in rows]
+        path.write_text("\n".join([*head, "end_header", *lines] if suffix == ".ply" else lines) + "\n")
+    loaded = load_source(path)
+    assert np.array_equal(loaded.points, seen[:, :3])
+    assert loaded.normals is None if columns == 3 else np.array_equal(loaded.normals, seen[:, 3:])
+    assert f"{path}: 3 points have no position (NaN) and are left out" in caplog.text
 
 
 def test_missing_files_folders_pickles_and_clouds_are_named(tmp_path: Path) -> None:

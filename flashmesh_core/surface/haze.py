@@ -1,0 +1,183 @@
+"""Points that hover about a surface: what stereo and depth cameras mistake, one in ten or twenty of all.
+
+They lie too near to the surface to be single (strays.py), and further off than its noise explains: every one would be
+a bump or a crumb of what is made of the cloud.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from flashmesh_core.jit import njit
+from flashmesh_core.surface.point_normals import (
+    COMPILED,
+    SPACING_NEIGHBOUR,
+    least_direction,
+    nearest_neighbours,
+    planes_through,
+    tree_of,
+)
+from flashmesh_core.surface.samples import Progress
+from flashmesh_core.surface.threads import in_threads
+
+FEWEST = 2_000  # points below which leaves and wires are no more than that themselves
+NEIGHBOURS, TRIPLES, ROUNDS = 32, 24, 6  # asked; planes tried through three of them; how often the rest is looked at
+PLACES, FEW, FEWER = 4_000, 0.008, 0.001  # looked at first; shares of them below which none hover, and no more do
+MOST = 0.25  # share above which they are no mistakes: leaves, hair
+FAR, APART = 5.0, 0.3  # deviations of its neighbors that a point is off their plane; and of its spacing
+FIRST, ALIKE = 3, 5  # neighbors as far off on its side at most, of those looked at first and then
+TOLD = 0.45  # share of neighbors less than half as far off, at least
+COARSE = 0.3  # of the step of the lattice on which all coordinates lie: the least deviation that neighbors have
+WITHIN = 2.5  # deviations up to which a neighbor counts for the plane
+NORMAL = 1.4826  # deviation over the median distance from a plane, of normal noise
+PEERS, LEVEL = 6, 0.15  # others that hover; their deviation from a plane, by the height, where they show one
+BESIDE = 6  # points that stayed whose planes tell of another one
+
+
+class Sheets(NamedTuple):
+    """The points of a cloud that do not hover, M of N, and the plane of its neighbors at each."""
+
+    kept: np.ndarray  # (N,) bool
+    points: np.ndarray  # (M, 3)
+    planes: np.ndarray  # (M, 5): unit normal, height of the point over the plane, deviation of the neighbors
+
+    def hold(self, points: np.ndarray) -> np.ndarray:
+        """Which of other `points` (K, 3) of the cloud do not hover either, (K,)."""
+        distance, nearest = tree_of(self.points).query(points, k=BESIDE, workers=-1)
+        planes = self.planes[nearest]
+        height = np.einsum("kjc,kjc->kj", points[:, None] - self.points[nearest], planes[:, :, :3]) + planes[:, :, 3]
+        near = np.maximum(FAR * planes[:, :, 4], APART * distance[:, -1:])
+        return (np.abs(height) <= near).any(axis=1)
+
+
+def sheets_of(points: np.ndarray, report: Progress) -> Sheets | None:
+    """What is left of different `points` (N, 3) without those that hover; None where they are too few or too many."""
+    if len(points) < FEWEST:
+        return None
+    least = COARSE * _lattice(points)
+    some = np.sort(np.random.default_rng(0).permutation(len(points))[:PLACES])
+    distance, nearest = tree_of(points).query(points[some], k=NEIGHBOURS + 1, workers=-1)
+    if _hovering(points, some, distance[:, 1:], nearest[:, 1:], FIRST, least)[0].mean() <= FEW:
+        return None
+    kept = np.arange(len(points))
+    for _ in range(ROUNDS):
+        distance, nearest = nearest_neighbours(points[kept], NEIGHBOURS, lambda share: report("reading", 0.0))
+        hovers, planes = _hovering(points[kept], np.arange(len(kept)), distance, nearest, ALIKE, least)
+        hovers[hovers] = _apart_from_alike(points[kept[hovers]], np.abs(planes[hovers, 3]))
+        kept, planes = kept[~hovers], planes[~hovers]
+        if len(kept) < (1.0 - MOST) * len(points):
+            return None
+        if hovers.mean() <= FEWER:
+            break
+    stays = np.zeros(len(points), dtype=np.bool_)
+    stays[kept] = True
+    return Sheets(stays, points[kept], planes)
+
+
+def _lattice(points: np.ndarray) -> float:
+    """The step between the coordinates of points (N, 3): that of a lattice, or next to nothing."""
+    steps = [np.diff(np.unique(along)) for along in points.T]
+    return min((float(np.median(step)) for step in steps if len(step)), default=0.0)
+
+
+def _hovering(
+    points: np.ndarray, of: np.ndarray, distance: np.ndarray, nearest: np.ndarray, most: int, least: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the points numbered `of` (M,) hover, (M,), and the planes (M, 5) of their neighbors (M, k).
+
+    At most so many of these are as far off, and they deviate at least so much.
+    """
+    rng = np.random.default_rng(0)
+    triples = np.stack([rng.choice(NEIGHBOURS, 3, replace=False) for _ in range(TRIPLES)])
+    planes, alike, told = np.empty((len(of), 5)), np.empty(len(of), dtype=np.int64), np.empty(len(of), dtype=np.int64)
+    in_threads(_look, len(of), points, of, nearest.astype(np.int32), triples, planes, alike, told)
+    planes[:, 4] = np.maximum(planes[:, 4], least)
+    off = np.abs(planes[:, 3])
+    far = off > np.maximum(FAR * planes[:, 4], APART * distance[:, SPACING_NEIGHBOUR - 1])
+    return far & (alike <= most) & (told >= TOLD * NEIGHBOURS), planes
+
+
+def _apart_from_alike(points: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Which of points (M, 3) that are `height` (M,) off a surface lie on none that others of them show, (M,)."""
+    if len(points) <= PEERS:
+        return np.ones(len(points), dtype=np.bool_)
+    _, nearest = nearest_neighbours(points, PEERS, lambda share: None)
+    _, _, squares = planes_through(points[np.column_stack([np.arange(len(points)), nearest])])
+    return np.sqrt(np.maximum(squares, 0.0)) > LEVEL * height
+
+
+@njit(**COMPILED)
+def _look(first, last, points, of, nearest, triples, planes, alike, told):
+    """For points `of` first to last the plane of most of their neighbors, and how many of these are as far off it.
+
+    The plane is that through three of them which most are near to, by the sum of the distances, then the least squares
+    plane of those WITHIN, twice. `told`: how many are less than half as far off.
+    """
+    k = nearest.shape[1]
+    near, heights = np.empty((k, 3)), np.empty(k)
+    for i in range(first, last):
+        p = points[of[i]]
+        for j in range(k):
+            for axis in range(3):
+                near[j, axis] = points[nearest[i, j], axis] - p[axis]
+        x, y, z, d, middle = _plane_of_most(near, triples, heights)
+        thick = NORMAL * middle
+        for _ in range(2):
+            x, y, z, d, thick = _plane_within(near, x, y, z, d, WITHIN * thick, thick)
+        planes[i, 0], planes[i, 1], planes[i, 2], planes[i, 3], planes[i, 4] = x, y, z, -d, thick
+        alike[i] = told[i] = 0
+        for j in range(k):
+            up = near[j, 0] * x + near[j, 1] * y + near[j, 2] * z - d
+            alike[i] += up * -d > 0.0 and abs(up) > 0.5 * abs(d)
+            told[i] += abs(up) <= 0.5 * abs(d)
+
+
+@njit(**COMPILED)
+def _plane_of_most(near, triples, heights):
+    """The plane through three of `near` (k, 3) that most lie near, and the median of their distances.
+
+    As a unit normal and its height over the origin; `heights` (k,) is written over.
+    """
+    best, x, y, z, d = np.inf, 0.0, 0.0, 1.0, 0.0
+    for t in range(len(triples)):
+        a, b, c = near[triples[t, 0]], near[triples[t, 1]], near[triples[t, 2]]
+        ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+        vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        length = np.sqrt(nx * nx + ny * ny + nz * nz)
+        if length <= 0.0:
+            continue
+        nx, ny, nz = nx / length, ny / length, nz / length
+        height = nx * a[0] + ny * a[1] + nz * a[2]
+        found = 0.0
+        for j in range(len(near)):
+            found += abs(near[j, 0] * nx + near[j, 1] * ny + near[j, 2] * nz - height)
+        if found < best:
+            best, x, y, z, d = found, nx, ny, nz, height
+    for j in range(len(near)):
+        heights[j] = abs(near[j, 0] * x + near[j, 1] * y + near[j, 2] * z - d)
+    return x, y, z, d, np.partition(heights, len(near) // 2)[len(near) // 2]
+
+
+@njit(**COMPILED)
+def _plane_within(near, x, y, z, d, reach, thick):
+    """The least squares plane of those of `near` (k, 3) within `reach` of a plane, and their deviation from it."""
+    count, mx, my, mz = 0, 0.0, 0.0, 0.0
+    xx = yy = zz = xy = xz = yz = 0.0
+    for j in range(len(near)):
+        a, b, c = near[j, 0], near[j, 1], near[j, 2]
+        if abs(a * x + b * y + c * z - d) <= reach:
+            count += 1
+            mx, my, mz = mx + a, my + b, mz + c
+            xx, yy, zz = xx + a * a, yy + b * b, zz + c * c
+            xy, xz, yz = xy + a * b, xz + a * c, yz + b * c
+    if count < 4:
+        return x, y, z, d, thick
+    mx, my, mz = mx / count, my / count, mz / count
+    x, y, z, least = least_direction(
+        xx - count * mx * mx, yy - count * my * my, zz - count * mz * mz,
+        xy - count * mx * my, xz - count * mx * mz, yz - count * my * mz,
+    )  # fmt: skip
+    return x, y, z, x * mx + y * my + z * mz, np.sqrt(max(least, 0.0) / max(count - 3, 1))
