@@ -29,6 +29,7 @@ WIDER, THICKEST = 1.2, 8.0  # noises of the deviation from one surface, and of t
 EVEN = 0.3  # largest difference from a half of the share of samples on one side
 BROAD = 1.5  # half thicknesses of deviation along the surface; with less it is a rod
 SEEN = 0.1  # share of directions without other samples on one side of a wall: there is none between parts that touch
+BEHIND = 0.05  # the same on the other sides of all walls: nothing is seen inside of a body that was scanned twice
 GAIN, WORST, BEST, ROUGHEST = 0.5, 3.0, 12.0, -6.0  # nats by which two surfaces are likelier: mean over places, the
 # least and the most that each counts there, and what a place must have itself
 AROUND = 9  # places over which that is averaged
@@ -161,13 +162,13 @@ def _are_walls(points: np.ndarray, found: _Places, noise: float, gap: float) -> 
     around = cKDTree(found.center).query(found.center, k=min(AROUND, count))[1].reshape(count, -1)
     up = found.frame[:, 2]
     over = found.half[:, None] * up
-    seen = np.maximum(*shares_seen(points, gap, (found.center + over, up), (found.center - over, -up)))
+    behind, seen = np.sort(shares_seen(points, gap, (found.center + over, up), (found.center - over, -up)), axis=0)
     possible = _possible(found, noise) & (seen[around].mean(axis=1) > SEEN)
     wall = possible & (counted(found.gain)[around].mean(axis=1) > GAIN) & (found.gain > ROUGHEST)
     for _ in range(2):
         share = wall[around].mean(axis=1)
         wall = np.where(share > MANY, possible, wall & (share > FEW))
-    return wall
+    return wall & (behind[wall].mean() > BEHIND) if wall.any() else wall
 
 
 @njit(**COMPILED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface import point_normals
@@ -19,6 +20,11 @@ def shelf() -> Mesh:
     """Two boards and two sides, 0.012 thick: four times the noise."""
     boards = [box(0.8, 0.3, 0.012, at=(0.0, 0.0, z)) for z in (-0.2, 0.2)]
     return Mesh(*joined(*boards, *(box(0.012, 0.3, 0.38, at=(x, 0.0, 0.0)) for x in (-0.39, 0.39))))
+
+
+def torus_arrays() -> tuple[np.ndarray, np.ndarray]:
+    ring = trimesh.creation.torus(0.35, 0.14)
+    return np.asarray(ring.vertices), np.asarray(ring.faces, dtype=np.int64)
 
 
 def scan(mesh: Mesh, count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +71,22 @@ def test_neighbours_of_a_lifted_sample_are_on_its_side():
     _, flat = point_normals.nearest_neighbours(walls.points, 16, lambda share: None)
     mixed = np.einsum("ij,ikj->ik", walls.sides, walls.sides[flat])[walls.known] > 0.0
     assert mixed.mean() < 0.9
+
+
+@pytest.mark.parametrize(
+    ("body", "apart"),
+    [(box(1.0, 0.6, 0.4), 0.008), (Mesh(*torus_arrays()), 0.012)],
+    ids=["box", "ring"],
+)
+def test_two_scans_of_a_body_that_lie_a_little_apart_are_no_walls(monkeypatch, body: Mesh, apart: float):
+    """Both show the same side; nobody looks at the other one from within the body."""
+    points, _ = cloud_of(body, 30_000, 0.0008)
+    points[::2] += np.array([1.0, 0.8, -0.7]) * apart
+    assert walls_of(points) is None
+    made = reconstruct(points, None)
+    assert made is not None and made.is_closed and made.noise > 0.0025
+    monkeypatch.setattr("flashmesh_core.surface.thin_walls.BEHIND", -1.0)
+    assert walls_of(points) is not None
 
 
 def test_a_shelf_is_closed_and_shows_its_outside():
