@@ -23,7 +23,8 @@ from flashmesh_core.surface.samples import Progress
 from flashmesh_core.surface.threads import in_threads
 
 FEWEST = 2_000  # points below which leaves and wires are no more than that themselves
-NEIGHBOURS, TRIPLES, ROUNDS = 32, 24, 6  # asked; planes tried through three of them; how often the rest is looked at
+NEIGHBOURS, TRIPLES = 32, 24  # asked; planes tried through three of them
+THICK, COARSER = 0.2, 4  # deviation of neighbors by their distance above which so many times fewer points are asked
 PLACES, FEW, FEWER = 4_000, 0.008, 0.001  # looked at first; shares of them below which none hover, and no more do
 MOST = 0.25  # share above which they are no mistakes: leaves, hair
 FAR, APART = 5.0, 0.3  # deviations of its neighbors that a point is off their plane; and of its spacing
@@ -33,15 +34,16 @@ COARSE = 0.3  # of the step of the lattice on which all coordinates lie: the lea
 WITHIN = 2.5  # deviations up to which a neighbor counts for the plane
 NORMAL = 1.4826  # deviation over the median distance from a plane, of normal noise
 PEERS, LEVEL = 6, 0.15  # others that hover; their deviation from a plane, by the height, where they show one
-BESIDE = 6  # points that stayed whose planes tell of another one
+BESIDE, HOLDING = 6, 2  # points that stay around one; of their planes those that hold it, at least
 
 
-class Sheets(NamedTuple):
-    """The points of a cloud that do not hover, M of N, and the plane of its neighbors at each."""
+class _Sheets(NamedTuple):
+    """M points of a cloud that do not hover."""
 
-    kept: np.ndarray  # (N,) bool
     points: np.ndarray  # (M, 3)
-    planes: np.ndarray  # (M, 5): unit normal, height of the point over the plane, deviation of the neighbors
+    planes: (
+        np.ndarray
+    )  # (M, 5) of the neighbors of each: unit normal, height of the point over the plane, deviation of the neighbors
 
     def hold(self, points: np.ndarray) -> np.ndarray:
         """Which of other `points` (K, 3) of the cloud do not hover either, (K,)."""
@@ -49,31 +51,51 @@ class Sheets(NamedTuple):
         planes = self.planes[nearest]
         height = np.einsum("kjc,kjc->kj", points[:, None] - self.points[nearest], planes[:, :, :3]) + planes[:, :, 3]
         near = np.maximum(FAR * planes[:, :, 4], APART * distance[:, -1:])
-        return (np.abs(height) <= near).any(axis=1)
+        return (np.abs(height) <= near).sum(axis=1) >= HOLDING
 
 
-def sheets_of(points: np.ndarray, report: Progress) -> Sheets | None:
-    """What is left of different `points` (N, 3) without those that hover; None where they are too few or too many."""
-    if len(points) < FEWEST:
-        return None
-    least = COARSE * _lattice(points)
-    some = np.sort(np.random.default_rng(0).permutation(len(points))[:PLACES])
-    distance, nearest = tree_of(points).query(points[some], k=NEIGHBOURS + 1, workers=-1)
-    if _hovering(points, some, distance[:, 1:], nearest[:, 1:], FIRST, least)[0].mean() <= FEW:
-        return None
+def hovering(points: np.ndarray, some: np.ndarray, report: Progress) -> np.ndarray:
+    """Which of `points` (N, 3) hover about surfaces, (N,), told by those numbered `some` (M,), all different.
+
+    None where these are few, and where too few or too many hover. `report` as of `reconstruct`.
+    """
+    none = np.zeros(len(points), dtype=np.bool_)
+    order = np.random.default_rng(0).permutation(some)
+    least = COARSE * _lattice(points[some])
+    while True:
+        if len(order) < FEWEST:
+            return none
+        part = np.sort(order)
+        distance, nearest = tree_of(points[part]).query(points[order[:PLACES]], k=NEIGHBOURS + 1, workers=-1)
+        places = np.searchsorted(part, order[:PLACES])
+        hovers, planes = _hovering(points[part], places, distance[:, 1:], nearest[:, 1:], FIRST, least)
+        if np.median(planes[:, 4]) <= THICK * np.median(distance[:, -1]):
+            break
+        order = order[: len(order) // COARSER]
+    if hovers.mean() <= FEW:
+        return none
+    stays, sheets = _sheets(points[part], least, report)
+    if stays.mean() < 1.0 - MOST:
+        return none
+    hovers = ~sheets.hold(points) if len(part) < len(points) else none
+    hovers[part] = ~stays
+    return hovers
+
+
+def _sheets(points: np.ndarray, least: float, report: Progress) -> tuple[np.ndarray, _Sheets]:
+    """Which of points (N, 3) do not hover, (N,), and those; all neighbors deviate by `least` at least."""
     kept = np.arange(len(points))
-    for _ in range(ROUNDS):
+    while True:
         distance, nearest = nearest_neighbours(points[kept], NEIGHBOURS, lambda share: report("reading", 0.0))
         hovers, planes = _hovering(points[kept], np.arange(len(kept)), distance, nearest, ALIKE, least)
-        hovers[hovers] = _apart_from_alike(points[kept[hovers]], np.abs(planes[hovers, 3]))
+        far = np.flatnonzero(hovers)
+        hovers[far] = _apart_from_alike(points[kept[far]], np.abs(planes[far, 3]))
         kept, planes = kept[~hovers], planes[~hovers]
-        if len(kept) < (1.0 - MOST) * len(points):
-            return None
-        if hovers.mean() <= FEWER:
-            break
-    stays = np.zeros(len(points), dtype=np.bool_)
-    stays[kept] = True
-    return Sheets(stays, points[kept], planes)
+        if hovers.mean() <= FEWER or len(kept) < (1.0 - MOST) * len(points):
+            stays = np.zeros(len(points), dtype=np.bool_)
+            stays[kept] = True
+            planes[np.abs(planes[:, 3]) > FAR * planes[:, 4], 3] = 0.0  # they are on one of their own
+            return stays, _Sheets(points[kept], planes)
 
 
 def _lattice(points: np.ndarray) -> float:

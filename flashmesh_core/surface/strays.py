@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.io import first_at_place
-from flashmesh_core.surface.haze import sheets_of
+from flashmesh_core.surface.haze import hovering
 from flashmesh_core.surface.isolated import MOST as ISOLATED
 from flashmesh_core.surface.isolated import SMALL, isolated_parts
 from flashmesh_core.surface.point_normals import (
@@ -45,14 +45,12 @@ def on_surfaces(points: np.ndarray, report: Progress) -> np.ndarray:
         looked_at = random_part(len(points), MAX_POINTS)
     place = looked_at[first_at_place(points[looked_at])]
     some = looked_at[place == looked_at]
-    sheets = sheets_of(points[some], report)
-    if sheets is not None:
-        some = some[sheets.kept]
+    hovers = hovering(points, some, report)
+    some = some[~hovers[some]]
     kept, spacing = _kept(points[some], report)
     some = some[kept]
     if len(points) > MAX_POINTS:
-        stays = _beside(points, points[some], spacing)
-        return stays if sheets is None else stays & sheets.hold(points)
+        return _beside(points, points[some], spacing) & ~hovers
     stays = np.zeros(len(points), dtype=np.bool_)
     stays[some] = True
     return stays[place]

@@ -8,7 +8,7 @@ import trimesh
 
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface import strays
-from flashmesh_core.surface.haze import MOST, sheets_of
+from flashmesh_core.surface.haze import MOST, hovering
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.strays import on_surfaces
 from tests.surface.shapes import cloud_of
@@ -22,8 +22,7 @@ def rng() -> np.random.Generator:
 
 
 def stays(points: np.ndarray) -> np.ndarray:
-    found = sheets_of(points, lambda stage, share: None)
-    return np.ones(len(points), dtype=bool) if found is None else found.kept
+    return ~hovering(points, np.arange(len(points)), lambda stage, share: None)
 
 
 def hazy(share: float = 0.08, far: float = 0.015, count: int = 20_000, noise: float = NOISE) -> np.ndarray:
@@ -102,7 +101,7 @@ def test_sheets_are_no_haze_though_each_of_their_points_looks_like_it(monkeypatc
     ids=["exact", "noisy", "on a lattice", "a cone", "too few"],
 )
 def test_other_clouds_have_none(points: np.ndarray) -> None:
-    assert sheets_of(np.unique(points, axis=0), lambda stage, share: None) is None
+    assert stays(np.unique(points, axis=0)).all()
 
 
 def test_more_than_a_quarter_is_no_mistake() -> None:
@@ -123,6 +122,20 @@ def test_points_that_were_not_looked_at_are_told_by_those_that_were(monkeypatch:
     kept, off = on_surfaces(points, lambda stage, share: None), distances(points)
     assert kept[off > 0.012].mean() < 0.2
     assert kept[off < 3.0 * NOISE].mean() > 0.999
+
+
+def test_points_closer_together_than_their_noise_is_wide_are_told_by_a_part_of_them() -> None:
+    points = hazy(0.05, 0.04, count=120_000, noise=0.004)
+    kept, off = stays(points), distances(points)
+    assert kept[off > 0.04].mean() < 0.2
+    assert kept[off < 0.012].mean() > 0.999
+
+
+def test_wires_stay_where_only_a_part_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strays, "MAX_POINTS", 15_000)
+    points = np.concatenate([hazy(0.04, 0.01, count=40_000), 0.2 * wires() + (0.0, 0.0, 0.21)])
+    kept = on_surfaces(points, lambda stage, share: None)
+    assert kept[40_000:].mean() > 0.8
 
 
 def test_a_hazy_box_is_a_box() -> None:
