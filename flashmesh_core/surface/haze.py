@@ -22,7 +22,7 @@ from flashmesh_core.surface.point_normals import (
 from flashmesh_core.surface.samples import Progress
 from flashmesh_core.surface.threads import in_threads
 
-FEWEST = 2_000  # points below which leaves and wires are no more than that themselves
+FEWEST = 2_000  # points below which leaves and wires look no other
 NEIGHBOURS, TRIPLES = 32, 24  # asked; planes tried through three of them
 THICK, COARSER = 0.2, 4  # deviation of neighbors by their distance above which so many times fewer points are asked
 PLACES, FEW, FEWER = 4_000, 0.008, 0.001  # looked at first; shares of them below which none hover, and no more do
@@ -30,7 +30,7 @@ MOST = 0.25  # share above which they are no mistakes: leaves, hair
 FAR, APART = 5.0, 0.3  # deviations of its neighbors that a point is off their plane; and of its spacing
 FIRST, ALIKE = 3, 5  # neighbors as far off on its side at most, of those looked at first and then
 TOLD = 0.45  # share of neighbors less than half as far off, at least
-COARSE = 0.3  # of the step of the lattice on which all coordinates lie: the least deviation that neighbors have
+LATTICE = 0.3  # deviation of neighbors, at least, by the step of the lattice on which all coordinates lie
 WITHIN = 2.5  # deviations up to which a neighbor counts for the plane
 NORMAL = 1.4826  # deviation over the median distance from a plane, of normal noise
 PEERS, LEVEL = 6, 0.15  # others that hover; their deviation from a plane, by the height, where they show one
@@ -41,9 +41,7 @@ class _Sheets(NamedTuple):
     """M points of a cloud that do not hover."""
 
     points: np.ndarray  # (M, 3)
-    planes: (
-        np.ndarray
-    )  # (M, 5) of the neighbors of each: unit normal, height of the point over the plane, deviation of the neighbors
+    planes: np.ndarray  # (M, 5) of their neighbors: unit normal, how high the point is over it, deviation from it
 
     def hold(self, points: np.ndarray) -> np.ndarray:
         """Which of other `points` (K, 3) of the cloud do not hover either, (K,)."""
@@ -61,7 +59,7 @@ def hovering(points: np.ndarray, some: np.ndarray, report: Progress) -> np.ndarr
     """
     none = np.zeros(len(points), dtype=np.bool_)
     order = np.random.default_rng(0).permutation(some)
-    least = COARSE * _lattice(points[some])
+    least = LATTICE * _lattice(points[some])
     while True:
         if len(order) < FEWEST:
             return none
@@ -83,7 +81,7 @@ def hovering(points: np.ndarray, some: np.ndarray, report: Progress) -> np.ndarr
 
 
 def _sheets(points: np.ndarray, least: float, report: Progress) -> tuple[np.ndarray, _Sheets]:
-    """Which of points (N, 3) do not hover, (N,), and those; all neighbors deviate by `least` at least."""
+    """Which of points (N, 3) do not hover, (N,), and these with their planes; `least` as of `_hovering`."""
     kept = np.arange(len(points))
     while True:
         distance, nearest = nearest_neighbours(points[kept], NEIGHBOURS, lambda share: report("reading", 0.0))
@@ -109,7 +107,7 @@ def _hovering(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which of the points numbered `of` (M,) hover, (M,), and the planes (M, 5) of their neighbors (M, k).
 
-    At most so many of these are as far off, and they deviate at least so much.
+    At most so many (`most`) of these are as far off; they deviate by `least` at least.
     """
     rng = np.random.default_rng(0)
     triples = np.stack([rng.choice(NEIGHBOURS, 3, replace=False) for _ in range(TRIPLES)])
