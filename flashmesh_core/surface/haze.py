@@ -29,7 +29,6 @@ PLACES, FEW, FEWER = 4_000, 0.008, 0.001  # looked at first; shares of them belo
 MOST = 0.25  # share above which they are no mistakes: leaves, hair
 FAR, APART = 5.0, 0.3  # deviations of its neighbors that a point is off their plane; and of its spacing
 FIRST, ALIKE = 3, 5  # neighbors as far off on its side at most, of those looked at first and then
-TOLD = 0.45  # share of neighbors less than half as far off, at least
 LATTICE = 0.3  # deviation of neighbors, at least, by the step of the lattice on which all coordinates lie
 WITHIN = 2.5  # deviations up to which a neighbor counts for the plane
 NORMAL = 1.4826  # deviation over the median distance from a plane, of normal noise
@@ -111,12 +110,12 @@ def _hovering(
     """
     rng = np.random.default_rng(0)
     triples = np.stack([rng.choice(NEIGHBOURS, 3, replace=False) for _ in range(TRIPLES)])
-    planes, alike, told = np.empty((len(of), 5)), np.empty(len(of), dtype=np.int64), np.empty(len(of), dtype=np.int64)
-    in_threads(_look, len(of), points, of, nearest.astype(np.int32), triples, planes, alike, told)
+    planes, alike = np.empty((len(of), 5)), np.empty(len(of), dtype=np.int64)
+    in_threads(_look, len(of), points, of, nearest.astype(np.int32), triples, planes, alike)
     planes[:, 4] = np.maximum(planes[:, 4], least)
     off = np.abs(planes[:, 3])
     far = off > np.maximum(FAR * planes[:, 4], APART * distance[:, SPACING_NEIGHBOUR - 1])
-    return far & (alike <= most) & (told >= TOLD * NEIGHBOURS), planes
+    return far & (alike <= most), planes
 
 
 def _apart_from_alike(points: np.ndarray, height: np.ndarray) -> np.ndarray:
@@ -129,11 +128,11 @@ def _apart_from_alike(points: np.ndarray, height: np.ndarray) -> np.ndarray:
 
 
 @njit(**COMPILED)
-def _look(first, last, points, of, nearest, triples, planes, alike, told):
+def _look(first, last, points, of, nearest, triples, planes, alike):
     """For points `of` first to last the plane of most of their neighbors, and how many of these are as far off it.
 
     The plane is that through three of them which most are near to, by the sum of the distances, then the least squares
-    plane of those WITHIN, twice. `told`: how many are less than half as far off.
+    plane of those WITHIN, twice.
     """
     k = nearest.shape[1]
     near, heights = np.empty((k, 3)), np.empty(k)
@@ -147,11 +146,10 @@ def _look(first, last, points, of, nearest, triples, planes, alike, told):
         for _ in range(2):
             x, y, z, d, thick = _plane_within(near, x, y, z, d, WITHIN * thick, thick)
         planes[i, 0], planes[i, 1], planes[i, 2], planes[i, 3], planes[i, 4] = x, y, z, -d, thick
-        alike[i] = told[i] = 0
+        alike[i] = 0
         for j in range(k):
             up = near[j, 0] * x + near[j, 1] * y + near[j, 2] * z - d
             alike[i] += up * -d > 0.0 and abs(up) > 0.5 * abs(d)
-            told[i] += abs(up) <= 0.5 * abs(d)
 
 
 @njit(**COMPILED)

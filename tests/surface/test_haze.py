@@ -76,6 +76,15 @@ def test_haze_on_one_side_goes() -> None:
     assert kept[away == 0.0].mean() > 0.999
 
 
+def fins() -> np.ndarray:
+    """Twenty on a floor, as high as they are apart: to some of their points most neighbors are of other planes."""
+    chance = np.random.default_rng(3)
+    fin = np.stack(
+        [chance.integers(0, 20, 8_000) * 0.03, chance.uniform(0, 0.4, 8_000), chance.uniform(0, 0.03, 8_000)]
+    )
+    return np.concatenate([chance.uniform(0, 1, (8_000, 3)) * (0.6, 0.4, 0.0), fin.T])
+
+
 @pytest.mark.parametrize("beside", [wires, sheet, nails])
 @pytest.mark.parametrize("noise", [0.0, 0.0003])
 def test_what_stands_over_a_denser_surface_stays(beside, noise: float) -> None:
@@ -104,6 +113,15 @@ def test_other_clouds_have_none(points: np.ndarray) -> None:
     assert stays(np.unique(points, axis=0)).all()
 
 
+def test_fins_have_no_haze_and_stay_in_some() -> None:
+    """Where others are as far off as a point, it is not alone."""
+    points, chance = fins(), np.random.default_rng(4)
+    assert stays(points).all()
+    hazed = chance.random(len(points)) < 0.06
+    kept = stays(points + chance.normal(size=points.shape) * np.where(hazed, 0.01, 0.0003)[:, None])
+    assert kept[~hazed].mean() > 0.99 and kept[hazed].mean() < 0.9
+
+
 def test_more_than_a_quarter_is_no_mistake() -> None:
     """The same haze is one where it is less, and the whole cloud stays where it is more."""
     assert 0.1 < (~stays(hazy(0.18, 0.02))).mean() < MOST
@@ -120,15 +138,15 @@ def test_points_that_were_not_looked_at_are_told_by_those_that_were(monkeypatch:
     monkeypatch.setattr(strays, "MAX_POINTS", 15_000)
     points = hazy(count=60_000)
     kept, off = on_surfaces(points, lambda stage, share: None), distances(points)
-    assert kept[off > 0.012].mean() < 0.2
+    assert kept[off > 0.012].mean() < 0.12
     assert kept[off < 3.0 * NOISE].mean() > 0.999
 
 
 def test_points_closer_together_than_their_noise_is_wide_are_told_by_a_part_of_them() -> None:
-    points = hazy(0.05, 0.04, count=120_000, noise=0.004)
+    points = hazy(0.08, 0.08, count=120_000, noise=0.008)
     kept, off = stays(points), distances(points)
-    assert kept[off > 0.04].mean() < 0.2
-    assert kept[off < 0.012].mean() > 0.999
+    assert kept[off > 0.07].mean() < 0.2
+    assert kept[off < 0.024].mean() > 0.999
 
 
 def test_wires_stay_where_only_a_part_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
