@@ -14,8 +14,8 @@ from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import (
     COMPILED,
     SPACING_NEIGHBOUR,
-    least_direction,
     nearest_neighbours,
+    plane_of_sums,
     planes_through,
     tree_of,
 )
@@ -193,9 +193,5 @@ def _plane_within(near, x, y, z, d, reach, thick):
             xy, xz, yz = xy + a * b, xz + a * c, yz + b * c
     if count < 4:
         return x, y, z, d, thick
-    mx, my, mz = mx / count, my / count, mz / count
-    x, y, z, least = least_direction(
-        xx - count * mx * mx, yy - count * my * my, zz - count * mz * mz,
-        xy - count * mx * my, xz - count * mx * mz, yz - count * my * mz,
-    )  # fmt: skip
-    return x, y, z, x * mx + y * my + z * mz, np.sqrt(max(least, 0.0) / max(count - 3, 1))
+    mx, my, mz, x, y, z, thick = plane_of_sums(count, mx, my, mz, xx, yy, zz, xy, xz, yz)
+    return x, y, z, x * mx + y * my + z * mz, thick

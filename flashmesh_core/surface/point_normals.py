@@ -200,6 +200,24 @@ def least_direction(xx, yy, zz, xy, xz, yz):
 
 
 @njit(**COMPILED)
+def plane_of_sums(count, mx, my, mz, xx, yy, zz, xy, xz, yz):
+    """The least squares plane of `count` points by the sums of their coordinates and of these products.
+
+    Center, unit normal of either sign, and the standard deviation of the distances.
+    """
+    mx, my, mz = mx / count, my / count, mz / count
+    nx, ny, nz, least = least_direction(
+        xx - count * mx * mx,
+        yy - count * my * my,
+        zz - count * mz * mz,
+        xy - count * mx * my,
+        xz - count * mx * mz,
+        yz - count * my * mz,
+    )
+    return mx, my, mz, nx, ny, nz, np.sqrt(max(least, 0.0) / max(count - 3, 1))
+
+
+@njit(**COMPILED)
 def _fit_planes(points, nearest, given, use, first, last, centers, normals, deviation):
     """`use`: neighbours whose `given` normals face away do not count."""
     k = nearest.shape[1]
@@ -222,18 +240,9 @@ def _fit_planes(points, nearest, given, use, first, last, centers, normals, devi
             xy += x * y
             xz += x * z
             yz += y * z
-        mx, my, mz = mx / count, my / count, mz / count
-        nx, ny, nz, least = least_direction(
-            xx - count * mx * mx,
-            yy - count * my * my,
-            zz - count * mz * mz,
-            xy - count * mx * my,
-            xz - count * mx * mz,
-            yz - count * my * mz,
-        )
+        mx, my, mz, nx, ny, nz, deviation[i] = plane_of_sums(count, mx, my, mz, xx, yy, zz, xy, xz, yz)
         centers[i, 0], centers[i, 1], centers[i, 2] = x0 + mx, y0 + my, z0 + mz
         normals[i, 0], normals[i, 1], normals[i, 2] = nx, ny, nz
-        deviation[i] = np.sqrt(least / max(count - 3, 1))
 
 
 @njit(**COMPILED)

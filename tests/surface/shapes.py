@@ -6,6 +6,7 @@ import numpy as np
 import trimesh
 
 from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_surface
 from tests.mesh.shapes import join
 
@@ -126,6 +127,11 @@ def cloud_of(mesh: trimesh.Trimesh, count: int, noise: float = 0.0, seed: int = 
     rng = np.random.default_rng(seed)
     samples = sample_surface(np.asarray(mesh.vertices), np.asarray(mesh.faces), count, rng)
     return samples.points + rng.normal(0.0, noise, (count, 3)), samples.normals.astype(np.float64)
+
+
+def distances(shape: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
+    """How far points (N, 3) are from a mesh, (N,)."""
+    return TriangleTree.of_mesh(np.asarray(shape.vertices), np.asarray(shape.faces, dtype=np.int32)).distance(points)
 
 
 def joined(*parts: Mesh) -> tuple[np.ndarray, np.ndarray]:

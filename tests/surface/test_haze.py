@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface import strays
 from flashmesh_core.surface.haze import MOST, hovering
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.strays import on_surfaces
-from tests.surface.shapes import cloud_of
+from tests.surface.shapes import cloud_of, distances
 
 BOX = trimesh.creation.box((1.0, 0.6, 0.4))
 NOISE = 0.001
@@ -29,10 +28,6 @@ def hazy(share: float = 0.08, far: float = 0.015, count: int = 20_000, noise: fl
     """Points of the box, some of them with more noise than the others."""
     points, chance = cloud_of(BOX, count)[0], np.random.default_rng(1)
     return points + chance.normal(size=(count, 3)) * np.where(chance.random(count) < share, far, noise)[:, None]
-
-
-def distances(points: np.ndarray) -> np.ndarray:
-    return TriangleTree.of_mesh(np.asarray(BOX.vertices), np.asarray(BOX.faces, dtype=np.int32)).distance(points)
 
 
 def floor(count: int = 20_000) -> np.ndarray:
@@ -58,10 +53,19 @@ def nails() -> np.ndarray:
     return np.concatenate([line + np.array([x, y, 0.0]) for x in at for y in at])
 
 
+def fins() -> np.ndarray:
+    """Twenty on a floor, as high as they are apart: to some of their points most neighbors are of other planes."""
+    chance = np.random.default_rng(3)
+    fin = np.stack(
+        [chance.integers(0, 20, 8_000) * 0.03, chance.uniform(0, 0.4, 8_000), chance.uniform(0, 0.03, 8_000)]
+    )
+    return np.concatenate([chance.uniform(0, 1, (8_000, 3)) * (0.6, 0.4, 0.0), fin.T])
+
+
 @pytest.mark.parametrize(("share", "far"), [(0.08, 0.015), (0.03, 0.01), (0.15, 0.02)])
 def test_haze_goes_and_the_surface_stays(share: float, far: float) -> None:
     points = hazy(share, far)
-    kept, off = on_surfaces(points, lambda stage, share: None), distances(points)
+    kept, off = on_surfaces(points, lambda stage, share: None), distances(BOX, points)
     assert kept[off > 0.01].mean() < 0.2
     assert kept[off < 3.0 * NOISE].mean() > 0.999
 
@@ -74,15 +78,6 @@ def test_haze_on_one_side_goes() -> None:
     kept = stays(points)
     assert kept[away > 0.01].mean() < 0.25
     assert kept[away == 0.0].mean() > 0.999
-
-
-def fins() -> np.ndarray:
-    """Twenty on a floor, as high as they are apart: to some of their points most neighbors are of other planes."""
-    chance = np.random.default_rng(3)
-    fin = np.stack(
-        [chance.integers(0, 20, 8_000) * 0.03, chance.uniform(0, 0.4, 8_000), chance.uniform(0, 0.03, 8_000)]
-    )
-    return np.concatenate([chance.uniform(0, 1, (8_000, 3)) * (0.6, 0.4, 0.0), fin.T])
 
 
 @pytest.mark.parametrize("beside", [wires, sheet, nails])
@@ -137,14 +132,14 @@ def test_the_unit_does_not_matter(unit: float) -> None:
 def test_points_that_were_not_looked_at_are_told_by_those_that_were(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strays, "MAX_POINTS", 15_000)
     points = hazy(count=60_000)
-    kept, off = on_surfaces(points, lambda stage, share: None), distances(points)
+    kept, off = on_surfaces(points, lambda stage, share: None), distances(BOX, points)
     assert kept[off > 0.012].mean() < 0.12
     assert kept[off < 3.0 * NOISE].mean() > 0.999
 
 
 def test_points_closer_together_than_their_noise_is_wide_are_told_by_a_part_of_them() -> None:
     points = hazy(0.08, 0.08, count=120_000, noise=0.008)
-    kept, off = stays(points), distances(points)
+    kept, off = stays(points), distances(BOX, points)
     assert kept[off > 0.07].mean() < 0.2
     assert kept[off < 0.024].mean() > 0.999
 
@@ -161,4 +156,4 @@ def test_a_hazy_box_is_a_box() -> None:
     assert reading.is_closed
     assert 2_000 < reading.strays < 4_000
     assert len(reading.proxies[0].faces) == 12
-    assert distances(reading.box.invert(reading.proxies[0].vertices)).max() < 0.01
+    assert distances(BOX, reading.box.invert(reading.proxies[0].vertices)).max() < 0.01

@@ -7,11 +7,10 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface import strays
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.strays import on_surfaces
-from tests.surface.shapes import cloud_of
+from tests.surface.shapes import cloud_of, distances
 
 BOX = trimesh.creation.box((1.0, 0.6, 0.4))
 TORUS = trimesh.creation.torus(0.4, 0.1)
@@ -23,10 +22,6 @@ def rng() -> np.random.Generator:
 
 def stays(points: np.ndarray) -> np.ndarray:
     return on_surfaces(points, lambda stage, share: None)
-
-
-def distances(shape: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
-    return TriangleTree.of_mesh(np.asarray(shape.vertices), np.asarray(shape.faces, dtype=np.int32)).distance(points)
 
 
 def sparser(times: int) -> np.ndarray:
