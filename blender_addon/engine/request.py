@@ -11,6 +11,7 @@ import numpy as np
 from flashmesh_core.options import DEFAULT_WIDTH, MAX_FACES
 from flashmesh_core.service import protocol
 
+NEAR = 16.0  # sizes of a cloud from its middle, up to which an origin leaves float32 fine enough
 LEAST_FACES = 4  # of a share of a source's triangles: a closed mesh has no fewer
 
 
@@ -110,7 +111,7 @@ class RunSettings:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A surface around the origin, and what is wanted of it."""
+    """A surface around the origin, or a cloud around its object's, and what is wanted of it."""
 
     points: np.ndarray  # (N, 3) float32: the vertices of a mesh, or a cloud
     triangles: np.ndarray | None  # (T, 3) int32, rows of `points`; None for a cloud
@@ -118,10 +119,13 @@ class Request:
     center: np.ndarray  # (3,) float64: add it to what the engine answers
 
 
-def make_request(vertices: np.ndarray, faces: np.ndarray, settings: RunSettings) -> Request:
+def make_request(
+    vertices: np.ndarray, faces: np.ndarray, settings: RunSettings, origin: np.ndarray | None = None
+) -> Request:
     """The request for world-space `vertices` (V, 3) and `faces` (F, 3); without faces they are a point cloud.
 
-    Raises ValueError where there are too few points.
+    A cloud is sent around the object's `origin` (3,) where that is near: there stood the camera that took it, if it was
+    one (surface/viewpoint.py). Raises ValueError where there are too few points.
     """
     if len(vertices) < 3:
         raise ValueError(f"the object must have at least 3 vertices, got {len(vertices)}")
@@ -131,6 +135,8 @@ def make_request(vertices: np.ndarray, faces: np.ndarray, settings: RunSettings)
     if len(vertices) < protocol.MIN_POINTS:
         raise ValueError(f"a point cloud must have at least {protocol.MIN_POINTS} vertices, got {len(vertices)}")
     center = _middle(vertices)
+    if origin is not None and np.abs(origin - center).max() <= NEAR * np.ptp(vertices, axis=0).max():
+        center = origin
     points = vertices - center
     if len(points) > protocol.MAX_POINTS:
         rng = np.random.default_rng(settings.seed)

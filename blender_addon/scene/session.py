@@ -156,7 +156,8 @@ class Run:
             self._center = known.center
             self._finish_object(context, known.event)
             return
-        self._job = Job(self.engine, partial(make_request, given.vertices, given.faces, self._wanted))
+        origin = np.array(obj.matrix_world.translation, dtype=np.float64)
+        self._job = Job(self.engine, partial(make_request, given.vertices, given.faces, self._wanted, origin))
 
     def _read(self, context: bpy.types.Context, obj: bpy.types.Object, key: Key) -> Surface | Half:
         """Reads an object and makes its placement; what the engine is given of it. Raises ValueError."""

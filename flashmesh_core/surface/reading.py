@@ -27,6 +27,7 @@ from flashmesh_core.surface.denoising import (
     noisiness,
     typical_edge,
 )
+from flashmesh_core.surface.depth_steps import without_steps
 from flashmesh_core.surface.enclosed import without_enclosed_parts
 from flashmesh_core.surface.isolated import without_isolated_pieces
 from flashmesh_core.surface.layers import are_layers, samples_of_layers
@@ -39,6 +40,7 @@ from flashmesh_core.surface.simplification import HANDLE_EDGES, proxies_of_own_v
 from flashmesh_core.surface.spikes import without_spikes
 from flashmesh_core.surface.strays import on_surfaces
 from flashmesh_core.surface.threads import begun, reported
+from flashmesh_core.surface.viewpoint import UNSEEN, sight
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
@@ -247,10 +249,14 @@ def _mesh_of_cloud(
     if len(points) > MAX_POINTS:
         part = random_part(len(points), MAX_POINTS)
         points, normals = points[part], None if normals is None else normals[part]
+    seen = sight(points) if normals is None else UNSEEN
+    if seen.sees_all:
+        points = without_steps(points)
     stays = on_surfaces(points, report) if clean_up else np.ones(len(points), dtype=np.bool_)
     points, normals = points[stays], None if normals is None else normals[stays]
     box = Normalization.of_points(points)
-    made = reconstruct(_on_grid(box.apply(points)), normals, progress=report)
+    viewpoint = box.apply(np.zeros(3)) if seen.sees_several else None
+    made = reconstruct(_on_grid(box.apply(points)), normals, viewpoint=viewpoint, progress=report)
     mesh = close_pinholes(clean(made.mesh.vertices, made.mesh.faces))[0] if made is not None else None
     if made is None or mesh is None or not len(mesh.faces):
         raise InputError(f"points must lie on a surface, got {len(points)} of which none can be made", field="points")

@@ -20,6 +20,7 @@ from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
 from flashmesh_core.surface.thin_sheets import BEHIND, ThinSheets, drawn_in, single_sheets, split
 from flashmesh_core.surface.thin_walls import can_hide_walls
+from flashmesh_core.surface.viewpoint import hidden
 from flashmesh_core.surface.winding import Grid, at_sides
 
 MIN_POINTS = 16
@@ -49,14 +50,18 @@ class Reconstruction:
 
 
 def reconstruct(
-    points: np.ndarray, normals: np.ndarray | None, *, progress: Progress | None = None
+    points: np.ndarray,
+    normals: np.ndarray | None,
+    *,
+    viewpoint: np.ndarray | None = None,
+    progress: Progress | None = None,
 ) -> Reconstruction | None:
     """The surface through `points` (N, 3) in the unit box, with unit `normals` (N, 3) or None; None where none shows.
 
     Points that lie closer together than their noise is wide are gathered first (gathering.py), millions of others
-    averaged in small cells; normals that contradict each other count without their
-    sides. `progress(stage, share done)` may raise to cancel. Raises ValueError for wrong shapes and values that are
-    not finite.
+    averaged in small cells; normals that contradict each other count without their sides. Where there are none, all of
+    the surface faces `viewpoint` (3,), if one is given. `progress(stage, share done)` may raise to cancel. Raises
+    ValueError for wrong shapes and values that are not finite.
     """
     report = progress or (lambda stage, fraction: None)
     points = check_points("points", points, minimum=0)
@@ -72,7 +77,7 @@ def reconstruct(
         return None
     order = point_normals.morton_order(points)
     points, normals = np.ascontiguousarray(points[order]), None if normals is None else normals[order]
-    samples = read_samples(points, normals, report)
+    samples = read_samples(points, normals, report, viewpoint)
     step = point_normals.grid_step(samples.gap, samples.noise)
     grid = Grid.around(
         samples.points, step, 4.0 * step + implicit.REACH * float(np.quantile(_width(samples, step), 0.9))
@@ -83,12 +88,11 @@ def reconstruct(
         return None
     if normals is None and can_hide_walls(points, samples.noise, samples.gap):
         dense = _with_thin_sheets(dense, points, grid, report)
+    if viewpoint is not None:
+        seen = dense.samples
+        dense = dense.without(hidden(dense.mesh, dense.guesses, seen.points, seen.normals, viewpoint))
     report("triangles", 1.0)
-    unseen = dense.guesses.unseen
-    mesh = extended(faired(dense.mesh, unseen >= 0), unseen)
-    mesh = _without_fragments(without_guesses(mesh, dense.guesses, dense.stays), dense.samples)
-    if len(mesh.faces):
-        mesh = _without_fragments(trim_rims(mesh, dense.samples, step), dense.samples)
+    mesh = _finished(dense, step)
     if not len(mesh.faces):
         return None
     starts, _, _ = open_edges(mesh.faces.astype(np.int32), len(mesh.vertices))
@@ -103,6 +107,11 @@ class _Dense(NamedTuple):
     mesh: Mesh
     guesses: Guesses
     stays: np.ndarray  # (G,) which of the patches that are guesses belong to the surface
+
+    def without(self, patches: np.ndarray) -> _Dense:
+        """The same with some of the `patches` (G,) not of the surface."""
+        guesses = self.guesses._replace(sure=self.guesses.sure & ~patches)
+        return self._replace(guesses=guesses, stays=self.stays & ~patches)
 
 
 def _dense(samples: Samples, field: np.ndarray, grid: Grid, report: Progress) -> _Dense | None:
@@ -134,6 +143,14 @@ def _with_thin_sheets(dense: _Dense, points: np.ndarray, grid: Grid, report: Pro
     found &= dense.guesses.far < BEHIND * grid.step
     mesh = drawn_in(dense.mesh, dense.samples, dense.guesses, found)
     return dense._replace(mesh=mesh, stays=dense.stays | found)
+
+
+def _finished(dense: _Dense, step: float) -> Mesh:
+    """The surface alone, its holes filled as what is around them goes on, and its rims trimmed."""
+    unseen = dense.guesses.unseen
+    mesh = extended(faired(dense.mesh, unseen >= 0), unseen)
+    mesh = _without_fragments(without_guesses(mesh, dense.guesses, dense.stays), dense.samples)
+    return _without_fragments(trim_rims(mesh, dense.samples, step), dense.samples) if len(mesh.faces) else mesh
 
 
 def _width(samples: Samples, step: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from flashmesh_core.surface.implicit import OTHER
 from flashmesh_core.surface.orientation import orient
 from flashmesh_core.surface.point_normals import SPACING_NEIGHBOUR
 from flashmesh_core.surface.thin_walls import Walls, find_walls
+from flashmesh_core.surface.viewpoint import facing
 
 Progress = Callable[[str, float], None]  # called with the stage and the share of it that is done; may raise to cancel
 
@@ -41,8 +42,13 @@ class Samples:
         return measured(points, normals, *near, self.walls[kept], self.noise, self.gap)
 
 
-def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progress) -> Samples:
-    """Denoise and orient `points` (N, 3), all different, with unit `normals` (N, 3) or None."""
+def read_samples(
+    points: np.ndarray, normals: np.ndarray | None, report: Progress, viewpoint: np.ndarray | None = None
+) -> Samples:
+    """Denoise and orient `points` (N, 3), all different, with unit `normals` (N, 3) or None.
+
+    `viewpoint` (3,) is a place that all of the surface faces (viewpoint.py), None where there is no such place.
+    """
     distance, nearest = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
     gap = float(_spacing(distance).mean())
     given, normals = normals, _agreeing(points, normals, nearest)
@@ -65,7 +71,7 @@ def read_samples(points: np.ndarray, normals: np.ndarray | None, report: Progres
     normals = point_filter.filter_normals(points, normals, *filters, lambda f: report("normals", f))
     points = point_filter.filter_positions(points, normals, *filters, lambda f: report("positions", f))
     if not oriented:
-        normals = _facing_out(points, normals, distance, gap, walls, report)
+        normals = _facing_out(points, normals, distance, gap, walls, viewpoint, report)
         if given is not None and walls is None and np.einsum("ij,ij->i", normals, given).mean() < 0.0:
             normals = -normals
     known = np.zeros(len(points), dtype=np.bool_) if walls is None else walls.known
@@ -81,9 +87,18 @@ def _agreeing(points: np.ndarray, normals: np.ndarray | None, nearest: np.ndarra
 
 
 def _facing_out(
-    points: np.ndarray, normals: np.ndarray, distance: np.ndarray, gap: float, walls: Walls | None, report: Progress
+    points: np.ndarray,
+    normals: np.ndarray,
+    distance: np.ndarray,
+    gap: float,
+    walls: Walls | None,
+    viewpoint: np.ndarray | None,
+    report: Progress,
 ) -> np.ndarray:
     """Unit normals (N, 3) of either sign, turned outwards; `distance` (N, k) to the neighbours."""
+    turned = None if viewpoint is None else facing(points, normals, viewpoint, gap)
+    if turned is not None:
+        return turned
     # Noise changes who is near whom; the sides spread over neighbours on the surface.
     if walls is not None:
         walls = walls._replace(points=points)

@@ -374,3 +374,17 @@ def test_a_growing_mesh_has_room_for_all() -> None:
     mesh.append(corners[:1])
     mesh.append(corners[1:])
     np.testing.assert_array_equal(mesh.vertices[mesh.faces], corners)
+
+
+def test_a_cloud_is_sent_around_its_objects_origin_where_that_is_near() -> None:
+    """There the camera stood that took it; float32 would be coarse if it were far."""
+    cloud, none = np.random.default_rng(0).random((100, 3)) + 5.0, np.zeros((0, 3), np.int64)
+    for origin, center in (
+        (np.array([1.0, 2.0, 3.0]), (1.0, 2.0, 3.0)),
+        (np.full(3, 1e3), cloud.min(0) / 2 + cloud.max(0) / 2),
+    ):
+        request = request_module.make_request(cloud, none, RunSettings(), origin)
+        np.testing.assert_allclose(request.center, center)
+        np.testing.assert_allclose(request.points + request.center, cloud, atol=1e-6)
+    request = request_module.make_request(CUBE, TRIANGLES, RunSettings(), np.zeros(3))
+    np.testing.assert_array_equal(request.center, [0.5, 0.5, 0.5])

@@ -137,3 +137,24 @@ def distances(shape: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
 def joined(*parts: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """The vertices and faces of several meshes as one, nothing welded."""
     return join(*((part.vertices, part.faces) for part in parts))
+
+
+def seen_by_camera(width: int = 320, step: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """What a camera at the origin sees of a table top, a board that floats before it and a wall behind, 1 to 4 m off.
+
+    Points (N, 3) and the number (N,) of the surface of each, in this order. Inverse depths are multiples of `step`.
+    """
+    focal = 0.9 * width
+    x, y = np.meshgrid(np.arange(width) - width / 2 + 0.5, np.arange(width * 3 // 4) - width * 3 / 8 + 0.5)
+    rays = np.stack([x.ravel() / focal, y.ravel() / focal, np.ones(x.size)], axis=1)
+    with np.errstate(divide="ignore"):
+        table = 0.3 / rays[:, 1]
+    board = 1.2 / (1.0 + 0.4 * rays[:, 0])
+    wall = 3.5 / (1.0 - 0.2 * rays[:, 0])
+    table[(table < 0.0) | (table > 2.5) | (np.abs(table * rays[:, 0]) > 0.8)] = np.inf
+    board[(np.abs(board * rays[:, 0]) > 0.2) | (np.abs(board * rays[:, 1] + 0.1) > 0.15)] = np.inf
+    depths = np.stack([table, board, wall])
+    surface, depth = depths.argmin(axis=0), depths.min(axis=0)
+    if step:
+        depth = 1.0 / (np.round(1.0 / depth / step) * step)
+    return rays * depth[:, None], surface
