@@ -1,4 +1,4 @@
-"""Run by Blender: a share of the source's faces, density, kept vertices, hard edges, quads. The shipped weights."""
+"""Run by Blender: a share of the faces, density, kept vertices, hard edges, quads, a frame. The shipped weights."""
 
 import sys
 from pathlib import Path
@@ -201,7 +201,28 @@ def volume(mesh):
     return abs(float(np.einsum("ni,ni->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6))
 
 
-SCENARIOS = (share, density, kept_vertices, hard_edges, quads, patch)
+def frame_of_camera():
+    """What a camera in an object's origin saw, slats before a wall, turned and moved: what of it faces that place."""
+    stage.empty_scene()
+    points = np.random.default_rng(0).uniform(-0.3, 0.3, (20_000, 3))
+    points[:, 2] = np.where(points[:, 0] % 0.2 < 0.1, 1.0, 2.0)
+    points[:, :2] *= points[:, 2:]
+    cloud = bpy.data.meshes.new("Frame")
+    cloud.from_pydata(points.tolist(), [], [])
+    source = bpy.data.objects.new("Frame", cloud)
+    bpy.context.collection.objects.link(source)
+    source.location, source.rotation_euler = (1, 2, 3), (0.3, 0.2, 0.1)
+    made = generate(source, faces=40)
+    corners = np.array([made.matrix_world @ vertex.co for vertex in made.data.vertices])[
+        [list(face.vertices) for face in made.data.polygons]
+    ]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    facing = (normals * (np.array(source.location) - corners.mean(axis=1))).sum(axis=1) > 0.0
+    areas = np.linalg.norm(normals, axis=1)
+    return {"facing": float(areas[facing].sum() / areas.sum()), "faces": len(corners)}
+
+
+SCENARIOS = (share, density, kept_vertices, hard_edges, quads, patch, frame_of_camera)
 
 if __name__ == "__main__":
     stage.play(SCENARIOS)

@@ -73,3 +73,9 @@ def test_selected_faces_alone_are_made_anew_and_welded(told: dict[str, Any]) -> 
     assert made["modifiers"] == [["BEVEL", pytest.approx(0.01)]] and made["source"] == [True, True, "OBJECT"]
     assert "must have 4 to 1151 of its faces selected, got 0" in made["refused"][0]
     assert "symmetry and density must be off for selected faces alone" in made["refused"][1]
+
+
+def test_a_cloud_faces_the_camera_in_its_objects_origin(told: dict[str, Any]) -> None:
+    frame = told["frame_of_camera"]
+    assert frame["faces"] >= 10
+    assert frame["facing"] > 0.99, "each slat and the wall between them is told by itself otherwise"
