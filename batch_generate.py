@@ -4,8 +4,8 @@
     blender --background --python batch_generate.py -- --input DIR --output DIR [--faces 300 --format glb ...]
     python batch_generate.py --input DIR --output DIR ...                # where `import bpy` works
 
-Reads .blend, OBJ, glTF, FBX, PLY and STL; writes one file per input file, objects named and placed as in the
-source (OBJ and PLY have no transforms: they are in world space; PLY joins all objects).
+Reads .blend, OBJ, glTF, FBX, PLY and STL, point clouds where a file holds no faces; writes one file per input file,
+objects named and placed as in the source (OBJ and PLY have no transforms: they are in world space; PLY joins all).
 A report (JSON and CSV) is kept up to date; what it says is done is skipped by the next run.
 Exit status: 0 all well, 1 some failed, 2 wrong usage, 128 + n ended by signal n.
 """
@@ -33,7 +33,7 @@ from blender_addon.batch import files  # noqa: E402
 from blender_addon.batch.console import Console  # noqa: E402
 from blender_addon.batch.engine import DEFAULT_CHECKPOINT, Engine, EngineUnavailableError, make_engine  # noqa: E402
 from blender_addon.batch.files import SourceObject  # noqa: E402
-from blender_addon.engine.request import centred_mesh  # noqa: E402
+from blender_addon.engine.request import centred_cloud, centred_mesh  # noqa: E402
 from blender_addon.scene import mesh_bridge  # noqa: E402
 from blender_addon.scene.figures import STEPS  # noqa: E402
 from flashmesh_core.batch.report import Job, Report, plan_jobs  # noqa: E402
@@ -173,7 +173,11 @@ def generate_object(
 
     if source.error is not None:
         raise ValueError(source.error)
-    points, triangles, center = centred_mesh(source.vertices, source.faces)
+    if len(source.faces):
+        points, triangles, center = centred_mesh(source.vertices, source.faces)
+    else:
+        triangles = None
+        points, center = centred_cloud(source.vertices, source.matrix[:3, 3], options.seed or 0)
     result = engine.generate(points, triangles, reading, **wanted_options(options))
     vertices, faces = np.asarray(result["vertices"], dtype=np.float64), np.asarray(result["face_indices"])
     vertices, faces = separate_sheets(vertices, faces)

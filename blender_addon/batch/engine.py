@@ -32,10 +32,13 @@ class EngineUnavailableError(Exception):
 class Engine(Protocol):
     """What the loop needs of an engine, wherever it runs."""
 
-    def generate(self, vertices: np.ndarray, triangles: np.ndarray, reading: Reading, **wanted: Any) -> dict[str, Any]:
+    def generate(
+        self, vertices: np.ndarray, triangles: np.ndarray | None, reading: Reading, **wanted: Any
+    ) -> dict[str, Any]:
         """The figures of the best candidate, its `vertices` (V, 3) and its `face_indices` (F, 3).
 
-        `vertices` (N, 3) and `triangles` (T, 3) are the source; `wanted` are options of flashmesh_core.options.OPTIONS.
+        `vertices` (N, 3) and `triangles` (T, 3) are the source, those of a cloud None; `wanted` are options of
+        flashmesh_core.options.OPTIONS.
         `reading` is called with the step of reading that goes on, as the engine calls it, and the share done.
         """
 
@@ -55,9 +58,12 @@ class LocalEngine:
         except (ValueError, OSError, ImportError) as error:
             raise EngineUnavailableError(f"the engine cannot be loaded: {error}") from error
 
-    def generate(self, vertices: np.ndarray, triangles: np.ndarray, reading: Reading, **wanted: Any) -> dict[str, Any]:
+    def generate(
+        self, vertices: np.ndarray, triangles: np.ndarray | None, reading: Reading, **wanted: Any
+    ) -> dict[str, Any]:
         """As Engine.generate."""
-        result = self._engine.generate(Mesh(vertices, triangles), progress=reading, **wanted)
+        source = vertices if triangles is None else Mesh(vertices, triangles)
+        result = self._engine.generate(source, progress=reading, **wanted)
         names = ("end_reason", "seconds", "tokens_per_second", "chamfer")
         return {
             **{name: getattr(result, name) for name in names},
@@ -93,7 +99,9 @@ class ServiceEngine:
         except EngineError as error:
             raise EngineUnavailableError(str(error)) from error
 
-    def generate(self, vertices: np.ndarray, triangles: np.ndarray, reading: Reading, **wanted: Any) -> dict[str, Any]:
+    def generate(
+        self, vertices: np.ndarray, triangles: np.ndarray | None, reading: Reading, **wanted: Any
+    ) -> dict[str, Any]:
         """As Engine.generate."""
         if self._process is not None and not self._process.alive:
             self._process = self._start()

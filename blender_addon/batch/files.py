@@ -15,6 +15,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from flashmesh_core.service import protocol
+
 from ..scene import mesh_bridge
 
 IMPORTED = (".blend", ".obj", ".glb", ".gltf", ".fbx", ".ply", ".stl")
@@ -23,7 +25,10 @@ EXPORTED = ("glb", "obj", "ply", "blend")
 
 @dataclass(frozen=True, eq=False)
 class SourceObject:
-    """One object of a file: world-space `vertices` (V, 3) float64 and `faces` (F, 3), or an `error`."""
+    """One object of a file: world-space `vertices` (V, 3) float64 and `faces` (F, 3), or an `error`.
+
+    A point cloud has no faces.
+    """
 
     name: str
     matrix: np.ndarray  # (4, 4) local to world
@@ -33,11 +38,11 @@ class SourceObject:
 
 
 def read_objects(path: Path, *, max_faces: int, visible_only: bool = False) -> list[SourceObject]:
-    """Every object of a file that has faces, modifiers applied, sorted by name.
+    """Every object of a file that has faces, or where none has, every point cloud; modifiers applied, sorted by name.
 
     Of a .blend all scenes are read, what they hide included unless `visible_only`; no script in it is run. An
-    object with more than `max_faces` triangles comes with an error. Raises ValueError where no object has
-    faces, and RuntimeError or OSError where Blender cannot read the file.
+    object with more than `max_faces` triangles comes with an error. Raises ValueError where there is neither surface
+    nor cloud, and RuntimeError or OSError where Blender cannot read the file.
     """
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     scenes = _append_scenes(path) if path.suffix.lower() == ".blend" else _import(path)
@@ -47,9 +52,12 @@ def read_objects(path: Path, *, max_faces: int, visible_only: bool = False) -> l
         objects = [item for item in objects if item.name not in sources]
         for source in _evaluate(scene, objects, max_faces, visible_only):
             sources[source.name] = source
-    if not sources:
-        raise ValueError("the file must hold an object that has faces, got none")
-    return [sources[name] for name in sorted(sources)]
+    clouds = {name for name, source in sources.items() if source.error is None and not len(source.faces)}
+    names = sources.keys() - clouds or clouds  # vertices beside surfaces are a helper's, such as a particle system's
+    if not names:
+        least = f"at least {protocol.MIN_POINTS} vertices alone, a point cloud"
+        raise ValueError(f"the file must hold an object that has faces, or one of {least}, got none")
+    return [sources[name] for name in sorted(names)]
 
 
 def _append_scenes(path: Path) -> list[bpy.types.Scene]:
@@ -109,9 +117,17 @@ def _evaluate(
                 vertices, faces = mesh_bridge.evaluated_triangles(item, layer.depsgraph, max_faces)
             except ValueError as wrong:
                 error = str(wrong)
-        if error is not None or len(faces):
+        if error is not None or len(faces) or _is_cloud(item, layer.depsgraph):
             matrix = np.array(item.matrix_world, dtype=np.float64)
             yield SourceObject(item.name, matrix, vertices, faces, error)
+
+
+def _is_cloud(item: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> bool:
+    """Whether an object without faces is a mesh of vertices alone, enough of them for a point cloud."""
+    if item.type != "MESH":
+        return False
+    mesh = item.evaluated_get(depsgraph).data
+    return not len(mesh.edges) and len(mesh.vertices) >= protocol.MIN_POINTS
 
 
 def _reveal(scene: bpy.types.Scene, objects: Iterable[bpy.types.Object]) -> None:

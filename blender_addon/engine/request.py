@@ -124,8 +124,7 @@ def make_request(
 ) -> Request:
     """The request for world-space `vertices` (V, 3) and `faces` (F, 3); without faces they are a point cloud.
 
-    A cloud is sent around the object's `origin` (3,) where that is near: there stood the camera that took it, if it was
-    one (surface/viewpoint.py). Raises ValueError where there are too few points.
+    `origin` (3,) is the object's. Raises ValueError where there are too few points.
     """
     if len(vertices) < 3:
         raise ValueError(f"the object must have at least 3 vertices, got {len(vertices)}")
@@ -134,14 +133,24 @@ def make_request(
         return Request(points, triangles, settings.engine_options(), center)
     if len(vertices) < protocol.MIN_POINTS:
         raise ValueError(f"a point cloud must have at least {protocol.MIN_POINTS} vertices, got {len(vertices)}")
+    points, center = centred_cloud(vertices, origin, settings.seed)
+    return Request(points, None, settings.engine_options(), center)
+
+
+def centred_cloud(vertices: np.ndarray, origin: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A cloud of `vertices` (V, 3) as the engine is sent it: points (N, 3) float32, and their centre (3,) float64.
+
+    That is the object's `origin` (3,) where it is near: there stood the camera that took the cloud, if it was one
+    (surface/viewpoint.py). Of more points than the engine takes a part is sent, chosen by `seed`.
+    """
     center = _middle(vertices)
     if origin is not None and np.abs(origin - center).max() <= NEAR * np.ptp(vertices, axis=0).max():
         center = origin
     points = vertices - center
     if len(points) > protocol.MAX_POINTS:
-        rng = np.random.default_rng(settings.seed)
+        rng = np.random.default_rng(seed)
         points = points[np.sort(rng.choice(len(points), protocol.MAX_POINTS, replace=False))]
-    return Request(points.astype(np.float32), None, settings.engine_options(), center)
+    return points.astype(np.float32), center
 
 
 def centred_mesh(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

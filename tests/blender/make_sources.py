@@ -55,6 +55,9 @@ bpy.ops.mesh.primitive_circle_add()
 named("Wire")  # edges only
 bpy.ops.mesh.primitive_uv_sphere_add()
 named("Heavy").modifiers.new("Subdivision", "SUBSURF").levels = 3
+dust = bpy.data.meshes.new("Dust")
+dust.from_pydata([vertex.co for vertex in bpy.context.object.data.vertices], [], [])
+bpy.context.collection.objects.link(bpy.data.objects.new("Dust", dust))  # a cloud beside surfaces
 excluded = bpy.data.collections.new("Excluded")
 bpy.context.scene.collection.children.link(excluded)
 excluded.objects.link(bpy.data.objects.new("Apart", seat.data))

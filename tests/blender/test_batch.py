@@ -167,6 +167,34 @@ def test_other_formats_of_one_file(
     assert len(result) == 1 if suffix == "ply" else set(result) == {"Seat", "Leg"}
 
 
+def write_points(path: Path, points: np.ndarray) -> None:
+    """A PLY of vertices alone."""
+    head = (
+        f"ply\nformat ascii 1.0\nelement vertex {len(points)}\nproperty float x\nproperty float y\nproperty float z\n"
+    )
+    path.write_text(
+        head + "end_header\n" + "\n".join(" ".join(f"{value:.6f}" for value in row) for row in points) + "\n"
+    )
+
+
+def test_a_file_of_points_is_a_cloud(blender: Runner, tmp_path: Path) -> None:
+    """As many as a surface takes, or the file is named."""
+    points = np.random.default_rng(0).normal(size=(600, 3))
+    points = points / np.linalg.norm(points, axis=1, keepdims=True) + (3.0, 0.0, 0.0)
+    source = tmp_path / "in"
+    source.mkdir()
+    write_points(source / "ball.ply", points)
+    write_points(source / "few.ply", points[:15])
+    done = blender.run(SCRIPT, "--input", source, "--output", tmp_path / "out", *SMALL)
+    assert done.returncode == 1, done.stdout + done.stderr
+    report = entries(tmp_path / "out")
+    assert report["ball.ply"]["error"] is None and report["ball.ply"]["objects"][0]["faces"] >= 4
+    assert report["few.ply"]["error"].endswith("or one of at least 16 vertices alone, a point cloud, got none")
+    (made,) = blender.describe(tmp_path / "out" / "ball.glb")[0].values()
+    corners = np.array(made["vertices"]) - (3.0, 0.0, 0.0)
+    assert np.abs(np.linalg.norm(corners, axis=1) - 1.0).max() < 0.3
+
+
 def test_one_object_that_fails_leaves_the_others(
     blender: Runner, service: EngineProcess, sources: Path, tmp_path: Path
 ) -> None:
