@@ -15,6 +15,7 @@ from flashmesh_core.surface.point_normals import (
     COMPILED,
     SPACING_NEIGHBOUR,
     nearest_neighbours,
+    neighbours_left,
     plane_of_sums,
     planes_through,
     tree_of,
@@ -82,17 +83,22 @@ def hovering(points: np.ndarray, some: np.ndarray, report: Progress) -> np.ndarr
 def _sheets(points: np.ndarray, least: float, report: Progress) -> tuple[np.ndarray, _Sheets]:
     """Which of points (N, 3) do not hover, (N,), and these with their planes; `least` as of `_hovering`."""
     kept = np.arange(len(points))
+
+    def tell(share: float) -> None:
+        report("reading", 0.0)
+
+    distance, nearest = nearest_neighbours(points, NEIGHBOURS, tell)
     while True:
-        distance, nearest = nearest_neighbours(points[kept], NEIGHBOURS, lambda share: report("reading", 0.0))
         hovers, planes = _hovering(points[kept], np.arange(len(kept)), distance, nearest, ALIKE, least)
         far = np.flatnonzero(hovers)
         hovers[far] = _apart_from_alike(points[kept[far]], np.abs(planes[far, 3]))
-        kept, planes = kept[~hovers], planes[~hovers]
+        before, kept, planes = kept, kept[~hovers], planes[~hovers]
         if hovers.mean() <= FEWER or len(kept) < (1.0 - MOST) * len(points):
             stays = np.zeros(len(points), dtype=np.bool_)
             stays[kept] = True
             planes[np.abs(planes[:, 3]) > FAR * planes[:, 4], 3] = 0.0  # they are on one of their own
             return stays, _Sheets(points[kept], planes)
+        distance, nearest = neighbours_left(points[before], distance, nearest, hovers, tell)
 
 
 def _lattice(points: np.ndarray) -> float:

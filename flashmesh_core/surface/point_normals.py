@@ -116,6 +116,29 @@ def nearest_neighbours(points: np.ndarray, count: int, progress: Progress) -> tu
     return distance, nearest
 
 
+def neighbours_left(
+    points: np.ndarray, distance: np.ndarray, nearest: np.ndarray, gone: np.ndarray, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `nearest_neighbours` told of `points` (N, 3), told of those that stay where some are `gone` (N,).
+
+    Only those are looked at again that lose a neighbor.
+    """
+    stays, count = ~gone, nearest.shape[1]
+    distance, nearest = distance[stays], nearest[stays]
+    left = points[stays]
+    if len(left) <= count:
+        return nearest_neighbours(left, count, progress)
+    losing = np.flatnonzero(gone[nearest].any(axis=1))
+    nearest = (np.cumsum(stays, dtype=np.int32) - 1)[nearest]
+    tree = tree_of(left)
+    for start in range(0, len(losing), CHUNK):
+        progress(start / len(losing))
+        rows = losing[start : start + CHUNK]
+        found, numbers = tree.query(left[rows], k=count + 1, workers=-1)
+        distance[rows], nearest[rows] = found[:, 1:], numbers[:, 1:]
+    return distance, nearest
+
+
 def tree_of(points: np.ndarray) -> cKDTree:
     """A tree of `points` (N, 3) that is made quickly, copies or not."""
     from scipy.spatial import cKDTree

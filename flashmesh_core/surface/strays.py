@@ -16,6 +16,7 @@ from flashmesh_core.surface.point_normals import (
     MAX_POINTS,
     SPACING_NEIGHBOUR,
     nearest_neighbours,
+    neighbours_left,
     planes_through,
     random_part,
     tree_of,
@@ -60,14 +61,20 @@ def _kept(points: np.ndarray, report: Progress) -> tuple[np.ndarray, np.ndarray]
     """Which of different points (N, 3) are no strays, (N,), and the spacing (M,) of those; all where too many are."""
     some = np.arange(len(points))
     least = max((1.0 - MOST) * len(some), FEWEST)
+
+    def tell(share: float) -> None:
+        report("reading", 0.0)
+
     for done in range(ROUNDS + 1):
         if len(some) < least:
             return np.ones(len(points), dtype=np.bool_), np.full(len(points), np.inf)
-        distance, nearest = nearest_neighbours(points[some], NEIGHBOURS, lambda f: report("reading", 0.0))
+        if not done:
+            distance, nearest = nearest_neighbours(points, NEIGHBOURS, tell)
         spacing = distance[:, SPACING_NEIGHBOUR - 1]
         stray = _strays(points[some], spacing, nearest)
         if done == ROUNDS or not stray.any():
             break
+        distance, nearest = neighbours_left(points[some], distance, nearest, stray, tell)
         some = some[~stray]
     far = _in_far_clusters(points[some], distance, nearest)
     kept = np.zeros(len(points), dtype=np.bool_)
