@@ -22,26 +22,27 @@ LEVELS = 8  # on either side of a depth, whose steps tell its own
 ROUNDS = 30  # of relaxation
 
 
-def without_steps(points: np.ndarray) -> np.ndarray:
+def without_steps(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """`points` (N, 3), all of which are seen from the origin, with their depths evened out where these are steps.
 
-    Depths are coordinates along the axis of space that lies nearest to the middle of the view.
+    Depths are coordinates along the axis of space that lies nearest to the middle of the view. With the points come
+    their `normals` (N, 3), or None: those that were made of steps face the camera wherever the surface does.
     """
     axis = int(np.abs(points.mean(axis=0)).argmax())
     seen = np.flatnonzero(points[:, axis] != 0.0)
     depth = points[seen, axis]
     if not len(seen) or depth.min() * depth.max() <= 0.0:
-        return points
+        return points, normals
     levels, of = _levels(depth)
     others = np.delete(points[seen], axis, axis=1)
     if min(len(_levels(column)[0]) for column in others.T) < FINER * len(levels):
-        return points
+        return points, normals
     inverse = (1.0 / levels)[of]
     step = _steps(1.0 / levels)[of]
     even = _even(inverse.copy(), inverse - SLACK * step, inverse + SLACK * step, _pairs(others, depth, inverse, step))
     result = points.copy()
     result[seen] /= (even * depth)[:, None]
-    return result
+    return result, None
 
 
 def _pairs(others: np.ndarray, depth: np.ndarray, inverse: np.ndarray, step: np.ndarray) -> np.ndarray:

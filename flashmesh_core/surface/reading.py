@@ -40,7 +40,7 @@ from flashmesh_core.surface.simplification import HANDLE_EDGES, proxies_of_own_v
 from flashmesh_core.surface.spikes import without_spikes
 from flashmesh_core.surface.strays import on_surfaces
 from flashmesh_core.surface.threads import begun, reported
-from flashmesh_core.surface.viewpoint import UNSEEN, sight
+from flashmesh_core.surface.viewpoint import sight
 
 MIN_POINTS, MAX_POINTS = 16, 2_000_000
 MAX_REACH = 1e38  # source units: the largest coordinate that float32 holds
@@ -249,9 +249,9 @@ def _mesh_of_cloud(
     if len(points) > MAX_POINTS:
         part = random_part(len(points), MAX_POINTS)
         points, normals = points[part], None if normals is None else normals[part]
-    seen = sight(points) if normals is None else UNSEEN
+    seen = sight(points)
     if seen.sees_all:
-        points = without_steps(points)
+        points, normals = without_steps(points, normals)
     stays = on_surfaces(points, report) if clean_up else np.ones(len(points), dtype=np.bool_)
     points, normals = points[stays], None if normals is None else normals[stays]
     box = Normalization.of_points(points)

@@ -35,15 +35,12 @@ class Sight(NamedTuple):
     sees_several: bool  # and it is not all one sheet
 
 
-UNSEEN = Sight(False, False)
-
-
 def sight(points: np.ndarray) -> Sight:
     """What of `points` (N, 3) is seen from the origin of their space, in any unit; of many a part is looked at."""
     part = random_part(len(points), LOOKED_AT) if len(points) > LOOKED_AT else np.arange(len(points))
     image = _image(points[part[(points[part] != 0.0).any(axis=1)]])
     if image is None:
-        return UNSEEN
+        return Sight(False, False)
     near, far, inside = image
     taken, two = np.isfinite(near), inside > STEP
     behind = two & (_around(two) >= MOST * _around(taken))

@@ -24,7 +24,7 @@ def rms(values: np.ndarray) -> float:
 def test_depths_come_nearer_to_the_truth_and_stay_on_their_rays():
     truth, surface = seen_by_camera()
     stepped = seen_by_camera(step=STEP)[0]
-    even = without_steps(stepped)
+    even = without_steps(stepped, None)[0]
     for one in range(3):
         of = surface == one
         assert rms(off(even[of], truth[of])) < 0.5 * rms(off(stepped[of], truth[of]))
@@ -36,7 +36,7 @@ def test_depths_that_are_noisy_as_well_come_nearer():
     truth, surface = seen_by_camera()
     inverse = 1.0 / truth[:, 2] + np.random.default_rng(0).normal(0.0, 0.4 * STEP, len(truth))
     stepped = truth / (np.round(inverse / STEP) * STEP * truth[:, 2])[:, None]
-    even = without_steps(stepped)
+    even = without_steps(stepped, None)[0]
     for one, most in enumerate((0.66, 0.45, 0.35)):
         of = surface == one
         assert rms(off(even[of], truth[of])) < most * rms(off(stepped[of], truth[of]))
@@ -44,23 +44,23 @@ def test_depths_that_are_noisy_as_well_come_nearer():
 
 def test_steps_are_found_along_any_axis_and_after_a_right_turn_in_floats():
     stepped = seen_by_camera(step=STEP)[0]
-    even = without_steps(stepped)
+    even = without_steps(stepped, None)[0]
     turn = np.array([[1.0, 0.0, 0.0], [0.0, 4.4e-8, -1.0], [0.0, 1.0, 4.4e-8]])  # 90 degrees, as float32 has them
-    np.testing.assert_allclose(without_steps(stepped @ turn.T) @ turn, even, atol=1e-4)
+    np.testing.assert_allclose(without_steps(stepped @ turn.T, None)[0] @ turn, even, atol=1e-4)
 
 
 def test_the_origin_is_nothing_that_was_seen():
     stepped = seen_by_camera(step=STEP)[0]
     with_nothing = np.insert(stepped, [0, 100], 0.0, axis=0)
-    even = without_steps(with_nothing)
+    even = without_steps(with_nothing, None)[0]
     assert not even[[0, 101]].any()
-    np.testing.assert_array_equal(np.delete(even, [0, 101], axis=0), without_steps(stepped))
+    np.testing.assert_array_equal(np.delete(even, [0, 101], axis=0), without_steps(stepped, None)[0])
 
 
 def test_planes_without_error_stay_planes():
     """Rows of a rendered floor have a depth each, too."""
     truth = seen_by_camera()[0]
-    assert np.quantile(off(without_steps(truth), truth), 0.98) < 1e-6
+    assert np.quantile(off(without_steps(truth, None)[0], truth), 0.98) < 1e-6
 
 
 def fine() -> np.ndarray:
@@ -83,13 +83,16 @@ def on_both_sides() -> np.ndarray:
 @pytest.mark.parametrize("cloud", [fine, lattice, on_both_sides])
 def test_depths_that_are_no_steps_stay(cloud):
     points = cloud()
-    assert without_steps(points) is points
+    normals = np.ones_like(points)
+    same = without_steps(points, normals)
+    assert same[0] is points and same[1] is normals
 
 
-def test_a_wall_in_slices_is_read_as_a_wall():
-    """Four cm deep slices, a pixel of 1 cm apart, would be sheets of their own."""
+@pytest.mark.parametrize("given", [True, False])
+def test_a_wall_in_slices_is_read_as_a_wall(given):
+    """Four cm deep slices, a pixel of 1 cm apart, would be sheets of their own; their normals say so, too."""
     stepped = seen_by_camera(step=STEP)[0]
-    reading = read_surface(stepped, faces=60)
+    reading = read_surface(stepped, np.tile((0.0, 0.0, -1.0), (len(stepped), 1)) if given else None, faces=60)
     centers = reading.box.invert(reading.surface.triangles.mean(axis=1))
     behind = centers[centers[:, 2] > 2.8]
     wrong = behind[:, 2] - 0.2 * behind[:, 0] - 3.5
