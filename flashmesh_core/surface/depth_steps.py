@@ -12,6 +12,10 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import COMPILED, tree_of
 
+PLACES, AROUND, FEWEST = 4_000, 5, 50  # points looked at, each with so many; of which in one plane at least
+FLAT, WIDE = 3e-4, 0.2  # height over the width of points in one plane; their width over their length, at least
+ALIKE, TRIED, MOSTLY = 1e-6, 200, 0.5  # cosine less than 1 of normals that are one; tried; share that is one, at least
+SAME_AXIS = 1e-10  # cosine less than 1 to an axis of space that it is
 EQUAL = 2e-6  # of the largest
 FINER = 10  # times as many different values the other coordinates have where depths are steps; fewer in lattices
 SLACK = 0.75  # steps by which a depth may be wrong: half of one by rounding, and noise
@@ -25,17 +29,17 @@ ROUNDS = 30  # of relaxation
 def without_steps(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """`points` (N, 3), all of which are seen from the origin, with their depths evened out where these are steps.
 
-    Depths are coordinates along the axis of space that lies nearest to the middle of the view. With the points come
-    their `normals` (N, 3), or None: those that were made of steps face the camera wherever the surface does.
+    With them come their `normals` (N, 3), or None: those that were made of steps face the camera wherever the surface
+    does.
     """
-    axis = int(np.abs(points.mean(axis=0)).argmax())
-    seen = np.flatnonzero(points[:, axis] != 0.0)
-    depth = points[seen, axis]
-    if not len(seen) or depth.min() * depth.max() <= 0.0:
+    seen = np.flatnonzero(points.any(axis=1))
+    axis = _axis(points[seen])
+    if axis is None:
         return points, normals
+    placed = points[seen] @ _frame(axis).T
+    others, depth = placed[:, :2], placed[:, 2]
     levels, of = _levels(depth)
-    others = np.delete(points[seen], axis, axis=1)
-    if min(len(_levels(column)[0]) for column in others.T) < FINER * len(levels):
+    if depth.min() * depth.max() <= 0.0 or min(len(_levels(along)[0]) for along in others.T) < FINER * len(levels):
         return points, normals
     inverse = (1.0 / levels)[of]
     step = _steps(1.0 / levels)[of]
@@ -43,6 +47,33 @@ def without_steps(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.nd
     result = points.copy()
     result[seen] /= (even * depth)[:, None]
     return result, None
+
+
+def _axis(points: np.ndarray) -> np.ndarray | None:
+    """The axis (3,) that depths are told along: steps are planes across it, so exactly as no surface is; or None."""
+    rng = np.random.default_rng(0)
+    places = rng.permutation(len(points))[:PLACES]
+    near = points[tree_of(points).query(points[places], k=AROUND, workers=-1)[1]]
+    off = near - near.mean(axis=1, keepdims=True)
+    squares, ways = np.linalg.eigh(np.einsum("nki,nkj->nij", off, off))
+    height, width, length = np.sqrt(np.maximum(squares, 0.0)).T
+    normals = ways[(height < FLAT * width) & (width > WIDE * length), :, 0]
+    if len(normals) < FEWEST:
+        return None
+    tried = normals[rng.permutation(len(normals))[:TRIED]]
+    axis = tried[(np.abs(normals @ tried.T) > 1.0 - ALIKE).sum(axis=0).argmax()]
+    alike = normals[np.abs(normals @ axis) > 1.0 - ALIKE]
+    if len(alike) < MOSTLY * len(normals):
+        return None
+    return np.linalg.eigh(alike.T @ alike)[1][:, -1]
+
+
+def _frame(axis: np.ndarray) -> np.ndarray:
+    """Two directions across a unit `axis` (3,) and that itself, (3, 3): those of space where it is one of them."""
+    main = int(np.abs(axis).argmax())
+    if abs(axis[main]) > 1.0 - SAME_AXIS:
+        return np.roll(np.eye(3), 2 - main, axis=0)
+    return np.concatenate([np.linalg.svd(axis[None])[2][1:], axis[None]])
 
 
 def _pairs(others: np.ndarray, depth: np.ndarray, inverse: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -59,7 +90,7 @@ def _pairs(others: np.ndarray, depth: np.ndarray, inverse: np.ndarray, step: np.
 def _levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different values (L,) among `values` (N,), sorted, and which one each is, (N,).
 
-    Those are the same that rounding and turning the points by right angles leave no farther apart than EQUAL.
+    Those are the same that rounding and turning the points leave no farther apart than EQUAL, one by one.
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from flashmesh_core.surface.depth_steps import without_steps
 from flashmesh_core.surface.reading import read_surface
@@ -42,11 +43,14 @@ def test_depths_that_are_noisy_as_well_come_nearer():
         assert rms(off(even[of], truth[of])) < most * rms(off(stepped[of], truth[of]))
 
 
-def test_steps_are_found_along_any_axis_and_after_a_right_turn_in_floats():
+@pytest.mark.parametrize("angles", [(90.0, 0.0, 0.0), (0.0, 90.0, 0.0), (-12.0, 20.0, 70.0)])
+def test_steps_are_found_however_the_cloud_is_turned(angles):
+    """In float32, as files and scenes have it."""
     stepped = seen_by_camera(step=STEP)[0]
     even = without_steps(stepped, None)[0]
-    turn = np.array([[1.0, 0.0, 0.0], [0.0, 4.4e-8, -1.0], [0.0, 1.0, 4.4e-8]])  # 90 degrees, as float32 has them
-    np.testing.assert_allclose(without_steps(stepped @ turn.T, None)[0] @ turn, even, atol=1e-4)
+    turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    turned = (stepped @ turn.T).astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(without_steps(turned, None)[0] @ turn, even, atol=2e-4)
 
 
 def test_the_origin_is_nothing_that_was_seen():
