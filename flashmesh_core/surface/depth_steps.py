@@ -10,12 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.surface.point_normals import COMPILED, tree_of
+from flashmesh_core.surface.point_normals import COMPILED, planes_through, tree_of
 
-PLACES, AROUND, FEWEST = 4_000, 5, 50  # points looked at, each with so many; of which in one plane at least
-FLAT, WIDE = 3e-4, 0.2  # height over the width of points in one plane; their width over their length, at least
-ALIKE, TRIED, MOSTLY = 1e-6, 200, 0.5  # cosine less than 1 of normals that are one; tried; share that is one, at least
-SAME_AXIS = 1e-10  # cosine less than 1 to an axis of space that it is
+PLACES, AROUND = 4_000, 5  # points looked at, each with so many
+ALIKE, TRIED = 1e-6, 200  # cosine less than 1 of normals that are one; how many are tried
 EQUAL = 2e-6  # of the largest
 FINER = 10  # times as many different values the other coordinates have where depths are steps; fewer in lattices
 SLACK = 0.75  # steps by which a depth may be wrong: half of one by rounding, and noise
@@ -33,10 +31,7 @@ def without_steps(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.nd
     does.
     """
     seen = np.flatnonzero(points.any(axis=1))
-    axis = _axis(points[seen])
-    if axis is None:
-        return points, normals
-    placed = points[seen] @ _frame(axis).T
+    placed = points[seen] @ _frame(_axis(points[seen])).T
     others, depth = placed[:, :2], placed[:, 2]
     levels, of = _levels(depth)
     if depth.min() * depth.max() <= 0.0 or min(len(_levels(along)[0]) for along in others.T) < FINER * len(levels):
@@ -49,30 +44,20 @@ def without_steps(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.nd
     return result, None
 
 
-def _axis(points: np.ndarray) -> np.ndarray | None:
-    """The axis (3,) that depths are told along: steps are planes across it, so exactly as no surface is; or None."""
+def _axis(points: np.ndarray) -> np.ndarray:
+    """The unit axis (3,) that depths are told along where they are steps: many points lie in planes across it."""
     rng = np.random.default_rng(0)
     places = rng.permutation(len(points))[:PLACES]
     near = points[tree_of(points).query(points[places], k=AROUND, workers=-1)[1]]
-    off = near - near.mean(axis=1, keepdims=True)
-    squares, ways = np.linalg.eigh(np.einsum("nki,nkj->nij", off, off))
-    height, width, length = np.sqrt(np.maximum(squares, 0.0)).T
-    normals = ways[(height < FLAT * width) & (width > WIDE * length), :, 0]
-    if len(normals) < FEWEST:
-        return None
-    tried = normals[rng.permutation(len(normals))[:TRIED]]
+    normals = planes_through(near)[1]
+    tried = normals[:TRIED]
     axis = tried[(np.abs(normals @ tried.T) > 1.0 - ALIKE).sum(axis=0).argmax()]
     alike = normals[np.abs(normals @ axis) > 1.0 - ALIKE]
-    if len(alike) < MOSTLY * len(normals):
-        return None
     return np.linalg.eigh(alike.T @ alike)[1][:, -1]
 
 
 def _frame(axis: np.ndarray) -> np.ndarray:
-    """Two directions across a unit `axis` (3,) and that itself, (3, 3): those of space where it is one of them."""
-    main = int(np.abs(axis).argmax())
-    if abs(axis[main]) > 1.0 - SAME_AXIS:
-        return np.roll(np.eye(3), 2 - main, axis=0)
+    """Two directions across a unit `axis` (3,) and that itself, (3, 3)."""
     return np.concatenate([np.linalg.svd(axis[None])[2][1:], axis[None]])
 
 
