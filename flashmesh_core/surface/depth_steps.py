@@ -15,6 +15,7 @@ from flashmesh_core.surface.point_normals import COMPILED, planes_through, tree_
 PLACES, AROUND = 4_000, 5  # points looked at, each with so many
 ALIKE, TRIED = 1e-6, 200  # cosine less than 1 of normals that are one; how many are tried
 EQUAL = 2e-6  # of the largest
+FEWEST = 50  # depths; fewer may be flat things before each other
 FINER = 10  # times as many different values the other coordinates have where depths are steps; fewer in lattices
 SLACK = 0.75  # steps by which a depth may be wrong: half of one by rounding, and noise
 SAME = 1.6  # steps, up to which neighbours in the image are of one surface
@@ -34,7 +35,9 @@ def without_steps(points: np.ndarray, normals: np.ndarray | None) -> tuple[np.nd
     placed = points[seen] @ _frame(_axis(points[seen])).T
     others, depth = placed[:, :2], placed[:, 2]
     levels, of = _levels(depth)
-    if depth.min() * depth.max() <= 0.0 or min(len(_levels(along)[0]) for along in others.T) < FINER * len(levels):
+    if len(levels) < FEWEST or depth.min() * depth.max() <= 0.0:
+        return points, normals
+    if min(len(_levels(along)[0]) for along in others.T) < FINER * len(levels):
         return points, normals
     inverse = (1.0 / levels)[of]
     step = _steps(1.0 / levels)[of]

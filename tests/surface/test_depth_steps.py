@@ -81,12 +81,20 @@ def lattice() -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), height.ravel() + 200.0], axis=1)
 
 
+def cards() -> np.ndarray:
+    """Flat ones, at a few depths before each other."""
+    points = np.random.default_rng(0).uniform(-0.3, 0.3, (20_000, 3))
+    points[:, 2] = np.where(points[:, 0] % 0.2 < 0.1, 1.0, np.where(points[:, 0] < 0.0, 1.9, 2.0))
+    points[:, :2] *= points[:, 2:]
+    return points
+
+
 def on_both_sides() -> np.ndarray:
     """One in eight points behind the camera."""
     return seen_by_camera(step=STEP)[0] * np.where(np.arange(320 * 240) % 8, 1.0, -1.0)[:, None]
 
 
-@pytest.mark.parametrize("cloud", [fine, lattice, on_both_sides])
+@pytest.mark.parametrize("cloud", [fine, lattice, cards, on_both_sides])
 def test_depths_that_are_no_steps_stay(cloud):
     points = cloud()
     normals = np.ones_like(points)
