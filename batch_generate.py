@@ -33,7 +33,7 @@ from blender_addon.batch import files  # noqa: E402
 from blender_addon.batch.console import Console  # noqa: E402
 from blender_addon.batch.engine import DEFAULT_CHECKPOINT, Engine, EngineUnavailableError, make_engine  # noqa: E402
 from blender_addon.batch.files import SourceObject  # noqa: E402
-from blender_addon.engine.request import centred_cloud, centred_mesh  # noqa: E402
+from blender_addon.engine.request import centred  # noqa: E402
 from blender_addon.scene import mesh_bridge  # noqa: E402
 from blender_addon.scene.figures import STEPS  # noqa: E402
 from flashmesh_core.batch.report import Job, Report, plan_jobs  # noqa: E402
@@ -173,11 +173,7 @@ def generate_object(
 
     if source.error is not None:
         raise ValueError(source.error)
-    if len(source.faces):
-        points, triangles, center = centred_mesh(source.vertices, source.faces)
-    else:
-        triangles = None
-        points, center = centred_cloud(source.vertices, source.matrix[:3, 3], options.seed or 0)
+    points, triangles, center = centred(source.vertices, source.faces, source.matrix[:3, 3], options.seed or 0)
     result = engine.generate(points, triangles, reading, **wanted_options(options))
     vertices, faces = np.asarray(result["vertices"], dtype=np.float64), np.asarray(result["face_indices"])
     vertices, faces = separate_sheets(vertices, faces)

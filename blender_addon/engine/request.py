@@ -128,16 +128,27 @@ def make_request(
     """
     if len(vertices) < 3:
         raise ValueError(f"the object must have at least 3 vertices, got {len(vertices)}")
-    if len(faces):
-        points, triangles, center = centred_mesh(vertices, faces)
-        return Request(points, triangles, settings.engine_options(), center)
-    if len(vertices) < protocol.MIN_POINTS:
+    if not len(faces) and len(vertices) < protocol.MIN_POINTS:
         raise ValueError(f"a point cloud must have at least {protocol.MIN_POINTS} vertices, got {len(vertices)}")
-    points, center = centred_cloud(vertices, origin, settings.seed)
-    return Request(points, None, settings.engine_options(), center)
+    points, triangles, center = centred(vertices, faces, origin, settings.seed)
+    return Request(points, triangles, settings.engine_options(), center)
 
 
-def centred_cloud(vertices: np.ndarray, origin: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def centred(
+    vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """A surface as the engine is sent it: points (N, 3) float32, triangles (F, 3) int32, and its centre (3,) float64.
+
+    Without `faces` it is a cloud, which has no triangles. Add the centre to be back in its place. `origin` (3,) is the
+    object's.
+    """
+    if len(faces):
+        return _centred_mesh(vertices, faces)
+    points, center = _centred_cloud(vertices, origin, seed)
+    return points, None, center
+
+
+def _centred_cloud(vertices: np.ndarray, origin: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A cloud of `vertices` (V, 3) as the engine is sent it: points (N, 3) float32, and their centre (3,) float64.
 
     That is the object's `origin` (3,) where it is near: there stood the camera that took the cloud, if it was one
@@ -153,7 +164,7 @@ def centred_cloud(vertices: np.ndarray, origin: np.ndarray | None, seed: int) ->
     return points.astype(np.float32), center
 
 
-def centred_mesh(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _centred_mesh(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A mesh as the engine is sent it: points (N, 3) float32, triangles (F, 3) int32, and its centre (3,) float64.
 
     Those `vertices` (V, 3) float64 that one of the `faces` (F, 3) uses, around the origin: float32 would be coarse

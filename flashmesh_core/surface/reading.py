@@ -106,8 +106,9 @@ def read_varied(
     as the cloud of their vertices, unless vertices are kept.
     `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
     own, then ends by itself.
-    Of a cloud of more than MAX_POINTS a random part is read. Raises ValueError for wrong shapes, non-finite values, a
-    cloud of fewer than 16 points, and a source that shows no surface.
+    Of a cloud of more than MAX_POINTS a random part is read. One that a camera took from the origin faces that place
+    (viewpoint.py), and its depths are evened out where they are steps (depth_steps.py). Raises ValueError for wrong
+    shapes, non-finite values, a cloud of fewer than 16 points, and a source that shows no surface.
     """
     wanted = max(faces, MIN_FACES)
 
