@@ -1,12 +1,13 @@
 """Write the tables of docs/benchmarks.md, the paper beside ours, from reports of `python -m flashmesh_core bench`.
 
     python -m flashmesh_core bench --data DATA --heads-table --ablation --json main.json
-    python benchmarks/write_tables.py main.json [more.json ...] [--heads heads.json]
+    python benchmarks/write_tables.py main.json [more.json ...] [--heads heads.json] [--many many.json]
 
 The first report fills the tables, but those of draft numbers (3 and 7) come from `--heads`, the report of a checkpoint
-with wider heads, where it is given. All of them are listed in the table of identity. Only what stands between a pair of
-markers, `<!-- begin NAME -->` and `<!-- end NAME -->`, is replaced. A table whose rows the first report lacks is an
-error, so that no table is left behind from an older report.
+with wider heads, and that of families from `--many`, a report of more sources, where these are given. All of them are
+listed in the table of identity. Only what stands between a pair of markers, `<!-- begin NAME -->` and
+`<!-- end NAME -->`, is replaced. A table whose rows the first report lacks is an error, so that no table is left behind
+from an older report.
 """
 
 from __future__ import annotations
@@ -103,13 +104,41 @@ def conditions(report: Report) -> str:
     r = report.report
     row = r["rows"][0]
     stop = "" if r["stop_at"] is None else f", ended at {r['stop_at']} faces at the latest"
-    source = "bundled examples" if r["data"] == "examples" else f"whole objects of the {r['data']} split"
+    of = "the bundled examples" if r["data"] == "examples" else f"whole objects of the {r['data']} split"
+    sources = f"{r['meshes']} sources ({families(r)}) of {of} of {r['min_faces']} to {r['max_faces']} faces"
     return (
         f"Measured on {r['machine']} ({r['device']}, {r['cores']} cores, {r['threads']} torch thread(s), torch "
-        f"{r['torch']}):\ncheckpoint `{r['checkpoint']}`, {r['precision']}, {r['meshes']} {source} of "
-        f"{r['min_faces']} to {r['max_faces']} faces{stop}, temperature {r['temperature']:g}, seed {r['seed']}; "
-        f"{row['tokens']:,} tokens a row."
+        f"{r['torch']}):\ncheckpoint `{r['checkpoint']}`, {r['precision']}, {sources}{stop}, temperature "
+        f"{r['temperature']:g}, seed {r['seed']}; {row['tokens']:,} tokens a row."
     )
+
+
+def families(r: dict[str, Any]) -> str:
+    """Which kinds of sources a report is of."""
+    return "as given" if r["sources"] == ["given"] else ", ".join(r["sources"])
+
+
+def by_family(report: Report) -> str:
+    """Every half-edge row of a report by family."""
+    rows = [row for row in report.report["rows"] if row["drafter"] == "half_edge"]
+    header = [
+        "family",
+        "sources",
+        *(f"width {row['width']}: {what}" for row in rows for what in ("tokens/pass", "speed-up")),
+    ]
+    lines = [
+        [
+            family, str(of["sources"]),
+            *(text for row in rows for text in (
+                number(row["families"][family]["tokens_per_pass"]), speedup(row["families"][family]),
+            )),
+        ]
+        for family, of in rows[0]["families"].items()
+    ]  # fmt: skip
+    every = [text for row in rows for text in (number(row["tokens_per_pass"]), speedup(row))]
+    large = [text for row in rows for text in ("", speedup(row, "speedup_from_100_faces"))]
+    lines += [["all", str(rows[0]["meshes"]), *every], ["from 100 faces", "", *large]]
+    return markdown(header, lines)
 
 
 def drafters(report: Report) -> str:
@@ -199,7 +228,7 @@ def masks(r: dict[str, Any]) -> str:
 def identity(reports: list[Report]) -> str:
     """Whether the rows are plain decoding's, report by report."""
     header = [
-        "weights", "sources", "masks", "temperature", "seed", "candidates", "meshes", "drafters", "widths", "rows",
+        "weights", "families", "masks", "temperature", "seed", "candidates", "sources", "drafters", "widths", "rows",
         "identical", "differ", "near-ties",
     ]  # fmt: skip
     lines = []
@@ -209,7 +238,7 @@ def identity(reports: list[Report]) -> str:
         found = [d for row in speculative for d in row["divergences"]]
         same = sum(row["identical"] for row in speculative)
         lines.append([
-            r["precision"], "clouds" if r.get("clouds") else "meshes", masks(r), f"{r['temperature']:g}",
+            r["precision"], families(r), masks(r), f"{r['temperature']:g}",
             str(r["seed"]), str(r["candidates"]), str(r["meshes"]),
             ", ".join(sorted({row["drafter"] for row in speculative})),
             ", ".join(map(str, sorted({row["width"] for row in speculative}))),
@@ -229,19 +258,25 @@ def replace_block(text: str, name: str, content: str) -> str:
     return f"{head}{begin}\n{content}\n{end}{tail}"
 
 
-def write(paths: list[Path], docs: Path, wide: Path | None = None) -> None:
-    """Fill every block of `docs` from the reports, the first one first; `wide` is the one of the wider heads."""
+def write(paths: list[Path], docs: Path, wide: Path | None = None, many: Path | None = None) -> None:
+    """Fill every block of `docs` from the reports, the first one first; `wide` is the one of the wider heads, `many`
+    the one of more sources."""
     reports = [Report(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
     main = heads = reports[0]
     if wide is not None:
         heads = Report(json.loads(wide.read_text(encoding="utf-8")))
         reports.append(heads)
+    most = main
+    if many is not None:
+        most = Report(json.loads(many.read_text(encoding="utf-8")))
+        reports.append(most)
     text = docs.read_text(encoding="utf-8")
     blocks = {
         "conditions": conditions(main), "drafters": drafters(main),
         "table 2": quality_table(main, "table 2", PAPER_TABLE_2), "table 3": table_3(heads),
         "table 6": quality_table(main, "table 6", PAPER_TABLE_6), "table 7": table_7(heads),
-        "conditions of the heads": conditions(heads), "identity": identity(reports),
+        "conditions of the heads": conditions(heads), "conditions of the families": conditions(most),
+        "families": by_family(most), "identity": identity(reports),
     }  # fmt: skip
     for name, content in blocks.items():
         text = replace_block(text, name, content)
@@ -253,10 +288,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reports", type=Path, nargs="+", help="JSON files of bench; the first one fills the tables")
     parser.add_argument("--heads", type=Path, help="the JSON file of a checkpoint with wider heads, for tables 3 and 7")
+    parser.add_argument("--many", type=Path, help="the JSON file of more sources, for the table of families")
     parser.add_argument("--docs", type=Path, default=DOCS, help="document to fill (default: docs/benchmarks.md)")
     args = parser.parse_args()
     try:
-        write(args.reports, args.docs, args.heads)
+        write(args.reports, args.docs, args.heads, args.many)
     except (ValueError, KeyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

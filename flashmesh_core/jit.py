@@ -128,12 +128,28 @@ def _pack(values: Any) -> np.ndarray:
     return memory
 
 
+_reference_types: dict[Any, _ReferenceType] = {}  # by what `_signature` makes of the values
+
+
+def _signature(value: Any) -> Any:
+    """All that the compiled type of a value follows from; numba asks a hundred times as long."""
+    if isinstance(value, tuple):
+        return type(value), *map(_signature, value)
+    if isinstance(value, np.ndarray):
+        return type(value), value.dtype, value.ndim, value.flags.num
+    return type(value)
+
+
 class Reference:
     """A named tuple for compiled functions; opaque to Python."""
 
     def __init__(self, values: Any) -> None:
-        kind = typeof(values)
-        self._numba_type_ = _ReferenceType(kind.fields, tuple(types.unliteral(part) for part in kind.types))
+        signature = _signature(values)
+        if signature not in _reference_types:
+            kind = typeof(values)
+            fields = tuple(types.unliteral(part) for part in kind.types)
+            _reference_types[signature] = _ReferenceType(kind.fields, fields)
+        self._numba_type_ = _reference_types[signature]
         self._held = values, _pack(values)
         self.address: int = self._held[1].ctypes.data
 

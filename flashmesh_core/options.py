@@ -89,7 +89,7 @@ class Options:
     max_faces: int | None = _option(None, int, 1, MAX_FACES)  # decoding ends here; None: see `face_limit`
     surface_tolerance: int | None = _option(None, int, 0, 64)  # bins; None: 1 around a mesh, more around sparse points
     drafter: str = _option("auto", str, choices=DRAFTER_NAMES)  # changes the speed alone
-    width: int = _option(27, int, 2, MAX_WIDTH)  # tokens that a pass verifies at most, the main one included
+    width: int = _option(54, int, 2, MAX_WIDTH)  # tokens that a pass verifies at most, the main one included
 
     @staticmethod
     def of(options: Mapping[str, Any]) -> Options:

@@ -15,6 +15,9 @@ from flashmesh_core.splitmix import GOLDEN, splitmix
 
 NOISE_RANGE = 20.5  # the largest noise less the smallest is 20.2
 _S40 = np.uint64(40)
+_ONE = 16777216.0  # of the noise's uniform numbers
+# Of these, the part above which noise may exceed 0, 1, 2 and so on: 1 - e^-x, which is below e^(-e^-x), and a margin.
+_MAY_EXCEED = np.floor(_ONE * (1.0 - np.exp(-np.arange(19.0)))) - 4.0
 
 
 @njit(cache=True)
@@ -29,6 +32,15 @@ def noise_at(key: np.uint64, token: int) -> np.float32:
     bits = splitmix(key + np.uint64(token)) >> _S40
     uniform = (np.float64(bits) + 0.5) / 16777216.0
     return np.float32(-math.log(-math.log(uniform)))
+
+
+@njit(cache=True)
+def _may_exceed(key: np.uint64, token: int, least: float) -> bool:
+    """Whether the noise of a token may be more than `least`; without its logarithms, and never a wrong no."""
+    if least < 1.0:
+        return True
+    bits = splitmix(key + np.uint64(token)) >> _S40
+    return np.float64(bits) >= _MAY_EXCEED[min(int(least), len(_MAY_EXCEED) - 1)]
 
 
 @njit(cache=True)
@@ -52,7 +64,8 @@ def choose_token(
     for token in range(len(logits)):
         if allowed[token]:
             score = (logits[token] + bias[token]) / temperature
-            if score >= bound:  # no noise would make the others the highest
+            # No noise would make others the highest, and most of the rest have too little of it.
+            if score >= bound and (best < 0 or _may_exceed(key, token, highest - score)):
                 score += noise_at(key, token)
                 if best < 0 or score > highest:
                     best, highest = token, score

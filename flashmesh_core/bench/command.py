@@ -17,6 +17,7 @@ from flashmesh_core.arguments import add_decoding_arguments, decoding_options
 from flashmesh_core.config import PRECISIONS
 from flashmesh_core.drafters import DRAFTERS
 from flashmesh_core.options import DEFAULT_WIDTH, OPTIONS
+from flashmesh_core.sources import FAMILIES
 
 if TYPE_CHECKING:
     from flashmesh_core.bench.figures import Divergence, Measured
@@ -49,7 +50,8 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=PRECISIONS, default="auto", help="of the weights on a CPU; torch: the float32 "
         "reference (default: %(default)s, the faster one)")  # fmt: skip
     add("--threads", type=int, help="of torch (default: torch's own choice)")
-    add("--clouds", action="store_true", help="give the engine samples alone, not the meshes")
+    add("--sources", help="families of sources made from the meshes of --data, or given: the meshes themselves "
+        f"(default: {','.join(FAMILIES)}; the examples are sources themselves)")  # fmt: skip
     add("--json", type=Path, help="write the report here, with a line a mesh for each row")
     add("--plot", type=Path, help="write a picture of the rows here, a PNG")
 
@@ -58,14 +60,15 @@ def run_bench(args: argparse.Namespace) -> int:
     """Decode every mesh in every way, print the rows, and last one JSON object."""
     import flashmesh_core
     from flashmesh_core.bench.settings import make_plan, parse_drafters, parse_widths
-    from flashmesh_core.bench.sources import choose_subjects
+    from flashmesh_core.bench.sources import choose_subjects, parse_sources
     from flashmesh_core.files import write_atomic
 
     _check(args)
     drafters, widths = parse_drafters(args.drafters), parse_widths(args.widths)
+    sources = parse_sources(args.sources, args.data)
     subjects = choose_subjects(
         args.data, split=args.split, min_faces=args.min_faces, max_faces=args.max_faces, limit=args.limit,
-        clouds=args.clouds,
+        sources=sources,
     )  # fmt: skip
     if args.threads is not None:
         import torch
@@ -73,8 +76,8 @@ def run_bench(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     engine = flashmesh_core.load(args.checkpoint, device=args.device, precision=args.precision)
     plan = make_plan(engine.config, drafters, widths, heads_table=args.heads_table, ablation=args.ablation)
-    measured = measure(engine, plan.settings, subjects, args)
-    report = make_report(engine, plan, measured, args)
+    measured, left_out = measure(engine, plan.settings, subjects, args)
+    report = make_report(engine, plan, measured, args) | {"sources": list(sources), "left_out": left_out}
     if args.plot is not None:
         from flashmesh_core.bench.plot import draw
 
@@ -108,52 +111,73 @@ def _check(args: argparse.Namespace) -> None:
 
 def measure(
     engine: Engine, settings: Sequence[Setting], subjects: Sequence[Subject], args: argparse.Namespace
-) -> dict[Setting, list[Measured]]:
-    """All settings on every mesh, one mesh after the other; which setting goes first changes from mesh to mesh."""
+) -> tuple[dict[Setting, list[Measured]], list[dict[str, str]]]:
+    """All settings on every source, one source after the other; which setting goes first changes from one to the next.
+
+    Also what was left out, by name and reason: sources in which no surface shows.
+    """
     from tqdm import tqdm
 
     from flashmesh_core.bench.floor import Floor
     from flashmesh_core.bench.trace import decode
-    from flashmesh_core.options import Options
-
-    def options(subject: Subject, setting: Setting, stop_at: int | None) -> Options:
-        return Options(
-            **decoding_options(args), faces=subject.wanted, drafter=setting.drafter, width=setting.width,
-            max_faces=stop_at,
-        )  # fmt: skip
-
-    def prepare(subject: Subject) -> Source:
-        asked = options(subject, settings[0], None)
-        return engine.prepare(subject.source, subject.normals, asked, candidates=args.candidates)
 
     floor = Floor(engine)
     made: dict[Setting, list[Measured]] = {setting: [] for setting in settings}
-    warm = subjects[0]
-    prepared = prepare(warm)
-    for setting in settings:
-        run = decode(engine, prepared, options(warm, setting, WARM_UP_FACES), setting, candidates=args.candidates)
-        floor.total(run.loop_rows())
-    with tqdm(total=len(subjects), unit="mesh", disable=not sys.stderr.isatty()) as bar:
+    left_out: list[dict[str, str]] = []
+    warm = False
+    with tqdm(total=len(subjects), unit="source", disable=not sys.stderr.isatty()) as bar:
         for number, subject in enumerate(subjects):
-            began = time.perf_counter()
-            prepared = prepare(subject)
-            prepare_seconds = time.perf_counter() - began
-            first = number % len(settings)
-            runs: dict[Setting, Run] = {}
-            floors: dict[Setting, float] = {}
-            for setting in (*settings[first:], *settings[:first]):
-                asked = options(subject, setting, args.stop_at)
-                runs[setting] = decode(engine, prepared, asked, setting, candidates=args.candidates)
-                floors[setting] = floor.total(runs[setting].loop_rows())
-
-            def look(setting: Setting, watch: tuple[int, int], subject: Subject = subject, prepared=prepared) -> Any:
-                asked = options(subject, setting, args.stop_at)
-                return decode(engine, prepared, asked, setting, candidates=args.candidates, watch=watch).seen
-
-            for setting, one in compare(subject, settings, runs, floors, prepare_seconds, look).items():
-                made[setting].append(one)
             bar.update()
-    return made
+
+            def run(
+                setting: Setting, prepared: Source, stop_at: int | None, subject: Subject = subject, **watched: Any
+            ) -> Run:
+                asked = options_of(subject, setting, stop_at, args)
+                return decode(engine, prepared, asked, setting, candidates=args.candidates, **watched)
+
+            try:
+                prepared, seconds = prepare(engine, subject, settings[0], args)
+            except ValueError as error:
+                left_out.append({"name": subject.name, "reason": str(error)})
+                continue
+            if not warm:
+                for setting in settings:
+                    floor.total(run(setting, prepared, WARM_UP_FACES).loop_rows())
+                prepared, seconds = prepare(engine, subject, settings[0], args)
+                warm = True
+            first = number % len(settings)
+            runs = {setting: run(setting, prepared, args.stop_at) for setting in (*settings[first:], *settings[:first])}
+            floors = {setting: floor.total(runs[setting].loop_rows()) for setting in settings}
+
+            def look(setting: Setting, watch: tuple[int, int], prepared: Source = prepared, run: Any = run) -> Any:
+                return run(setting, prepared, args.stop_at, watch=watch).seen
+
+            for setting, one in compare(subject, settings, runs, floors, seconds, look).items():
+                made[setting].append(one)
+    if not warm:
+        raise ValueError(f"data must hold a source in which a surface shows, got none: {left_out[0]['reason']}")
+    return made, left_out
+
+
+def options_of(subject: Subject, setting: Setting, stop_at: int | None, args: argparse.Namespace) -> Options:
+    """The options of one decoding."""
+    from flashmesh_core.options import Options
+
+    return Options(
+        **decoding_options(args), faces=subject.wanted, drafter=setting.drafter, width=setting.width, max_faces=stop_at
+    )
+
+
+def prepare(engine: Engine, subject: Subject, setting: Setting, args: argparse.Namespace) -> tuple[Source, float]:
+    """A source as it is read, and the seconds of reading; making it is not counted."""
+    from flashmesh_core.mesh.canonical import Mesh
+
+    made = subject.make()
+    source, normals = (made, None) if isinstance(made, Mesh) else (made.points, made.normals)
+    options = options_of(subject, setting, None, args)
+    began = time.perf_counter()
+    prepared = engine.prepare(source, normals, options, candidates=args.candidates)
+    return prepared, time.perf_counter() - began
 
 
 def compare(
@@ -172,9 +196,9 @@ def compare(
     plain = runs[plain_setting]
 
     def quality(run: Run) -> tuple[float, float, float] | None:
-        if subject.mesh is None:
+        if subject.answer is None:
             return None
-        compared = compare_meshes(subject.mesh, run.result.mesh)
+        compared = compare_meshes(subject.answer, run.result.mesh)
         return compared.chamfer, compared.hausdorff, compared.bbox_iou
 
     of_plain = quality(plain)
@@ -213,7 +237,7 @@ def make_report(
         "data": "examples" if args.data is None else args.split, "meshes": len(measured[plan.settings[0]]),
         "min_faces": args.min_faces, "max_faces": args.max_faces, "stop_at": args.stop_at,
         "temperature": args.temperature, "seed": args.seed, "coverage_guidance": args.coverage_guidance,
-        "surface": not args.no_surface, "manifold": args.manifold, "watertight": args.watertight, "clouds": args.clouds,
+        "surface": not args.no_surface, "manifold": args.manifold, "watertight": args.watertight,
         "candidates": args.candidates, "default": default["name"],
         "identical": all(row["identical"] for row in rows), "speedup": default["speedup"]["median"],
         "tokens_per_pass": default["tokens_per_pass"], "pass_over_matmul": default["pass_over_matmul"],
@@ -236,10 +260,25 @@ def describe(report: dict[str, Any]) -> str:
         "",
         "speed-up: seconds a token, median over the meshes (quartiles); ratio: a pass over its matrix products alone",
     ]
+    lines += family_lines(report)
     for row in report["rows"]:
         lines += divergence_text(row)
+    lines += [f"{left['name']} is left out: {left['reason']}" for left in report["left_out"]]
     lines += [f"{lack['table']}: no row {lack['label']}: {lack['reason']}" for lack in report["missing"]]
     return "\n".join(lines)
+
+
+def family_lines(report: dict[str, Any]) -> list[str]:
+    """The default row's figures by family, where there is more than one."""
+    from flashmesh_core.bench.figures import speedup_text
+
+    row = next(row for row in report["rows"] if row["name"] == report["default"])
+    if len(row["families"]) < 2:
+        return []
+    return [
+        f"{row['name']}, {family}: {of['tokens_per_pass']:.2f} tokens a pass, {speedup_text(of)} times as fast"
+        for family, of in row["families"].items()
+    ]
 
 
 def machine(device: str) -> str:

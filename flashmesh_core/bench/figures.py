@@ -127,7 +127,7 @@ def row_of(setting: Setting, measured: Sequence[Measured], dtype: str) -> dict[s
     tokens, faces = sum(run.n_tokens for run in runs), sum(run.n_faces for run in runs)
     passes, seconds = sum(run.n_passes for run in runs), sum(run.seconds for run in runs)
     drafting = setting.drafting
-    large = [m.speedup for m in measured if (m.subject.source_faces or 0) >= LARGE]
+    large = [m.speedup for m in measured if (m.subject.answer_faces or 0) >= LARGE]
     divergences = [d.as_dict(dtype) for m in measured for d in m.divergences]
     speculative = setting.drafter != "none"
 
@@ -156,8 +156,22 @@ def row_of(setting: Setting, measured: Sequence[Measured], dtype: str) -> dict[s
         "pass_ms": middle([1e3 * m.run.loop_seconds / max(1, len(m.run.loop_rows())) for m in measured]),
         "matmul_ms": middle([1e3 * m.floor_seconds / max(1, len(m.run.loop_rows())) for m in measured]),
         "pass_over_matmul": middle([m.over_products for m in measured]),
-        "identical": not divergences, "divergences": divergences,
+        "families": by_family(measured), "identical": not divergences, "divergences": divergences,
         "mean_chamfer": mean(0), "mean_hausdorff": mean(1), "mean_bbox_iou": mean(2),
+    }  # fmt: skip
+
+
+def by_family(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+    """Sources, tokens a pass and speed-up of each family."""
+    families: dict[str, list[Measured]] = {}
+    for m in measured:
+        families.setdefault(m.subject.family, []).append(m)
+    return {
+        family: {
+            "sources": len(of), "speedup": spread([m.speedup for m in of]),
+            "tokens_per_pass": sum(m.run.n_tokens for m in of) / max(1, sum(m.run.n_passes for m in of)),
+        }
+        for family, of in families.items()
     }  # fmt: skip
 
 
@@ -165,7 +179,8 @@ def mesh_figures(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     """A line a source, for the JSON file."""
     return [
         {
-            "mesh": m.subject.name, "source_faces": m.subject.source_faces, "wanted": m.subject.wanted,
+            "mesh": m.subject.name, "family": m.subject.family, "answer_faces": m.subject.answer_faces,
+            "wanted": m.subject.wanted,
             "faces": m.run.n_faces, "tokens": m.run.n_tokens, "passes": m.run.n_passes, "seconds": m.run.seconds,
             "speedup": m.speedup, "pass_over_matmul": m.over_products, "identical": not m.divergences,
         }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 
@@ -84,25 +85,36 @@ class Within:
 
     def __init__(self, samples: np.ndarray, normals: np.ndarray, reach: float) -> None:
         self.samples, self.normals, self.reach = samples, normals, reach
-        self.tree: Any = None
 
     def holds(self, triangles: np.ndarray) -> bool:
         """Of all triangles (K, 3, 3), at a grid of places on each."""
-        if np.isinf(self.reach):
+        if np.isinf(self.reach) or not len(triangles):
             return True
-        if self.tree is None:
-            from scipy.spatial import cKDTree
-
-            self.tree = cKDTree(self.samples, balanced_tree=False, compact_nodes=False)
+        far = max(self.reach, ON_SURFACE)  # a sample beyond it counts as none
+        near = self._near(triangles, far)
+        if not len(near):
+            return False
         places = np.einsum("pc,kcx->kpx", _ON_TRIANGLE, triangles)
-        distance, nearest = self.tree.query(places, k=NEAREST)
+        tree: Any = cKDTree(self.samples[near], balanced_tree=False, compact_nodes=False)
+        bound = np.nextafter(far, np.inf)
+        distance, nearest = tree.query(places, k=NEAREST, distance_upper_bound=bound)  # infinity and len(near): none
         if (distance[..., 0] > self.reach).any():
             return False
         a, b, c = np.moveaxis(triangles.astype(np.float64), 1, 0)
-        facing = np.einsum("kpnx,kx->kpn", self.normals[nearest], np.cross(b - a, c - a))
+        normals = np.append(self.normals[near], np.zeros((1, 3)), axis=0)[nearest]
+        facing = np.einsum("kpnx,kx->kpn", normals, np.cross(b - a, c - a))
         on_it = distance <= ON_SURFACE  # behind a thin wall lies another, which faces the other way
         wrong = on_it.any(axis=2) & ((facing < 0.0) | ~on_it).all(axis=2)
         return not (wrong.mean(axis=1) > MAX_WRONG).any()
+
+    def _near(self, triangles: np.ndarray, far: float) -> np.ndarray:
+        """The numbers of the samples in the triangles' box and so many bins around it."""
+        low, high = triangles.min(axis=(0, 1)) - far, triangles.max(axis=(0, 1)) + far
+        near = np.arange(len(self.samples))
+        for axis in (2, 1, 0):
+            along = self.samples[near, axis]
+            near = near[(along >= low[axis]) & (along <= high[axis])]
+        return near
 
 
 def seal(

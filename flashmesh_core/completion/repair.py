@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flashmesh_core.completion.insertion import Face, insert_faces, lie_near
-from flashmesh_core.mesh.canonical import vertex_keys
+from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.following import unit_normals
 from flashmesh_core.mesh.plain_vectors import Edge, edges_of
@@ -75,8 +75,8 @@ def repair(
         stand = insert_faces(stand, wanted, (face for face in stand if face in model), positions, tree, tolerance)
     stand.sort(key=lambda face: face not in model)  # stable: the model's first, in their order
     decoded = np.array([face in model for face in stand], dtype=bool)
-    faces = [[bins_of[key] for key in face] for face in stand]
-    return Repaired(np.array(faces, dtype=written.dtype).reshape(-1, 3, 3), decoded, len(written) - int(decoded.sum()))
+    bins = key_bins(np.array(stand, dtype=np.int64).reshape(-1, 3), size).astype(written.dtype)
+    return Repaired(bins, decoded, len(written) - int(decoded.sum()))
 
 
 def _faces_of(bins: np.ndarray, size: int, bins_of: dict[int, np.ndarray]) -> dict[Face, None]:

@@ -15,6 +15,7 @@ from flashmesh_core.state.half_edges import find_edge
 
 FEATURES = 47
 MAX_SUGGESTIONS = 160  # the nearest to v0 where there are more
+MAX_STARTS = 8  # the lowest of the proxy's faces at which the next face may start, where one is best
 
 _SUPPORTED = 1 << SUPPORTED_CORNER | 1 << SUPPORTED_SEEN
 _BEST, _LATER, _POSSIBLE = int(Priority.BEST), int(Priority.LATER), int(Priority.POSSIBLE)
@@ -169,10 +170,11 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
     """
     slot, last = table.n[0].begun // 3, table.n[0].faces - 1
     rows = _LISTED if slot == 0 else _LISTED | _SUPPORTED
-    priority = _LATER if slot == 0 else _POSSIBLE
+    priority, starts = _LATER if slot == 0 else _POSSIBLE, MAX_SUGGESTIONS
     for number in range(table.n[0].suggestions):
         if table.priority[number] == _BEST:
             rows, priority = 1 << PROXY, _LATER  # coverage guidance leaves the others hardly a chance
+            starts = MAX_STARTS if slot == 0 else MAX_SUGGESTIONS
             break
     center = table.begun_vertex[0] if slot > 0 else (table.faces[last, 0] if last >= 0 else 0)
     reach = _reach(table, center, rows, priority)
@@ -181,6 +183,10 @@ def write_features(surface: Surface, table: Table, chosen: np.ndarray, out: np.n
         bits = table.suggestion_bits[number]
         if not _is_useful(table, number, rows, priority) or bits & BANNED_BIT or count == MAX_SUGGESTIONS:
             continue
+        if table.priority[number] < priority:
+            starts -= 1
+            if starts < 0:  # corners, which the proxy's vertices are, come in key order
+                continue
         vertex = table.suggestion[number]
         is_near = _length(table.bins, center, vertex) <= reach
         if not (is_near or bits & 1 << STRONG or table.priority[number] == _BEST):

@@ -117,8 +117,8 @@ def vertex_keys(bins: np.ndarray, num_bins: int) -> np.ndarray:
 
 
 def key_bins(keys: np.ndarray, num_bins: int) -> np.ndarray:
-    """The bins (N, 3), columns x, y, z, of the keys (N,) that `vertex_keys` made."""
-    return np.stack([keys % num_bins, keys // num_bins % num_bins, keys // num_bins**2], axis=1)
+    """The bins (..., 3), columns x, y, z, of the keys (...) that `vertex_keys` made."""
+    return np.stack([keys % num_bins, keys // num_bins % num_bins, keys // num_bins**2], axis=-1)
 
 
 def canonicalize_bins(bins: np.ndarray, faces: np.ndarray, num_bins: int) -> CanonicalMesh:

@@ -26,6 +26,7 @@ from flashmesh_core.checkpoint import save_checkpoint
 from flashmesh_core.config import preset
 from flashmesh_core.decode.engine import Engine
 from flashmesh_core.drafters import DRAFTERS
+from flashmesh_core.mesh.io import PointCloud
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.options import Options
 from flashmesh_core.runtime.cpu.decoder import FastModel
@@ -65,7 +66,7 @@ def written(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     with contextlib.redirect_stdout(out):
         status = main([
             "bench", "--checkpoint", str(checkpoint), "--device", "cpu", "--precision", "float32", "--limit", "2",
-            "--stop-at", "4", "--widths", "9,27", *TABLES, "--json", str(folder / "run.json"),
+            "--stop-at", "4", "--widths", "9,54", *TABLES, "--json", str(folder / "run.json"),
             "--plot", str(folder / "run.png"),
         ])  # fmt: skip
     assert status == 0
@@ -79,7 +80,7 @@ def test_the_last_line_is_the_report_and_its_figures_agree(written: tuple[str, d
     text, report, _ = written
     last = json.loads(text.splitlines()[-1])
     rows = {row["name"]: row for row in report["rows"]}
-    assert {"none", "half_edge 9", "half_edge 27", "heads 9", "united 27", "heads 9-9 paper"} <= set(rows)
+    assert {"none", "half_edge 9", "half_edge 54", "heads 9", "united 54", "heads 9-9 paper"} <= set(rows)
     assert len(rows) == len(report["rows"])
     for row in report["rows"]:
         lines = row.pop("per_mesh")
@@ -98,9 +99,9 @@ def test_the_last_line_is_the_report_and_its_figures_agree(written: tuple[str, d
         assert row["tokens"] == rows["none"]["tokens"]
     assert last == report
     assert rows["none"]["tokens_per_pass"] == 1 and rows["none"]["speedup"]["median"] == 1
-    assert rows["half_edge 27"]["tokens_per_pass"] > 1
+    assert rows["half_edge 54"]["tokens_per_pass"] > 1
     default = rows[report["default"]]
-    assert report["default"] == "half_edge 27" and report["identical"] is True
+    assert report["default"] == "half_edge 54" and report["identical"] is True
     assert report["speedup"] == default["speedup"]["median"]
     assert report["tokens_per_pass"] == default["tokens_per_pass"]
     assert report["pass_over_matmul"] == default["pass_over_matmul"]
@@ -240,7 +241,7 @@ def test_lists_may_hold_spaces_and_repeats() -> None:
 def test_a_mesh_that_differs_is_told_with_its_scores(engine: Engine, subject: Subject) -> None:
     options = Options(faces=4, max_faces=4, drafter="half_edge", width=9)
     setting = free("half_edge", 9, engine.config)
-    prepared = engine.prepare(subject.source, None, options)
+    prepared = engine.prepare(subject.make(), None, options)
     runs = {one: decode(engine, prepared, Options(faces=4, max_faces=4, drafter=one.drafter, width=9), one)
             for one in (PLAIN, setting)}  # fmt: skip
     assert not first_difference(runs[PLAIN], runs[setting])
@@ -260,7 +261,7 @@ def test_a_mesh_that_differs_is_told_with_its_scores(engine: Engine, subject: Su
 def test_a_watched_token_is_the_best_of_its_scores(engine: Engine, subject: Subject, drafter: str) -> None:
     setting = PLAIN if drafter == "none" else free(drafter, 9, engine.config)
     options = Options(faces=60, max_faces=6, drafter=drafter, width=9, temperature=0.7, coverage_guidance=0.0, seed=5)
-    prepared = engine.prepare(subject.source, None, options)
+    prepared = engine.prepare(subject.make(), None, options)
     whole = decode(engine, prepared, options, setting)
     assert whole.n_faces == 6 and whole.n_passes == len(whole.passes)
     stood = sum(1 + p.accepted for p in whole.passes)  # the last pass may end before another main token
@@ -304,9 +305,11 @@ def test_a_runs_floor_is_the_sum_over_its_passes(engine: Engine, monkeypatch: py
 def test_the_examples_are_the_sources_without_data() -> None:
     subjects = {one.name: one for one in choose_subjects(None, **(EVERYTHING | {"max_faces": 100}))}
     assert set(subjects) == {"car_scan", "chair", "chair_remesh", "house", "lamp", "table", "vase"}
-    assert subjects["table"].wanted == 96 and subjects["chair"].wanted == 100 and subjects["chair"].source_faces == 140
+    assert subjects["table"].wanted == 96 and subjects["chair"].wanted == 100 and subjects["chair"].answer_faces == 140
     lamp = subjects["lamp"]
-    assert lamp.mesh is None and lamp.source_faces is None and lamp.source.shape == (4000, 3) and lamp.wanted == 100
+    cloud = lamp.make()
+    assert lamp.answer is None and lamp.answer_faces is None and lamp.wanted == 100
+    assert isinstance(cloud, PointCloud) and cloud.points.shape == (4000, 3)
 
 
 def test_data_is_cut_to_whole_objects_of_the_split_and_range(tmp_path: Path) -> None:
@@ -331,7 +334,7 @@ def test_data_is_cut_to_whole_objects_of_the_split_and_range(tmp_path: Path) -> 
 def test_the_shared_test_split_has_over_a_hundred_objects(data_dir: Path, test_split: MeshStore) -> None:
     subjects = choose_subjects(data_dir, **EVERYTHING)
     assert 100 <= len(subjects) < sum(len(faces) <= 400 for faces in test_split.faces)
-    assert all(one.wanted == one.source_faces <= 400 for one in subjects if one.source_faces is not None)
+    assert all(one.wanted == one.answer_faces <= 400 for one in subjects)
 
 
 def test_plan_and_parser_have_usable_defaults() -> None:
@@ -341,7 +344,7 @@ def test_plan_and_parser_have_usable_defaults() -> None:
     add_bench_arguments(parser)
     args = parser.parse_args([])
     plan = make_plan(preset("nano"), parse_drafters(args.drafters), parse_widths(args.widths))
-    assert [setting.name for setting in plan.settings][:3] == ["none", "half_edge 18", "half_edge 27"]
+    assert [setting.name for setting in plan.settings][:3] == ["none", "half_edge 18", "half_edge 54"]
     assert Plan().settings == [PLAIN]
 
 
@@ -370,7 +373,7 @@ def test_the_tables_of_the_document_are_written_from_the_report(
     line = next(line for line in text.splitlines() if line.startswith("| 18-15 | 9.80/18 | 10.04/15 |"))
     assert f"| {row['tokens_per_pass']:.2f} | yes |" in line and f"| {row['tokens_per_second']:.0f} |" in line
     assert next(line for line in text.splitlines() if line.startswith("| 27-27 |")).count("not trained") == 1
-    assert text.count("| float32 | meshes | default | 0.5 | 0 | 1 | 2 | ") == 2
+    assert text.count("| float32 | as given | default | 0.5 | 0 | 1 | 2 | ") == 2
     write_tables.write([report, report], docs)
     assert docs.read_text(encoding="utf-8") == text
 
