@@ -3,7 +3,8 @@
 Planes of what is round cross outside of it, so quadric errors leave a mesh around it; fitted, its faces lie on both
 sides (after Hoppe, DeRose, Duchamp, McDonald and Stuetzle, "Mesh optimization", 1993). What low-poly artists make is
 flat between its edges: there the crossings of planes are the better places, and the networks know them. A surface is
-smooth where twice the wanted faces, too, would leave it off the mesh.
+smooth where twice the wanted faces, too, would leave it off the mesh, and all of it is where a mesh bends alike at all
+its edges: that is an animal with thousands of faces, not what has edges.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import face_geometry, faces_at_vertices
+from flashmesh_core.surface.adjacency import face_geometry, faces_at_vertices, manifold_twins
 from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import noisiness
 from flashmesh_core.surface.placement import Planes, move
@@ -26,6 +27,7 @@ PLACES, FACE_PLACES, MOST_PLACES = 10_000, 20, 40_000  # that distances are meas
 ROUNDS, STEP = 4, 1.5  # how often vertices move; times the way to where they would be if only they moved
 STAY = 0.05  # weight of a vertex's place, of that of the planes around it
 CAP = 2.0  # root mean square distances of the surface around a vertex that it moves in all
+ALIKE, STEEP = 4.0, 30.0  # third over first quartile of the angles at edges that are alike; of the first, at most
 STRAY, FAR = 12.0, 0.03  # of those distances, and longest sides: farther places are of a part that was left out
 
 
@@ -36,6 +38,7 @@ class Fit(NamedTuple):
     weights: np.ndarray  # (N,) as those of Planes
     left: np.ndarray | None  # (N,) how far they are off a mesh with more faces, if there is one
     bend: float  # how far a smooth surface is off at least
+    every: bool = False  # vertex is of a smooth surface, if not most are by what they are off
 
     def smooth(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """Which of a mesh's vertices (V, 3), `faces` (F, 3) int32, are of a smooth surface; none if little of it is."""
@@ -84,7 +87,7 @@ class Fit(NamedTuple):
             left = near.summed(near.weights * self.left, count) / around
             found &= (left > LEFT * self.bend) & bool(np.median(left / np.maximum(off, 1e-30)) > SLOW)
         if total[found].sum() < MOSTLY * self.weights.sum():
-            found[:] = False
+            found[:] = self.every
         return found, np.sqrt(near.summed(near.weights * near.far**2, count) / around)
 
 
@@ -112,6 +115,18 @@ class _Near(NamedTuple):
         right = np.stack([self.summed(a * self.height, count) for a in axes[0]], axis=1)
         stay = STAY * np.einsum("vii->v", left) + 1e-300
         return np.linalg.solve(left + stay[:, None, None] * np.eye(3), right[..., None])[..., 0]
+
+
+def bends_alike(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether a mesh, (V, 3) and (F, 3) int32, bends alike at all edges; artists' meshes have flat places and edges."""
+    normals, _, _ = face_geometry(vertices, faces)
+    twin = manifold_twins(faces, len(vertices))
+    one = np.flatnonzero(twin > np.arange(len(twin)))
+    if not len(one):
+        return False
+    cosines = np.einsum("ni,ni->n", normals[one // 3], normals[twin[one] // 3])
+    first, third = np.percentile(np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0))), (25, 75))
+    return bool(third < ALIKE * first and first < STEEP)
 
 
 def fit_of(planes: Planes, edge: float, noise: float, finest: Mesh | None, wanted: int) -> Fit:

@@ -22,7 +22,7 @@ from flashmesh_core.surface.borders import WEIGHT
 from flashmesh_core.surface.collapse import ALWAYS, POWER, STAYING, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import COARSE, FINE, Denoised, Progress, as_it_came, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back, watched
-from flashmesh_core.surface.fitting import Fit, fit_of
+from flashmesh_core.surface.fitting import Fit, bends_alike, fit_of
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.gaps import with_gaps_filled
 from flashmesh_core.surface.handles import without_touching_caps
@@ -42,6 +42,7 @@ HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typ
 LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
+TELLING = 16  # dense faces for one of a mesh, at least, that tell the planes around its vertices
 
 
 def proxies(denoised: Denoised, counts: Sequence[int], *, seed: int = 0, **settings: Any) -> list[Mesh]:
@@ -179,7 +180,7 @@ class Simplifier(NamedTuple):
             return mesh
         vertices, faces = mesh.vertices, mesh.faces.astype(np.int32)
         if self.middle is None:
-            fit = self._fit(count, finest)
+            fit = self._fit(count, finest, vertices, faces)
             if not self.rough:
                 vertices, faces = self._placed(vertices, faces, count, fit)
             if self.shell is not None:
@@ -207,7 +208,7 @@ class Simplifier(NamedTuple):
             if self.middle is not None:
                 vertices = moved_apart(vertices, faces, self.middle.half)
             elif self.rough:
-                placing = begun(self._placed, vertices, faces, count, self._fit(count, None))
+                placing = begun(self._placed, vertices, faces, count, self._fit(count, None, vertices, faces))
                 placed = placing(partial(goal.report, len(faces)))
                 if placed[1] is not faces:  # not a sheet's
                     state = _own_collapse(*placed, seed, far)
@@ -226,26 +227,27 @@ class Simplifier(NamedTuple):
             start = partial(start_thinned, middle.vertices, planes.faces, rows, sides=sides, staying=STAYING)
         return start(seed, count=goal.faces, far=far, report=goal.report)
 
-    def _fit(self, count: int, finest: Mesh | None) -> Fit | None:
-        """What meshes of so many faces are fitted to, if they are; a coarse surface shows no rounding by remeshing."""
+    def _fit(self, count: int, finest: Mesh | None, vertices: np.ndarray, faces: np.ndarray) -> Fit | None:
+        """What this mesh of so many faces is fitted to, if it is; a coarse surface shows no rounding by remeshing."""
         if not self.fits:
             return None
         noise = self.denoised.noise if self.edge < FINE else 0.0
-        return fit_of(self.planes, min(self.edge, FINE), noise, finest, count)
+        fit = fit_of(self.planes, min(self.edge, FINE), noise, finest, count)
+        return fit._replace(every=bends_alike(vertices, faces))
 
     def _placed(
         self, vertices: np.ndarray, faces: np.ndarray, count: int, fit: Fit | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (V, 3) where the planes around them say; of a shell with the same faces, else without idle ones.
 
-        Those of smooth shapes stay.
+        Those of smooth shapes stay, and all where hardly a dense face is left for each.
         """
-        if self.refiner is None:
+        if self.refiner is None or len(self.planes.faces) < TELLING * len(faces):
             return vertices, faces
         if self.shell is not None and sheet_of(vertices, faces, self.edge):
             return self._sheet_placed(vertices, faces), faces
         least = int(np.ceil(FEWEST * count))
-        return _refined(vertices, faces, self.planes, self.edge, self.refiner(), fit, least)
+        return _refined(vertices, faces, self.planes, self.edge, self.refiner, fit, least)
 
     def _sheet_placed(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """The vertices (V, 3) of a sheet on the filtered planes, where these are fine enough to tell."""
@@ -260,18 +262,21 @@ def _refined(
     faces: np.ndarray,
     planes: Planes,
     edge: float,
-    refiner: Refiner,
+    refiner: Callable[..., Refiner],
     fit: Fit | None,
     least: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the collapse left, (V, 3) and (F, 3), its vertices refined, without idle faces but at least so many.
 
-    Vertices that a fit says are of a smooth shape stay.
+    Vertices that a fit says are of a smooth shape stay, and all faces where all are: each carries its part of a bend.
     """
+    smooth = np.zeros(len(before), dtype=np.bool_) if fit is None else fit.smooth(before, faces)
+    if smooth.all():
+        return before, faces
     seen = begun(watched, before, faces, planes)
     sides, _, _ = face_geometry(before, faces)
-    vertices = refiner.refine(before, faces, planes, sides)
-    if fit is not None and (smooth := fit.smooth(before, faces)).any():
+    vertices = refiner().refine(before, faces, planes, sides)
+    if smooth.any():
         targets, vertices = np.where(smooth[:, None], before, vertices), before.copy()
         move(vertices, faces, *faces_at_vertices(faces, len(vertices)), targets, sides)
     vertices = taken_back(vertices, faces, seen(), edge, sides)

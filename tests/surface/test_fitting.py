@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import compact
 from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.denoising import denoise, typical_edge
-from flashmesh_core.surface.fitting import Fit, fit_of
+from flashmesh_core.surface.fitting import Fit, bends_alike, fit_of
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box_distance, sphere, voxels
+from tests.surface.shapes import box_distance, cube, sphere, voxels
 
 
 def blob(points: np.ndarray) -> np.ndarray:
@@ -105,3 +106,65 @@ def test_borders_stay() -> None:
     assert len(rim) > 8
     np.testing.assert_array_equal(fitted[rim], few.vertices[rim])
     assert (fitted != few.vertices).any(axis=1).mean() > 0.5
+
+
+def bumpy(points: np.ndarray) -> np.ndarray:
+    """A body with a bump every few hundredths, as an animal's fur and muscles are; hardly a place is flat."""
+    x, y, z = np.moveaxis(points, -1, 0)
+    bumps = np.sin(38.0 * x) * np.sin(34.0 * y) + np.sin(36.0 * z + 9.0 * x)
+    return np.sqrt(x**2 + (1.3 * y) ** 2 + (1.15 * z) ** 2) - 0.4 - 0.006 * bumps
+
+
+def house(points: np.ndarray) -> np.ndarray:
+    """A block with a tower on it, the edges of both rounded by the voxels alone."""
+    tower = box_distance((0.1, 0.1, 0.25))(points - np.array([0.1, 0.0, 0.2]))
+    return np.minimum(box_distance((0.4, 0.25, 0.1))(points), tower)
+
+
+def test_meshes_of_what_has_edges_do_not_bend_alike_at_all_of_them() -> None:
+    def bends(source: Mesh, count: int) -> bool:
+        few = fit_to(source, count)[0]
+        return bends_alike(few.vertices, few.faces.astype(np.int32))
+
+    for count in (500, 1000):
+        assert bends(voxels(bumpy, 96), count)
+        assert not bends(voxels(house, 96), count)
+    box, gem = cube(), trimesh.creation.icosahedron()
+    assert not bends_alike(box.vertices, box.faces.astype(np.int32))
+    assert not bends_alike(box.vertices, box.faces[:1].astype(np.int32))  # no edge to bend at
+    assert not bends_alike(np.asarray(gem.vertices), gem.faces.astype(np.int32))  # 42 degrees at every edge
+
+
+@pytest.mark.parametrize(("gentle", "alike"), [(6.0, True), (4.0, False)])
+def test_angles_are_alike_up_to_four_times_the_gentle_ones(gentle: float, alike: bool) -> None:
+    """A ribbon of triangles, bent by 20 degrees at every second edge."""
+    points = np.array([[0.5 * k, k % 2, 0.0] for k in range(20)])
+    for k in range(1, len(points) - 2):  # about the edge between this triangle and the next one
+        axis = points[k + 1] - points[k]
+        turn = trimesh.transformations.rotation_matrix(np.radians(20.0 if k % 2 else gentle), axis, points[k])
+        points[k + 2 :] = trimesh.transform_points(points[k + 2 :], turn)
+    faces = np.array([[k, k + 1, k + 2] if k % 2 else [k + 1, k, k + 2] for k in range(18)], dtype=np.int32)
+    assert bends_alike(points, faces) is alike
+
+
+def test_every_bend_of_a_rough_body_keeps_its_faces_and_its_vertices_follow_it() -> None:
+    """With a thousand faces it is off hardly more than noise would be; no network sees corners there."""
+    source = voxels(bumpy, 96)
+    few, fit = fit_to(source, 1000)
+    faces = few.faces.astype(np.int32)
+    assert not fit.smooth(few.vertices, faces).any()
+    assert fit._replace(every=True).smooth(few.vertices, faces).all()
+    reading = read_surface(source, None, faces=1000, keep_vertices=False)
+    proxy = reading.proxies[0]
+    assert len(proxy.faces) >= 998
+    off = mean_distance(source, reading.box.invert(proxy.vertices), proxy.faces)
+    assert off < 0.85 * mean_distance(source, few.vertices, few.faces)
+
+
+def test_where_hardly_a_dense_face_is_left_for_each_vertices_stay_where_the_collapse_left_them() -> None:
+    source = voxels(house, 96)
+    count = len(source.faces) // 15
+    denoised = denoise(source, wanted=count)
+    refined, left = (proxies(denoised, [count], refine=refine)[0] for refine in (True, False))
+    off = mean_distance(source, refined.vertices, refined.faces)
+    assert len(refined.faces) == len(left.faces) and off <= 1.001 * mean_distance(source, left.vertices, left.faces)
