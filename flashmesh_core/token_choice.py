@@ -30,7 +30,7 @@ def noise_key(seed: int, position: int) -> np.uint64:
 def noise_at(key: np.uint64, token: int) -> np.float32:
     """Gumbel noise of one token, from -2.9 to 17.4."""
     bits = splitmix(key + np.uint64(token)) >> _S40
-    uniform = (np.float64(bits) + 0.5) / 16777216.0
+    uniform = (np.float64(bits) + 0.5) / _ONE
     return np.float32(-math.log(-math.log(uniform)))
 
 

@@ -125,16 +125,14 @@ def measure(
     made: dict[Setting, list[Measured]] = {setting: [] for setting in settings}
     left_out: list[dict[str, str]] = []
     warm = False
+
+    def run(subject: Subject, prepared: Source, setting: Setting, stop_at: int | None, **watched: Any) -> Run:
+        asked = options_of(subject, setting, stop_at, args)
+        return decode(engine, prepared, asked, setting, candidates=args.candidates, **watched)
+
     with tqdm(total=len(subjects), unit="source", disable=not sys.stderr.isatty()) as bar:
         for number, subject in enumerate(subjects):
             bar.update()
-
-            def run(
-                setting: Setting, prepared: Source, stop_at: int | None, subject: Subject = subject, **watched: Any
-            ) -> Run:
-                asked = options_of(subject, setting, stop_at, args)
-                return decode(engine, prepared, asked, setting, candidates=args.candidates, **watched)
-
             try:
                 prepared, seconds = prepare(engine, subject, settings[0], args)
             except ValueError as error:
@@ -142,15 +140,16 @@ def measure(
                 continue
             if not warm:
                 for setting in settings:
-                    floor.total(run(setting, prepared, WARM_UP_FACES).loop_rows())
+                    floor.total(run(subject, prepared, setting, WARM_UP_FACES).loop_rows())
                 prepared, seconds = prepare(engine, subject, settings[0], args)
                 warm = True
             first = number % len(settings)
-            runs = {setting: run(setting, prepared, args.stop_at) for setting in (*settings[first:], *settings[:first])}
+            order = (*settings[first:], *settings[:first])
+            runs = {setting: run(subject, prepared, setting, args.stop_at) for setting in order}
             floors = {setting: floor.total(runs[setting].loop_rows()) for setting in settings}
 
-            def look(setting: Setting, watch: tuple[int, int], prepared: Source = prepared, run: Any = run) -> Any:
-                return run(setting, prepared, args.stop_at, watch=watch).seen
+            def look(setting: Setting, watch: tuple[int, int], of: tuple[Subject, Source] = (subject, prepared)) -> Any:
+                return run(*of, setting, args.stop_at, watch=watch).seen
 
             for setting, one in compare(subject, settings, runs, floors, seconds, look).items():
                 made[setting].append(one)

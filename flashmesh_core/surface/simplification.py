@@ -42,6 +42,7 @@ HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typ
 LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
+QUIET = 0.1  # typical edges that noise is below where it does not bend a mesh alike
 TELLING = 16  # dense faces for one of a mesh, at least, that tell the planes around its vertices
 
 
@@ -233,7 +234,8 @@ class Simplifier(NamedTuple):
             return None
         noise = self.denoised.noise if self.edge < FINE else 0.0
         fit = fit_of(self.planes, min(self.edge, FINE), noise, finest, count)
-        return fit._replace(every=bends_alike(vertices, faces))
+        quiet = self.denoised.noise < QUIET * self.edge
+        return fit._replace(every=quiet and bends_alike(vertices, faces))
 
     def _placed(
         self, vertices: np.ndarray, faces: np.ndarray, count: int, fit: Fit | None
