@@ -270,10 +270,10 @@ def _refined(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the collapse left, (V, 3) and (F, 3), its vertices refined, without idle faces but at least so many.
 
-    Vertices that a fit says are of a smooth shape stay, and all faces where all are: each carries its part of a bend.
+    Vertices that a fit says are of a smooth shape stay; so do all faces of a mesh that bends alike: each carries some.
     """
     smooth = np.zeros(len(before), dtype=np.bool_) if fit is None else fit.smooth(before, faces)
-    if smooth.all():
+    if fit is not None and fit.every and smooth.all():
         return before, faces
     seen = begun(watched, before, faces, planes)
     sides, _, _ = face_geometry(before, faces)
