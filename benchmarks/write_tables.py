@@ -86,6 +86,11 @@ class Report:
         self.report = report
         self.rows = {row["name"]: row for row in report["rows"]}
 
+    @staticmethod
+    def read(path: Path) -> Report:
+        """The report in a JSON file."""
+        return Report(json.loads(path.read_text(encoding="utf-8")))
+
     def table(self, table: str) -> dict[str, dict[str, Any]]:
         """The rows of a table by their label; ValueError where the report was made without it."""
         lines = self.report["tables"].get(table)
@@ -121,11 +126,8 @@ def families(r: dict[str, Any]) -> str:
 def by_family(report: Report) -> str:
     """Every half-edge row of a report by family."""
     rows = [row for row in report.report["rows"] if row["drafter"] == "half_edge"]
-    header = [
-        "family",
-        "sources",
-        *(f"width {row['width']}: {what}" for row in rows for what in ("tokens/pass", "speed-up")),
-    ]
+    figures = ("tokens/pass", "speed-up")
+    header = ["family", "sources", *(f"width {row['width']}: {figure}" for row in rows for figure in figures)]
     lines = [
         [
             family, str(of["sources"]),
@@ -261,14 +263,13 @@ def replace_block(text: str, name: str, content: str) -> str:
 def write(paths: list[Path], docs: Path, wide: Path | None = None, many: Path | None = None) -> None:
     """Fill every block of `docs` from the reports, the first one first; `wide` is the one of the wider heads, `many`
     the one of more sources."""
-    reports = [Report(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
-    main = heads = reports[0]
+    reports = [Report.read(path) for path in paths]
+    main = heads = most = reports[0]
     if wide is not None:
-        heads = Report(json.loads(wide.read_text(encoding="utf-8")))
+        heads = Report.read(wide)
         reports.append(heads)
-    most = main
     if many is not None:
-        most = Report(json.loads(many.read_text(encoding="utf-8")))
+        most = Report.read(many)
         reports.append(most)
     text = docs.read_text(encoding="utf-8")
     blocks = {

@@ -16,7 +16,7 @@ from flashmesh_core.splitmix import GOLDEN, splitmix
 NOISE_RANGE = 20.5  # the largest noise less the smallest is 20.2
 _S40 = np.uint64(40)
 _ONE = 16777216.0  # of the noise's uniform numbers
-# Of these, the part above which noise may exceed 0, 1, 2 and so on: 1 - e^-x, which is below e^(-e^-x), and a margin.
+# Those from which on noise may exceed 0, 1, 2 and so on: 1 - e^-x of them, which is below e^(-e^-x), less a margin.
 _MAY_EXCEED = np.floor(_ONE * (1.0 - np.exp(-np.arange(19.0)))) - 4.0
 
 

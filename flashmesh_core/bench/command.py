@@ -52,7 +52,7 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, help="of torch (default: torch's own choice)")
     add("--sources", help="families of sources made from the meshes of --data, or given: the meshes themselves "
         f"(default: {','.join(FAMILIES)}; the examples are sources themselves)")  # fmt: skip
-    add("--json", type=Path, help="write the report here, with a line a mesh for each row")
+    add("--json", type=Path, help="write the report here, with a line a source for each row")
     add("--plot", type=Path, help="write a picture of the rows here, a PNG")
 
 
@@ -252,7 +252,7 @@ def describe(report: dict[str, Any]) -> str:
 
     lines = [
         f"{report['checkpoint']} on {report['device']} ({report['machine']}, {report['cores']} cores, "
-        f"{report['threads']} torch threads), {report['precision']}; {report['meshes']} meshes of {report['data']}, "
+        f"{report['threads']} torch threads), {report['precision']}; {report['meshes']} sources of {report['data']}, "
         f"temperature {report['temperature']:g}, seed {report['seed']}, {report['candidates']} candidate(s)",
         "",
         table_text(report["rows"]),

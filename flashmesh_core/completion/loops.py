@@ -1,4 +1,4 @@
-"""Loops of open edges, and faces that close them whatever they look like (numpy only)."""
+"""Loops of open edges, and faces that close them whatever they look like (numpy; scipy where loops are left)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 
@@ -94,6 +93,8 @@ class Within:
         near = self._near(triangles, far)
         if not len(near):
             return False
+        from scipy.spatial import cKDTree
+
         places = np.einsum("pc,kcx->kpx", _ON_TRIANGLE, triangles)
         tree: Any = cKDTree(self.samples[near], balanced_tree=False, compact_nodes=False)
         bound = np.nextafter(far, np.inf)

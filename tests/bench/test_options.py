@@ -52,7 +52,7 @@ def test_masks_are_asked_for_and_reported(
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> Path:
-    """A folder of two boxes, one of them with a lid that is a sheet of its own."""
+    """A folder of two boxes, one of them without a side."""
     folder = tmp_path / "boxes"
     folder.mkdir()
     box = trimesh.creation.box((1.0, 0.6, 0.4))
@@ -96,9 +96,9 @@ def test_a_source_in_which_no_surface_shows_is_told_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_checkpoint(tmp_path / "checkpoint", Engine.random("debug", seed=3).model)
-    box = trimesh.creation.box((1.0, 0.6, 0.4))
+    made = trimesh.creation.box((1.0, 0.6, 0.4))
     line = Mesh(np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]]), np.array([[0, 1, 2]]))
-    box = Mesh(np.asarray(box.vertices), np.asarray(box.faces))
+    box = Mesh(np.asarray(made.vertices), np.asarray(made.faces))
     subjects = [
         Subject(name, "given", mesh, 12, lambda mesh=mesh: mesh) for name, mesh in (("line", line), ("box", box))
     ]
