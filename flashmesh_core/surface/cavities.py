@@ -2,14 +2,18 @@
 
 Where the walls are no thicker than the source's own resolution can tell, that skin would cost half of the faces. The
 outer one then stands for the whole wall and moves to its middle. Walls that somebody modelled differ in thickness.
+Where two sheets are so near each other that nothing is hollow between them, or one stands alone, there is no skin
+inside, but a remesh has put the outer one as far from them: it moves as well, or there would be steps.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
-from flashmesh_core.surface.adjacency import compact, face_components, labels_of_vertices, manifold_twins
+from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, labels_of_vertices, manifold_twins
 from flashmesh_core.surface.denoising import COARSE, estimate_noise, noisiness, typical_edge
 from flashmesh_core.surface.manifold import volumes_of
 
@@ -18,6 +22,10 @@ UNEVEN = 1.4, 2.0  # a half of the wall over its thinnest tenth, four fifths ove
 BUMPS = 0.4  # more, at a sculpt's noise, for the first
 NEAR = 1.8  # wall thicknesses from the cavity up to which the outer surface is that of its wall
 FACING = 0.5  # cosine between the way to the cavity and the surface's inner side
+CELLS = 1.8, 2.8  # typical edges that the walls of a remesh around an open mesh are thick
+REACH, BEHIND = 2.5, 0.3  # walls to the other side of what is not hollow; cosine to the way there
+SHEET = 0.75  # of a wall: what a single sheet, as thick as that, keeps of it; less, and a collapse takes thin limbs
+UNKNOWN, EVENED = 4, 2  # rounds over neighbors that fill in how far vertices move, and even it out
 
 
 def without_thin_cavities(mesh: Mesh) -> Mesh:
@@ -45,7 +53,7 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     outer = Mesh(mesh.vertices[used], kept.astype(np.int64))
     part = labels_of_vertices(faces, label, len(mesh.vertices))
     inner = thin[part]
-    return Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]]), outer.faces)
+    return Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]], edge), outer.faces)
 
 
 def _thicknesses(mesh: Mesh, edge: float, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:
@@ -70,12 +78,56 @@ def _thicknesses(mesh: Mesh, edge: float, label: np.ndarray, inwards: np.ndarray
     return result
 
 
-def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray) -> np.ndarray:
-    """The outer vertices (V, 3), half a wall inwards where `inner` (N, 3), `thickness` (N,) away, is behind them."""
+def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray, edge: float) -> np.ndarray:
+    """The outer vertices (V, 3), half a wall inwards where `inner` (N, 3), `thickness` (N,) away, is behind them.
+
+    Of a remesh's walls, by their typical `edge`, also where the other side of the surface itself is behind them.
+    """
     from scipy.spatial import cKDTree
 
     normals = vertex_normals(outer)
     distance, nearest = cKDTree(inner).query(outer.vertices)
     way = np.einsum("ij,ij->i", outer.vertices - inner[nearest], normals)
     walls = (distance < NEAR * thickness[nearest]) & (way > FACING * distance)
-    return outer.vertices - (0.5 * thickness[nearest] * walls)[:, None] * normals
+    depth = np.where(walls, 0.5 * thickness[nearest], 0.0)
+    wall = float(np.median(thickness))
+    if CELLS[0] * edge < wall < CELLS[1] * edge and not walls.all():
+        depth[~walls] = _depths_of_sheets(outer, normals, np.flatnonzero(~walls), wall)
+        faces = outer.faces.astype(np.int32)
+        for number in range(UNKNOWN + EVENED):
+            depth = _spread(faces, depth, number >= UNKNOWN)
+        depth = np.nan_to_num(depth, nan=0.0)
+    return outer.vertices - depth[:, None] * normals
+
+
+def _depths_of_sheets(outer: Mesh, normals: np.ndarray, rows: np.ndarray, wall: float) -> np.ndarray:
+    """How far the outer vertices `rows` (N,) move, behind which nothing is hollow; NaN where no other side is near.
+
+    Of a single sheet both sides are a `wall` apart, and SHEET of it stays; of two they are farther.
+    """
+    tree, places = TriangleTree.of_mesh(outer.vertices, outer.faces), outer.vertices[rows]
+    across, face = tree.nearest_facing(places, -normals[rows], FACING, REACH * wall)
+    back = places - outer.vertices[outer.faces[face]].mean(axis=1)
+    behind = np.einsum("ij,ij->i", back, normals[rows]) > BEHIND * across
+    return np.where(np.isfinite(across) & behind, np.clip(0.5 * (across - SHEET * wall), 0.0, 0.5 * wall), np.nan)
+
+
+@njit(**COMPILED)
+def _spread(faces, depth, even):
+    """Depths (V,), NaN where unknown: those become the mean of their known neighbors; to `even`, others half of it."""
+    total, count, result = np.zeros(len(depth)), np.zeros(len(depth)), depth.copy()
+    for f in range(len(faces)):
+        for k in range(3):
+            a, b = faces[f, k], faces[f, k + 1 if k < 2 else 0]
+            for one, other in ((a, b), (b, a)):
+                if not np.isnan(depth[other]):
+                    total[one] += depth[other]
+                    count[one] += 1.0
+    for v in range(len(depth)):
+        if count[v] > 0.0:
+            mean = total[v] / count[v]
+            if np.isnan(depth[v]):
+                result[v] = mean
+            elif even:
+                result[v] = 0.5 * (depth[v] + mean)
+    return result
