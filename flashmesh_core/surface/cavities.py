@@ -13,7 +13,14 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, labels_of_vertices, manifold_twins
+from flashmesh_core.surface.adjacency import (
+    COMPILED,
+    compact,
+    face_components,
+    face_geometry,
+    labels_of_vertices,
+    manifold_twins,
+)
 from flashmesh_core.surface.denoising import COARSE, estimate_noise, noisiness, typical_edge
 from flashmesh_core.surface.manifold import volumes_of
 
@@ -23,8 +30,8 @@ BUMPS = 0.4  # more, at a sculpt's noise, for the first
 NEAR = 1.8  # wall thicknesses from the cavity up to which the outer surface is that of its wall
 FACING = 0.5  # cosine between the way to the cavity and the surface's inner side
 CELLS = 1.8, 2.8  # typical edges that the walls of a remesh around an open mesh are thick
-REACH, BEHIND = 2.5, 0.3  # walls to the other side of what is not hollow; cosine to the way there
-SHEET = 0.75  # of a wall: what a single sheet, as thick as that, keeps of it; less, and a collapse takes thin limbs
+REACH = 2.5  # walls to the other side of what is not hollow
+SHEET = 0.9  # of a wall: what a single sheet, as thick as that, keeps of it; of less a collapse takes thin limbs
 UNKNOWN, EVENED = 4, 2  # rounds over neighbors that fill in how far vertices move, and even it out
 
 
@@ -105,11 +112,16 @@ def _depths_of_sheets(outer: Mesh, normals: np.ndarray, rows: np.ndarray, wall: 
 
     Of a single sheet both sides are a `wall` apart, and SHEET of it stays; of two they are farther.
     """
-    tree, places = TriangleTree.of_mesh(outer.vertices, outer.faces), outer.vertices[rows]
-    across, face = tree.nearest_facing(places, -normals[rows], FACING, REACH * wall)
-    back = places - outer.vertices[outer.faces[face]].mean(axis=1)
-    behind = np.einsum("ij,ij->i", back, normals[rows]) > BEHIND * across
-    return np.where(np.isfinite(across) & behind, np.clip(0.5 * (across - SHEET * wall), 0.0, 0.5 * wall), np.nan)
+    tree = TriangleTree.of_mesh(outer.vertices, outer.faces)
+    places, inwards = outer.vertices[rows], -normals[rows]
+    distance, face = tree.nearest_facing(places + wall * inwards, inwards, FACING, (REACH - 1.0) * wall)
+    near, result = np.isfinite(distance), np.full(len(rows), np.nan)
+    some = outer.faces[face[near]].astype(np.int32)
+    sides, _, centers = face_geometry(outer.vertices, some)
+    across = np.einsum("ij,ij->i", centers - places[near], sides) / np.einsum("ij,ij->i", inwards[near], sides)
+    depth = np.clip(0.5 * (across - SHEET * wall), 0.0, 0.5 * wall)
+    result[near] = np.where((across > 0.0) & (across < REACH * wall), depth, np.nan)
+    return result
 
 
 @njit(**COMPILED)
