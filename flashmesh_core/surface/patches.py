@@ -33,6 +33,7 @@ class Patches(NamedTuple):
     vertices: np.ndarray  # (V, 3)
     faces: np.ndarray  # (F, 3) int32
     twins: np.ndarray  # (3F,) int32
+    thirds: np.ndarray  # (3F, 2) where the third corner is from an edge: along it and to its left, in its lengths
     centers: np.ndarray  # (F, 3)
     areas: np.ndarray  # (F,)
     normals: np.ndarray  # (F, 3)
@@ -62,7 +63,9 @@ def patches_of(vertices: np.ndarray, faces: np.ndarray) -> Patches:
     in_threads(_tensors, len(faces), near, tensors)
     frames = frames_of(diffused(tensors, FRAME_ROUNDS), normals)
     twins = manifold_twins(faces, len(vertices))
-    return Patches(vertices, faces, twins, centers, areas, normals, near, wide, frames)
+    thirds = np.empty((3 * len(faces), 2))
+    in_threads(_thirds, len(faces), vertices, faces, thirds)
+    return Patches(vertices, faces, twins, thirds, centers, areas, normals, near, wide, frames)
 
 
 def sample(patches: Patches, rows: np.ndarray, edge: float) -> np.ndarray:
@@ -172,82 +175,113 @@ def _sample(p, rows, radii, scale, result):
             _walk(p, face, np.cos(angle), np.sin(angle), radii, scale, result[n, k * len(radii) * CHANNELS :])
 
 
+@njit(**COMPILED)
+def _thirds(first, last, vertices, faces, result):
+    """Of the edges of faces first to last where the third corner is, into `result` (3F, 2); 0, 0 without length."""
+    for f in range(first, last):
+        for e in range(3):
+            u, v = vertices[faces[f, e]], vertices[faces[f, (e + 1) % 3]]
+            w = vertices[faces[f, (e + 2) % 3]]
+            ex, ey, ez = v[0] - u[0], v[1] - u[1], v[2] - u[2]
+            wx, wy, wz = w[0] - u[0], w[1] - u[1], w[2] - u[2]
+            length = ex * ex + ey * ey + ez * ez
+            nx, ny, nz = ey * wz - ez * wy, ez * wx - ex * wz, ex * wy - ey * wx
+            h = 3 * f + e
+            result[h, 0], result[h, 1] = 0.0, 0.0
+            if length > 0.0:
+                result[h, 0] = (ex * wx + ey * wy + ez * wz) / length
+                result[h, 1] = np.sqrt(nx * nx + ny * ny + nz * nz) / length
+
+
 @njit(**NO_REFCOUNT)
 def _walk(p, face, cosine, sine, radii, scale, result):
-    """Walk from the center of `face` and write a sample at each of `radii`."""
-    frame, f, entry = p.frames[face], face, -1
-    x, y, z = p.centers[f, 0], p.centers[f, 1], p.centers[f, 2]
-    dx, dy, dz = (
-        cosine * frame[0, 0] + sine * frame[1, 0],
-        cosine * frame[0, 1] + sine * frame[1, 1],
-        cosine * frame[0, 2] + sine * frame[1, 2],
-    )
-    nx, ny, nz = p.normals[f, 0], p.normals[f, 1], p.normals[f, 2]
-    height = dx * nx + dy * ny + dz * nz
-    dx, dy, dz = dx - height * nx, dy - height * ny, dz - height * nz
-    length = np.sqrt(dx * dx + dy * dy + dz * dz)
-    walked, r = 0.0, 0
-    if length > 1e-3:
-        dx, dy, dz = dx / length, dy / length, dz / length
+    """Walk from the center of `face` and write a sample at each of `radii`.
+
+    The faces on the way are unfolded into one plane, in which the walk is the x axis: the edge from u to v through
+    which it leaves a face has u not above it, and v above.
+    """
+    h, ux, uy, vx, vy = _start(p, face, cosine, sine)
+    x, y, z, r = p.centers[face, 0], p.centers[face, 1], p.centers[face, 2], 0
+    if h >= 0:
+        far, at, px, py, qx, qy = 0.0, h, ux, uy, vx, vy  # an edge of the face that the walk is in, and its ends
         for _ in range(STEPS):
-            leaving, rest = _way_out(p, f, entry, x, y, z, dx, dy, dz)
-            if leaving < 0:
-                break
-            while r < len(radii) and walked + rest >= radii[r]:
-                step = radii[r] - walked
-                x, y, z = x + step * dx, y + step * dy, z + step * dz
-                walked, rest = radii[r], rest - step
+            far, f = ux - uy * (vx - ux) / (vy - uy), at // 3
+            while r < len(radii) and far >= radii[r]:
+                x, y, z = _unfolded(p, at, px, py, qx, qy, radii[r])
                 normal = p.near[f] if r < NARROW else p.wide[f]
                 _write(p, face, x, y, z, normal[0], normal[1], normal[2], scale, result[r * CHANNELS :])
                 r += 1
-            if r == len(radii):
+            twin = p.twins[h]
+            n = p.normals[twin // 3]
+            if r == len(radii) or twin < 0 or n[0] * n[0] + n[1] * n[1] + n[2] * n[2] < 0.25:
                 break
-            x, y, z, walked = x + rest * dx, y + rest * dy, z + rest * dz, walked + rest
-            f, entry, dx, dy, dz = _across(p, f, leaving, dx, dy, dz)
-            if f < 0:
-                break
+            at, px, py, qx, qy = twin, vx, vy, ux, uy
+            along, left = p.thirds[twin, 0], p.thirds[twin, 1]
+            wx = px + along * (qx - px) - left * (qy - py)
+            wy = py + along * (qy - py) + left * (qx - px)
+            if wy > 0.0:
+                h, vx, vy = _next(twin), wx, wy
+            else:
+                h, ux, uy = _next(_next(twin)), wx, wy
+        if r < len(radii):
+            x, y, z = _unfolded(p, at, px, py, qx, qy, far)
     while r < len(radii):
         _write(p, face, x, y, z, 0.0, 0.0, 0.0, scale, result[r * CHANNELS :])
         r += 1
 
 
 @njit(**NO_REFCOUNT)
-def _way_out(p, f, entry, x, y, z, dx, dy, dz):
-    """The edge of face f through which a walk from (x, y, z) leaves, -1 for none, and the way to it."""
-    nx, ny, nz = p.normals[f, 0], p.normals[f, 1], p.normals[f, 2]
-    least, leaving = np.inf, -1
+def _start(p, face, cosine, sine):
+    """The half-edge through which a walk leaves its first face, -1 for none, and its ends in the plane of the walk."""
+    frame, n, c = p.frames[face], p.normals[face], p.centers[face]
+    dx, dy, dz = (
+        cosine * frame[0, 0] + sine * frame[1, 0],
+        cosine * frame[0, 1] + sine * frame[1, 1],
+        cosine * frame[0, 2] + sine * frame[1, 2],
+    )
+    height = dx * n[0] + dy * n[1] + dz * n[2]
+    dx, dy, dz = dx - height * n[0], dy - height * n[1], dz - height * n[2]
+    length = np.sqrt(dx * dx + dy * dy + dz * dz)
+    if length <= 1e-3:
+        return -1, 0.0, 0.0, 0.0, 0.0
+    dx, dy, dz = dx / length, dy / length, dz / length
+    sx, sy, sz = n[1] * dz - n[2] * dy, n[2] * dx - n[0] * dz, n[0] * dy - n[1] * dx
     for e in range(3):
-        if e == entry:
-            continue
-        u, v = p.vertices[p.faces[f, e]], p.vertices[p.faces[f, e + 1 if e < 2 else 0]]
-        ex, ey, ez = v[0] - u[0], v[1] - u[1], v[2] - u[2]
-        mx, my, mz = ey * nz - ez * ny, ez * nx - ex * nz, ex * ny - ey * nx
-        toward = dx * mx + dy * my + dz * mz
-        if toward > 1e-14:
-            way = ((u[0] - x) * mx + (u[1] - y) * my + (u[2] - z) * mz) / toward
-            if way < least:
-                least, leaving = way, e
-    return leaving, max(least, 0.0)
+        u, v = p.vertices[p.faces[face, e]], p.vertices[p.faces[face, e + 1 if e < 2 else 0]]
+        uy = (u[0] - c[0]) * sx + (u[1] - c[1]) * sy + (u[2] - c[2]) * sz
+        vy = (v[0] - c[0]) * sx + (v[1] - c[1]) * sy + (v[2] - c[2]) * sz
+        if uy <= 0.0 < vy:
+            ux = (u[0] - c[0]) * dx + (u[1] - c[1]) * dy + (u[2] - c[2]) * dz
+            vx = (v[0] - c[0]) * dx + (v[1] - c[1]) * dy + (v[2] - c[2]) * dz
+            return 3 * face + e, ux, uy, vx, vy
+    return -1, 0.0, 0.0, 0.0, 0.0
 
 
 @njit(**NO_REFCOUNT)
-def _across(p, f, leaving, dx, dy, dz):
-    """The face behind an edge, -1 for none, its edge, and the direction there, as if both faces lay in one plane."""
-    twin = p.twins[3 * f + leaving]
-    if twin < 0:
-        return -1, -1, dx, dy, dz
-    g = twin // 3
-    u, v = p.vertices[p.faces[f, leaving]], p.vertices[p.faces[f, leaving + 1 if leaving < 2 else 0]]
-    ex, ey, ez = v[0] - u[0], v[1] - u[1], v[2] - u[2]
-    length = np.sqrt(ex * ex + ey * ey + ez * ez)
-    nx, ny, nz = p.normals[g, 0], p.normals[g, 1], p.normals[g, 2]
-    if not length > 0.0 or nx * nx + ny * ny + nz * nz < 0.25:
-        return -1, -1, dx, dy, dz
-    ex, ey, ez = ex / length, ey / length, ez / length
-    mx, my, mz = ey * nz - ez * ny, ez * nx - ex * nz, ex * ny - ey * nx  # the edge runs the other way in g
-    along = dx * ex + dy * ey + dz * ez
-    over = np.sqrt(max(1.0 - along * along, 0.0))
-    return g, twin % 3, along * ex + over * mx, along * ey + over * my, along * ez + over * mz
+def _next(h):
+    """The next half-edge of the same face."""
+    return h + 1 if h % 3 < 2 else h - 2
+
+
+@njit(**NO_REFCOUNT)
+def _unfolded(p, h, px, py, qx, qy, x):
+    """Where the place (x, 0) of the plane is on the face of the half-edge h, which runs from p to q there."""
+    a, b, c = p.vertices[_end(p, h)], p.vertices[_end(p, _next(h))], p.vertices[_end(p, _next(_next(h)))]
+    ex, ey = qx - px, qy - py
+    length = max(ex * ex + ey * ey, 1e-300)
+    left = (-py * ex - (x - px) * ey) / length / max(p.thirds[h, 1], 1e-12)
+    along = ((x - px) * ex - py * ey) / length - left * p.thirds[h, 0]
+    return (
+        a[0] + along * (b[0] - a[0]) + left * (c[0] - a[0]),
+        a[1] + along * (b[1] - a[1]) + left * (c[1] - a[1]),
+        a[2] + along * (b[2] - a[2]) + left * (c[2] - a[2]),
+    )
+
+
+@njit(**NO_REFCOUNT)
+def _end(p, h):
+    """The vertex that a half-edge starts from."""
+    return p.faces[h // 3, h % 3]
 
 
 @njit(**NO_REFCOUNT)

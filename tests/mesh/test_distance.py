@@ -56,6 +56,23 @@ def test_the_closest_place_is_as_far_as_the_distance_tells() -> None:
     assert tree.closest(np.zeros((0, 3))).shape == (0, 3)
 
 
+def test_what_is_nearest_does_not_depend_on_the_points_before() -> None:
+    """Not even among triangles that are as near: corners and edges have several."""
+    vertices, faces = torus(rings=20, sides=10)
+    tree, rng = TriangleTree.of_mesh(vertices, faces), np.random.default_rng(2)
+    points = np.concatenate([vertices, rng.normal(size=(200, 3)) * 0.5])[rng.permutation(len(vertices) + 200)]
+    directions = rng.normal(size=points.shape)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    for within in (np.inf, 0.2):
+        found = tree.nearest_facing(points, directions, 0.3, within)
+        each = [tree.nearest_facing(points[[n]], directions[[n]], 0.3, within) for n in range(len(points))]
+        assert np.array_equal(found[0], np.concatenate([distance for distance, _ in each]))
+        near = np.isfinite(found[0])
+        assert near.any() and np.array_equal(found[1][near], np.concatenate([face for _, face in each])[near])
+    alone = np.concatenate([tree.nearest(point[None])[1] for point in points])
+    assert np.array_equal(tree.nearest(points)[1], alone)
+
+
 def test_only_triangles_that_face_the_same_way() -> None:
     tree = TriangleTree.of_mesh(*box())
     point = np.array([[0.0, 0.0, 0.4]])
