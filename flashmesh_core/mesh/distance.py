@@ -199,6 +199,12 @@ def triangle_distance(x: float, y: float, z: float, corners: np.ndarray, normal:
     )
 
 
+@njit(cache=True)
+def _facing(direction: np.ndarray, normal: np.ndarray) -> float:
+    """The cosine between two unit vectors (3,); 0 of a normal that is 0."""
+    return direction[0] * normal[0] + direction[1] * normal[1] + direction[2] * normal[2]
+
+
 @njit(cache=True, nogil=True)
 def _query(
     points: np.ndarray, directions: np.ndarray, least: float, within: float,
@@ -213,8 +219,7 @@ def _query(
         best, distance[n] = within * within, np.inf
         if n and distance[n - 1] < np.inf:
             normal = normals[row[n - 1]]
-            facing = directions[n, 0] * normal[0] + directions[n, 1] * normal[1] + directions[n, 2] * normal[2]
-            if facing > least:
+            if _facing(directions[n], normal) > least:
                 best = min(best, NEARLY * triangle_distance(x, y, z, corners[row[n - 1]], normal) + TINY)
         nodes[0], reach[0], size = 1, _box_distance(x, y, z, low[1], high[1]), 1
         while size:
@@ -235,8 +240,7 @@ def _query(
             start = (node - leaves) * LEAF_SIZE
             for triangle in range(start, min(start + LEAF_SIZE, len(corners))):
                 normal = normals[triangle]
-                facing = directions[n, 0] * normal[0] + directions[n, 1] * normal[1] + directions[n, 2] * normal[2]
-                if facing <= least:
+                if _facing(directions[n], normal) <= least:
                     continue
                 far = triangle_distance(x, y, z, corners[triangle], normal)
                 if far < best:

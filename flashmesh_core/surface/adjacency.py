@@ -50,6 +50,18 @@ def count_sort(keys, n_keys):
 
 
 @njit(**COMPILED)
+def next_half_edge(h):
+    """The half-edge after h in its face; h is three times the face and the corner that it starts from."""
+    return h + 1 if h % 3 < 2 else h - 2
+
+
+@njit(**COMPILED)
+def previous_half_edge(h):
+    """The half-edge before h in its face."""
+    return h - 1 if h % 3 else h + 2
+
+
+@njit(**COMPILED)
 def edge_order(faces, n_vertices):
     """All half-edges (3F,) so that those of one edge follow each other, and where each of the E edges begins, (E + 1,).
 
@@ -59,7 +71,7 @@ def edge_order(faces, n_vertices):
     n = len(flat)
     low, high = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
     for h in range(n):
-        a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
+        a, b = flat[h], flat[next_half_edge(h)]
         low[h], high[h] = min(a, b), max(a, b)
     order, start = count_sort(low, n_vertices)
     first, count = np.empty(n + 1, dtype=np.int32), 0

@@ -12,7 +12,7 @@ import numpy as np
 
 from flashmesh_core.jit import Reference, njit
 from flashmesh_core.splitmix import splitmix
-from flashmesh_core.surface.adjacency import face_geometry, manifold_twins
+from flashmesh_core.surface.adjacency import face_geometry, manifold_twins, next_half_edge
 from flashmesh_core.surface.edge_queue import (
     AT_FIRST,
     AT_SECOND,
@@ -119,10 +119,10 @@ def _prepare(s, twin):
         s.head[v] = h
     for h in range(len(flat)):
         if twin[h] < 0:
-            s.border[flat[h]], s.border[flat[h + 1 if h % 3 < 2 else h - 2]] = True, True
+            s.border[flat[h]], s.border[flat[next_half_edge(h)]] = True, True
     for h in range(len(flat)):
         if twin[h] < h:
-            a, b = flat[h], flat[h + 1 if h % 3 < 2 else h - 2]
+            a, b = flat[h], flat[next_half_edge(h)]
             if s.held[a] or s.held[b]:
                 continue
             cost = _cost(s, a, b)[0]

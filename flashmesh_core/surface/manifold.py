@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.surface.adjacency import COMPILED, dot, edge_order, face_area, face_components, opposite_pairs
+from flashmesh_core.surface.adjacency import (
+    COMPILED,
+    dot,
+    edge_order,
+    face_area,
+    face_components,
+    next_half_edge,
+    opposite_pairs,
+    previous_half_edge,
+)
 
 MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards
 
@@ -130,14 +139,14 @@ def split_fans(vertices, faces, twin):
         if result[h] >= 0:
             continue
         result[h] = count
-        g = twin[h - 1 if h % 3 else h + 2]
+        g = twin[previous_half_edge(h)]
         while g >= 0 and g != h:
             result[g] = count
-            g = twin[g - 1 if g % 3 else g + 2]
+            g = twin[previous_half_edge(g)]
         if g < 0:  # a border: the other way around as well
             g = twin[h]
             while g >= 0:
-                g = g + 1 if g % 3 < 2 else g - 2
+                g = next_half_edge(g)
                 result[g] = count
                 g = twin[g]
         count += 1
@@ -324,9 +333,9 @@ def are_joined(faces, twin, h, other):
     flat = faces.ravel()
     g = h
     while True:
-        if flat[g + 1 if g % 3 < 2 else g - 2] == other or flat[g - 1 if g % 3 else g + 2] == other:
+        if flat[next_half_edge(g)] == other or flat[previous_half_edge(g)] == other:
             return True
-        before = g - 1 if g % 3 else g + 2
+        before = previous_half_edge(g)
         g = twin[before]
         if g == h:
             return False
@@ -335,8 +344,8 @@ def are_joined(faces, twin, h, other):
     g = h
     while twin[g] >= 0:
         there = twin[g]
-        g = there + 1 if there % 3 < 2 else there - 2
-        if flat[g + 1 if g % 3 < 2 else g - 2] == other or flat[g - 1 if g % 3 else g + 2] == other:
+        g = next_half_edge(there)
+        if flat[next_half_edge(g)] == other or flat[previous_half_edge(g)] == other:
             return True
         if g == h:
             return False

@@ -12,7 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.jit import Reference, njit
-from flashmesh_core.surface.adjacency import COMPILED, face_geometry, faces_at_vertices, manifold_twins, unit_rows
+from flashmesh_core.surface.adjacency import (
+    COMPILED,
+    face_geometry,
+    faces_at_vertices,
+    manifold_twins,
+    next_half_edge,
+    previous_half_edge,
+    unit_rows,
+)
 from flashmesh_core.surface.edge_queue import NO_REFCOUNT
 from flashmesh_core.surface.threads import in_threads
 
@@ -220,9 +228,9 @@ def _walk(p, face, cosine, sine, radii, scale, result):
             wx = px + along * (qx - px) - left * (qy - py)
             wy = py + along * (qy - py) + left * (qx - px)
             if wy > 0.0:
-                h, vx, vy = _next(twin), wx, wy
+                h, vx, vy = next_half_edge(twin), wx, wy
             else:
-                h, ux, uy = _next(_next(twin)), wx, wy
+                h, ux, uy = previous_half_edge(twin), wx, wy
         if r < len(radii):
             x, y, z = _unfolded(p, at, px, py, qx, qy, far)
     while r < len(radii):
@@ -258,15 +266,10 @@ def _start(p, face, cosine, sine):
 
 
 @njit(**NO_REFCOUNT)
-def _next(h):
-    """The next half-edge of the same face."""
-    return h + 1 if h % 3 < 2 else h - 2
-
-
-@njit(**NO_REFCOUNT)
 def _unfolded(p, h, px, py, qx, qy, x):
     """Where the place (x, 0) of the plane is on the face of the half-edge h, which runs from p to q there."""
-    a, b, c = p.vertices[_end(p, h)], p.vertices[_end(p, _next(h))], p.vertices[_end(p, _next(_next(h)))]
+    v = p.vertices
+    a, b, c = v[_origin(p, h)], v[_origin(p, next_half_edge(h))], v[_origin(p, previous_half_edge(h))]
     ex, ey = qx - px, qy - py
     length = max(ex * ex + ey * ey, 1e-300)
     left = (-py * ex - (x - px) * ey) / length / max(p.thirds[h, 1], 1e-12)
@@ -279,7 +282,7 @@ def _unfolded(p, h, px, py, qx, qy, x):
 
 
 @njit(**NO_REFCOUNT)
-def _end(p, h):
+def _origin(p, h):
     """The vertex that a half-edge starts from."""
     return p.faces[h // 3, h % 3]
 
