@@ -19,7 +19,6 @@ SPACING_NEIGHBOUR = 6  # the spacing at a point is the distance to this neighbou
 MAX_POINTS = 150_000  # more are averaged in cells
 MAX_CELLS = 160  # an axis of the grid that the surface is made on
 _COARSE = 1 / 200  # side of the cells that the number of others is told from
-TURNS, VOTERS, ALONE = 3, 32, 0.7  # rounds; neighbours asked; share of them against whom a normal is wrong
 CHUNK = 16_384  # points between two calls of progress
 _FLAT_QUANTILE = 0.3  # most surfaces are flat at this share of their samples; edges and curves lie above
 _FLAT_BIAS = 0.93  # that quantile of the estimated deviation over the true one where all is flat
@@ -83,23 +82,6 @@ def planes_through(near: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     way = near - centers[:, None]
     squares, axes = np.linalg.eigh(np.einsum("mki,mkj->mij", way, way) / near.shape[1])
     return centers, axes[:, :, 0], squares[:, 0]
-
-
-def disagreement(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray) -> float:
-    """The share of neighbours in one plane whose unit `normals` (N, 3) face opposite ways."""
-    same, opposite = _count_sides(points, normals, nearest, 6)
-    return float(opposite.sum() / max(same.sum() + opposite.sum(), 1))
-
-
-def turned_back(points: np.ndarray, normals: np.ndarray, nearest: np.ndarray) -> np.ndarray:
-    """Unit `normals` (N, 3), those turned over that contradict nearly all neighbours in their plane."""
-    for _ in range(TURNS):
-        same, opposite = _count_sides(points, normals, nearest, VOTERS)
-        alone = opposite > ALONE * (same + opposite)
-        if not alone.any():
-            break
-        normals = np.where(alone[:, None], -normals, normals)
-    return normals
 
 
 def nearest_neighbours(points: np.ndarray, count: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
@@ -314,22 +296,3 @@ def beside_edges(normals, nearest, least):
                 result[i] = True
                 break
     return result
-
-
-@njit(**COMPILED)
-def _count_sides(points, normals, nearest, count):
-    """Of `count` neighbours how many lie in a sample's plane and face its way (N,), and the opposite way (N,)."""
-    same, opposite = np.zeros(len(points), dtype=np.int64), np.zeros(len(points), dtype=np.int64)
-    for i in range(len(points)):
-        for j in range(min(count, nearest.shape[1])):
-            q = nearest[i, j]
-            dot = length = up = 0.0
-            for axis in range(3):
-                along = points[q, axis] - points[i, axis]
-                dot += normals[i, axis] * normals[q, axis]
-                length += along * along
-                up += along * normals[i, axis]
-            if up * up < 0.1 * length:  # else they may be the two sides of a wall
-                same[i] += dot > 0.5
-                opposite[i] += dot < -0.5
-    return same, opposite

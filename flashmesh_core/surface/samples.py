@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flashmesh_core.surface import point_filter, point_normals
+from flashmesh_core.surface.given_normals import believed
 from flashmesh_core.surface.implicit import OTHER
 from flashmesh_core.surface.orientation import orient
 from flashmesh_core.surface.point_normals import SPACING_NEIGHBOUR
@@ -18,7 +19,6 @@ Progress = Callable[[str, float], None]  # called with the stage and the share o
 
 NEIGHBOURS = 32
 FILTER_REACH = 1.3  # spacings
-DISAGREEING = 0.1  # share of neighbours on opposite sides above which given normals count without their sides
 _AREA_NEIGHBOURS, _GRAPH_NEIGHBOURS = 20, 16
 
 
@@ -51,7 +51,7 @@ def read_samples(
     """
     distance, nearest = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
     gap = float(_spacing(distance).mean())
-    given, normals = normals, _agreeing(points, normals, nearest)
+    given, normals = normals, None if normals is None else believed(points, normals, nearest, gap)
     planes = point_normals.fit_planes(points, nearest, normals, lambda f: report("planes", f))
     noise = point_normals.noise_of(planes[2])
     oriented, walls = normals is not None, None
@@ -76,14 +76,6 @@ def read_samples(
             normals = -normals
     known = np.zeros(len(points), dtype=np.bool_) if walls is None else walls.known
     return measured(points, normals, distance, nearest, known, noise, gap)
-
-
-def _agreeing(points: np.ndarray, normals: np.ndarray | None, nearest: np.ndarray) -> np.ndarray | None:
-    """The normals, those turned over that contradict their neighbours; None where too many do."""
-    if normals is None:
-        return None
-    normals = point_normals.turned_back(points, normals, nearest)
-    return None if point_normals.disagreement(points, normals, nearest) > DISAGREEING else normals
 
 
 def _facing_out(
