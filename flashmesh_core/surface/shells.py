@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.jit import njit
+from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import COMPILED, dot, face_geometry, faces_at_vertices
 from flashmesh_core.surface.placement import Planes, move
@@ -25,6 +26,8 @@ EVEN, ALL_THIN = (0.9, 1.35), 0.85  # tenths of the thickness over its half; sha
 CELLS = 1.8, 2.8  # typical edges that the thickness of a remesh's shell has
 BESIDE = 3.0  # times the half thickness: what is farther from the other side is no wall
 RIM = -0.7  # cosine of two faces at a vertex below which it is on a rim
+THINNER = 0.5  # of its thickness, what is left of a shell that remeshing made
+FACING, NEAR = 0.5, 0.8  # cosine between the way into a wall and its other side; half thicknesses that it is astray
 APART, PULL = 1.3, 1e-2  # times the half thickness that a vertex may be moved apart; weight of where it was
 
 
@@ -33,15 +36,33 @@ class Shell(NamedTuple):
 
     tree: TriangleTree
     half: float  # half of its thickness, in the middle
-    even: bool  # as thick everywhere, and as thick as a remesh makes it around an open sheet
+    remeshed: bool  # as thick as a remesh makes it around an open sheet
+    even: bool  # and that everywhere
 
     def settled(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """The vertices (V, 3) of a mesh at their nearest places on it, or on the way where a face would turn over."""
-        sides, _, _ = face_geometry(vertices, faces)
-        moved = np.array(vertices)
-        start, around = faces_at_vertices(faces, len(vertices))
-        move(moved, faces, start, around, self.tree.closest(vertices), sides)
-        return moved
+        return _moved(vertices, faces, self.tree.closest(vertices))
+
+    def thinned(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+        """The vertices (V, 3) of a mesh on it, nearer to the sheet within if remeshing made it, where there is a wall.
+
+        Remeshing puts walls on both sides of a sheet. Simplified when these are nearer to it leaves would be lost.
+        """
+        if not self.remeshed:
+            return vertices
+        inwards = -vertex_normals(Mesh(vertices, faces))
+        behind = self.tree.distance_facing(vertices + 2.0 * self.half * inwards, inwards, FACING, NEAR * self.half)
+        way = np.where(behind < NEAR * self.half, (1.0 - THINNER) * self.half, 0.0)
+        return _moved(vertices, faces, vertices + way[:, None] * inwards)
+
+
+def _moved(vertices: np.ndarray, faces: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The vertices (V, 3) of a mesh at their `targets`, or on the way where a face would turn over."""
+    sides, _, _ = face_geometry(vertices, faces)
+    moved = np.array(vertices)
+    start, around = faces_at_vertices(faces, len(vertices))
+    move(moved, faces, start, around, targets, sides)
+    return moved
 
 
 class Middle(NamedTuple):
@@ -70,8 +91,9 @@ def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, thinnest: flo
     if share <= SHEET or np.median(across) < thinnest * edge:
         return None
     least, half, most = np.quantile(across[thin], (0.1, 0.5, 0.9))
-    even = EVEN[0] * half < least and most < EVEN[1] * half and CELLS[0] * edge < half < CELLS[1] * edge
-    return Shell(tree, 0.5 * float(half), bool(even) and share > ALL_THIN)
+    remeshed = bool(CELLS[0] * edge < half < CELLS[1] * edge)
+    even = bool(EVEN[0] * half < least and most < EVEN[1] * half)
+    return Shell(tree, 0.5 * float(half), remeshed, remeshed and even and share > ALL_THIN)
 
 
 def shell_of(planes: Planes, edge: float, *, rough: bool) -> Shell | None:

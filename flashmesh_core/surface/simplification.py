@@ -188,6 +188,8 @@ class Simplifier(NamedTuple):
                 vertices = self.shell.settled(vertices, faces)
             elif fit is not None:
                 vertices = fit.fitted(vertices, faces)
+        if self.shell is not None and not self.rough:  # bumps hide whether its rims are those of a plate
+            vertices = self.shell.thinned(vertices, faces)
         vertices, faces = without_touching_caps(vertices, faces)
         vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
         return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))

@@ -18,7 +18,9 @@ def blocks(counts: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Points and normals of so many equal blocks side by side, which fill a box of SIZE."""
     side = SIZE / counts
     parts = [box(*side, at=tuple((np.array(at) + 0.5) * side - 0.5 * SIZE)) for at in np.ndindex(*counts)]
-    return cloud_of(trimesh.util.concatenate([trimesh.Trimesh(part.vertices, part.faces) for part in parts]), 20_000, 0.0005)
+    return cloud_of(
+        trimesh.util.concatenate([trimesh.Trimesh(part.vertices, part.faces) for part in parts]), 20_000, 0.0005
+    )
 
 
 def asked(points: np.ndarray, normals: np.ndarray) -> np.ndarray | None:

@@ -37,6 +37,11 @@ def off_sheet(points: np.ndarray) -> np.ndarray:
     return TriangleTree.of_mesh(SHEET, SIDES).distance(points)
 
 
+def thicker(tray: Mesh) -> Mesh:
+    """The same with walls half again as thick, which no remesh makes."""
+    return Mesh(tray.vertices + 0.5 * WALL * vertex_normals(tray), tray.faces)
+
+
 def test_a_shell_is_as_thick_everywhere(tray: Mesh) -> None:
     edge = typical_edge(tray)
     shell = shell_of(planes_of(denoise(tray)), edge, rough=False)
@@ -66,6 +71,20 @@ def test_moved_apart_the_sides_are_where_they_were_and_rims_stay() -> None:
     moved = moved_apart(np.append(grid, grid[4:5], axis=0), np.concatenate([upper, below[upper[:, ::-1]]]), 0.01)
     assert np.allclose(np.delete(moved[:9], 4, axis=0), np.delete(grid, 4, axis=0))
     assert np.allclose(moved[[4, 9]], [[0, 0, 0.01], [0, 0, -0.01]], atol=2e-4)
+
+
+def test_walls_of_a_remesh_end_nearer_to_the_sheet(tray: Mesh) -> None:
+    """Half as far, but for the rims, which are no walls; walls that no remesh makes so thick stay."""
+    shell = shell_of(planes_of(denoise(tray)), typical_edge(tray), rough=False)
+    assert shell is not None and shell.remeshed
+    far = off_sheet(shell.thinned(tray.vertices, tray.faces)) / WALL
+    low = tray.vertices[:, 2] < 0.25 - 2.0 * WALL
+    assert np.quantile(far[low], 0.1) > 0.35 and np.quantile(far[low], 0.75) < 0.65
+    assert np.quantile(far[tray.vertices[:, 2] > 0.25 + 0.6 * WALL], 0.1) > 0.65
+    other = thicker(tray)
+    shell = shell_of(planes_of(denoise(other)), typical_edge(other), rough=False)
+    assert shell is not None and not shell.remeshed
+    assert (shell.thinned(other.vertices, other.faces) == other.vertices).all()
 
 
 @pytest.mark.parametrize("count", [16, 20])
