@@ -2,7 +2,8 @@
 
 With many faces each of the two walls has its own. With few, walls that are simplified apart stand out through each
 other, and rims take vertices that corners want. Then planes and vertices are moved to the middle of the wall, where
-both sides are one sheet and a rim is one line, and what is left is moved apart again.
+both sides are one sheet and a rim is one line, and what is left is moved apart again. In the end walls that a remesh
+made move nearer to the sheet that they stand for.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ EVEN, ALL_THIN = (0.9, 1.35), 0.85  # tenths of the thickness over its half; sha
 CELLS = 1.8, 2.8  # typical edges that the thickness of a remesh's shell has
 BESIDE = 3.0  # times the half thickness: what is farther from the other side is no wall
 RIM = -0.7  # cosine of two faces at a vertex below which it is on a rim
-THINNER = 0.5  # of its thickness, what is left of a shell that remeshing made
+THINNER = 0.7  # of its thickness, what is left of a shell that remeshing made
 FACING, NEAR = 0.5, 0.8  # cosine between the way into a wall and its other side; half thicknesses that it is astray
 APART, PULL = 1.3, 1e-2  # times the half thickness that a vertex may be moved apart; weight of where it was
 

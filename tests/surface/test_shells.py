@@ -74,13 +74,13 @@ def test_moved_apart_the_sides_are_where_they_were_and_rims_stay() -> None:
 
 
 def test_walls_of_a_remesh_end_nearer_to_the_sheet(tray: Mesh) -> None:
-    """Half as far, but for the rims, which are no walls; walls that no remesh makes so thick stay."""
+    """Seven tenths as far, but for the rims, which are no walls; walls that no remesh makes so thick stay."""
     shell = shell_of(planes_of(denoise(tray)), typical_edge(tray), rough=False)
     assert shell is not None and shell.remeshed
     far = off_sheet(shell.thinned(tray.vertices, tray.faces)) / WALL
     low = tray.vertices[:, 2] < 0.25 - 2.0 * WALL
-    assert np.quantile(far[low], 0.1) > 0.35 and np.quantile(far[low], 0.75) < 0.65
-    assert np.quantile(far[tray.vertices[:, 2] > 0.25 + 0.6 * WALL], 0.1) > 0.65
+    assert np.quantile(far[low], 0.1) > 0.55 and np.quantile(far[low], 0.75) < 0.8
+    assert np.quantile(far[tray.vertices[:, 2] > 0.25 + 0.6 * WALL], 0.1) > 0.75
     other = thicker(tray)
     shell = shell_of(planes_of(denoise(other)), typical_edge(other), rough=False)
     assert shell is not None and not shell.remeshed
