@@ -53,7 +53,7 @@ class Shell(NamedTuple):
             return vertices
         inwards = -vertex_normals(Mesh(vertices, faces))
         behind = self.tree.distance_facing(vertices + 2.0 * self.half * inwards, inwards, FACING, NEAR * self.half)
-        way = np.where(behind < NEAR * self.half, (1.0 - THINNER) * self.half, 0.0)
+        way = np.where(np.isfinite(behind), (1.0 - THINNER) * self.half, 0.0)
         return _moved(vertices, faces, vertices + way[:, None] * inwards)
 
 
