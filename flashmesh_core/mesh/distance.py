@@ -3,11 +3,13 @@
 Triangles are sorted along a Morton curve and grouped into leaves of `LEAF_SIZE`; a complete binary tree of boxes lies
 over the leaves. A query visits the nearer child first and skips boxes that are farther than the best triangle so far,
 which at first is the one that was nearest to the point before: points that follow their neighbors cost half as much.
+A query for triangles that face one way skips boxes none of whose triangles can, by the bounds of their normals.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +21,7 @@ LEAF_SIZE = 4  # triangles
 MORTON_BITS = 16  # an axis
 NEARLY, TINY = 1.0 + 1e-9, 1e-300  # more than a squared distance, so that the nearest triangle is found as always
 _ANY_DIRECTION = -2.0  # below every cosine: all triangles count
+_NO_BOUNDS = np.empty((0, 2, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class TriangleTree:
         Infinity, and any face, where none is nearer than `within`: how far to look is what it costs.
         """
         points = check_points("points", points, minimum=0)
-        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, within, *self._arrays())
+        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, within, *self._arrays(), _NO_BOUNDS)
         return distance, self.face[at]
 
     def distance(self, points: np.ndarray, within: float = np.inf) -> np.ndarray:
@@ -63,7 +66,7 @@ class TriangleTree:
     def nearest_points(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `nearest`, and the places (N, 3) on the faces that are nearest."""
         points = check_points("points", points, minimum=0)
-        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays())
+        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays(), _NO_BOUNDS)
         return distance, self.face[at], _closest_on_triangles(points, self.corners[at])
 
     def distance_facing(
@@ -83,11 +86,16 @@ class TriangleTree:
         directions = check_points("directions", directions, minimum=0)
         if len(directions) != len(points):
             raise ValueError(f"directions must have a row a point, {len(points)}, got {len(directions)}")
-        distance, at = _query(points, directions, float(least), float(within), *self._arrays())
+        distance, at = _query(points, directions, float(least), float(within), *self._arrays(), self._ways)
         return distance, self.face[at]
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
         return self.corners, self.normals, self.low, self.high
+
+    @cached_property
+    def _ways(self) -> np.ndarray:
+        """The least and the most (2 * leaves, 2, 3) that each coordinate of the normals in a box is."""
+        return _bounds_of_normals(self.normals, len(self.low) // 2)
 
 
 @njit(cache=True, nogil=True)
@@ -138,6 +146,23 @@ def _sorted(
             low[node, axis] = min(low[2 * node, axis], low[2 * node + 1, axis])
             high[node, axis] = max(high[2 * node, axis], high[2 * node + 1, axis])
     return corners, normals, low, high
+
+
+@njit(cache=True, nogil=True)
+def _bounds_of_normals(normals: np.ndarray, leaves: int) -> np.ndarray:
+    """The least and the most (2 * leaves, 2, 3) of the triangles' normals (T, 3) in each box of the complete tree."""
+    bounds = np.empty((2 * leaves, 2, 3))
+    bounds[:, 0], bounds[:, 1] = np.inf, -np.inf
+    for t in range(len(normals)):
+        node = leaves + t // LEAF_SIZE
+        for axis in range(3):
+            bounds[node, 0, axis] = min(bounds[node, 0, axis], normals[t, axis])
+            bounds[node, 1, axis] = max(bounds[node, 1, axis], normals[t, axis])
+    for node in range(leaves - 1, 0, -1):
+        for axis in range(3):
+            bounds[node, 0, axis] = min(bounds[2 * node, 0, axis], bounds[2 * node + 1, 0, axis])
+            bounds[node, 1, axis] = max(bounds[2 * node, 1, axis], bounds[2 * node + 1, 1, axis])
+    return bounds
 
 
 def _closest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -205,12 +230,24 @@ def _facing(direction: np.ndarray, normal: np.ndarray) -> float:
     return direction[0] * normal[0] + direction[1] * normal[1] + direction[2] * normal[2]
 
 
+@njit(cache=True)
+def _most_facing(direction: np.ndarray, bounds: np.ndarray) -> float:
+    """No less than the cosine between a direction (3,) and any normal within bounds (2, 3), rounding included."""
+    x = max(direction[0] * bounds[0, 0], direction[0] * bounds[1, 0])
+    y = max(direction[1] * bounds[0, 1], direction[1] * bounds[1, 1])
+    z = max(direction[2] * bounds[0, 2], direction[2] * bounds[1, 2])
+    return x + y + z
+
+
 @njit(cache=True, nogil=True)
 def _query(
     points: np.ndarray, directions: np.ndarray, least: float, within: float,
-    corners: np.ndarray, normals: np.ndarray, low: np.ndarray, high: np.ndarray,
+    corners: np.ndarray, normals: np.ndarray, low: np.ndarray, high: np.ndarray, ways: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Distances (N,) to the nearest triangles within reach that face the right way, and rows (N,); else inf, 0."""
+    """Distances (N,) to the nearest triangles within reach that face the right way, and rows (N,); else inf, 0.
+
+    Where all may face any way, `ways` has no rows.
+    """
     leaves = len(low) // 2
     distance, row = np.full(len(points), np.inf), np.zeros(len(points), np.int64)
     nodes, reach = np.empty(128, np.int64), np.empty(128)
@@ -231,6 +268,11 @@ def _query(
                 first, second = 2 * node, 2 * node + 1
                 to_first = _box_distance(x, y, z, low[first], high[first])
                 to_second = _box_distance(x, y, z, low[second], high[second])
+                if len(ways):
+                    if _most_facing(directions[n], ways[first]) <= least:
+                        to_first = np.inf
+                    if _most_facing(directions[n], ways[second]) <= least:
+                        to_second = np.inf
                 if to_first < to_second:
                     first, second, to_first, to_second = second, first, to_second, to_first
                 nodes[size], reach[size] = first, to_first

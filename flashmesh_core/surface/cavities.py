@@ -23,6 +23,7 @@ from flashmesh_core.surface.adjacency import (
 )
 from flashmesh_core.surface.denoising import COARSE, estimate_noise, noisiness, typical_edge
 from flashmesh_core.surface.manifold import volumes_of
+from flashmesh_core.surface.point_normals import tree_of
 
 WALL = 4.0  # typical edges: a cavity is left out if half of it is no farther from the outer surface
 UNEVEN = 1.4, 2.0  # a half of the wall over its thinnest tenth, four fifths over that half: above both it is modelled
@@ -68,16 +69,14 @@ def _thicknesses(mesh: Mesh, edge: float, label: np.ndarray, inwards: np.ndarray
 
     Infinity for other parts, and for walls that are thin here and thick there.
     """
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(mesh.vertices[np.unique(mesh.faces[~inwards[label]])])
+    tree = tree_of(mesh.vertices[np.unique(mesh.faces[~inwards[label]])])
     uneven = UNEVEN[0] + BUMPS * noisiness(estimate_noise(mesh), edge)
     result = np.full(len(inwards), np.inf)
     inner = inwards[label]
-    corners = np.stack([np.repeat(label[inner], 3), mesh.faces[inner].ravel()], axis=1)
-    part, vertex = np.unique(corners, axis=0).T
+    corners = np.repeat(label[inner], 3).astype(np.int64) * len(mesh.vertices) + mesh.faces[inner].ravel()
+    part, vertex = np.divmod(np.unique(corners), len(mesh.vertices))
     parts, first = np.unique(part, return_index=True)
-    distances = np.split(tree.query(mesh.vertices[vertex])[0], first[1:])
+    distances = np.split(tree.query(mesh.vertices[vertex], workers=-1)[0], first[1:])
     for number, distance in zip(parts, distances, strict=True):
         thinnest, half, most = np.quantile(distance, (0.1, 0.5, 0.8))
         if half <= uneven * thinnest or most <= UNEVEN[1] * half:
@@ -93,7 +92,7 @@ def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray, edge: floa
     from scipy.spatial import cKDTree
 
     normals = vertex_normals(outer)
-    distance, nearest = cKDTree(inner).query(outer.vertices)
+    distance, nearest = cKDTree(inner).query(outer.vertices, workers=-1)
     way = np.einsum("ij,ij->i", outer.vertices - inner[nearest], normals)
     walls = (distance < NEAR * thickness[nearest]) & (way > FACING * distance)
     depth = np.where(walls, 0.5 * thickness[nearest], 0.0)

@@ -85,6 +85,22 @@ def test_only_triangles_that_face_the_same_way() -> None:
     assert lone.distance_facing(point, np.array([[0.0, 0, -1]]))[0] == np.inf
 
 
+@pytest.mark.parametrize("least", [0.9, 0.3, -0.4])
+def test_what_faces_a_way_is_as_far_as_the_mesh_of_those_triangles_alone(least: float) -> None:
+    """Whole boxes of the tree that face other ways are skipped; triangles without area have a cosine of 0."""
+    vertices, faces = torus(rings=40, sides=20)
+    faces = np.concatenate([faces, np.stack([faces[::50, 0], faces[::50, 1], faces[::50, 1]], axis=1)])
+    tree, rng = TriangleTree.of_mesh(vertices, faces), np.random.default_rng(3)
+    points = rng.normal(size=(40, 3)) * 0.4
+    normals = np.zeros((len(faces), 3))
+    normals[tree.face] = tree.normals
+    for way in rng.normal(size=(6, 3)):
+        way /= np.linalg.norm(way)
+        some = faces[normals @ way > least]
+        expected = TriangleTree.of_mesh(vertices, some).distance(points)
+        assert tree.distance_facing(points, np.tile(way, (len(points), 1)), least) == pytest.approx(expected)
+
+
 def test_triangles_without_area_are_segments_and_points() -> None:
     vertices = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [5, 5, 5]])
     tree = TriangleTree.of_mesh(vertices, np.array([[0, 1, 2], [3, 3, 3]]))
