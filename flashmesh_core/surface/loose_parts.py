@@ -20,6 +20,7 @@ from flashmesh_core.surface.reach import dearness
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 MOST_FACES = 16  # of a part that may be given up as a whole
+CORNER, MIDDLE = 1 / 12, 3 / 4  # weights of a triangle's corners and its middle, exact for squared distances of planes
 
 
 def costs_of_parts(
@@ -35,10 +36,10 @@ def costs_of_parts(
     """What leaving out each part (P,) of `faces` (F, 3) costs for every two faces of it; inf for one that must stay.
 
     `weights` (V,) are those of the vertices' quadrics, `labels` (F,) the faces' parts, `sizes` (P,) their longest
-    sides. The cost is the mean squared distance of a part's vertices from the parts that must stay, times its weight to
-    the power 1 - `power`: that of an edge, with which two faces go; as an edge it is dearer by what is left behind
-    farther than `reach` (reach.py). A part is missed no farther than it is long: however far away it floats, nobody
-    sees more of it. Parts of more than MOST_FACES faces and the heaviest must stay.
+    sides. The cost is the mean squared distance of a part from the parts that must stay, times its weight to the power
+    1 - `power`: that of an edge, with which two faces go; as an edge it is dearer by what is left behind farther than
+    `reach` (reach.py). A part is missed no farther than it is long: however far away it floats, nobody sees more of it.
+    Parts of more than MOST_FACES faces and the heaviest must stay.
     """
     count = np.bincount(labels)
     part = np.full(len(positions), -1)
@@ -49,13 +50,18 @@ def costs_of_parts(
     small[weight.argmax()] = False
     if not small.any():
         return np.full(len(count), np.inf)
-    ours = np.flatnonzero(used & small[part])
-    distance = TriangleTree.of_mesh(positions, faces[~small[labels]]).distance(positions[ours])
-    distance = np.minimum(distance, sizes[part[ours]])
-    error = np.bincount(part[ours], weights[ours] * distance**2, minlength=len(count))
+    tree = TriangleTree.of_mesh(positions, faces[~small[labels]])
+    ours = faces[small[labels]]
+    of, corner = labels[small[labels]], np.unique(ours)
+    square = np.zeros(len(positions))
+    square[corner] = np.minimum(tree.distance(positions[corner]), sizes[part[corner]]) ** 2
+    middle = np.minimum(tree.distance(positions[ours].mean(axis=1)), sizes[of]) ** 2
+    areas = np.maximum(face_areas(positions, ours), 1e-30)
+    means = np.bincount(of, areas * (CORNER * square[ours].sum(axis=1) + MIDDLE * middle), minlength=len(count))
+    error = weight * means / np.maximum(np.bincount(of, areas, minlength=len(count)), 1e-30)
     cost = 2.0 * error / np.maximum(weight, 1e-30) ** power / np.maximum(count, 1)
     far = np.zeros(len(count))
-    np.maximum.at(far, part[ours], distance**2)
+    np.maximum.at(far, of, np.maximum(square[ours].max(axis=1), middle))
     return np.where(small, cost * [dearness(square / reach**2) for square in far], np.inf)
 
 

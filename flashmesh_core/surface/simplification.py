@@ -39,6 +39,7 @@ from flashmesh_core.surface.threads import begun, in_threads
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
+MEANT_LOOP = 0.002  # the same in longest sides where edges are all meant: longer ones go only where they cost too much
 LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
@@ -127,7 +128,7 @@ def simplifier_of(
     tell = partial(progress, "simplify", 0.0) if progress else None
     planes = begun(planes_of, denoised)(tell)
     shell = begun(partial(shell_of, planes, edge, rough=rough))(tell) if shells and refines else None
-    longest = 0.0 if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
+    longest = MEANT_LOOP if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
     return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and shell is None)
 

@@ -13,7 +13,7 @@ from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.loose_parts import MOST_FACES, costs_of_parts
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box_corners, box_distance, cards, cube, joined, sphere, voxels
+from tests.surface.shapes import box, box_corners, box_distance, cards, cube, grid, joined, sphere, voxels
 
 HALF = np.array([0.4, 0.3, 0.2])
 CORNERS = box_corners(HALF)
@@ -36,16 +36,24 @@ def costs(parts: list[Mesh]) -> np.ndarray:
 
 
 def test_what_lies_near_is_cheaper_than_what_lies_far() -> None:
-    """A crumb has the area 0.0024; its vertices are 0 and 0.02 from the ball, or 0.01 and 0.03. Two of 12 faces go.
+    """A crumb of area 0.0024 is 0 to 0.02 from the ball, or 0.01 to 0.03, counted up to 0.02. Two of 12 faces go.
 
-    The larger one, of 0.1, is 0.2 and 0.3 away, which counts as 0.1: what is left behind by more than 0.05 is dearer by
+    The larger one, of 0.1, is 0.2 to 0.3 away, which counts as 0.1: what is left behind by more than 0.05 is dearer by
     the fourth power.
     """
     ball = Mesh(sphere(80, 41).vertices * 0.6, sphere(80, 41).faces)
     near, far, large = costs([ball, crumb((0.0, 0.0, 0.31)), crumb((0.0, 0.0, 0.32)), crumb((0.0, 0.0, 0.55), 0.1)])[1:]
-    assert near == pytest.approx(np.sqrt(0.0024) / 6.0 * 0.02**2 / 2.0, rel=0.1)
-    assert far == pytest.approx(np.sqrt(0.0024) / 6.0 * (0.02**2 + 0.01**2) / 2.0, rel=0.1)
+    assert near == pytest.approx(np.sqrt(0.0024) / 6.0 * 0.02**2 * (0 + 1 + 4 / 3) / 6.0, rel=0.1)
+    assert far == pytest.approx(np.sqrt(0.0024) / 6.0 * 0.02**2 * (1 / 4 + 1 + 4 * 0.79) / 6.0, rel=0.1)
     assert large == pytest.approx(np.sqrt(0.06) / 6.0 * 0.1**2 * 2.0**4, rel=0.1)
+
+
+def test_a_beam_is_missed_between_what_its_ends_touch() -> None:
+    """All of its vertices lie on the two plates that stay."""
+    plate = grid(4)
+    ends = [Mesh(plate.vertices[:, [2, 0, 1]] + (x, 0.0, 0.0), plate.faces) for x in (-0.15, 0.15)]
+    beam = costs([*ends, box(0.3, 0.02, 0.02)])[2]
+    assert beam == pytest.approx(np.sqrt(4 * 0.3 * 0.02) / 6.0 * 0.15**2 / 3.0 * 2.0**4, rel=0.4)
 
 
 def test_nothing_is_missed_farther_than_it_is_long() -> None:

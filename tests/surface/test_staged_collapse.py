@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.denoising import denoise
+from flashmesh_core.surface.bridges import knots
+from flashmesh_core.surface.denoising import COARSE, denoise, typical_edge
+from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box_distance, voxels
+from tests.surface.shapes import box, box_distance, joined, voxels
 
 LENGTH = 0.33  # of a rod to either side of its middle
 
@@ -26,3 +29,46 @@ def test_a_heap_of_rods_keeps_their_ends() -> None:
     off = TriangleTree.of_mesh(found.vertices, found.faces).distance(ends)
     assert len(found.faces) <= 160
     assert (off > 0.05).sum() <= 8 and off.max() < 0.2  # 14 of 40 and 0.27 where handles are looked for just four times
+
+
+def _sieve(holes: int) -> Mesh:
+    """A flat plate of side 1 with holes x holes square holes, each face of a cell in two triangles."""
+    solid = np.ones((2 * holes + 1,) * 2, dtype=bool)
+    solid[1::2, 1::2] = False
+    cells = np.argwhere(solid)
+    kept = {tuple(cell) for cell in cells}
+    quads = [[(x, y, 1), (x + 1, y, 1), (x + 1, y + 1, 1), (x, y + 1, 1)] for x, y in cells]
+    quads += [[(x, y, 0), (x, y + 1, 0), (x + 1, y + 1, 0), (x + 1, y, 0)] for x, y in cells]
+    for x, y in cells:
+        around = [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)]
+        beside = [(x, y - 1), (x + 1, y), (x, y + 1), (x - 1, y)]
+        for k in range(4):
+            if beside[k] not in kept:
+                (a, b), (c, d) = around[k], around[(k + 1) % 4]
+                quads.append([(a, b, 0), (c, d, 0), (c, d, 1), (a, b, 1)])
+    vertices, corner = np.unique(np.array(quads).reshape(-1, 3), axis=0, return_inverse=True)
+    corner = corner.reshape(-1, 4)
+    return Mesh(vertices * [1, 1, 0.5] / len(solid) - 0.5, np.concatenate([corner[:, :3], corner[:, [0, 2, 3]]]))
+
+
+def test_holes_of_a_low_poly_mesh_go_where_their_faces_are_more_than_wanted() -> None:
+    """A plate keeps all 64 while there are faces for them; their topology alone takes 658."""
+    plate = _sieve(8)
+    assert typical_edge(plate) > COARSE
+    many, few = (read_surface(plate, faces=faces).proxies[0] for faces in (800, 60))
+    assert knots(many.faces) == 2 * 64 - 2
+    assert 54 <= len(few.faces) <= 60 and knots(few.faces) < 0
+    corners = np.array([[x, y, 0.0] for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
+    assert TriangleTree.of_mesh(few.vertices, few.faces).distance(corners).max() < 0.06
+
+
+def test_many_small_parts_go_before_a_low_poly_body_loses_its_corners() -> None:
+    """Forty pins on a box; each keeps four faces, however few are left."""
+    places = [(x, y, 0.08) for x in np.linspace(-0.45, 0.45, 10) for y in np.linspace(-0.15, 0.15, 4)]
+    pins = [box(0.02, 0.02, 0.1, at=place) for place in places]
+    body = box(1.0, 0.4, 0.1)
+    reading = read_surface(Mesh(*joined(body, *pins)), faces=100)
+    found = reading.proxies[0]
+    assert 90 <= len(found.faces) <= 100
+    off = TriangleTree.of_mesh(found.vertices, found.faces).distance(reading.box.apply(body.vertices))
+    assert off.max() < 0.01  # 0.14 where the pins stay
