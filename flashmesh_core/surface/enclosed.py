@@ -13,7 +13,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import boxes_of, compact, face_components, face_geometry, manifold_twins
 from flashmesh_core.surface.manifold import volumes_of, winding_at
 
-PLACES = 4096  # of a part looked at
+PLACES = 4096  # of a part looked at, corners and middles of its faces: a lens may touch its tube with all corners
 DOUBTFUL = 0.9  # share of them before the nearest face, where all may be inside still: at a sharp edge it misleads
 RECOUNTED = 8  # of these and of the others, for which the winding number is summed
 MOST_AROUND = 32  # parts that others are looked for in, the largest
@@ -52,8 +52,9 @@ def _inside(
     tree, triangles = TriangleTree.of_mesh(mesh.vertices, faces[wall]), mesh.triangles[wall]
     normals = face_geometry(mesh.vertices, faces[wall])[0]
     for part in np.flatnonzero(within):
-        corners = np.unique(faces[faces_of[part]])
-        places = mesh.vertices[rng.choice(corners, min(len(corners), PLACES), replace=False)]
+        own = faces[faces_of[part]]
+        places = np.concatenate([mesh.vertices[np.unique(own)], mesh.vertices[own].mean(axis=1)])
+        places = places[rng.choice(len(places), min(len(places), PLACES), replace=False)]
         _, face, nearest = tree.nearest_points(places)
         doubtful = np.flatnonzero(np.einsum("ni,ni->n", places - nearest, normals[face]) >= 0.0)
         if len(doubtful) > DOUBTFUL * len(places):

@@ -103,6 +103,26 @@ def grid(cells: int, hole: bool = False) -> Mesh:
     return Mesh(np.stack([x.ravel(), y.ravel(), 0.0 * x.ravel()], axis=1), faces)
 
 
+def sieve(holes: int) -> Mesh:
+    """A flat plate of sides 1 with holes x holes square holes; each face of a cell has two triangles."""
+    solid = np.ones((2 * holes + 1,) * 2, dtype=bool)
+    solid[1::2, 1::2] = False
+    cells = np.argwhere(solid)
+    kept = {tuple(cell) for cell in cells}
+    quads = [[(x, y, 1), (x + 1, y, 1), (x + 1, y + 1, 1), (x, y + 1, 1)] for x, y in cells]
+    quads += [[(x, y, 0), (x, y + 1, 0), (x + 1, y + 1, 0), (x + 1, y, 0)] for x, y in cells]
+    for x, y in cells:
+        around = [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)]
+        beside = [(x, y - 1), (x + 1, y), (x, y + 1), (x - 1, y)]
+        for k in range(4):
+            if beside[k] not in kept:
+                (a, b), (c, d) = around[k], around[(k + 1) % 4]
+                quads.append([(a, b, 0), (c, d, 0), (c, d, 1), (a, b, 1)])
+    vertices, corner = np.unique(np.array(quads).reshape(-1, 3), axis=0, return_inverse=True)
+    corner = corner.reshape(-1, 4)
+    return Mesh(vertices * [1, 1, 0.5] / len(solid) - 0.5, np.concatenate([corner[:, :3], corner[:, [0, 2, 3]]]))
+
+
 def cards(count: int, size: float = 0.02, seed: int = 0) -> Mesh:
     """Loose squares of two faces in a unit ball, turned by chance, as leaves are made."""
     rng = np.random.default_rng(seed)

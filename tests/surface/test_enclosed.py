@@ -10,7 +10,7 @@ from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.enclosed import without_enclosed_parts
 from flashmesh_core.surface.manifold import winding_at
 from flashmesh_core.surface.reading import read_surface
-from tests.surface.shapes import box, box_distance, cube, joined, sphere, torus_distance, volume, voxels
+from tests.surface.shapes import box, box_distance, cube, joined, sieve, sphere, torus_distance, volume, voxels
 
 
 def together(*parts: Mesh) -> Mesh:
@@ -47,6 +47,15 @@ def test_what_a_ring_goes_around_is_not_inside() -> None:
     ring = voxels(torus_distance(0.4, 0.15), cells=48)
     assert count_left(together(ring, ball(0.2)))[1] == 0
     assert count_left(together(ring, ball(0.1, at=(0.4, 0.0, 0.0))))[1] == 1
+
+
+def test_a_pane_stays_that_only_its_rim_is_inside() -> None:
+    """All of its corners are in the frame, which is a third of a side wide."""
+    frame = sieve(1)
+    pane = box(0.5, 0.5, 0.02, at=tuple(frame.vertices.mean(axis=0)))
+    assert count_left(together(frame, pane)) == (len(frame.faces) + 12, 0)
+    covered = box(0.2, 0.2, 0.02, at=(0.35, 0.35, float(frame.vertices[:, 2].mean())))
+    assert count_left(together(frame, covered)) == (len(frame.faces), 1)
 
 
 def test_a_hollow_stays_and_so_does_what_it_holds() -> None:

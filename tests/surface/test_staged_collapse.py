@@ -10,7 +10,7 @@ from flashmesh_core.surface.bridges import knots
 from flashmesh_core.surface.denoising import COARSE, denoise, typical_edge
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box, box_distance, joined, voxels
+from tests.surface.shapes import box, box_distance, joined, sieve, voxels
 
 LENGTH = 0.33  # of a rod to either side of its middle
 
@@ -31,29 +31,9 @@ def test_a_heap_of_rods_keeps_their_ends() -> None:
     assert (off > 0.05).sum() <= 8 and off.max() < 0.2  # 14 of 40 and 0.27 where handles are looked for just four times
 
 
-def _sieve(holes: int) -> Mesh:
-    """A flat plate of side 1 with holes x holes square holes, each face of a cell in two triangles."""
-    solid = np.ones((2 * holes + 1,) * 2, dtype=bool)
-    solid[1::2, 1::2] = False
-    cells = np.argwhere(solid)
-    kept = {tuple(cell) for cell in cells}
-    quads = [[(x, y, 1), (x + 1, y, 1), (x + 1, y + 1, 1), (x, y + 1, 1)] for x, y in cells]
-    quads += [[(x, y, 0), (x, y + 1, 0), (x + 1, y + 1, 0), (x + 1, y, 0)] for x, y in cells]
-    for x, y in cells:
-        around = [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)]
-        beside = [(x, y - 1), (x + 1, y), (x, y + 1), (x - 1, y)]
-        for k in range(4):
-            if beside[k] not in kept:
-                (a, b), (c, d) = around[k], around[(k + 1) % 4]
-                quads.append([(a, b, 0), (c, d, 0), (c, d, 1), (a, b, 1)])
-    vertices, corner = np.unique(np.array(quads).reshape(-1, 3), axis=0, return_inverse=True)
-    corner = corner.reshape(-1, 4)
-    return Mesh(vertices * [1, 1, 0.5] / len(solid) - 0.5, np.concatenate([corner[:, :3], corner[:, [0, 2, 3]]]))
-
-
 def test_holes_of_a_low_poly_mesh_go_where_their_faces_are_more_than_wanted() -> None:
     """A plate keeps all 64 while there are faces for them; their topology alone takes 658."""
-    plate = _sieve(8)
+    plate = sieve(8)
     assert typical_edge(plate) > COARSE
     many, few = (read_surface(plate, faces=faces).proxies[0] for faces in (800, 60))
     assert knots(many.faces) == 2 * 64 - 2
