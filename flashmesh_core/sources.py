@@ -131,7 +131,7 @@ def voxel_remesh(mesh: Mesh, cells: int, closed: bool) -> Mesh:
     """Marching cubes on `cells` of the unit box an axis: of the signed distance if `closed`, else of a shell.
 
     Inside is where the winding number is positive, so parts that run through each other become one. The lattice lies at
-    whole cells from the box's lowest corner.
+    whole cells from the box's lowest corner. Raises ValueError for a closed mesh that is inside out or too thin.
     """
     from skimage.measure import marching_cubes
 
@@ -145,8 +145,10 @@ def voxel_remesh(mesh: Mesh, cells: int, closed: bool) -> Mesh:
     reach = _BAND if closed else _BAND + SHELL
     field = narrow_band(in_cells - first, mesh.faces, shape, reach)
     if closed:
-        inside = winding_numbers(in_cells - first, mesh.faces, shape) > 0
-        field[inside] *= -1.0
+        winding = winding_numbers(in_cells - first, mesh.faces, shape)
+        if winding.max() <= 0 and winding.min() < 0:
+            raise ValueError("mesh must be wound outwards, got one that is inside out: flip its faces")
+        field[winding > 0] *= -1.0
         _leave_round_off(field, in_cells - first, mesh.faces)
     else:
         field -= SHELL

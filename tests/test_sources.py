@@ -158,3 +158,5 @@ def test_wrong_input_is_refused() -> None:
     thin = Mesh(thin.vertices + np.array([0, 0, 0.011]), thin.faces)
     with pytest.raises(ValueError, match="mesh must be thick enough"):
         voxel_remesh(thin, 16, closed=True)
+    with pytest.raises(ValueError, match="mesh must be wound outwards"):
+        voxel_remesh(Mesh(BOX.vertices, BOX.faces[:, ::-1].copy()), 16, closed=True)
