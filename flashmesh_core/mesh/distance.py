@@ -52,7 +52,7 @@ class TriangleTree:
         Infinity, and any face, where none is nearer than `within`: how far to look is what it costs.
         """
         points = check_points("points", points, minimum=0)
-        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, within, *self._arrays(), _NO_BOUNDS)
+        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, within, *self._arrays(_NO_BOUNDS))
         return distance, self.face[at]
 
     def distance(self, points: np.ndarray, within: float = np.inf) -> np.ndarray:
@@ -66,7 +66,7 @@ class TriangleTree:
     def nearest_points(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `nearest`, and the places (N, 3) on the faces that are nearest."""
         points = check_points("points", points, minimum=0)
-        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays(), _NO_BOUNDS)
+        distance, at = _query(points, np.zeros_like(points), _ANY_DIRECTION, np.inf, *self._arrays(_NO_BOUNDS))
         return distance, self.face[at], _closest_on_triangles(points, self.corners[at])
 
     def distance_facing(
@@ -86,11 +86,11 @@ class TriangleTree:
         directions = check_points("directions", directions, minimum=0)
         if len(directions) != len(points):
             raise ValueError(f"directions must have a row a point, {len(points)}, got {len(directions)}")
-        distance, at = _query(points, directions, float(least), float(within), *self._arrays(), self._ways)
+        distance, at = _query(points, directions, float(least), float(within), *self._arrays(self._ways))
         return distance, self.face[at]
 
-    def _arrays(self) -> tuple[np.ndarray, ...]:
-        return self.corners, self.normals, self.low, self.high
+    def _arrays(self, ways: np.ndarray) -> tuple[np.ndarray, ...]:
+        return self.corners, self.normals, self.low, self.high, ways
 
     @cached_property
     def _ways(self) -> np.ndarray:

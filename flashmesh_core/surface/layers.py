@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
-from flashmesh_core.surface.adjacency import face_components, labels_of_vertices, manifold_twins, unit_rows
+from flashmesh_core.surface.adjacency import face_areas, face_components, labels_of_vertices, manifold_twins, unit_rows
 from flashmesh_core.surface.denoising import FINE, usual_edge
 
 LAYERED = 0.07  # share of places that other sheets lie over, from which on they are layers
@@ -20,6 +20,7 @@ ALIKE = 0.7  # cosine of their normals
 SECTORS, GAP = 8, 3  # directions in which vertices of the other sheet lie; without one, side by side, at the least
 MIXED = 0.15  # share of places at which the one of two sheets is outside that is so at fewer: else one covers the other
 STRETCHED = 4.0  # typical edges: longer faces of a depth map hang between what is near and far
+SAMPLED = 0.3  # share of the area that others make; of less the vertices are no samples of the surface, it is modelled
 MAX_SAMPLES = 500_000
 
 
@@ -28,7 +29,7 @@ def are_layers(mesh: Mesh) -> bool:
     faces, edge = mesh.faces.astype(np.int32), usual_edge(mesh)
     twins = manifold_twins(faces, len(mesh.vertices))
     label, count = face_components(faces, twins)
-    if count < 2 or edge > FINE:
+    if count < 2 or edge > FINE or _sampled_share(mesh, edge) < SAMPLED:
         return False
     inner = np.ones(len(mesh.vertices), dtype=bool)
     inner[mesh.faces[(twins.reshape(-1, 3) < 0).any(axis=1)]] = False
@@ -47,9 +48,21 @@ def samples_of_layers(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
 
 def _normals(mesh: Mesh, edge: float) -> np.ndarray:
     """Unit normals (V, 3) of the faces that are not stretched; 0 where there are no others."""
+    return vertex_normals(Mesh(mesh.vertices, mesh.faces[~_stretched(mesh, edge)]))
+
+
+def _stretched(mesh: Mesh, edge: float) -> np.ndarray:
+    """Which faces (F,) have a side that is much longer than the typical `edge`."""
     a, b, c = mesh.triangles.transpose(1, 0, 2)
-    longest = np.maximum.reduce([np.linalg.norm(side, axis=1) for side in (b - a, c - b, a - c)])
-    return vertex_normals(Mesh(mesh.vertices, mesh.faces[longest <= STRETCHED * edge]))
+    return np.asarray(
+        np.max([np.linalg.norm(side, axis=1) for side in (b - a, c - b, a - c)], axis=0) > STRETCHED * edge
+    )
+
+
+def _sampled_share(mesh: Mesh, edge: float) -> float:
+    """The share of the area of faces that are not stretched."""
+    areas = face_areas(mesh.vertices, mesh.faces)
+    return float(areas[~_stretched(mesh, edge)].sum() / areas.sum())
 
 
 def _layered_share(mesh: Mesh, edge: float, part: np.ndarray, inner: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from flashmesh_core.surface import layers
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.layers import are_layers, samples_of_layers
 from flashmesh_core.surface.reading import read_surface
-from tests.surface.shapes import box_distance, grid, joined, sphere, voxels
+from tests.surface.shapes import box, box_distance, grid, joined, sphere, voxels
 
 HALF = (0.5, 0.35, 0.2)
 
@@ -106,3 +106,10 @@ def test_coarse_meshes_are_no_scans() -> None:
     low = sphere(24, 15)
     moved = Mesh(low.vertices + np.array([0.003, 0.0, 0.0]), low.faces)
     assert not are_layers(cleaned(Mesh(*joined(low, moved))))
+
+
+def test_a_modelled_body_with_small_parts_in_each_other_is_no_scan() -> None:
+    """Most of the vertices are those of layers, as of a refrigerator's feet, but they show little of the surface."""
+    layered, body = scans(0.005), box(3.0, 3.0, 3.0, at=(5.0, 0.0, 0.0))
+    assert are_layers(cleaned(layered))
+    assert not are_layers(cleaned(Mesh(*joined(layered, body))))
