@@ -15,7 +15,8 @@ from flashmesh_core.surface.manifold import volumes_of, winding_at
 
 PLACES = 4096  # of a part looked at, corners and middles of its faces: a lens may touch its tube with all corners
 DOUBTFUL = 0.9  # share of them before the nearest face, where all may be inside still: at a sharp edge it misleads
-RECOUNTED = 8  # of these and of the others, for which the winding number is summed
+RECOUNTED = 8  # of these and of the others, at the least, for which the winding number is summed; more
+SUMMED = 50_000  # where that many triangles, over all of them, are enough
 MOST_AROUND = 32  # parts that others are looked for in, the largest
 
 
@@ -59,7 +60,8 @@ def _inside(
         doubtful = np.flatnonzero(np.einsum("ni,ni->n", places - nearest, normals[face]) >= 0.0)
         if len(doubtful) > DOUBTFUL * len(places):
             continue
-        some = rng.choice(doubtful, min(len(doubtful), RECOUNTED // 2), replace=False)
-        some = np.append(some, rng.choice(len(places), RECOUNTED // 2))
+        count = max(RECOUNTED, SUMMED // len(triangles)) // 2
+        some = rng.choice(doubtful, min(len(doubtful), count), replace=False)
+        some = np.append(some, rng.choice(len(places), min(len(places), count)))
         result[part] = all(winding_at(triangles, place) > 0.5 for place in places[some])
     return result
