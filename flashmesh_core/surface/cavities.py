@@ -21,7 +21,7 @@ from flashmesh_core.surface.adjacency import (
     labels_of_vertices,
     manifold_twins,
 )
-from flashmesh_core.surface.denoising import COARSE, estimate_noise, noisiness, typical_edge
+from flashmesh_core.surface.denoising import estimate_noise, is_modelled, noisiness, typical_edge
 from flashmesh_core.surface.manifold import volumes_of
 from flashmesh_core.surface.point_normals import tree_of
 
@@ -42,7 +42,7 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     `mesh` is clean. A thicker wall keeps its inside; meshes of few large faces come back as they are.
     """
     edge = typical_edge(mesh)
-    if not len(mesh.faces) or edge > COARSE:
+    if not len(mesh.faces) or is_modelled(mesh):
         return mesh
     faces = mesh.faces.astype(np.int32)
     twins = manifold_twins(faces, len(mesh.vertices))

@@ -25,6 +25,7 @@ ROUNDS, VERTEX_ROUNDS = 3, 15  # of normals, of vertices
 CLEAN_WIDTH, NOISY_WIDTH = 0.25, 0.35  # of normal differences, without noise and at NOISY
 NOISY = 0.075  # noise over the typical edge of a sculpt
 COARSE = 1 / 24  # a typical edge longer than this: a low-poly mesh, whose edges are all meant
+EVEN = 0.74  # usual over typical edge: it is less where small faces lie beside large ones, as no remesh leaves them
 FINE = 1 / 58  # a typical edge longer than this: few faces tell a plane, the quadrics' own places are better
 REACH = 1.0  # typical edges over which faces count as neighbors, times that
 MAX_REACH = 1 / 64  # faces that much apart are hardly neighbors, however large
@@ -74,6 +75,12 @@ def usual_edge(mesh: Mesh) -> float:
     return even_edge(float(np.median(face_areas(mesh.vertices, mesh.faces)))) if len(mesh.faces) else 0.0
 
 
+def is_modelled(mesh: Mesh) -> bool:
+    """Whether the edges of a mesh are all meant: they are long, or not short and of many lengths."""
+    edge = typical_edge(mesh)
+    return edge > COARSE or (edge > FINE and usual_edge(mesh) < EVEN * edge)
+
+
 def even_edge(area: float) -> float:
     """The edge of the triangle of three equal sides that has this area."""
     return float(np.sqrt(area * 4.0 / np.sqrt(3.0)))
@@ -90,7 +97,7 @@ def denoise(
     """The surface without noise: normals filtered, vertices moved, borders straightened; connectivity stays.
 
     `mesh` is clean (see cleaning.clean) and fills the unit box; `noise` is measured where None. With many `wanted`
-    faces no vertex moves far enough for them to show it, unless the noise is that large. A mesh of few large faces
+    faces no vertex moves far enough for them to show it, unless the noise is that large. A mesh that is modelled
     comes back as it is. Raises ValueError for a noise below 0.
     """
     if progress:
@@ -100,7 +107,7 @@ def denoise(
     faces = mesh.faces.astype(np.int32)
     normals, areas, centers = face_geometry(mesh.vertices, faces)
     edge = typical_edge(mesh)
-    if not len(faces) or edge > COARSE:
+    if not len(faces) or is_modelled(mesh):
         return Denoised(mesh, normals, mesh.vertices, 0.0, filtered=False)
     start, around = faces_at_vertices(faces, len(mesh.vertices))
     measured = begun(lambda: estimate_noise(mesh) if noise is None else noise)

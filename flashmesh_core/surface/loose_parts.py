@@ -14,7 +14,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import compact, face_areas, parts_of
 from flashmesh_core.surface.borders import open_edges
-from flashmesh_core.surface.denoising import COARSE, Denoised, typical_edge
+from flashmesh_core.surface.denoising import Denoised, is_modelled, typical_edge
 from flashmesh_core.surface.pinholes import SCRAPS
 from flashmesh_core.surface.reach import dearness
 
@@ -71,7 +71,7 @@ def without_crumbs(denoised: Denoised) -> Denoised:
     Sheets that are more than scraps of the surface, all such together, are none: a tree's leaves.
     """
     mesh, edge = denoised.mesh, typical_edge(denoised.mesh)
-    if edge > COARSE:
+    if is_modelled(mesh):
         return denoised
     faces = mesh.faces.astype(np.int32)
     label, size = parts_of(mesh.vertices, faces)

@@ -12,7 +12,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.sampling import triangle_areas
 from flashmesh_core.surface.adjacency import compact, face_components, labels_of_vertices, manifold_twins, unit_rows
 from flashmesh_core.surface.borders import open_edges
-from flashmesh_core.surface.denoising import COARSE, typical_edge
+from flashmesh_core.surface.denoising import is_modelled, typical_edge
 from flashmesh_core.surface.fairing import faired
 
 MAX_EDGES, MOST_EDGES = 8.0, 12  # perimeter of a hole that is an accident, in typical edges; edges around it
@@ -30,7 +30,7 @@ def close_pinholes(mesh: Mesh, gashes: bool = False) -> tuple[Mesh, int]:
     many is what comes second.
     """
     edge = typical_edge(mesh)
-    if not len(mesh.faces) or edge > COARSE:
+    if not len(mesh.faces) or is_modelled(mesh):
         return mesh, 0
     loops = _border_loops(mesh.faces.astype(np.int32), len(mesh.vertices))
     if not loops:

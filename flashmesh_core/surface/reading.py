@@ -18,12 +18,12 @@ from flashmesh_core.surface.adjacency import compact
 from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.cleaning import SAME_PLACE, clean
 from flashmesh_core.surface.denoising import (
-    COARSE,
     FINE,
     Denoised,
     Progress,
     as_it_came,
     denoise,
+    is_modelled,
     noisiness,
     typical_edge,
 )
@@ -276,7 +276,7 @@ def _with_proxies(
     ways, handle_edges = [denoised], HANDLE_EDGES
     if cloud_noise is not None:
         rough, handle_edges = rough or cloud_noise > ROUGH_CLOUD * edge, CLOUD_HANDLE_EDGES
-    elif not rough and FINEST < edge <= COARSE:
+    elif not rough and edge > FINEST and not is_modelled(mesh):
         ways.append(as_it_came(mesh, denoised.noise))
     counts = [times * wanted for times in RICHER]
     made = nearest_proxies(

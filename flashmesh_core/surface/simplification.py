@@ -20,7 +20,7 @@ from flashmesh_core.surface.adjacency import (
 )
 from flashmesh_core.surface.borders import WEIGHT
 from flashmesh_core.surface.collapse import ALWAYS, POWER, STAYING, Collapse, collapse, start_collapse
-from flashmesh_core.surface.denoising import COARSE, FINE, Denoised, Progress, as_it_came, noisiness, typical_edge
+from flashmesh_core.surface.denoising import FINE, Denoised, Progress, as_it_came, is_modelled, noisiness, typical_edge
 from flashmesh_core.surface.fidelity import taken_back, watched
 from flashmesh_core.surface.fitting import Fit, bends_alike, fit_of
 from flashmesh_core.surface.flat_places import recut_flat_places
@@ -128,7 +128,7 @@ def simplifier_of(
     tell = partial(progress, "simplify", 0.0) if progress else None
     planes = begun(planes_of, denoised)(tell)
     shell = begun(partial(shell_of, planes, edge, rough=rough))(tell) if shells and refines else None
-    longest = MEANT_LOOP if edge > COARSE else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
+    longest = MEANT_LOOP if is_modelled(denoised.mesh) else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
     return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and shell is None)
 

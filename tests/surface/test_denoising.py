@@ -7,8 +7,9 @@ import pytest
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import face_geometry
-from flashmesh_core.surface.denoising import denoise, estimate_noise
-from tests.surface.shapes import box_distance, cube, cylinder, grid, sphere, voxels
+from flashmesh_core.surface.denoising import COARSE, FINE, denoise, estimate_noise, is_modelled, typical_edge
+from flashmesh_core.surface.simplification import proxies
+from tests.surface.shapes import box, box_distance, cube, cylinder, grid, joined, sphere, torus_distance, voxels
 
 BOX = voxels(box_distance((0.4, 0.3, 0.2)), 64)
 
@@ -44,6 +45,24 @@ def test_noise_goes_and_the_walls_are_flat():
 def test_coarse_meshes_stay(shape):
     result = denoise(shape)
     np.testing.assert_allclose(result.mesh.vertices, shape.vertices, atol=1e-9)
+
+
+def test_edges_are_meant_that_are_long_or_of_many_lengths():
+    """A field with 160 pebbles; its edges are as long as those of a remesh of few cells."""
+    field = grid(30)
+    places = np.stack(np.meshgrid(np.linspace(-0.4, 0.4, 16), np.linspace(-0.4, 0.4, 10)), axis=-1).reshape(-1, 2)
+    pebbles = [box(0.012, 0.012, 0.012, at=(x, y, 0.004)) for x, y in places]
+    strewn = Mesh(*joined(field, *pebbles))
+    assert FINE < typical_edge(strewn) < COARSE
+    assert not is_modelled(field) and not is_modelled(voxels(torus_distance(0.3, 0.1), 40))
+    assert is_modelled(strewn) and is_modelled(grid(8))
+    dense = Mesh(
+        strewn.vertices * 0.2, strewn.faces
+    )  # of short edges, as of scans that were thinned where they are flat
+    assert not is_modelled(dense)
+    as_is = denoise(strewn)
+    assert not as_is.filtered and np.array_equal(as_is.mesh.vertices, strewn.vertices)
+    assert len(proxies(as_is, [2_200])[0].faces) > 2_100, "pebbles are no crumbs that noise made"
 
 
 def test_a_smooth_sphere_stays_a_sphere():
