@@ -32,7 +32,7 @@ def close_pinholes(mesh: Mesh, gashes: bool = False) -> tuple[Mesh, int]:
     edge = typical_edge(mesh)
     if not len(mesh.faces) or is_modelled(mesh):
         return mesh, 0
-    loops = _border_loops(mesh.faces.astype(np.int32), len(mesh.vertices))
+    loops = border_loops(mesh.faces.astype(np.int32), len(mesh.vertices))
     if not loops:
         return mesh, 0
     lengths = np.array([len(loop) for loop in loops])
@@ -115,7 +115,7 @@ def _turns(sides: np.ndarray, following: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos(np.clip(along, -1.0, 1.0)))
 
 
-def _border_loops(faces: np.ndarray, count: int) -> list[np.ndarray]:
+def border_loops(faces: np.ndarray, count: int) -> list[np.ndarray]:
     """Vertices (N,) of each loop of open edges, in the direction in which faces may fill it."""
     _, tails, heads = open_edges(faces, count)
     onward = dict(zip(heads.tolist(), tails.tolist(), strict=True))

@@ -128,9 +128,10 @@ def simplifier_of(
     tell = partial(progress, "simplify", 0.0) if progress else None
     planes = begun(planes_of, denoised)(tell)
     shell = begun(partial(shell_of, planes, edge, rough=rough))(tell) if shells and refines else None
-    longest = MEANT_LOOP if is_modelled(denoised.mesh) else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
+    modelled, fits = is_modelled(denoised.mesh), refine and shell is None
+    longest = MEANT_LOOP if modelled else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
-    return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and shell is None)
+    return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=fits, modelled=modelled)
 
 
 def _report_part(progress: Progress, number: int, of: int, stage: str, share: float) -> None:
@@ -151,6 +152,7 @@ class Simplifier(NamedTuple):
     shell: Shell | None  # the dense surface where that is one, whose vertices stay on it
     middle: Middle | None = None  # of that shell, if it is simplified there
     fits: bool = False  # vertices of smooth shapes to the surface
+    modelled: bool = False  # holes in sheets are closed where they cost too much
     keeps: bool = False  # of two vertices that are joined one, where it is
 
     def in_the_middle(self, far: float) -> tuple[Simplifier, float] | None:
@@ -200,7 +202,7 @@ class Simplifier(NamedTuple):
         planes = self.planes
         found = dict.fromkeys(counts, self.denoised.mesh)
         far = far_of(float(planes.weights.sum()), counts[-1])
-        goal = Goal(counts[0], counts[-1], len(planes.faces), self.crumb, progress)
+        goal = Goal(counts[0], counts[-1], len(planes.faces), self.crumb, self.modelled, progress)
         state = self._started(seed, far, goal)
         for count in counts:
             if len(planes.faces) <= count:

@@ -17,6 +17,7 @@ from flashmesh_core.surface.denoising import Progress
 from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.loose_parts import costs_of_parts
 from flashmesh_core.surface.quadrics import WIDTH
+from flashmesh_core.surface.small_holes import close_small_holes
 
 MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
 CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
@@ -37,6 +38,7 @@ class Goal(NamedTuple):
     least: int  # faces of the last of several counts, which progress is told by
     total: int  # faces at first, by which it is told as well
     crumb: float  # size of limbs that go with the loops which are cut
+    modelled: bool  # holes in sheets are closed instead of cut open to each other
     progress: Progress | None
 
     def report(self, left: int) -> None:
@@ -63,9 +65,9 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
         for share in STEPS:
             state = _run_giving_up(state, int(stage + share * (before - stage)), goal, longest)
             if share > 0.0 and state.numbers[FACES] <= LATE * count:
-                state = _without_cheap_handles(state, longest, goal.crumb)
-        state = _without_handles(state, longest, goal.crumb)
-        if KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
+                state = _without_cheap_handles(state, longest, goal)
+        state = _without_handles(state, longest, goal)
+        if not goal.modelled and KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
             state = _without_bridges(state, BRIDGE * longest)
         if state.numbers[FACES] >= before:
             if longest >= MAX_LOOP:
@@ -80,12 +82,12 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
     return state
 
 
-def _without_cheap_handles(state: Collapse, longest: float, crumb: float) -> Collapse:
+def _without_cheap_handles(state: Collapse, longest: float, goal: Goal) -> Collapse:
     """The same without handles below `longest`, or whose cut costs no more than the next edge if one can go."""
     price = next_cost(state)
     if price < np.inf:
         longest = max(longest, min((LOOP * price) ** (1 / 3), MAX_LOOP))
-    return _without_handles(state, longest, crumb)
+    return _without_handles(state, longest, goal)
 
 
 def _run_giving_up(state: Collapse, target: int, goal: Goal, longest: float) -> Collapse:
@@ -109,7 +111,7 @@ def _run_giving_up(state: Collapse, target: int, goal: Goal, longest: float) -> 
         if cost.min() < price:
             state = _restarted(state, state.positions, state.quadrics, faces[label != cost.argmin()])
         elif late and ceiling < price < np.inf:
-            state = _without_cheap_handles(state, longest, goal.crumb)
+            state = _without_cheap_handles(state, longest, goal)
             ceiling = CEILING * price
         elif state.numbers[FACES] == before:
             break
@@ -154,10 +156,12 @@ def _with_large_parts(
     return state if stays.all() else _restarted(state, state.positions, state.quadrics, faces[stays[label]])
 
 
-def _without_handles(state: Collapse, longest: float, crumb: float) -> Collapse:
+def _without_handles(state: Collapse, longest: float, goal: Goal) -> Collapse:
     """The collapse started anew on the mesh as it is now, its small handles cut and its crumbs left out."""
     used, faces = compact(state.faces[state.alive], len(state.positions))
-    positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest, crumb)
+    positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest, goal.crumb)
+    if goal.modelled:
+        quadrics, cut = close_small_holes(positions, quadrics, cut, longest)
     return state if cut is faces else _restarted(state, positions, quadrics, cut)
 
 

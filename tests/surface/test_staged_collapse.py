@@ -6,6 +6,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
+from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.bridges import knots
 from flashmesh_core.surface.denoising import COARSE, denoise, typical_edge
 from flashmesh_core.surface.reading import read_surface
@@ -52,3 +53,14 @@ def test_many_small_parts_go_before_a_low_poly_body_loses_its_corners() -> None:
     assert 90 <= len(found.faces) <= 100
     off = TriangleTree.of_mesh(found.vertices, found.faces).distance(reading.box.apply(body.vertices))
     assert off.max() < 0.01  # 0.14 where the pins stay
+
+
+def test_holes_of_a_modelled_sheet_are_closed_where_they_cost_too_much() -> None:
+    """A sheet with 64 holes needs 200 faces for them; with 40 it is whole, and its border is where it was."""
+    plate = sieve(8)
+    sheet = Mesh(plate.vertices, plate.faces[face_geometry(plate.vertices, plate.faces)[0][:, 2] > 0.5])
+    many, few = (read_surface(sheet, faces=faces).proxies[0] for faces in (500, 40))
+    assert knots(many.faces) == 64 - 1
+    assert 36 <= len(few.faces) <= 40 and knots(few.faces) < 8
+    corners = np.array([[x, y, 0.0] for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
+    assert TriangleTree.of_mesh(few.vertices, few.faces).distance(corners).max() < 0.02
