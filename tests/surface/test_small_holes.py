@@ -1,0 +1,52 @@
+"""Small holes in sheets are closed, and nothing of their rims is left in the quadrics; where a sheet ends stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashmesh_core.surface.adjacency import face_geometry
+from flashmesh_core.surface.quadrics import error_at
+from flashmesh_core.surface.simplification import _quadrics
+from flashmesh_core.surface.small_holes import close_small_holes
+
+OUTER = [(0.0, 0.0, 0.0), (4.0, 0.0, 0.0), (0.0, 3.0, 0.0)]  # 12 around
+INNER = [(0.5, 0.5, 0.0), (1.3, 0.5, 0.0), (0.5, 1.1, 0.0)]  # 2.4 around
+SHEET = np.array(OUTER + INNER)
+FACES = np.array([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4], [2, 0, 3], [2, 3, 5]], dtype=np.int32)
+
+
+def rows() -> np.ndarray:
+    normals, areas, centers = face_geometry(SHEET, FACES)
+    return _quadrics(SHEET, FACES, centers, normals, areas)
+
+
+def test_the_hole_is_closed_and_the_border_stays() -> None:
+    """Both are triangles."""
+    _, found = close_small_holes(SHEET, rows(), FACES, 100.0)
+    assert len(found) == 7 and set(found[6].tolist()) == {3, 4, 5}
+    normals, areas, _ = face_geometry(SHEET, found)
+    assert (normals[:, 2] == 1.0).all() and areas.sum() == pytest.approx(6.0)
+
+
+def test_a_hole_that_is_longer_around_stays_and_so_does_one_of_four_edges() -> None:
+    before = rows()
+    quadrics, found = close_small_holes(SHEET, before, FACES, 2.3)
+    assert found is FACES and quadrics is before
+    square = np.array([(-1.0, -1.0, 0.0), (1.0, -1.0, 0.0), (1.0, 1.0, 0.0), (-1.0, 1.0, 0.0)])
+    corners = np.concatenate([2.0 * square, 0.5 * square])
+    turns = [(k, (k + 1) % 4) for k in range(4)]
+    frame = np.array([face for a, b in turns for face in ((a, b, 4 + b), (a, 4 + b, 4 + a))])
+    assert close_small_holes(corners, np.zeros((8, 14)), frame, 100.0)[1] is frame
+
+
+def test_the_planes_of_its_rim_go_from_its_corners() -> None:
+    """Moved along the sheet they are as near to its planes as before; the border's corners are held as they were."""
+    before = rows()
+    after, _ = close_small_holes(SHEET, before, FACES, 100.0)
+    for corner in (3, 4, 5):
+        x, y, z = SHEET[corner] + (0.1, 0.2, 0.0)
+        assert error_at(before[corner], x, y, z) > 1e-3 and error_at(after[corner], x, y, z) < 1e-12
+        assert error_at(after[corner], x, y, 0.1) > 1e-3
+    assert np.array_equal(after[:3], before[:3])
+    assert np.array_equal(after[:, 11:], SHEET)
