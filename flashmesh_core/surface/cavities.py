@@ -39,7 +39,7 @@ UNKNOWN, EVENED = 4, 2  # rounds over neighbors that fill in how far vertices mo
 def without_thin_cavities(mesh: Mesh) -> Mesh:
     """The mesh without closed parts that are wound inwards and lie a thin wall behind the others.
 
-    `mesh` is clean. A thicker wall keeps its inside; meshes of few large faces come back as they are.
+    `mesh` is clean. A thicker wall keeps its inside; modelled meshes come back as they are.
     """
     edge = typical_edge(mesh)
     if not len(mesh.faces) or is_modelled(mesh):

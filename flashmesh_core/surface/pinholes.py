@@ -24,8 +24,8 @@ SCRAPS = 0.02  # share of the mesh's area up to which such sheets are scraps, wh
 def close_pinholes(mesh: Mesh, gashes: bool = False) -> tuple[Mesh, int]:
     """The mesh with holes closed, by fans, of at most MOST_EDGES edges and a perimeter below MAX_EDGES typical ones.
 
-    `mesh` is clean: edge-manifold, oriented, every vertex with one fan. Meshes of few large faces come back as they
-    are, since their holes are meant. So do small loose sheets, a tree's leaves, unless all of them together are next
+    `mesh` is clean: edge-manifold, oriented, every vertex with one fan. Modelled meshes come back as they are, since
+    their holes are meant. So do small loose sheets, a tree's leaves, unless all of them together are next
     to nothing: closed, a sheet is two sides without a volume. `gashes` of a mesh in the unit box are closed, too; how
     many is what comes second.
     """
