@@ -49,14 +49,14 @@ def seen(mesh: Mesh, points: np.ndarray) -> np.ndarray:
     return found
 
 
-def figures_of(mesh: Mesh, points: np.ndarray, made: Made, faces: int) -> dict[str, float]:
-    """How far what was made lies from the seen `points` (N, 3) of a mesh, and from it; in % of the longest side."""
+def figures_of(tree: TriangleTree, points: np.ndarray, made: Made, faces: int) -> dict[str, float]:
+    """How far what is made lies from the seen `points` (N, 3) of a mesh, and from its `tree`; % of the longest side."""
     result = welded(made.mesh)
     if not len(result.faces):
         return {"mean": np.nan, "farthest": np.nan, "sticks out": np.nan, "close": 0.0, "seconds": made.seconds}
     there = TriangleTree.of_mesh(result.vertices, result.faces).distance(points)
     samples = sample_surface(result.vertices, result.faces, SAMPLES, np.random.default_rng(0)).points
-    back = TriangleTree.of_mesh(mesh.vertices, mesh.faces).distance(samples)
+    back = tree.distance(samples)
     far = {"mean": 100.0 * there.mean(), "farthest": 100.0 * there.max(), "sticks out": 100.0 * back.max()}
     return {**far, "close": float(abs(len(result.faces) / faces - 1.0) <= 0.1), "seconds": made.seconds}
 
@@ -88,13 +88,13 @@ def main() -> None:
         mesh = welded(artist.mesh)
         given = Given(artist, "modelled", mesh)
         points = sample_surface(mesh.vertices, mesh.faces, SAMPLES, np.random.default_rng(0)).points
-        points = points[seen(mesh, points)]
+        points, tree = points[seen(mesh, points)], TriangleTree.of_mesh(mesh.vertices, mesh.faces)
         wanted = {f"1/{share}": len(mesh.faces) // int(share) for share in args.shares.split(",")}
         if args.faces:
             wanted = {count: int(count) for count in args.faces.split(",") if 3 * int(count) <= len(mesh.faces)}
         for name, faces in wanted.items():
             for row, make in rows.items():
-                report[name][row][artist.name] = figures_of(mesh, points, make(given, faces), faces)
+                report[name][row][artist.name] = figures_of(tree, points, make(given, faces), faces)
     if blender:
         blender.close()
     print("| faces | meshes |  | mean | farthest | sticks out | within 10 % | seconds |")

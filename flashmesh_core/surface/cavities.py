@@ -42,7 +42,7 @@ def without_thin_cavities(mesh: Mesh) -> Mesh:
     `mesh` is clean. A thicker wall keeps its inside; modelled meshes come back as they are.
     """
     edge = typical_edge(mesh)
-    if not len(mesh.faces) or is_modelled(mesh):
+    if not len(mesh.faces) or is_modelled(mesh, edge):
         return mesh
     faces = mesh.faces.astype(np.int32)
     twins = manifold_twins(faces, len(mesh.vertices))

@@ -75,9 +75,8 @@ def usual_edge(mesh: Mesh) -> float:
     return even_edge(float(np.median(face_areas(mesh.vertices, mesh.faces)))) if len(mesh.faces) else 0.0
 
 
-def is_modelled(mesh: Mesh) -> bool:
-    """Whether the edges of a mesh are all meant: they are long, or not short and of many lengths."""
-    edge = typical_edge(mesh)
+def is_modelled(mesh: Mesh, edge: float) -> bool:
+    """Whether the edges of a mesh, of this typical `edge`, are all meant: long, or not short and of many lengths."""
     return edge > COARSE or (edge > FINE and usual_edge(mesh) < EVEN * edge)
 
 
@@ -107,7 +106,7 @@ def denoise(
     faces = mesh.faces.astype(np.int32)
     normals, areas, centers = face_geometry(mesh.vertices, faces)
     edge = typical_edge(mesh)
-    if not len(faces) or is_modelled(mesh):
+    if not len(faces) or is_modelled(mesh, edge):
         return Denoised(mesh, normals, mesh.vertices, 0.0, filtered=False)
     start, around = faces_at_vertices(faces, len(mesh.vertices))
     measured = begun(lambda: estimate_noise(mesh) if noise is None else noise)

@@ -29,26 +29,29 @@ def are_layers(mesh: Mesh) -> bool:
     faces, edge = mesh.faces.astype(np.int32), usual_edge(mesh)
     twins = manifold_twins(faces, len(mesh.vertices))
     label, count = face_components(faces, twins)
-    if count < 2 or edge > FINE or _sampled_share(mesh, edge) < SAMPLED:
+    if count < 2 or edge > FINE:
+        return False
+    areas, stretched = face_areas(mesh.vertices, mesh.faces), _stretched(mesh, edge)
+    if areas[~stretched].sum() < SAMPLED * areas.sum():
         return False
     inner = np.ones(len(mesh.vertices), dtype=bool)
     inner[mesh.faces[(twins.reshape(-1, 3) < 0).any(axis=1)]] = False
     part = labels_of_vertices(faces, label, len(mesh.vertices))
-    return _layered_share(mesh, edge, part, np.flatnonzero(inner)) > LAYERED
+    return _layered_share(mesh, _normals(mesh, stretched), edge, part, np.flatnonzero(inner)) > LAYERED
 
 
 def samples_of_layers(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 3) and unit normals (N, 3) of the one surface: the vertices, at most MAX_SAMPLES of them."""
-    normals = _normals(mesh, usual_edge(mesh))
+    normals = _normals(mesh, _stretched(mesh, usual_edge(mesh)))
     known = np.flatnonzero(np.einsum("ni,ni->n", normals, normals) > 0.5)
     if len(known) > MAX_SAMPLES:
         known = np.sort(np.random.default_rng(0).choice(known, MAX_SAMPLES, replace=False))
     return mesh.vertices[known], normals[known]
 
 
-def _normals(mesh: Mesh, edge: float) -> np.ndarray:
-    """Unit normals (V, 3) of the faces that are not stretched; 0 where there are no others."""
-    return vertex_normals(Mesh(mesh.vertices, mesh.faces[~_stretched(mesh, edge)]))
+def _normals(mesh: Mesh, stretched: np.ndarray) -> np.ndarray:
+    """Unit normals (V, 3) of the faces that are not `stretched` (F,); 0 where there are no others."""
+    return vertex_normals(Mesh(mesh.vertices, mesh.faces[~stretched]))
 
 
 def _stretched(mesh: Mesh, edge: float) -> np.ndarray:
@@ -59,20 +62,13 @@ def _stretched(mesh: Mesh, edge: float) -> np.ndarray:
     )
 
 
-def _sampled_share(mesh: Mesh, edge: float) -> float:
-    """The share of the area of faces that are not stretched."""
-    areas = face_areas(mesh.vertices, mesh.faces)
-    return float(areas[~_stretched(mesh, edge)].sum() / areas.sum())
-
-
-def _layered_share(mesh: Mesh, edge: float, part: np.ndarray, inner: np.ndarray) -> float:
+def _layered_share(mesh: Mesh, normals: np.ndarray, edge: float, part: np.ndarray, inner: np.ndarray) -> float:
     """The share of places over which another part lies, of pairs that run through each other; `part` (V,).
 
     Places are vertices amid their own part, `inner` (N,): along a seam, another part is always near.
     """
     from scipy.spatial import cKDTree
 
-    normals = _normals(mesh, edge)
     count = len(mesh.vertices)
     places = np.random.default_rng(0).choice(inner, min(len(inner), PLACES), replace=False)
     far, near = cKDTree(mesh.vertices).query(

@@ -71,7 +71,7 @@ def without_crumbs(denoised: Denoised) -> Denoised:
     Sheets that are more than scraps of the surface, all such together, are none: a tree's leaves.
     """
     mesh, edge = denoised.mesh, typical_edge(denoised.mesh)
-    if is_modelled(mesh):
+    if is_modelled(mesh, edge):
         return denoised
     faces = mesh.faces.astype(np.int32)
     label, size = parts_of(mesh.vertices, faces)

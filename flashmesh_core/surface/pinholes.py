@@ -30,7 +30,7 @@ def close_pinholes(mesh: Mesh, gashes: bool = False) -> tuple[Mesh, int]:
     many is what comes second.
     """
     edge = typical_edge(mesh)
-    if not len(mesh.faces) or is_modelled(mesh):
+    if not len(mesh.faces) or is_modelled(mesh, edge):
         return mesh, 0
     loops = border_loops(mesh.faces.astype(np.int32), len(mesh.vertices))
     if not loops:

@@ -30,6 +30,18 @@ def add_plane(row, nx, ny, nz, cx, cy, cz, weight):
 
 
 @njit(**COMPILED)
+def add_faces(first, last, start, around, centers, normals, weights, rows):
+    """Add a third of each face's plane to the rows (V, >= 11) of vertices first to last."""
+    for v in range(first, last):
+        for i in range(start[v], start[v + 1]):
+            f = around[i]
+            add_plane(
+                rows[v], normals[f, 0], normals[f, 1], normals[f, 2],
+                centers[f, 0], centers[f, 1], centers[f, 2], weights[f] / 3.0,
+            )  # fmt: skip
+
+
+@njit(**COMPILED)
 def error_at(row, x, y, z):
     """The sum of weighted squared distances of (x, y, z) from the planes of `row`, at least 0."""
     e = x * (row[0] * x + 2.0 * (row[1] * y + row[2] * z - row[6]))

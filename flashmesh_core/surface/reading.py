@@ -276,7 +276,7 @@ def _with_proxies(
     ways, handle_edges = [denoised], HANDLE_EDGES
     if cloud_noise is not None:
         rough, handle_edges = rough or cloud_noise > ROUGH_CLOUD * edge, CLOUD_HANDLE_EDGES
-    elif not rough and edge > FINEST and not is_modelled(mesh):
+    elif not rough and edge > FINEST and not is_modelled(mesh, edge):
         ways.append(as_it_came(mesh, denoised.noise))
     counts = [times * wanted for times in RICHER]
     made = nearest_proxies(

@@ -28,7 +28,7 @@ from flashmesh_core.surface.gaps import with_gaps_filled
 from flashmesh_core.surface.handles import without_touching_caps
 from flashmesh_core.surface.loose_parts import without_crumbs
 from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
-from flashmesh_core.surface.quadrics import WIDTH, add_plane
+from flashmesh_core.surface.quadrics import WIDTH, add_faces, add_plane
 from flashmesh_core.surface.reach import FAR, far_of
 from flashmesh_core.surface.refinement import Refiner, refiner_of
 from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of
@@ -128,7 +128,7 @@ def simplifier_of(
     tell = partial(progress, "simplify", 0.0) if progress else None
     planes = begun(planes_of, denoised)(tell)
     shell = begun(partial(shell_of, planes, edge, rough=rough))(tell) if shells and refines else None
-    modelled, fits = is_modelled(denoised.mesh), refine and shell is None
+    modelled, fits = is_modelled(denoised.mesh, edge), refine and shell is None
     longest = MEANT_LOOP if modelled else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
     return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=fits, modelled=modelled)
@@ -314,21 +314,9 @@ def _quadrics(
     """Rows (V, 14) of the vertices: a third of each face's plane, upright planes along borders, and their places."""
     rows = np.zeros((len(vertices), WIDTH + 3))
     rows[:, WIDTH:] = vertices
-    in_threads(_add_faces, len(rows), *faces_at_vertices(faces, len(vertices)), centers, normals, weights, rows)
+    in_threads(add_faces, len(rows), *faces_at_vertices(faces, len(vertices)), centers, normals, weights, rows)
     _add_borders(vertices, faces, normals, manifold_twins(faces, len(vertices)), rows)
     return rows
-
-
-@njit(**COMPILED)
-def _add_faces(first, last, start, around, centers, normals, weights, rows):
-    """Add a third of each face's plane to the rows (V, 14) of vertices first to last."""
-    for v in range(first, last):
-        for i in range(start[v], start[v + 1]):
-            f = around[i]
-            add_plane(
-                rows[v], normals[f, 0], normals[f, 1], normals[f, 2],
-                centers[f, 0], centers[f, 1], centers[f, 2], weights[f] / 3.0,
-            )  # fmt: skip
 
 
 @njit(**COMPILED)

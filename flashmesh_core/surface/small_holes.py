@@ -16,7 +16,7 @@ from flashmesh_core.surface.adjacency import (
     manifold_twins,
 )
 from flashmesh_core.surface.pinholes import border_loops
-from flashmesh_core.surface.quadrics import WIDTH, add_plane
+from flashmesh_core.surface.quadrics import WIDTH, add_faces
 
 
 def close_small_holes(
@@ -47,9 +47,7 @@ def _with_own_planes(positions: np.ndarray, quadrics: np.ndarray, faces: np.ndar
     """The quadrics (V, Q), those of the vertices `own` made anew of a third of each face there is around them."""
     normals, areas, centers = face_geometry(positions, faces)
     start, around = faces_at_vertices(faces, len(positions))
-    result = quadrics.copy()
-    result[own, :WIDTH] = 0.0
-    for vertex in own:
-        for face in around[start[vertex] : start[vertex + 1]]:
-            add_plane(result[vertex], *normals[face], *centers[face], areas[face] / 3.0)
+    rows, result = np.zeros_like(quadrics), quadrics.copy()
+    add_faces(0, len(rows), start, around, centers, normals, areas, rows)
+    result[own, :WIDTH] = rows[own, :WIDTH]
     return result

@@ -157,7 +157,10 @@ def _with_large_parts(
 
 
 def _without_handles(state: Collapse, longest: float, goal: Goal) -> Collapse:
-    """The collapse started anew on the mesh as it is now, its small handles cut and its crumbs left out."""
+    """The collapse started anew on the mesh as it is now, its small handles cut and its crumbs left out.
+
+    Of a modelled one small holes are closed as well.
+    """
     used, faces = compact(state.faces[state.alive], len(state.positions))
     positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest, goal.crumb)
     if goal.modelled:

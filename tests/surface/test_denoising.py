@@ -18,6 +18,10 @@ def shaken(mesh: Mesh, noise: float, seed: int = 0) -> Mesh:
     return Mesh(mesh.vertices + np.random.default_rng(seed).normal(0, noise, mesh.vertices.shape), mesh.faces)
 
 
+def modelled(mesh: Mesh) -> bool:
+    return is_modelled(mesh, typical_edge(mesh))
+
+
 def off_box(vertices: np.ndarray) -> np.ndarray:
     return np.abs(box_distance((0.4, 0.3, 0.2))(vertices))
 
@@ -54,12 +58,10 @@ def test_edges_are_meant_that_are_long_or_of_many_lengths():
     pebbles = [box(0.012, 0.012, 0.012, at=(x, y, 0.004)) for x, y in places]
     strewn = Mesh(*joined(field, *pebbles))
     assert FINE < typical_edge(strewn) < COARSE
-    assert not is_modelled(field) and not is_modelled(voxels(torus_distance(0.3, 0.1), 40))
-    assert is_modelled(strewn) and is_modelled(grid(8))
-    dense = Mesh(
-        strewn.vertices * 0.2, strewn.faces
-    )  # of short edges, as of scans that were thinned where they are flat
-    assert not is_modelled(dense)
+    assert not modelled(field) and not modelled(voxels(torus_distance(0.3, 0.1), 40))
+    assert modelled(strewn) and modelled(grid(8))
+    dense = Mesh(strewn.vertices * 0.2, strewn.faces)  # short edges, as of scans that were thinned where they are flat
+    assert not modelled(dense)
     as_is = denoise(strewn)
     assert not as_is.filtered and np.array_equal(as_is.mesh.vertices, strewn.vertices)
     assert len(proxies(as_is, [2_200])[0].faces) > 2_100, "pebbles are no crumbs that noise made"
