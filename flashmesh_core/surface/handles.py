@@ -8,15 +8,20 @@ is a crumb.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-from scipy.sparse import csr_array
 
+from flashmesh_core.jit import njit
 from flashmesh_core.mesh.half_edge import degenerate_faces
 from flashmesh_core.mesh.io import first_at_place
 from flashmesh_core.mesh.topology import is_manifold_and_closed
-from flashmesh_core.surface.adjacency import compact, face_components, manifold_twins, parts_of
+from flashmesh_core.surface.adjacency import (
+    COMPILED,
+    compact,
+    edge_order,
+    face_components,
+    manifold_twins,
+    parts_of,
+)
 
 MAX_PASSES = 16
 STUB = 0.5  # of the longest loops that are cut: what is left of a handle, and smaller, goes with it
@@ -107,43 +112,78 @@ def numbers_of(faces: np.ndarray) -> dict[Edge, int]:
 
 def _short_loops(positions: np.ndarray, faces: np.ndarray, longest: float, holding: set[Loop]) -> list[Loop]:
     """Loops that bound no face, shortest first, none with a vertex of another, on a border or among the `holding`."""
-    found = []
-    for a, b, beside in _edges_of_loops(positions, faces, longest):
-        for x in beside:
-            corners = positions[[a, b, x]]
-            perimeter = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).sum())
-            if x > b and perimeter < longest and (a, b, x) not in holding:
-                found.append((perimeter, (a, b, x)))
+    loops, perimeters = _loops_of_three(positions, faces, longest)
+    found = sorted(zip(perimeters.tolist(), map(tuple, loops.tolist()), strict=True))
     chosen: list[Loop] = []
     taken: set[int] = set()
-    for _, loop in sorted(found):
-        if not taken & set(loop):
+    for _, loop in found:
+        if loop not in holding and not taken & set(loop):
             taken.update(loop)
             chosen.append(loop)
     return chosen
 
 
-def _edges_of_loops(positions: np.ndarray, faces: np.ndarray, longest: float) -> Iterator[tuple[int, int, list[int]]]:
-    """Edges, the lower vertex first, that a loop below `longest` may have, and the vertices it would go on to."""
-    a, b, third = np.concatenate([np.roll(faces, -k, axis=1) for k in range(3)]).astype(np.int64).T
-    order = np.lexsort((third, np.maximum(a, b), np.minimum(a, b)))
-    low, high, third = np.minimum(a, b)[order], np.maximum(a, b)[order], third[order]
-    next_edge = np.append(True, (low[1:] != low[:-1]) | (high[1:] != high[:-1]))
-    first = np.flatnonzero(next_edge)
-    sides = np.diff(np.append(first, len(low)))
-    thirds = np.add.reduceat(next_edge | np.append(True, third[1:] != third[:-1]), first, dtype=np.int64)
-    low, high = low[first], high[first]
-    border = np.zeros(len(positions), dtype=bool)
-    border[low[sides == 1]] = border[high[sides == 1]] = True
-    near = csr_array((np.ones(2 * len(low)), (np.append(low, high), np.append(high, low))), shape=2 * border.shape)
-    near.sort_indices()
-    may = (np.linalg.norm(positions[high] - positions[low], axis=1) < 0.5 * longest) & ~border[low] & ~border[high]
-    may[may] = (near @ near)[low[may], high[may]] > thirds[may]  # vertices beside both ends, not of faces alone
-    for edge in np.flatnonzero(may):
-        from_low, from_high = (near.indices[near.indptr[v] : near.indptr[v + 1]] for v in (low[edge], high[edge]))
-        both = np.intersect1d(from_low, from_high, assume_unique=True)
-        onward = np.setdiff1d(both, third[first[edge] : first[edge] + sides[edge]])
-        yield int(low[edge]), int(high[edge]), onward[~border[onward]].tolist()
+@njit(**COMPILED)
+def _loops_of_three(positions, faces, longest):
+    """Loops (L, 3) of three edges that bound no face, vertices ascending, none on a border, and how long each is (L,).
+
+    Only those shorter than `longest`.
+    """
+    n = len(positions)
+    order, first, low, high = edge_order(faces, n)
+    border = np.zeros(n, dtype=np.bool_)
+    start = np.zeros(n + 1, dtype=np.int64)
+    for e in range(len(first) - 1):
+        a, b = low[order[first[e]]], high[order[first[e]]]
+        start[a + 1] += 1
+        start[b + 1] += 1
+        if first[e + 1] - first[e] == 1:
+            border[a] = border[b] = True
+    for v in range(n):
+        start[v + 1] += start[v]
+    near, place = np.empty(start[n], dtype=np.int32), start.copy()  # of each vertex ascending, as edges are
+    for e in range(len(first) - 1):
+        a, b = low[order[first[e]]], high[order[first[e]]]
+        near[place[a]], near[place[b]] = b, a
+        place[a] += 1
+        place[b] += 1
+    loops, perimeters, count = np.empty((64, 3), dtype=np.int64), np.empty(64), 0
+    for e in range(len(first) - 1):
+        a, b = low[order[first[e]]], high[order[first[e]]]
+        side = _apart(positions, a, b)
+        if border[a] or border[b] or side >= 0.5 * longest:
+            continue
+        i, k = start[a], start[b]
+        while i < start[a + 1] and k < start[b + 1]:
+            x = near[i]
+            if x == near[k] and x > b and not border[x]:
+                perimeter = _apart(positions, x, a) + side + _apart(positions, b, x)
+                if perimeter < longest and not _is_third(faces, order[first[e] : first[e + 1]], x):
+                    if count == len(loops):
+                        loops = np.concatenate((loops, np.empty_like(loops)))
+                        perimeters = np.concatenate((perimeters, np.empty_like(perimeters)))
+                    loops[count, 0], loops[count, 1], loops[count, 2], perimeters[count] = a, b, x, perimeter
+                    count += 1
+            ahead = near[k] - x
+            i += 1 if ahead >= 0 else 0
+            k += 1 if ahead <= 0 else 0
+    return loops[:count], perimeters[:count]
+
+
+@njit(**COMPILED)
+def _apart(positions, a, b):
+    """How far two vertices are from each other."""
+    x, y, z = (positions[a, 0] - positions[b, 0], positions[a, 1] - positions[b, 1], positions[a, 2] - positions[b, 2])
+    return np.sqrt(x * x + y * y + z * z)
+
+
+@njit(**COMPILED)
+def _is_third(faces, half_edges, x):
+    """Whether x is the third vertex of the face of one of `half_edges` (N,)."""
+    found = False
+    for h in half_edges:
+        found |= faces[h // 3, (h + 2) % 3] == x
+    return found
 
 
 def _cut(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from itertools import combinations
+
 import numpy as np
 import pytest
+from pytest import approx
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
@@ -14,7 +19,7 @@ from flashmesh_core.surface.adjacency import compact, manifold_twins
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.collapse import collapse
 from flashmesh_core.surface.denoising import denoise
-from flashmesh_core.surface.handles import are_spheres, cut_handles, without_touching_caps
+from flashmesh_core.surface.handles import _loops_of_three, are_spheres, cut_handles, without_touching_caps
 from flashmesh_core.surface.simplification import _own_collapse, proxies
 from tests.mesh.shapes import box
 from tests.surface.shapes import torus_distance, volume, voxels
@@ -120,18 +125,40 @@ def test_a_limb_of_crumbs_goes() -> None:
     assert len(cut) == len(faces) - 3 + 1 and is_manifold_and_closed(positions, cut)[1]
 
 
-@pytest.mark.parametrize(("seed", "left"), [(0, 1300), (2, 2600), (8, 2600), (11, 1300)])
-def test_a_sponge_stays_closed(seed: int, left: int) -> None:
-    """Stubs of its handles go, with the limbs on them, which are cut off by no loop of their own then."""
+def sponge(seed: int, left: int) -> tuple[np.ndarray, np.ndarray]:
+    """A ball full of holes, vertices (V, 3) and so many faces (F, 3) int32."""
     axes = np.meshgrid(*[np.linspace(-0.5, 0.5, 24)] * 3, indexing="ij")
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((24,) * 3), 0.8)
     field = np.pad(np.linalg.norm(axes, axis=0) - 0.35 + 0.3 * noise, 1, constant_values=1.0)
     vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="ascent")
-    sponge = clean(vertices / 26 - 0.5, faces.astype(np.int64))
-    state = _own_collapse(sponge.vertices, sponge.faces.astype(np.int32))
+    dense = clean(vertices / 26 - 0.5, faces.astype(np.int64))
+    state = _own_collapse(dense.vertices, dense.faces.astype(np.int32))
     collapse(state, left, 10_000_000)
     used, faces = compact(state.faces[state.alive], len(state.positions))
-    positions, _, cut = cut_handles(state.positions[used], state.quadrics[used], faces, 0.3)
+    return state.positions[used], faces
+
+
+@pytest.mark.parametrize("missing", [0, 40])
+@pytest.mark.parametrize("longest", [0.15, 0.3])
+def test_loops_are_those_of_three_edges_without_a_face(missing: int, longest: float) -> None:
+    vertices, faces = sponge(0, 1300)
+    faces = np.delete(faces, np.random.default_rng(0).choice(len(faces), missing, replace=False), axis=0)
+    corners = [tuple(sorted(face)) for face in faces.tolist()]
+    sides = Counter(side for face in corners for side in combinations(face, 2))
+    borders = {vertex for side, count in sides.items() if count == 1 for vertex in side}
+    near = {vertex: {a + b - vertex for a, b in sides if vertex in (a, b)} - borders for vertex in range(len(vertices))}
+    between = {(a, b, x) for a, b in sides if not {a, b} & borders for x in near[a] & near[b] if x > b}
+    loops, perimeters = _loops_of_three(vertices, faces, longest)
+    around = {loop: sum(math.dist(*vertices[[*side]]) for side in combinations(loop, 2)) for loop in between}
+    expected = {loop: length for loop, length in around.items() if length < longest and loop not in set(corners)}
+    assert expected and dict(zip(map(tuple, loops.tolist()), perimeters.tolist(), strict=True)) == approx(expected)
+
+
+@pytest.mark.parametrize(("seed", "left"), [(0, 1300), (2, 2600), (8, 2600), (11, 1300)])
+def test_a_sponge_stays_closed(seed: int, left: int) -> None:
+    """Stubs of its handles go, with the limbs on them, which are cut off by no loop of their own then."""
+    vertices, faces = sponge(seed, left)
+    positions, _, cut = cut_handles(vertices, np.zeros((len(vertices), 1)), faces, 0.3)
     assert len(faces) != len(cut) and (manifold_twins(cut, len(positions)) >= 0).all()
 
 
