@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.surface.adjacency import face_components, manifold_twins
-from flashmesh_core.surface.handles import Edge, numbers_of, third_of
 
 MAX_PASSES = 16
+Edge = tuple[int, int]
 
 
 def cut_bridges(
@@ -52,7 +52,7 @@ def _bridges(positions: np.ndarray, faces: np.ndarray, longest: float) -> list[E
 
 def _slit(faces: np.ndarray, count: int, bridges: list[Edge]) -> tuple[np.ndarray, list[int]]:
     """The faces cut along those bridges that hold no part and are not beside another that is cut; doubled vertices."""
-    third, number = third_of(faces), numbers_of(faces)
+    third, number = _beside(faces)
     parts, doubled, touched = _part_count(faces), list[int](), set[int]()
     for a, b in bridges:
         corners = [(f, vertex) for vertex in (a, b) for f in _left_fan(third, number, a, b, vertex)]
@@ -74,6 +74,15 @@ def _left_fan(third: dict[Edge, int], number: dict[Edge, int], a: int, b: int, v
         fan.append(number[edge])
         edge = (a, third[edge]) if vertex == a else (third[edge], b)
     return fan
+
+
+def _beside(faces: np.ndarray) -> tuple[dict[Edge, int], dict[Edge, int]]:
+    """The third vertex and the number of the face beside each directed edge."""
+    third, number = dict[Edge, int](), dict[Edge, int]()
+    for face, (a, b, c) in enumerate(faces.tolist()):
+        third[a, b], third[b, c], third[c, a] = c, a, b
+        number[a, b] = number[b, c] = number[c, a] = face
+    return third, number
 
 
 def _part_count(faces: np.ndarray) -> int:

@@ -19,13 +19,15 @@ from flashmesh_core.surface.adjacency import (
     compact,
     edge_order,
     face_components,
+    faces_at_vertices,
     manifold_twins,
+    next_half_edge,
     parts_of,
+    previous_half_edge,
 )
 
 MAX_PASSES = 16
 STUB = 0.5  # of the longest loops that are cut: what is left of a handle, and smaller, goes with it
-Edge = tuple[int, int]
 Loop = tuple[int, int, int]
 
 
@@ -46,8 +48,7 @@ def cut_handles(
         loops = _short_loops(positions, faces, longest, holding)
         if not loops:
             break
-        third, number = third_of(faces), numbers_of(faces)
-        found, done = _cut(positions, quadrics, faces, third, number, loops)
+        found, done = _cut(positions, quadrics, faces, loops)
         if not done:
             break
         held, goes = _limbs(found[0], found[2], done, crumb, STUB * longest)
@@ -55,7 +56,7 @@ def cut_handles(
         if held.all():
             continue
         if held.any():
-            found, _ = _cut(positions, quadrics, faces, third, number, [loop for loop in done if loop not in holding])
+            found, _ = _cut(positions, quadrics, faces, [loop for loop in done if loop not in holding])
             goes = goes[np.append(np.ones(len(faces), dtype=bool), np.repeat(~held, 2))]
         positions, quadrics, faces = found
         faces = faces[~goes] if goes.any() else faces
@@ -92,22 +93,6 @@ def without_touching_caps(positions: np.ndarray, faces: np.ndarray) -> tuple[np.
             faces = found
     used, faces = compact(faces[~degenerate_faces(faces)], len(positions))
     return positions[used], faces
-
-
-def third_of(faces: np.ndarray) -> dict[Edge, int]:
-    """The third vertex of the face beside each directed edge."""
-    third: dict[Edge, int] = {}
-    for a, b, c in faces.tolist():
-        third[a, b], third[b, c], third[c, a] = c, a, b
-    return third
-
-
-def numbers_of(faces: np.ndarray) -> dict[Edge, int]:
-    """The number of the face beside each directed edge."""
-    number: dict[Edge, int] = {}
-    for face, (a, b, c) in enumerate(faces.tolist()):
-        number[a, b] = number[b, c] = number[c, a] = face
-    return number
 
 
 def _short_loops(positions: np.ndarray, faces: np.ndarray, longest: float, holding: set[Loop]) -> list[Loop]:
@@ -187,45 +172,74 @@ def _is_third(faces, half_edges, x):
 
 
 def _cut(
-    positions: np.ndarray,
-    quadrics: np.ndarray,
-    faces: np.ndarray,
-    third: dict[Edge, int],
-    number: dict[Edge, int],
-    loops: list[Loop],
+    positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray, loops: list[Loop]
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[Loop]]:
     """The vertices of each loop doubled for the faces on its left, both sides closed; the loops where that is possible.
 
     The two caps of each of these come last, in their order.
     """
-    rows = faces.tolist()
-    caps: list[list[int]] = []
-    doubled: list[int] = []
-    done: list[Loop] = []
-    for loop in loops:
-        left = {}
+    start, around = faces_at_vertices(faces, len(positions))
+    rows = np.array(loops, dtype=faces.dtype).reshape(-1, 3)
+    cut, possible = _cut_along(rows, faces, manifold_twins(faces, len(positions)), start, around, len(positions))
+    done = [loop for loop, is_possible in zip(loops, possible, strict=True) if is_possible]
+    if not done:
+        return (positions, quadrics, faces), done
+    doubled = rows[possible].ravel()
+    return (np.concatenate([positions, positions[doubled]]), np.concatenate([quadrics, quadrics[doubled]]), cut), done
+
+
+@njit(**COMPILED)
+def _cut_along(loops, faces, twin, start, around, n_vertices):
+    """The faces cut along loops (L, 3) that share no vertex, with two caps for each, and where that is possible (L,).
+
+    The copies of a loop's vertices follow the `n_vertices` there are and the copies of those before it.
+    """
+    possible = np.zeros(len(loops), dtype=np.bool_)
+    cut = np.empty((len(faces) + 2 * len(loops), 3), dtype=faces.dtype)
+    cut[: len(faces)] = faces
+    caps, new = len(faces), n_vertices
+    for i in range(len(loops)):
+        loop = loops[i]
+        possible[i] = True
         for k in range(3):
-            fan = _left_fan(third, loop[k - 1], loop[k], loop[(k + 1) % 3])
-            if fan is None:
+            if _left_fan(loop[k - 1], loop[k], loop[(k + 1) % 3], faces, twin, start, around, cut, -1) < 0:
+                possible[i] = False
                 break
-            left[loop[k]] = fan
-        if len(left) < 3:
+        if not possible[i]:
             continue
-        copy = {vertex: len(positions) + len(doubled) + k for k, vertex in enumerate(loop)}
-        doubled.extend(loop)
-        for vertex, fan in left.items():
-            for edge in fan:
-                row = rows[number[edge]]
-                row[row.index(vertex)] = copy[vertex]
-        a, b, x = loop
-        caps += [[a, b, x], [copy[b], copy[a], copy[x]]]
-        done.append(loop)
-    found = (
-        np.concatenate([positions, positions[doubled]]),
-        np.concatenate([quadrics, quadrics[doubled]]),
-        np.array(rows + caps, dtype=faces.dtype),
-    )
-    return (found, done) if done else ((positions, quadrics, faces), done)
+        for k in range(3):
+            _left_fan(loop[k - 1], loop[k], loop[(k + 1) % 3], faces, twin, start, around, cut, new + k)
+            cut[caps, k] = loop[k]
+        cut[caps + 1, 0], cut[caps + 1, 1], cut[caps + 1, 2] = new + 1, new, new + 2
+        caps, new = caps + 2, new + 3
+    return cut[:caps], possible
+
+
+@njit(**COMPILED)
+def _left_fan(before, vertex, after, faces, twin, start, around, cut, copy):
+    """How many faces lie to the left of before -> vertex -> after, -1 if a border or `before` comes first.
+
+    Unless `copy` is -1, `vertex` becomes that in these faces of `cut`.
+    """
+    flat = faces.ravel()
+    h = -1
+    for i in range(start[vertex], start[vertex + 1]):
+        for k in range(3):
+            if faces[around[i], k] == before and faces[around[i], (k + 1) % 3] == vertex:
+                h = 3 * around[i] + k
+    count = 0
+    while h >= 0:
+        out = next_half_edge(h)
+        if copy >= 0:
+            cut[out // 3, out % 3] = copy
+        count += 1
+        onward = flat[previous_half_edge(h)]
+        if onward == after:
+            return count
+        if onward == before:
+            return -1
+        h = twin[out]
+    return -1
 
 
 def _limbs(
@@ -275,16 +289,3 @@ def _outwards(beside: list[list[tuple[int, int]]], size: np.ndarray) -> list[tup
             order += onward
             waiting += [other for other, _, _ in onward]
     return order
-
-
-def _left_fan(third: dict[Edge, int], before: int, vertex: int, after: int) -> list[Edge] | None:
-    """Directed edges into `vertex` of the faces to the left of before -> vertex -> after; None where there are none."""
-    fan, at = [], before
-    while True:
-        fan.append((at, vertex))
-        onward = third[at, vertex]
-        if onward == after:
-            return fan
-        if (onward, vertex) not in third or onward == before:
-            return None
-        at = onward

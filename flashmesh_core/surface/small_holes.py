@@ -32,7 +32,7 @@ def close_small_holes(
         return quadrics, faces
     label, count = face_components(faces, manifold_twins(faces, len(positions)))
     part = labels_of_vertices(faces, label, len(positions))[[loop[0] for loop in loops]]
-    around = np.array([np.linalg.norm(positions[loop] - positions[np.roll(loop, 1)], axis=1).sum() for loop in loops])
+    around = _perimeters(positions, loops)
     most = np.zeros(count)
     np.maximum.at(most, part, around)
     closes = (around < longest) & (around < most[part]) & np.array([len(loop) == 3 for loop in loops])
@@ -41,6 +41,16 @@ def close_small_holes(
     caps = np.array([loop for loop, small in zip(loops, closes, strict=True) if small], dtype=faces.dtype)
     faces = np.concatenate([faces, caps])
     return _with_own_planes(positions, quadrics, faces, np.unique(caps)), faces
+
+
+def _perimeters(positions: np.ndarray, loops: list[np.ndarray]) -> np.ndarray:
+    """How long each loop (L,) of vertices is."""
+    sizes = np.array([len(loop) for loop in loops])
+    first = np.cumsum(sizes) - sizes
+    onward = np.concatenate(loops)
+    before = np.append(0, onward[:-1])
+    before[first] = onward[first + sizes - 1]
+    return np.add.reduceat(np.linalg.norm(positions[onward] - positions[before], axis=1), first)
 
 
 def _with_own_planes(positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray, own: np.ndarray) -> np.ndarray:
