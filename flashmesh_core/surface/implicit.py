@@ -11,7 +11,8 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import dot
 from flashmesh_core.surface.point_normals import CHUNK, COMPILED, Progress
-from flashmesh_core.surface.winding import Grid
+from flashmesh_core.surface.threads import between, in_threads
+from flashmesh_core.surface.winding import Grid, slabs
 
 REACH = 2.5  # widths at which a sample's weight ends
 CUT = 0.85  # share of that beyond which the weight is below 0.006, and is not added
@@ -57,9 +58,12 @@ def signed_distances(
     slots = np.full(grid.shape, -1, dtype=np.int32)
     reach = CUT * REACH * widths / grid.step
     progress(0.0)
-    count = _mark(slots, places, normals, reach)
+    parts = slabs(places, grid.shape[0])
+    between(_mark, parts, slots, places, normals, reach)
+    count = _number(slots)
     samples = np.arange(len(points))
-    first, owner = _surface(slots, places, normals, reach, samples, [], count, ROUNDS, lambda f: progress(0.6 * f))
+    cloud = (slots, places, normals, reach)
+    first, owner = _surface(parts, cloud, samples, [], count, ROUNDS, lambda f: progress(0.6 * f))
     surfaces, distance = [first], first.distance.copy()
     slope = 1.702 * grid.step / blur  # of a logistic curve that is nearly the Gaussian's integral
     winding = 1.0 / (1.0 + np.exp(np.clip(slope * distance, -30.0, 30.0)))
@@ -67,9 +71,9 @@ def signed_distances(
     thinnest, thickest = (share * blur / grid.step for share in THIN)
     for number in (1, 2):
         report = partial(_report_from, progress, 0.4 + 0.2 * number)
-        other, found = _surface(slots, places, normals, reach, samples, surfaces, count, 1, report)
-        _combine(
-            distance, winding, thickness, thinnest, thickest, slope, first.gradient, first.center,
+        other, found = _surface(parts, cloud, samples, surfaces, count, 1, report)
+        in_threads(
+            _combine, count, distance, winding, thickness, thinnest, thickest, slope, first.gradient, first.center,
             other.distance, other.gradient, other.center, found >= 0,
         )  # fmt: skip
         surfaces.append(other)
@@ -92,45 +96,46 @@ class _Surface:
 
 
 def _surface(
-    slots: np.ndarray,
-    places: np.ndarray,
-    normals: np.ndarray,
-    reach: np.ndarray,
+    parts: list[int],
+    cloud: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     samples: np.ndarray,
     others: list[_Surface],
     count: int,
     rounds: int,
     progress: Progress,
 ) -> tuple[_Surface, np.ndarray]:
-    """The surface of the nearest of `samples` whose normal is none of the `others`', and the number of that sample."""
+    """The surface of the nearest of `samples` whose normal is none of the `others`', and the number of that sample.
+
+    `cloud` is the grid's slots, and places, normals and reach of all samples; `parts` is where slabs of the grid begin.
+    """
     squares, owner = np.full(count, np.inf, dtype=np.float32), np.full(count, -1, dtype=np.int32)
     none = np.zeros((count, 3), dtype=np.float32)
     taken = [surface.gradient for surface in others] + [none] * 2
     for start in range(0, len(samples), CHUNK):
         progress(0.2 * start / len(samples))
         part = samples[start : start + CHUNK]
-        _find_nearest(slots, places, normals, reach, part, taken[0], taken[1], squares, owner)
-    gradient = np.where(owner[:, None] >= 0, normals[owner], 0.0).astype(np.float32)
+        between(_find_nearest, parts, *cloud, part, taken[0], taken[1], squares, owner)
+    gradient = np.where(owner[:, None] >= 0, cloud[2][owner], 0.0).astype(np.float32)
     surface = _Surface(np.zeros(count, dtype=np.float32), gradient, none, none[:, 0])
     for step in range(rounds + 1):
         sums = np.zeros((count, 8), dtype=np.float32)
         for start in range(0, len(samples), CHUNK):
             progress(0.2 + 0.8 * (step + start / len(samples)) / (rounds + 1))
             part = samples[start : start + CHUNK]
-            _add(slots, places, normals, reach, part, surface.distance, gradient, step > 0, sums)
+            between(_add, parts, *cloud, part, surface.distance, gradient, step > 0, sums)
         if step == 0:
             surface.known = sums[:, 0].copy()
-        _solve(sums, surface.distance, gradient)
+        in_threads(_solve, count, sums, surface.distance, gradient)
     surface.center = sums[:, 5:] / np.maximum(sums[:, :1], 1e-12)
     return surface, owner
 
 
 @njit(**COMPILED)
-def _mark(slots, places, normals, reach):
-    """Numbers the nodes within reach of any sample and near its plane; how many."""
+def _mark(begin, end, slots, places, normals, reach):
+    """Marks the nodes from `begin` to `end` along x within reach of any sample and near its plane."""
     for i in range(len(places)):
         r, square = reach[i], reach[i] ** 2
-        for x in range(max(int(np.ceil(places[i, 0] - r)), 0), min(int(places[i, 0] + r) + 1, slots.shape[0])):
+        for x in range(max(int(np.ceil(places[i, 0] - r)), begin), min(int(places[i, 0] + r) + 1, end)):
             dx = x - places[i, 0]
             for y in range(max(int(np.ceil(places[i, 1] - r)), 0), min(int(places[i, 1] + r) + 1, slots.shape[1])):
                 dy = y - places[i, 1]
@@ -142,6 +147,11 @@ def _mark(slots, places, normals, reach):
                 for z in range(low, min(high, slots.shape[2])):
                     if abs(dx * normals[i, 0] + dy * normals[i, 1] + (z - places[i, 2]) * normals[i, 2]) <= BAND:
                         slots[x, y, z] = 0
+
+
+@njit(**COMPILED)
+def _number(slots):
+    """Numbers the nodes that are marked; how many."""
     count = 0
     for x in range(slots.shape[0]):
         for y in range(slots.shape[1]):
@@ -153,10 +163,10 @@ def _mark(slots, places, normals, reach):
 
 
 @njit(**COMPILED)
-def _find_nearest(slots, places, normals, reach, samples, taken, taken_too, squares, owner):
+def _find_nearest(begin, end, slots, places, normals, reach, samples, taken, taken_too, squares, owner):
     for i in samples:
         r, square = reach[i], reach[i] ** 2
-        for x in range(max(int(np.ceil(places[i, 0] - r)), 0), min(int(places[i, 0] + r) + 1, slots.shape[0])):
+        for x in range(max(int(np.ceil(places[i, 0] - r)), begin), min(int(places[i, 0] + r) + 1, end)):
             dx = x - places[i, 0]
             for y in range(max(int(np.ceil(places[i, 1] - r)), 0), min(int(places[i, 1] + r) + 1, slots.shape[1])):
                 dy = y - places[i, 1]
@@ -179,15 +189,18 @@ def _find_nearest(slots, places, normals, reach, samples, taken, taken_too, squa
 
 
 @njit(**COMPILED)
-def _add(slots, places, normals, reach, samples, distance, gradient, robust, sums):
-    """Adds the planes of `samples` to the nodes: weight, and by weight the height, the normal and the position."""
+def _add(begin, end, slots, places, normals, reach, samples, distance, gradient, robust, sums):
+    """Adds the planes of `samples` to the nodes: weight, and by weight the height, the normal and the position.
+
+    Only to those from `begin` to `end` along x, as `_find_nearest` looks only there.
+    """
     one, steep = np.float32(1.0), np.float32(2.0 / NORMAL_SIGMA**2 / 16.0)
     for i in samples:
         r, square = reach[i], reach[i] ** 2
         falloff = np.float32(CUT**2 / square)
         rough = np.float32((CUT * REACH / (HEIGHT_SIGMA * r)) ** 2 / 16.0)
         nx, ny, nz = np.float32(normals[i, 0]), np.float32(normals[i, 1]), np.float32(normals[i, 2])
-        for x in range(max(int(np.ceil(places[i, 0] - r)), 0), min(int(places[i, 0] + r) + 1, slots.shape[0])):
+        for x in range(max(int(np.ceil(places[i, 0] - r)), begin), min(int(places[i, 0] + r) + 1, end)):
             dx = np.float32(x - places[i, 0])
             for y in range(max(int(np.ceil(places[i, 1] - r)), 0), min(int(places[i, 1] + r) + 1, slots.shape[1])):
                 dy = np.float32(y - places[i, 1])
@@ -228,8 +241,8 @@ def _add(slots, places, normals, reach, samples, distance, gradient, robust, sum
 
 
 @njit(**COMPILED)
-def _solve(sums, distance, gradient):
-    for slot in range(len(sums)):
+def _solve(first, last, sums, distance, gradient):
+    for slot in range(first, last):
         total = sums[slot, 0]
         length = np.sqrt(sums[slot, 2] ** 2 + sums[slot, 3] ** 2 + sums[slot, 4] ** 2)
         if total > 1e-12 and length > 1e-12:
@@ -240,7 +253,7 @@ def _solve(sums, distance, gradient):
 
 @njit(**COMPILED)
 def _combine(
-    distance, winding, thickness, thinnest, thickest, slope, gradient, center,
+    first, last, distance, winding, thickness, thinnest, thickest, slope, gradient, center,
     other_distance, other_gradient, other_center, found,
 ):  # fmt: skip
     """The distance from two surfaces at every node, of their intersection where convex, of their union where concave.
@@ -248,7 +261,7 @@ def _combine(
     `winding` as well: the product of both for edges, their sum less 1 for the two sides of a wall, whose
     `thickness` is noted from `thinnest` to `thickest`.
     """
-    for slot in range(len(distance)):
+    for slot in range(first, last):
         if not found[slot]:
             continue
         above = below = 0.0  # of the other's samples over the first's plane, and the first's over the other's

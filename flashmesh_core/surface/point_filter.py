@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.surface.point_normals import CHUNK, COMPILED, Progress
+from flashmesh_core.surface.point_normals import CHUNK, COMPILED, ROWS, Progress
+from flashmesh_core.surface.threads import between, bounds_of_parts
 
 NORMAL_SIGMA = 0.35  # difference of unit normals that counts exp(-1/2)
 NORMAL_ROUNDS = 6
@@ -30,7 +31,7 @@ def filter_normals(
     """
     rest = nearest, reach, noise, NORMAL_SIGMA, oriented
     for start, end, filtered in _chunks(normals, NORMAL_ROUNDS, progress):
-        _filter_normals(points, normals, *rest, start, end, filtered)
+        between(_filter_normals, bounds_of_parts(start, end, ROWS), points, normals, *rest, filtered)
         normals = filtered if end == len(points) else normals
     return normals
 
@@ -47,7 +48,7 @@ def filter_positions(
     """Points (N, 3) moved along their normals to the average plane of the neighbours whose normals agree."""
     rest = nearest, reach, noise, NORMAL_SIGMA, oriented
     for start, end, filtered in _chunks(points, POSITION_ROUNDS, progress):
-        _filter_positions(points, normals, *rest, start, end, filtered)
+        between(_filter_positions, bounds_of_parts(start, end, ROWS), points, normals, *rest, filtered)
         points = filtered if end == len(points) else points
     return points
 
@@ -83,7 +84,7 @@ def _weigh(points, normals, i, q, near, rough, sigma, oriented):
 
 
 @njit(**COMPILED)
-def _filter_normals(points, normals, nearest, reach, noise, sigma, oriented, first, last, filtered):
+def _filter_normals(first, last, points, normals, nearest, reach, noise, sigma, oriented, filtered):
     for i in range(first, last):
         x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
         near, rough = 0.5 / reach[i] ** 2, 0.5 / (2.0 * noise + 0.15 * reach[i]) ** 2
@@ -97,7 +98,7 @@ def _filter_normals(points, normals, nearest, reach, noise, sigma, oriented, fir
 
 
 @njit(**COMPILED)
-def _filter_positions(points, normals, nearest, reach, noise, sigma, oriented, first, last, filtered):
+def _filter_positions(first, last, points, normals, nearest, reach, noise, sigma, oriented, filtered):
     for i in range(first, last):
         near, rough = 0.5 / reach[i] ** 2, 0.5 / (2.5 * noise + 0.1 * reach[i]) ** 2
         total, height = 1.0, 0.0

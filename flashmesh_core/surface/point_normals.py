@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flashmesh_core.jit import njit
+from flashmesh_core.surface.threads import between, bounds_of_parts
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -20,6 +21,7 @@ MAX_POINTS = 150_000  # more are averaged in cells
 MAX_CELLS = 160  # an axis of the grid that the surface is made on
 _COARSE = 1 / 200  # side of the cells that the number of others is told from
 CHUNK = 16_384  # points between two calls of progress
+ROWS = 1_024  # points and their neighbours that a thread has at the least
 _FLAT_QUANTILE = 0.3  # most surfaces are flat at this share of their samples; edges and curves lie above
 _FLAT_BIAS = 0.93  # that quantile of the estimated deviation over the true one where all is flat
 
@@ -151,7 +153,8 @@ def fit_planes(
     given, use = (points, False) if normals is None else (normals, True)
     for start in range(0, count, CHUNK):
         progress(start / count)
-        _fit_planes(points, nearest, given, use, start, min(start + CHUNK, count), centers, fitted, deviation)
+        parts = bounds_of_parts(start, min(start + CHUNK, count), ROWS)
+        between(_fit_planes, parts, points, nearest, given, use, centers, fitted, deviation)
     return centers, fitted, deviation
 
 
@@ -173,8 +176,9 @@ def flattest(
     A plane across an edge has a large deviation; among the planes of the neighbours within reach the one with
     the least deviation that passes by the point is taken (Kuwahara's filter, for points).
     """
-    centers, normals, deviation = planes
-    return _flattest(points, nearest, centers, normals, deviation, noise)
+    result = np.empty(len(points), dtype=np.int64)
+    between(_flattest, bounds_of_parts(0, len(points), ROWS), points, nearest, *planes, noise, result)
+    return result
 
 
 @njit(**COMPILED)
@@ -223,7 +227,7 @@ def plane_of_sums(count, mx, my, mz, xx, yy, zz, xy, xz, yz):
 
 
 @njit(**COMPILED)
-def _fit_planes(points, nearest, given, use, first, last, centers, normals, deviation):
+def _fit_planes(first, last, points, nearest, given, use, centers, normals, deviation):
     """`use`: neighbours whose `given` normals face away do not count."""
     k = nearest.shape[1]
     for i in range(first, last):
@@ -251,9 +255,8 @@ def _fit_planes(points, nearest, given, use, first, last, centers, normals, devi
 
 
 @njit(**COMPILED)
-def _flattest(points, nearest, centers, normals, deviation, noise):
-    result = np.empty(len(points), dtype=np.int64)
-    for i in range(len(points)):
+def _flattest(first, last, points, nearest, centers, normals, deviation, noise, result):
+    for i in range(first, last):
         best, cost = i, 1e300
         for j in range(-1, nearest.shape[1]):
             q = i if j < 0 else nearest[i, j]
@@ -266,7 +269,6 @@ def _flattest(points, nearest, centers, normals, deviation, noise):
             if found < cost:
                 best, cost = q, found
         result[i] = best
-    return result
 
 
 @njit(**COMPILED)

@@ -14,6 +14,7 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.point_normals import COMPILED, Progress, grid_step, least_direction
+from flashmesh_core.surface.threads import between, bounds_of_parts
 from flashmesh_core.surface.visibility import shares_seen
 
 NEIGHBOURS = 256
@@ -39,7 +40,7 @@ NEAR = 1.3  # radii of a place's neighbourhood, from it, up to which it tells th
 OFF = 3.0  # noises from either surface beyond which a sample belongs to neither
 LEAST = 2.0  # cells of the reconstruction's grid; thinner walls are made that thick
 ACROSS = 2.5  # spacings that a unit of difference between the sides counts as a distance
-CHUNK = 512  # places between two calls of progress
+CHUNK, ROWS = 512, 32  # places between two calls of progress, and that a thread has at the least
 _ROUNDS = 20
 _CHOICE = 12  # nearest places of which a sample takes the one whose middle is nearest along the surface
 
@@ -130,7 +131,7 @@ def _everywhere(points: np.ndarray, tree: Any, noise: float, progress: Progress)
 
 def _nearest(tree: Any, places: np.ndarray) -> np.ndarray:
     """The samples (P, k) around each of `places` (P, 3)."""
-    return tree.query(places, k=NEIGHBOURS)[1].astype(np.int32)
+    return tree.query(places, k=NEIGHBOURS, workers=-1)[1].astype(np.int32)
 
 
 def two_surfaces(points: np.ndarray, nearest: np.ndarray, noise: float) -> _Places:
@@ -139,7 +140,7 @@ def two_surfaces(points: np.ndarray, nearest: np.ndarray, noise: float) -> _Plac
     found = _Places(
         np.empty((count, 3)), np.empty((count, 3, 3)), np.empty(count), np.empty((count, 6)), *np.empty((5, count))
     )
-    _fit(points, nearest, noise, *found)
+    between(_fit, bounds_of_parts(0, count, ROWS), points, nearest, noise, *found)
     return found
 
 
@@ -172,10 +173,10 @@ def _are_walls(points: np.ndarray, found: _Places, noise: float, gap: float) -> 
 
 
 @njit(**COMPILED)
-def _fit(points, nearest, noise, center, frame, radius, shape, half, share, gain, spread, breadth):
+def _fit(first, last, points, nearest, noise, center, frame, radius, shape, half, share, gain, spread, breadth):
     k = nearest.shape[1]
     basis, height, off = np.empty((k, 6)), np.empty(k), np.empty(k)
-    for i in range(len(nearest)):
+    for i in range(first, last):
         radius[i] = _stand(points, nearest[i], center[i], frame[i], basis, height)
         aa, bb, ab = basis[:, 3].mean(), basis[:, 5].mean(), basis[:, 4].mean()
         least = 0.5 * (aa + bb) - np.sqrt(0.25 * (aa - bb) ** 2 + ab * ab)

@@ -26,16 +26,26 @@ def in_threads(loop: Callable[..., None], rows: int, *arguments: Any) -> None:
 
     The loop lets go of the interpreter, and writes nothing that another row of it reads.
     """
-    parts = min(os.cpu_count() or 1, rows // ROWS)
-    if parts < 2:
-        loop(0, rows, *arguments)
+    between(loop, bounds_of_parts(0, rows, ROWS), *arguments)
+
+
+def bounds_of_parts(first: int, last: int, least: int) -> list[int]:
+    """Where parts of the rows from `first` to `last` begin, and the end: a part a processor, of at least `least`."""
+    parts = max(min(os.cpu_count() or 1, (last - first) // least), 1)
+    return np.linspace(first, last, parts + 1).astype(np.int64).tolist()
+
+
+def between(loop: Callable[..., None], bounds: list[int], *arguments: Any) -> None:
+    """Call `loop(first, last, *arguments)` between each two of `bounds` that follow each other, each in a thread."""
+    one, *others = pairwise(bounds)
+    if not others:
+        loop(*one, *arguments)
         return
-    bounds = np.linspace(0, rows, parts + 1).astype(np.int64).tolist()
-    with ThreadPoolExecutor(parts - 1) as pool:
-        others = [pool.submit(loop, *part, *arguments) for part in list(pairwise(bounds))[1:]]
-        loop(bounds[0], bounds[1], *arguments)
-        for one in others:
-            one.result()
+    with ThreadPoolExecutor(len(others)) as pool:
+        started = [pool.submit(loop, *part, *arguments) for part in others]
+        loop(*one, *arguments)
+        for part in started:
+            part.result()
 
 
 def begun(make: Callable[..., Made], *arguments: Any) -> Callable[..., Made]:

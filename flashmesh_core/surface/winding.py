@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.surface.point_normals import COMPILED
+from flashmesh_core.surface.point_normals import COMPILED, ROWS
+from flashmesh_core.surface.threads import between, bounds_of_parts
 
 FREE_SPACE = 0.3  # of the box on top of its sides, so that its periodic copies are out of reach
 AWAY = 2.0  # blurs from a sample to where its sides are looked at
@@ -45,14 +46,25 @@ def winding_number(grid: Grid, points: np.ndarray, normals: np.ndarray, areas: n
     mesh = np.meshgrid(*waves, indexing="ij", sparse=True)
     square = mesh[0] ** 2 + mesh[1] ** 2 + mesh[2] ** 2
     flux = np.zeros(shape, dtype=np.float32)
-    _spread_divergence(flux, (points - grid.corner) / grid.step, normals * (areas * grid.step**-4)[:, None])
-    total = fft.rfftn(flux, overwrite_x=True)
+    places = (points - grid.corner) / grid.step
+    between(_spread_divergence, slabs(places, shape[0]), flux, places, normals * (areas * grid.step**-4)[:, None])
+    total = fft.rfftn(flux, overwrite_x=True, workers=-1)
     square[0, 0, 0] = 1.0
     total *= np.exp(-0.5 * max(blur**2 - SPREAD * grid.step**2, 0.0) * square) / square
     total[0, 0, 0] = 0.0
-    field = fft.irfftn(total, shape, overwrite_x=True)
+    field = fft.irfftn(total, shape, overwrite_x=True, workers=-1)
     field = field - _far_value(field, grid.shape)
     return np.ascontiguousarray(field[: grid.shape[0], : grid.shape[1], : grid.shape[2]])
+
+
+def slabs(places: np.ndarray, size: int) -> list[int]:
+    """Where slabs of a grid of `size` nodes along x begin, and the end: one a processor.
+
+    About as many of `places` (N, 3), in nodes, are in each.
+    """
+    parts = len(bounds_of_parts(0, len(places), ROWS)) - 1
+    inner = np.quantile(places[:, 0], np.arange(1, parts) / parts) if parts > 1 else np.zeros(0)
+    return [0, *np.clip(inner, 0, size).astype(np.int64).tolist(), size]
 
 
 def at_points(field: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:
@@ -75,24 +87,30 @@ def _far_value(field: np.ndarray, used: tuple[int, int, int]) -> float:
 
 
 @njit(**COMPILED)
-def _spread_divergence(field, places, vectors):
-    """Adds the divergence of `vectors`, each spread over the 27 nodes around its place (in nodes), to the field."""
+def _spread_divergence(begin, end, field, places, vectors):
+    """Adds the divergence of `vectors`, each spread over the 27 nodes around its place (in nodes), to the field.
+
+    Only to its nodes from `begin` to `end` along x.
+    """
     weight, slope = np.empty((3, 3)), np.empty((3, 3))  # axis, node
     first = np.empty(3, dtype=np.int64)
     for i in range(len(places)):
+        x = int(np.floor(places[i, 0] + 0.5)) - 1
+        if x + 3 <= begin or x >= end:
+            continue
         for axis in range(3):
             nearest = int(np.floor(places[i, axis] + 0.5))
             t = places[i, axis] - nearest
             first[axis] = nearest - 1
             weight[axis, 0], weight[axis, 1], weight[axis, 2] = 0.5 * (0.5 - t) ** 2, 0.75 - t * t, 0.5 * (0.5 + t) ** 2
             slope[axis, 0], slope[axis, 1], slope[axis, 2] = 0.5 - t, 2.0 * t, -0.5 - t
-        for a in range(3):
+        for a in range(max(begin - x, 0), min(end - x, 3)):
             for b in range(3):
                 across = vectors[i, 0] * slope[0, a] * weight[1, b] + vectors[i, 1] * weight[0, a] * slope[1, b]
                 along = vectors[i, 2] * weight[0, a] * weight[1, b]
                 for c in range(3):
                     value = across * weight[2, c] + along * slope[2, c]
-                    field[first[0] + a, first[1] + b, first[2] + c] += value
+                    field[x + a, first[1] + b, first[2] + c] += value
 
 
 @njit(**COMPILED)

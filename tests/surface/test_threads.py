@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from threading import Event
 
 import numpy as np
 import pytest
+import trimesh
 
 from flashmesh_core.surface import threads
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.patches import patches_of
 from flashmesh_core.surface.placement import planes_of
+from flashmesh_core.surface.reconstruction import Reconstruction, reconstruct
 from flashmesh_core.surface.simplification import _quadrics
 from flashmesh_core.surface.threads import begun, in_threads, reported
-from tests.surface.shapes import box_distance, voxels
+from flashmesh_core.surface.winding import slabs
+from tests.surface.shapes import box_distance, cloud_of, voxels
 
 
 @pytest.fixture
@@ -64,6 +68,38 @@ def test_a_surface_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(threads.os, "cpu_count", lambda: 3)
     for one, other in zip(alone, read(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("with_normals", [False, True])
+def test_a_cloud_becomes_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch, with_normals: bool):
+    """Its walls are looked for among noise, its distances and sides are told in slabs of the grid."""
+    points, normals = cloud_of(trimesh.creation.box([0.8, 0.6, 0.04]), 6_000, noise=0.004)
+    begun_with = []
+
+    def made(processors: int) -> Reconstruction:
+        monkeypatch.setattr(threads.os, "cpu_count", lambda: processors)
+        monkeypatch.setattr(threads, "pairwise", lambda bounds: begun_with.append(len(bounds)) or pairwise(bounds))
+        found = reconstruct(points, normals if with_normals else None)
+        assert found is not None
+        return found
+
+    one = made(1)
+    assert set(begun_with) == {2}
+    other = made(3)
+    assert 4 in begun_with
+    np.testing.assert_array_equal(one.mesh.vertices, other.mesh.vertices)
+    np.testing.assert_array_equal(one.mesh.faces, other.mesh.faces)
+    assert one.noise == other.noise
+
+
+def test_slabs_of_a_grid_hold_as_many_places(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 4)
+    places = np.random.default_rng(0).random((40_000, 3)) ** 2 * 200.0  # more of them where x is small
+    bounds = slabs(places, 220)
+    assert bounds[0] == 0 and bounds[-1] == 220 and len(bounds) == 5
+    counts = np.histogram(places[:, 0], bounds)[0]
+    assert counts.sum() == 40_000 and counts.min() > 8_000
+    assert slabs(places[:100], 220) == [0, 220]
 
 
 def test_what_was_begun_is_made_beside_the_caller_and_its_errors_reach_who_asks():
