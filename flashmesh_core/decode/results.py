@@ -50,6 +50,7 @@ class GenerationResult:
     hausdorff: float
     quality: Quality
     wanted: int | None = None  # faces that were asked for
+    available: int | None = None  # faces of the surface that was read: a simpler one has no more
     filled: int = 0  # faces that are not the model's: repaired from the proxy, or closing holes
     gashes: int = 0  # holes of the source that were closed, where a scanner saw nothing
     strays: int = 0  # points of a cloud, or pieces and spikes of a mesh, that were left out
@@ -63,7 +64,8 @@ class GenerationResult:
             return (UNSTARTED if self.end_reason == "cancelled" else "it has no faces",)
         found = ["it was cut off before its end: cancelled"] if self.end_reason == "cancelled" else []
         found += self.quality.faults
-        if self.wanted is not None and abs(count - self.wanted) > COUNT_TOLERANCE * self.wanted:
+        aim = count if self.wanted is None else min(self.wanted, self.available or self.wanted)
+        if abs(count - aim) > COUNT_TOLERANCE * aim:
             found.append(f"it has {count:,} faces, not within {COUNT_TOLERANCE:.0%} of the {self.wanted:,} wanted")
         return tuple(found)
 
@@ -126,6 +128,7 @@ def make_result(source: Source, index: int, candidate: Candidate, wanted: int | 
         mesh=mesh, end_reason=candidate.end_reason or "cancelled",
         n_tokens=candidate.tally.tokens, n_passes=candidate.tally.passes, seconds=candidate.seconds,
         seed=candidate.seed, candidate=index, chamfer=quality.chamfer, hausdorff=quality.hausdorff,
-        wanted=wanted, filled=int((~decoded).sum()), gashes=source.gashes, strays=source.strays,
+        wanted=wanted, available=len(source.surface.mesh.faces),
+        filled=int((~decoded).sum()), gashes=source.gashes, strays=source.strays,
         quality=quality, tally=candidate.tally,
     )  # fmt: skip
