@@ -19,7 +19,7 @@ from flashmesh_core.surface.loose_parts import costs_of_parts
 from flashmesh_core.surface.quadrics import WIDTH
 from flashmesh_core.surface.small_holes import close_small_holes
 
-MAX_LOOP = 0.4  # perimeter of a loop that may be cut where the count is not reached otherwise
+MAX_LOOP, LAST_LOOP = 0.4, 3.2  # perimeter of a loop that may be cut if it is cheap; where the count is missed else
 CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
 KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
 BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
@@ -56,7 +56,7 @@ def _run(state: Collapse, count: int, goal: Goal, dearest: float = np.inf) -> No
 def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
     """Collapse down to the goal by halves; of what is left after each, loops below `longest` are cut.
 
-    Where the topology still keeps more faces than wanted, longer and longer loops are, up to MAX_LOOP.
+    Where the topology still keeps more faces than wanted, longer and longer loops are, up to LAST_LOOP.
     """
     count = goal.faces
     while longest > 0.0 and state.numbers[FACES] > count:
@@ -70,9 +70,9 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
         if not goal.modelled and KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
             state = _without_bridges(state, BRIDGE * longest)
         if state.numbers[FACES] >= before:
-            if longest >= MAX_LOOP:
+            if longest >= LAST_LOOP:
                 break
-            longest = min(2.0 * longest, MAX_LOOP)
+            longest = min(2.0 * longest, LAST_LOOP)
     _run(state, count, goal)
     if state.numbers[FACES] > CROWDED * count:
         faces = state.faces[state.alive]

@@ -43,6 +43,21 @@ def test_holes_of_a_low_poly_mesh_go_where_their_faces_are_more_than_wanted() ->
     assert TriangleTree.of_mesh(few.vertices, few.faces).distance(corners).max() < 0.06
 
 
+def test_a_scaffold_of_thick_bars_is_cut_where_its_topology_takes_more_faces_than_wanted() -> None:
+    """Bars along the edges of eight cubes, no loop around one below 0.4: 28 handles, of ten faces each or more."""
+
+    def bars(points: np.ndarray) -> np.ndarray:
+        off = np.sort(np.abs((points + 0.2) % 0.4 - 0.2), axis=-1)[..., 1]  # from the nearest middle of a bar
+        return np.maximum(off - 0.09, np.abs(points).max(axis=-1) - 0.49)
+
+    scaffold = voxels(bars, 48)
+    assert knots(scaffold.faces) == 2 * 28 - 2
+    found = proxies(denoise(scaffold, wanted=60), [60])[0]
+    assert 54 <= len(found.faces) <= 60  # 258 where longer loops stay
+    many = proxies(denoise(scaffold, wanted=500), [500])[0]
+    assert knots(many.faces) == 2 * 28 - 2
+
+
 def test_many_small_parts_go_before_a_low_poly_body_loses_its_corners() -> None:
     """Forty pins on a box; each keeps four faces, however few are left."""
     places = [(x, y, 0.08) for x in np.linspace(-0.45, 0.45, 10) for y in np.linspace(-0.15, 0.15, 4)]
