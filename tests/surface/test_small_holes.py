@@ -8,7 +8,7 @@ import pytest
 from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.quadrics import error_at
 from flashmesh_core.surface.simplification import _quadrics
-from flashmesh_core.surface.small_holes import close_small_holes
+from flashmesh_core.surface.small_holes import _perimeters, close_small_holes
 
 OUTER = [(0.0, 0.0, 0.0), (4.0, 0.0, 0.0), (0.0, 3.0, 0.0)]  # 12 around
 INNER = [(0.5, 0.5, 0.0), (1.3, 0.5, 0.0), (0.5, 1.1, 0.0)]  # 2.4 around
@@ -19,6 +19,15 @@ FACES = np.array([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4], [2, 0, 3], [2, 3, 
 def rows() -> np.ndarray:
     normals, areas, centers = face_geometry(SHEET, FACES)
     return _quadrics(SHEET, FACES, centers, normals, areas)
+
+
+def test_how_long_loops_of_several_sizes_are() -> None:
+    square = np.array([(0.0, 0.0, 0.0), (2.0, 0.0, 0.0), (2.0, 1.0, 0.0), (0.0, 1.0, 0.0)])
+    vertices, loops = (
+        np.concatenate([SHEET, square]),
+        [np.array([0, 1, 2]), np.array([6, 7, 8, 9]), np.array([3, 4, 5])],
+    )
+    np.testing.assert_allclose(_perimeters(vertices, loops), [12.0, 6.0, 2.4])
 
 
 def test_the_hole_is_closed_and_the_border_stays() -> None:

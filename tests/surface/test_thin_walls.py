@@ -7,10 +7,10 @@ import pytest
 import trimesh
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface import point_normals
+from flashmesh_core.surface import point_normals, threads
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.samples import read_samples
-from flashmesh_core.surface.thin_walls import FEWEST_SAMPLES, Walls, find_walls
+from flashmesh_core.surface.thin_walls import FEWEST_SAMPLES, Walls, find_walls, two_surfaces
 from tests.surface.shapes import CUBE_FACES, box, cloud_of, cube, joined, volume
 
 NOISE = 0.003
@@ -31,6 +31,18 @@ def walls_of(points: np.ndarray) -> Walls | None:
     distance, nearest = point_normals.nearest_neighbours(points, 32, lambda share: None)
     noise = point_normals.noise_of(point_normals.fit_planes(points, nearest, None, lambda share: None)[2])
     return find_walls(points, noise, float(distance[:, 5].mean()), lambda share: None)
+
+
+@pytest.mark.parametrize("processors", [1, 3])
+def test_places_are_the_same_alone_and_among_others(monkeypatch: pytest.MonkeyPatch, processors: int):
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: processors)
+    points, _ = scan(shelf(), 2_000)
+    _, nearest = point_normals.nearest_neighbours(points, 48, lambda share: None)
+    together = two_surfaces(points, nearest[:101], NOISE)
+    for place in (0, 33, 34, 67, 100):
+        alone = two_surfaces(points, nearest[place : place + 1], NOISE)
+        for one, among in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one[0], among[place])
 
 
 def test_every_sample_of_a_wall_stands_for_both_sides_and_the_noise_is_that_of_one():
