@@ -48,7 +48,8 @@ def cut_handles(
         loops = _short_loops(positions, faces, longest, holding)
         if not loops:
             break
-        found, done = _cut(positions, quadrics, faces, loops)
+        beside = (manifold_twins(faces, len(positions)), *faces_at_vertices(faces, len(positions)))
+        found, done = _cut(positions, quadrics, faces, beside, loops)
         if not done:
             break
         held, goes = _limbs(found[0], found[2], done, crumb, STUB * longest)
@@ -56,7 +57,7 @@ def cut_handles(
         if held.all():
             continue
         if held.any():
-            found, _ = _cut(positions, quadrics, faces, [loop for loop in done if loop not in holding])
+            found, _ = _cut(positions, quadrics, faces, beside, [loop for loop in done if loop not in holding])
             goes = goes[np.append(np.ones(len(faces), dtype=bool), np.repeat(~held, 2))]
         positions, quadrics, faces = found
         faces = faces[~goes] if goes.any() else faces
@@ -172,15 +173,18 @@ def _is_third(faces, half_edges, x):
 
 
 def _cut(
-    positions: np.ndarray, quadrics: np.ndarray, faces: np.ndarray, loops: list[Loop]
+    positions: np.ndarray,
+    quadrics: np.ndarray,
+    faces: np.ndarray,
+    beside: tuple[np.ndarray, np.ndarray, np.ndarray],
+    loops: list[Loop],
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[Loop]]:
     """The vertices of each loop doubled for the faces on its left, both sides closed; the loops where that is possible.
 
-    The two caps of each of these come last, in their order.
+    The two caps of each of these come last, in their order. `beside` are the faces' twins, and `faces_at_vertices`.
     """
-    start, around = faces_at_vertices(faces, len(positions))
     rows = np.array(loops, dtype=faces.dtype).reshape(-1, 3)
-    cut, possible = _cut_along(rows, faces, manifold_twins(faces, len(positions)), start, around, len(positions))
+    cut, possible = _cut_along(rows, faces, *beside, len(positions))
     done = [loop for loop, is_possible in zip(loops, possible, strict=True) if is_possible]
     if not done:
         return (positions, quadrics, faces), done

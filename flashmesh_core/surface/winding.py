@@ -62,9 +62,8 @@ def slabs(places: np.ndarray, size: int) -> list[int]:
 
     About as many of `places` (N, 3), in nodes, are in each.
     """
-    parts = len(bounds_of_parts(0, len(places), ROWS)) - 1
-    inner = np.quantile(places[:, 0], np.arange(1, parts) / parts) if parts > 1 else np.zeros(0)
-    return [0, *np.clip(inner, 0, size).astype(np.int64).tolist(), size]
+    inner = bounds_of_parts(0, len(places), ROWS)[1:-1]
+    return [0, *np.clip(np.sort(places[:, 0])[inner], 0, size).astype(np.int64).tolist(), size]
 
 
 def at_points(field: np.ndarray, grid: Grid, points: np.ndarray) -> np.ndarray:

@@ -23,11 +23,8 @@ def rows() -> np.ndarray:
 
 def test_how_long_loops_of_several_sizes_are() -> None:
     square = np.array([(0.0, 0.0, 0.0), (2.0, 0.0, 0.0), (2.0, 1.0, 0.0), (0.0, 1.0, 0.0)])
-    vertices, loops = (
-        np.concatenate([SHEET, square]),
-        [np.array([0, 1, 2]), np.array([6, 7, 8, 9]), np.array([3, 4, 5])],
-    )
-    np.testing.assert_allclose(_perimeters(vertices, loops), [12.0, 6.0, 2.4])
+    loops = [np.array(loop) for loop in ([0, 1, 2], [6, 7, 8, 9], [3, 4, 5])]
+    np.testing.assert_allclose(_perimeters(np.concatenate([SHEET, square]), loops), [12.0, 6.0, 2.4])
 
 
 def test_the_hole_is_closed_and_the_border_stays() -> None:
