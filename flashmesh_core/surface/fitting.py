@@ -86,7 +86,7 @@ class Fit(NamedTuple):
         if self.left is not None:
             left = near.summed(near.weights * self.left, count) / around
             found &= (left > LEFT * self.bend) & bool(np.median(left / np.maximum(off, 1e-30)) > SLOW)
-        if total[found].sum() < MOSTLY * self.weights.sum():
+        if self.every or total[found].sum() < MOSTLY * self.weights.sum():
             found[:] = self.every
         return found, np.sqrt(near.summed(near.weights * near.far**2, count) / around)
 
