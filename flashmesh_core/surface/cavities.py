@@ -3,7 +3,9 @@
 Where the walls are no thicker than the source's own resolution can tell, that skin would cost half of the faces. The
 outer one then stands for the whole wall and moves to its middle. Walls that somebody modelled differ in thickness.
 Where two sheets are so near each other that nothing is hollow between them, or one stands alone, there is no skin
-inside, but a remesh has put the outer one as far from them: it moves as well, or there would be steps.
+inside, but a remesh has put the outer one as far from them: it moves as well, or there would be steps. A skin that no
+remesh made with the outer one - an offset of its faces, or one of another fineness, as prints are hollowed - tells
+nothing of where the outer one belongs, which stays where it is.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import (
     COMPILED,
+    boxes_of,
     compact,
+    face_areas,
     face_components,
     face_geometry,
     labels_of_vertices,
     manifold_twins,
 )
-from flashmesh_core.surface.denoising import estimate_noise, is_modelled, noisiness, typical_edge
+from flashmesh_core.surface.denoising import estimate_noise, even_edge, is_modelled, noisiness, typical_edge
 from flashmesh_core.surface.manifold import volumes_of
 from flashmesh_core.surface.point_normals import tree_of
 
@@ -31,37 +35,59 @@ BUMPS = 0.4  # more, at a sculpt's noise, for the first
 NEAR = 1.8  # wall thicknesses from the cavity up to which the outer surface is that of its wall
 FACING = 0.5  # cosine between the way to the cavity and the surface's inner side
 CELLS = 1.8, 2.8  # typical edges that the walls of a remesh around an open mesh are thick
+ALIKE = 0.6, 1.35  # edges of a skin that a remesh made, over those of the outer surface
+COPIED = 200  # faces: a skin of so many has as many as the part around it only if it was made of that
 REACH = 2.5  # walls to the other side of what is not hollow
 SHEET = 0.9  # of a wall: what a single sheet, as thick as that, keeps of it; of less a collapse takes thin limbs
 UNKNOWN, EVENED = 4, 2  # rounds over neighbors that fill in how far vertices move, and even it out
 
 
-def without_thin_cavities(mesh: Mesh) -> Mesh:
+def without_thin_cavities(mesh: Mesh, *, clean_up: bool = True) -> tuple[Mesh, int]:
     """The mesh without closed parts that are wound inwards and lie a thin wall behind the others.
 
-    `mesh` is clean. A thicker wall keeps its inside; modelled meshes come back as they are.
+    `mesh` is clean. A thicker wall keeps its inside; modelled meshes come back as they are. With `clean_up` hollows
+    that no remesh made go as well, and the number is theirs.
     """
     edge = typical_edge(mesh)
     if not len(mesh.faces) or is_modelled(mesh, edge):
-        return mesh
+        return mesh, 0
     faces = mesh.faces.astype(np.int32)
     twins = manifold_twins(faces, len(mesh.vertices))
     label, count = face_components(faces, twins)
     if count < 2:
-        return mesh
+        return mesh, 0
     closed, volume = volumes_of(mesh.vertices, faces, twins, label, count)
     inwards = closed & (volume < 0.0)
     if not inwards.any() or inwards.all():
-        return mesh
+        return mesh, 0
     thickness = _thicknesses(mesh, edge, label, inwards)
     thin = thickness <= WALL * edge
-    if not thin.any():
-        return mesh
-    used, kept = compact(mesh.faces[~thin[label]], len(mesh.vertices))
+    skins = thin & _made_with_the_outside(mesh, label, inwards)
+    hollows = thin & ~skins & clean_up
+    if not (skins | hollows).any():
+        return mesh, 0
+    used, kept = compact(mesh.faces[~(skins | hollows)[label]], len(mesh.vertices))
     outer = Mesh(mesh.vertices[used], kept.astype(np.int64))
-    part = labels_of_vertices(faces, label, len(mesh.vertices))
-    inner = thin[part]
-    return Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]], edge), outer.faces)
+    if skins.any():
+        part = labels_of_vertices(faces, label, len(mesh.vertices))
+        inner = skins[part]
+        outer = Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]], edge), outer.faces)
+    return outer, int(hollows.sum())
+
+
+def _made_with_the_outside(mesh: Mesh, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:
+    """Which parts (P,) that are wound inwards one remesh made with the others: as fine, but no copies of them."""
+    areas, count = face_areas(mesh.vertices, mesh.faces), np.bincount(label)
+    squares, sums = np.bincount(label, areas**2), np.bincount(label, areas)
+    low, high = boxes_of(mesh.vertices, mesh.faces, label, len(count))
+    outside = even_edge(squares[~inwards].sum() / sums[~inwards].sum())
+    found = np.zeros(len(count), dtype=bool)
+    for part in np.flatnonzero(inwards):
+        alike = ALIKE[0] * outside < even_edge(squares[part] / sums[part]) < ALIKE[1] * outside
+        around = ~inwards & (low < low[part]).all(axis=1) & (high > high[part]).all(axis=1)
+        copied = count[part] >= COPIED and bool((count[around] == count[part]).any())
+        found[part] = alike and not copied
+    return found
 
 
 def _thicknesses(mesh: Mesh, edge: float, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:

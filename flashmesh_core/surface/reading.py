@@ -131,7 +131,7 @@ def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) 
     if isinstance(source, Mesh):
         cleaned = _clean_mesh(_checked_mesh(source), _unheard)
         box, _, mesh, _, _ = _mended(source, _joined(cleaned, _unheard))
-        return box, without_thin_cavities(mesh)
+        return box, without_thin_cavities(mesh)[0]
     box, _, _, mesh = _mesh_of_cloud(check_points("points", source, minimum=MIN_POINTS), normals, True, _unheard)
     return box, mesh
 
@@ -212,7 +212,9 @@ def _read_mesh(
     strays = gashes = 0
     if clean_up:
         box, (manifold, closed), mesh, strays, gashes = _mended(source, cleaned)
-    denoised, made = _with_proxies(without_thin_cavities(mesh), wanted, seeds, None, report)
+    mesh, hollows = without_thin_cavities(mesh, clean_up=clean_up)
+    strays += hollows
+    denoised, made = _with_proxies(mesh, wanted, seeds, None, report)
     return [
         Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays, gashes=gashes) for of in made
     ]

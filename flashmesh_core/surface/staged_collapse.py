@@ -21,6 +21,7 @@ from flashmesh_core.surface.small_holes import close_small_holes
 
 MAX_LOOP, LAST_LOOP = 0.4, 3.2  # perimeter of a loop that may be cut if it is cheap; where the count is missed else
 CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
+MOSTLY = 0.5  # share of the area that has to be left then: more faces than wanted are better than the smaller half
 KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
 BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
 HANDLE_FACES = 4_000  # that handles are first looked for at
@@ -77,9 +78,15 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
     if state.numbers[FACES] > CROWDED * count:
         faces = state.faces[state.alive]
         label, size = parts_of(state.positions, faces)
-        state = _with_large_parts(state, faces, label, size, np.bincount(label), count)
-        _run(state, count, goal)
+        fewer = _with_large_parts(state, faces, label, size, np.bincount(label), count)
+        if _area(fewer) >= MOSTLY * _area(state):
+            state = fewer
+            _run(state, count, goal)
     return state
+
+
+def _area(state: Collapse) -> float:
+    return float(face_areas(state.positions, state.faces[state.alive]).sum())
 
 
 def _without_cheap_handles(state: Collapse, longest: float, goal: Goal) -> Collapse:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.reading import read_surface
-from tests.surface.shapes import box_distance, cube, volume, voxels
+from tests.surface.shapes import box_distance, cube, joined, volume, voxels
 
 HALF = np.array([0.5, 0.4, 0.3])
 WALL = 0.05  # longest sides: two and a half of the cells that shells are made on
+
+
+def turned(mesh: Mesh) -> Mesh:
+    """The same inside out."""
+    return Mesh(mesh.vertices, mesh.faces[:, ::-1].copy())
 
 
 def shell(thickness: float) -> Mesh:
@@ -22,7 +27,8 @@ def shell(thickness: float) -> Mesh:
 
 
 def test_the_inner_skin_of_a_thin_wall_goes_and_the_outer_one_moves_to_its_middle():
-    found = without_thin_cavities(shell(0.05))
+    found, left_out = without_thin_cavities(shell(0.05))
+    assert left_out == 0
     assert is_manifold_and_closed(found.vertices, found.faces) == (True, True)
     assert volume(found) == pytest.approx(8.0 * HALF.prod(), rel=0.03)
     assert np.abs(box_distance(HALF)(found.vertices)).max() < 0.012
@@ -37,7 +43,7 @@ def test_what_stands_out_of_a_shell_moves_as_well(gap, left):
         sheets = [np.abs(sheet(points - [0.4, 0.0, z])) for z in (-0.5 * gap * WALL, 0.5 * gap * WALL)]
         return np.minimum(np.abs(box(points)), np.minimum(*sheets)) - 0.5 * WALL
 
-    found = without_thin_cavities(voxels(field, cells=64)).vertices
+    found = without_thin_cavities(voxels(field, cells=64))[0].vertices
     fin = (found[:, 0] > 0.37) & (found[:, 0] < 0.46) & (np.abs(found[:, 1]) < 0.15)
     assert np.abs(found[fin, 2]) == pytest.approx(0.5 * left * WALL, abs=0.02 * WALL)
     beside = found[found[:, 0] < 0.25]
@@ -46,7 +52,7 @@ def test_what_stands_out_of_a_shell_moves_as_well(gap, left):
 
 def test_a_thick_wall_keeps_its_inside():
     mesh = shell(0.15)
-    assert without_thin_cavities(mesh) is mesh
+    assert without_thin_cavities(mesh)[0] is mesh
 
 
 def test_a_wall_that_is_thin_here_and_thick_there_keeps_its_inside():
@@ -57,24 +63,48 @@ def test_a_wall_that_is_thin_here_and_thick_there_keeps_its_inside():
         return np.maximum(box_distance(HALF)(points), -box_distance(inside)(points - [0.0, 0.0, 0.08]))
 
     mesh = voxels(field, cells=64)
-    assert without_thin_cavities(mesh) is mesh
+    assert without_thin_cavities(mesh)[0] is mesh
 
 
 def test_a_part_beside_others_and_a_low_poly_inside_stay():
     mesh = shell(0.05)
-    outer = without_thin_cavities(mesh)
-    assert without_thin_cavities(outer) is outer
+    outer, _ = without_thin_cavities(mesh)
+    assert without_thin_cavities(outer)[0] is outer
     both = Mesh(
         np.concatenate([cube().vertices, 0.97 * cube().vertices]),
         np.concatenate([cube().faces, cube().faces[:, ::-1] + 8]),
     )
-    assert without_thin_cavities(both) is both
+    assert without_thin_cavities(both)[0] is both
+
+
+def offset(mesh: Mesh) -> Mesh:
+    """With a copy of its faces a thin wall inside, as solidifying makes it."""
+    inner = mesh.vertices - 0.05 * vertex_normals(mesh)
+    return Mesh(np.concatenate([mesh.vertices, inner]), np.concatenate([mesh.faces, mesh.faces[:, ::-1] + len(inner)]))
+
+
+def hollowed(mesh: Mesh) -> Mesh:
+    """With a coarser hollow a thin wall inside, as prints are hollowed."""
+    return Mesh(*joined(mesh, turned(voxels(box_distance(HALF - 0.05), cells=40))))
+
+
+@pytest.mark.parametrize("made", [offset, hollowed])
+def test_a_hollow_that_no_remesh_made_goes_and_the_outside_stays_where_it_is(made):
+    solid = voxels(box_distance(HALF), cells=64)
+    mesh = made(solid)
+    found, left_out = without_thin_cavities(mesh)
+    assert left_out == 1
+    np.testing.assert_array_equal(found.triangles, solid.triangles)
+    assert without_thin_cavities(mesh, clean_up=False)[0] is mesh
+    reading = read_surface(mesh, faces=12)
+    assert reading.strays == 1 and len(reading.proxies[0].faces) == 12
+    assert len(read_surface(mesh, faces=200, clean_up=False).surface.faces) == len(mesh.faces)
 
 
 def test_an_inside_out_mesh_is_no_cavity():
     solid = voxels(box_distance(HALF), cells=48)
-    turned = Mesh(solid.vertices, solid.faces[:, ::-1].copy())
-    assert without_thin_cavities(turned) is turned
+    wrong = turned(solid)
+    assert without_thin_cavities(wrong)[0] is wrong
 
 
 def test_no_face_is_spent_on_the_inner_skin():

@@ -11,7 +11,7 @@ from flashmesh_core.surface.bridges import knots
 from flashmesh_core.surface.denoising import COARSE, denoise, typical_edge
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box, box_distance, joined, sieve, voxels
+from tests.surface.shapes import box, box_distance, joined, sieve, sphere, voxels
 
 LENGTH = 0.33  # of a rod to either side of its middle
 
@@ -79,3 +79,21 @@ def test_holes_of_a_modelled_sheet_are_closed_where_they_cost_too_much() -> None
     assert 36 <= len(few.faces) <= 40 and knots(few.faces) < 8
     corners = np.array([[x, y, 0.0] for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
     assert TriangleTree.of_mesh(few.vertices, few.faces).distance(corners).max() < 0.02
+
+
+def test_a_body_that_stays_too_large_does_not_go_for_a_longer_part() -> None:
+    """A ball swept around an axis, with walls between its stages, can't be had with few faces; a bar beside it can."""
+    ball, steps = sphere(12, 7), 8
+    edges = np.unique(np.sort(ball.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
+    vertices, faces = [], []
+    for step in range(steps):
+        (start, end), (onward, last) = (edges.T + number % steps * len(ball.vertices) for number in (step, step + 1))
+        turn = 2.0 * np.pi * step / steps
+        x, y, z = ball.vertices.T + np.array([[0.0], [0.3], [0.0]])
+        vertices.append(np.c_[x, np.cos(turn) * y - np.sin(turn) * z, np.sin(turn) * y + np.cos(turn) * z])
+        faces += [ball.faces + step * len(ball.vertices), np.c_[start, end, last], np.c_[start, last, onward]]
+    body = Mesh(np.concatenate(vertices), np.concatenate(faces))
+    reading = read_surface(Mesh(*joined(body, box(4.0, 0.1, 0.1, at=(0.0, 2.0, 0.0)))), faces=100)
+    ends = reading.box.apply(body.vertices)
+    proxy = reading.proxies[0]
+    assert TriangleTree.of_mesh(proxy.vertices, proxy.faces).distance(ends).max() < 0.1
