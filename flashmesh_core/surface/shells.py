@@ -21,6 +21,7 @@ from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
 
 OPPOSITE, THIN, SHEET = 0.8, 4.0, 0.6  # cosine; typical edges; share of the area that makes a sheet
 SHELL = 2.0  # typical edges: a shell around a sheet that is thinner has holes; a rough wall that is, is no shell
+ASIDE, LEVEL, FLAT = 0.75, 0.8, 0.3  # thicknesses; cosine; share of the area: less of a rod is level that far aside
 MOST_LOOKED_AT = 1_000  # faces that tell whether there is one
 SOLID = 3.0  # times THIN that a mean thickness, twice the volume over the area, need not be looked at
 EVEN, ALL_THIN = (0.9, 1.35), 0.85  # tenths of the thickness over its half; share of the area: nothing but a shell
@@ -77,8 +78,8 @@ class Middle(NamedTuple):
 def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, thinnest: float = 0.0) -> Shell | None:
     """A surface, (V, 3) and (F, 3), most of which lies within a few typical edges of a side that looks the other way.
 
-    None for any other, and where half of it is thinner than `thinnest` edges. The rim of such a shell or leaf is what
-    remeshing made of a border, there is nothing to sharpen.
+    None for any other, for rods and tubes, which bend within their thickness, and where half of it is thinner than
+    `thinnest` edges. The rim of such a shell or leaf is what remeshing made of a border, there is nothing to sharpen.
     """
     normals, areas, centers = face_geometry(vertices, faces)
     heights = np.einsum("fi,fi->f", normals, centers - vertices.mean(axis=0))
@@ -91,10 +92,30 @@ def sheet_of(vertices: np.ndarray, faces: np.ndarray, edge: float, thinnest: flo
     share = float(areas[some][thin].sum()) / max(float(areas[some].sum()), 1e-300)
     if share <= SHEET or np.median(across) < thinnest * edge:
         return None
+    level = _level(tree, centers[some][thin], normals[some][thin], across[thin], normals)
+    if areas[some][thin][level].sum() < FLAT * areas[some][thin].sum():
+        return None
     least, half, most = np.quantile(across[thin], (0.1, 0.5, 0.9))
     remeshed = bool(CELLS[0] * edge < half < CELLS[1] * edge)
     even = bool(EVEN[0] * half < least and most < EVEN[1] * half)
     return Shell(tree, 0.5 * float(half), remeshed, remeshed and even and share > ALL_THIN)
+
+
+def _level(
+    tree: TriangleTree, places: np.ndarray, normals: np.ndarray, across: np.ndarray, sides: np.ndarray
+) -> np.ndarray:
+    """Which of the places (N, 3), where the wall is `across` (N,), have level surroundings on all eight sides.
+
+    `normals` (N, 3) are theirs, `sides` (F, 3) those of the tree's faces.
+    """
+    axis = np.eye(3)[np.abs(normals).argmin(axis=1)]
+    one = np.cross(normals, axis)
+    one /= np.linalg.norm(one, axis=1, keepdims=True)
+    other, level = np.cross(normals, one), np.ones(len(places), dtype=bool)
+    for turn in np.arange(8) * np.pi / 4.0:
+        aside = places + ASIDE * across[:, None] * (np.cos(turn) * one + np.sin(turn) * other)
+        level &= np.einsum("ni,ni->n", sides[tree.nearest(aside)[1]], normals) > LEVEL
+    return level
 
 
 def shell_of(planes: Planes, edge: float, *, rough: bool) -> Shell | None:
