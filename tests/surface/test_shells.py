@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
@@ -15,6 +16,7 @@ from flashmesh_core.surface.collapse import ALWAYS, STAYING, collapse, start_col
 from flashmesh_core.surface.denoising import denoise, typical_edge
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import read_surface
+from flashmesh_core.surface.shells import CELLS as CELLS_THICK
 from flashmesh_core.surface.shells import middle_of, moved_apart, shell_of
 from flashmesh_core.surface.simplification import _quadrics, proxies
 from tests.surface.shapes import cylinder, sphere
@@ -51,6 +53,19 @@ def test_a_shell_is_as_thick_everywhere(tray: Mesh) -> None:
     assert uneven is not None and not uneven.even
     ball = sphere(200, 121)
     assert shell_of(planes_of(denoise(ball)), typical_edge(ball), rough=False) is None
+
+
+def test_a_rod_is_no_shell_and_stays_as_thick() -> None:
+    """A ring of a tube that is as thick as a remesh's walls; taken for one it lost three tenths of its thickness."""
+    tube = 0.03
+    made = trimesh.creation.torus(0.4, tube, 96, 8)
+    ring = Mesh(made.vertices, made.faces)
+    edge = typical_edge(ring)
+    assert CELLS_THICK[0] * edge < 2.0 * tube < CELLS_THICK[1] * edge
+    assert shell_of(planes_of(denoise(ring)), edge, rough=False) is None
+    found = proxies(denoise(ring), [384])[0]
+    off = TriangleTree.of_mesh(found.vertices, found.faces).distance(ring.vertices)
+    assert off.mean() < 0.1 * tube and off.max() < 0.3 * tube
 
 
 def test_in_the_middle_both_sides_are_the_sheet(tray: Mesh) -> None:
