@@ -26,7 +26,7 @@ from flashmesh_core.surface.adjacency import (
     manifold_twins,
 )
 from flashmesh_core.surface.denoising import estimate_noise, even_edge, is_modelled, noisiness, typical_edge
-from flashmesh_core.surface.manifold import volumes_of
+from flashmesh_core.surface.manifold import volumes_of, winding_at
 from flashmesh_core.surface.point_normals import tree_of
 
 WALL = 4.0  # typical edges: a cavity is left out if half of it is no farther from the outer surface
@@ -39,6 +39,7 @@ ALIKE = 0.6, 1.35  # edges of a skin that a remesh made, over those of the outer
 COPIED = 200  # faces: a skin of so many has as many as the part around it only if it was made of that
 REACH = 2.5  # walls to the other side of what is not hollow
 SHEET = 0.9  # of a wall: what a single sheet, as thick as that, keeps of it; of less a collapse takes thin limbs
+PLACES, CROSSED = 1_000, 0.01  # of hollows that are looked at; share of them outside of a proxy
 UNKNOWN, EVENED = 4, 2  # rounds over neighbors that fill in how far vertices move, and even it out
 
 
@@ -51,14 +52,8 @@ def without_thin_cavities(mesh: Mesh, *, clean_up: bool = True) -> tuple[Mesh, i
     edge = typical_edge(mesh)
     if not len(mesh.faces) or is_modelled(mesh, edge):
         return mesh, 0
-    faces = mesh.faces.astype(np.int32)
-    twins = manifold_twins(faces, len(mesh.vertices))
-    label, count = face_components(faces, twins)
-    if count < 2:
-        return mesh, 0
-    closed, volume = volumes_of(mesh.vertices, faces, twins, label, count)
-    inwards = closed & (volume < 0.0)
-    if not inwards.any() or inwards.all():
+    faces, label, inwards = _inward_parts(mesh)
+    if not inwards.any():
         return mesh, 0
     thickness = _thicknesses(mesh, edge, label, inwards)
     thin = thickness <= WALL * edge
@@ -73,6 +68,38 @@ def without_thin_cavities(mesh: Mesh, *, clean_up: bool = True) -> tuple[Mesh, i
         inner = skins[part]
         outer = Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]], edge), outer.faces)
     return outer, int(hollows.sum())
+
+
+def without_crossed_cavities(mesh: Mesh, proxy: Mesh) -> tuple[Mesh, int]:
+    """The mesh without closed parts wound inwards that stand out of a proxy, and how many these are.
+
+    Its faces are too few for walls as thin as theirs: the hollow would be seen in patches.
+    """
+    faces, label, inwards = _inward_parts(mesh)
+    if not inwards.any():
+        return mesh, 0
+    part = labels_of_vertices(faces, label, len(mesh.vertices))
+    rows = np.flatnonzero(inwards[part])
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), PLACES)).astype(np.int64)]
+    numbered, proxy_label, proxy_inwards = _inward_parts(proxy)
+    outside = proxy.vertices[numbered[~proxy_inwards[proxy_label]]]
+    out = np.array([winding_at(outside, place) < 0.5 for place in mesh.vertices[rows]])
+    looked_at = np.bincount(part[rows], minlength=len(inwards))
+    gone = np.bincount(part[rows], out, minlength=len(inwards)) > CROSSED * np.maximum(looked_at, 1)
+    if not gone.any():
+        return mesh, 0
+    used, kept = compact(mesh.faces[~gone[label]], len(mesh.vertices))
+    return Mesh(mesh.vertices[used], kept.astype(np.int64)), int(gone.sum())
+
+
+def _inward_parts(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The faces (F, 3) int32, their parts (F,), and which parts (P,) are closed and wound inwards; not if all are."""
+    faces = mesh.faces.astype(np.int32)
+    twins = manifold_twins(faces, len(mesh.vertices))
+    label, count = face_components(faces, twins)
+    closed, volume = volumes_of(mesh.vertices, faces, twins, label, count)
+    inwards = closed & (volume < 0.0)
+    return faces, label, inwards & ~inwards.all()
 
 
 def _made_with_the_outside(mesh: Mesh, label: np.ndarray, inwards: np.ndarray) -> np.ndarray:

@@ -8,8 +8,16 @@ import numpy as np
 
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh, check_faces, check_points
-from flashmesh_core.surface.adjacency import COMPILED, compact, find
-from flashmesh_core.surface.manifold import flip_slivers, halve_doubled, oriented, paired, split_fans, turn_outwards
+from flashmesh_core.surface.adjacency import COMPILED, compact, face_components, find
+from flashmesh_core.surface.manifold import (
+    flip_slivers,
+    halve_doubled,
+    oriented,
+    paired,
+    split_fans,
+    turn_outwards,
+    volumes_of,
+)
 
 SAME_PLACE = 1e-6  # of the longest side: vertices nearer than this are one
 FLAT = 1e-5  # of the longest edge: a face less high than this is a sliver
@@ -21,7 +29,8 @@ def clean(vertices: np.ndarray, faces: np.ndarray, *, progress: Callable[[float]
     """An edge-manifold, consistently wound mesh of the same surface; float64 vertices, int64 faces.
 
     `vertices` (V, 3) and `faces` (F, 3) may hold copies, slivers, branching edges and mixed windings. Closed parts wind
-    outwards (cavities inwards), open ones as most of their area did. The mesh has no faces where none has area.
+    outwards (cavities inwards), open ones as most of their area did. Parts that are closed as they are come out as
+    they are, wherever they touch themselves or others. The mesh has no faces where none has area.
     `progress(share done)` is called between the steps and may raise to cancel.
     Raises ValueError for wrong shapes, indices out of range or positions that are not finite.
     """
@@ -37,7 +46,7 @@ def clean(vertices: np.ndarray, faces: np.ndarray, *, progress: Callable[[float]
     size = float(np.ptp(inside, axis=0).max())
     if size == 0.0:
         return Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
-    faces = _unique_faces(_weld(vertices, used, SAME_PLACE * size)[faces])
+    faces = _welded(vertices, faces, used, SAME_PLACE * size)
     report(0.3)
     faces = _without_backs(faces, len(vertices))
     faces = oriented(vertices, faces)
@@ -64,6 +73,45 @@ def clean(vertices: np.ndarray, faces: np.ndarray, *, progress: Callable[[float]
 
 
 # ---------------------------------------------------------------- copies
+
+
+def _welded(vertices: np.ndarray, faces: np.ndarray, used: np.ndarray, tolerance: float) -> np.ndarray:
+    """The faces (F, 3) with one vertex for those at one place, without copies.
+
+    A part that is closed already has only its edges without length taken away: joined to what it touches - another
+    part, its own other side - it would branch, and which faces belong together would be a guess. It goes as a whole
+    where all of it is a copy of other parts.
+    """
+    label = _weld(vertices, used, tolerance)
+    if not (label[faces] != faces).any():
+        return faces
+    twin = paired(vertices, faces)
+    part, count = face_components(faces, twin)
+    closed, _ = volumes_of(vertices, faces, twin, part, count)
+    if not closed.any():
+        return _unique_faces(label[faces])
+    _, first, number = np.unique(np.sort(label[faces], axis=1), axis=0, return_index=True, return_inverse=True)
+    own = np.bincount(part[part[first[number.ravel()]] == part], minlength=count)
+    stays = own > 0
+    whole = np.zeros(len(vertices), dtype=bool)
+    whole[faces[closed[part]]] = True
+    joined = np.where(whole, _joined_by_edges(faces, label), _weld(vertices, used & ~whole, tolerance))
+    return _unique_faces(joined[faces[stays[part]]])
+
+
+@njit(**COMPILED)
+def _joined_by_edges(faces, label):
+    """For each vertex the first of those that edges between vertices of one label join it to."""
+    parent = np.arange(len(label)).astype(np.int32)
+    for f in range(len(faces)):
+        for k in range(3):
+            a, b = faces[f, k], faces[f, (k + 1) % 3]
+            if label[a] == label[b]:
+                a, b = find(parent, a), find(parent, b)
+                parent[max(a, b)] = min(a, b)
+    for v in range(len(parent)):
+        parent[v] = find(parent, v)
+    return parent
 
 
 @njit(**COMPILED)

@@ -15,7 +15,7 @@ from flashmesh_core.errors import InputError
 from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, check_points
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.adjacency import compact
-from flashmesh_core.surface.cavities import without_thin_cavities
+from flashmesh_core.surface.cavities import without_crossed_cavities, without_thin_cavities
 from flashmesh_core.surface.cleaning import SAME_PLACE, clean
 from flashmesh_core.surface.denoising import (
     FINE,
@@ -213,8 +213,13 @@ def _read_mesh(
     if clean_up:
         box, (manifold, closed), mesh, strays, gashes = _mended(source, cleaned)
     mesh, hollows = without_thin_cavities(mesh, clean_up=clean_up)
-    strays += hollows
     denoised, made = _with_proxies(mesh, wanted, seeds, None, report)
+    if clean_up:
+        mesh, crossed = without_crossed_cavities(mesh, made[0][0])
+        hollows += crossed
+        if crossed:
+            denoised, made = _with_proxies(mesh, wanted, seeds, None, report)
+    strays += hollows
     return [
         Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays, gashes=gashes) for of in made
     ]

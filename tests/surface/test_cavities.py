@@ -9,7 +9,7 @@ from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.cavities import without_thin_cavities
 from flashmesh_core.surface.reading import read_surface
-from tests.surface.shapes import box_distance, cube, joined, volume, voxels
+from tests.surface.shapes import box_distance, cube, joined, sphere, volume, voxels
 
 HALF = np.array([0.5, 0.4, 0.3])
 WALL = 0.05  # longest sides: two and a half of the cells that shells are made on
@@ -117,3 +117,16 @@ def test_no_face_is_spent_on_the_inner_skin():
 def test_kept_vertices_keep_their_inside():
     mesh = shell(0.05)
     assert len(read_surface(mesh, faces=12, keep_vertices=True).surface.faces) >= 0.9 * len(mesh.faces)
+
+
+def test_a_hollow_goes_where_few_faces_leave_no_wall_around_it():
+    """A lumpy body of long edges, which are all meant, and the same within it."""
+    ball = sphere(32, 17)
+    x, y, z = ball.vertices.T
+    lumps = ball.vertices * (1.0 + 0.2 * np.cos(5.0 * np.arctan2(y, x)) * (1.0 - z**2 / np.abs(z).max() ** 2))[:, None]
+    outer = Mesh(lumps / np.ptp(lumps, axis=0).max(), ball.faces)
+    mesh = Mesh(*joined(outer, turned(Mesh(0.93 * outer.vertices, outer.faces))))
+    few, many = (read_surface(mesh, faces=faces) for faces in (80, 1200))
+    assert few.strays == 1 and len(few.surface.faces) == len(outer.faces)
+    assert many.strays == 0 and len(many.surface.faces) == len(mesh.faces)
+    assert read_surface(mesh, faces=80, clean_up=False).strays == 0
