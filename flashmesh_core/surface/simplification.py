@@ -13,6 +13,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import (
     COMPILED,
     compact,
+    dot,
     face_areas,
     face_geometry,
     faces_at_vertices,
@@ -44,6 +45,7 @@ LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so m
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
 QUIET = 0.1  # typical edges that noise is below where it does not bend a mesh alike
+FOLD = -0.99  # cosine of two faces that are each other's back: their edge is a border
 TELLING = 16  # dense faces for one of a mesh, at least, that tell the planes around its vertices
 
 
@@ -321,11 +323,11 @@ def _quadrics(
 
 @njit(**COMPILED)
 def _add_borders(vertices, faces, normals, twin, rows):
-    """Add upright planes along the edges without a twin to the rows (V, 14) of their ends."""
+    """Add upright planes along borders, and folds onto the face's own back, to the rows (V, 14) of their ends."""
     for h in range(len(twin)):
-        if twin[h] >= 0:
-            continue
         f = h // 3
+        if twin[h] >= 0 and dot(normals, f, normals, twin[h] // 3) > FOLD:
+            continue
         a, b = faces[f, h % 3], faces[f, (h + 1) % 3]
         x, y, z = (
             vertices[b, 0] - vertices[a, 0],
