@@ -45,7 +45,7 @@ LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so m
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
 QUIET = 0.1  # typical edges that noise is below where it does not bend a mesh alike
-FOLD = -0.99  # cosine of two faces that are each other's back: their edge is a border
+FOLD, FLAT = -0.99, 0.1  # cosine of two faces that are each other's back; half thickness, in edges, of no wall
 TELLING = 16  # dense faces for one of a mesh, at least, that tell the planes around its vertices
 
 
@@ -227,7 +227,8 @@ class Simplifier(NamedTuple):
     def _started(self, seed: int, far: float, goal: Goal) -> Collapse:
         planes, middle = self.planes, self.middle
         if middle is None:
-            rows, staying = _quadrics(*planes[:5]), ALWAYS if self.keeps else 0.0
+            folds = self.shell is not None and self.shell.half < FLAT * self.edge
+            rows, staying = _quadrics(*planes[:5], folds=folds), ALWAYS if self.keeps else 0.0
             start = partial(start_thinned, planes.vertices, planes.faces, rows, staying=staying)
         else:
             sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
@@ -311,22 +312,30 @@ def _without_idle_faces(state: Collapse, least: int) -> tuple[np.ndarray, np.nda
 
 
 def _quadrics(
-    vertices: np.ndarray, faces: np.ndarray, centers: np.ndarray, normals: np.ndarray, weights: np.ndarray
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    centers: np.ndarray,
+    normals: np.ndarray,
+    weights: np.ndarray,
+    folds: bool = False,
 ) -> np.ndarray:
-    """Rows (V, 14) of the vertices: a third of each face's plane, upright planes along borders, and their places."""
+    """Rows (V, 14) of the vertices: a third of each face's plane, upright planes along borders, and their places.
+
+    With `folds` edges between faces that are each other's back are borders, too: those around a wall without thickness.
+    """
     rows = np.zeros((len(vertices), WIDTH + 3))
     rows[:, WIDTH:] = vertices
     in_threads(add_faces, len(rows), *faces_at_vertices(faces, len(vertices)), centers, normals, weights, rows)
-    _add_borders(vertices, faces, normals, manifold_twins(faces, len(vertices)), rows)
+    _add_borders(vertices, faces, normals, manifold_twins(faces, len(vertices)), FOLD if folds else -np.inf, rows)
     return rows
 
 
 @njit(**COMPILED)
-def _add_borders(vertices, faces, normals, twin, rows):
-    """Add upright planes along borders, and folds onto the face's own back, to the rows (V, 14) of their ends."""
+def _add_borders(vertices, faces, normals, twin, fold, rows):
+    """Add upright planes along borders and folds, whose cosine is below `fold`, to the rows (V, 14) of their ends."""
     for h in range(len(twin)):
         f = h // 3
-        if twin[h] >= 0 and dot(normals, f, normals, twin[h] // 3) > FOLD:
+        if twin[h] >= 0 and dot(normals, f, normals, twin[h] // 3) >= fold:
             continue
         a, b = faces[f, h % 3], faces[f, (h + 1) % 3]
         x, y, z = (

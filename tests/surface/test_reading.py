@@ -7,9 +7,11 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface import reading as reading_module
 from flashmesh_core.surface.reading import read_surface
-from tests.surface.shapes import cloud_of, sphere
+from tests.surface.shapes import cloud_of, grid, sphere
 
 
 def test_cleaning_up_tells_how_far_it_is_and_may_be_cancelled() -> None:
@@ -48,3 +50,21 @@ def test_of_more_points_than_can_be_read_a_random_part_is(monkeypatch: pytest.Mo
     found = reading.box.invert(reading.proxies[0].vertices)
     assert [len(given) for given in seen] == [5_000] and reading.is_closed
     assert len(found) == 8 and cKDTree(found).query(np.asarray(box.vertices))[0].max() < 0.005
+
+
+def test_a_closed_sheet_without_thickness_keeps_its_border() -> None:
+    """As Blender's voxel remesh makes of a plane: two sides at one place, joined along the border, cut differently."""
+    top = grid(100, hole=True)
+    ends = np.sort(top.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edges, count = np.unique(ends, axis=0, return_counts=True)
+    below = np.arange(len(top.vertices)) + len(top.vertices)
+    border = np.unique(edges[count == 1])
+    below[border] = border
+    (a, b, c), d = top.faces[: len(top.faces) // 2].T, top.faces[len(top.faces) // 2 :, 2]
+    bottom = below[np.concatenate([np.stack([a, d, b], axis=1), np.stack([b, d, c], axis=1)])]
+    sheet = Mesh(np.concatenate([top.vertices, top.vertices]), np.concatenate([top.faces, bottom]))
+    reading = read_surface(sheet, faces=60)
+    proxy = reading.proxies[0]
+    assert reading.is_closed and len(proxy.faces) <= 60
+    off = TriangleTree.of_mesh(proxy.vertices, proxy.faces).distance(reading.box.apply(top.vertices[border]))
+    assert off.max() < 1e-6  # 0.06 where the vertices of its rim are free
