@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--blender", action="store_true")
     parser.add_argument("--report", type=Path)
     args = parser.parse_args()
-    store = MeshStore.open(args.data, args.split)
+    store = MeshStore.open(args.data, args.split, most_faces=args.max_faces)
     objects = choose_objects(store, min_faces=args.min_faces, max_faces=args.max_faces, limit=args.limit)
     rows: dict[str, Method] = {
         "proxy": lambda given, faces: timed(lambda: proxy_of(given, faces)),
