@@ -94,8 +94,22 @@ SHAPES = {
     "metaballs": metaballs,
     "skin": skin,
 }
-MODIFIERS = """BEVEL SUBSURF SUBSURF ARRAY SOLIDIFY SIMPLE_DEFORM DISPLACE CAST REMESH REMESH
-               MIRROR BOOLEAN EDGE_SPLIT DECIMATE""".split()
+MODIFIERS = [
+    "BEVEL",
+    "SUBSURF",
+    "SUBSURF",
+    "ARRAY",
+    "SOLIDIFY",
+    "SIMPLE_DEFORM",
+    "DISPLACE",
+    "CAST",
+    "REMESH",
+    "REMESH",
+    "MIRROR",
+    "BOOLEAN",
+    "EDGE_SPLIT",
+    "DECIMATE",
+]
 
 
 def add_modifier(shape: Any, kind: str, rng: random.Random) -> None:
