@@ -95,20 +95,8 @@ SHAPES = {
     "skin": skin,
 }
 MODIFIERS = [
-    "BEVEL",
-    "SUBSURF",
-    "SUBSURF",
-    "ARRAY",
-    "SOLIDIFY",
-    "SIMPLE_DEFORM",
-    "DISPLACE",
-    "CAST",
-    "REMESH",
-    "REMESH",
-    "MIRROR",
-    "BOOLEAN",
-    "EDGE_SPLIT",
-    "DECIMATE",
+    *("BEVEL", "SUBSURF", "SUBSURF", "ARRAY", "SOLIDIFY", "SIMPLE_DEFORM", "DISPLACE", "CAST"),
+    *("REMESH", "REMESH", "MIRROR", "BOOLEAN", "EDGE_SPLIT", "DECIMATE"),
 ]
 
 
