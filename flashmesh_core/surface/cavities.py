@@ -39,7 +39,8 @@ ALIKE = 0.6, 1.35  # edges of a skin that a remesh made, over those of the outer
 COPIED = 200  # faces: a skin of so many has as many as the part around it only if it was made of that
 REACH = 2.5  # walls to the other side of what is not hollow
 SHEET = 0.9  # of a wall: what a single sheet, as thick as that, keeps of it; of less a collapse takes thin limbs
-PLACES, CROSSED = 1_000, 0.01  # of hollows that are looked at; share of them outside of a proxy
+PLACES, SUMMED = (64, 1_000), 5_000_000  # vertices of hollows that are looked at; triangles summed over all of them
+CROSSED = 0.01  # share of them outside, above which a hollow stands out
 UNKNOWN, EVENED = 4, 2  # rounds over neighbors that fill in how far vertices move, and even it out
 
 
@@ -59,6 +60,8 @@ def without_thin_cavities(mesh: Mesh, *, clean_up: bool = True) -> tuple[Mesh, i
     thin = thickness <= WALL * edge
     skins = thin & _made_with_the_outside(mesh, label, inwards)
     hollows = thin & ~skins & clean_up
+    if hollows.any():
+        hollows &= ~_stand_out(mesh, label, hollows, mesh.triangles[~inwards[label]])
     if not (skins | hollows).any():
         return mesh, 0
     used, kept = compact(mesh.faces[~(skins | hollows)[label]], len(mesh.vertices))
@@ -71,25 +74,33 @@ def without_thin_cavities(mesh: Mesh, *, clean_up: bool = True) -> tuple[Mesh, i
 
 
 def without_crossed_cavities(mesh: Mesh, proxy: Mesh) -> tuple[Mesh, int]:
-    """The mesh without closed parts wound inwards that stand out of a proxy, and how many these are.
+    """The mesh without hidden parts wound inwards that stand out of a proxy, and how many these are.
 
     Its faces are too few for walls as thin as theirs: the hollow would be seen in patches.
     """
     faces, label, inwards = _inward_parts(mesh)
     if not inwards.any():
         return mesh, 0
-    part = labels_of_vertices(faces, label, len(mesh.vertices))
-    rows = np.flatnonzero(inwards[part])
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), PLACES)).astype(np.int64)]
     numbered, proxy_label, proxy_inwards = _inward_parts(proxy)
     outside = proxy.vertices[numbered[~proxy_inwards[proxy_label]]]
-    out = np.array([winding_at(outside, place) < 0.5 for place in mesh.vertices[rows]])
-    looked_at = np.bincount(part[rows], minlength=len(inwards))
-    gone = np.bincount(part[rows], out, minlength=len(inwards)) > CROSSED * np.maximum(looked_at, 1)
+    gone = _stand_out(mesh, label, inwards, outside)
+    if gone.any():
+        gone &= ~_stand_out(mesh, label, gone, mesh.vertices[faces[~inwards[label]]])
     if not gone.any():
         return mesh, 0
     used, kept = compact(mesh.faces[~gone[label]], len(mesh.vertices))
     return Mesh(mesh.vertices[used], kept.astype(np.int64)), int(gone.sum())
+
+
+def _stand_out(mesh: Mesh, label: np.ndarray, parts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Which of the `parts` (P,) of a mesh have some vertices outside of `triangles` (F, 3, 3)."""
+    part = labels_of_vertices(mesh.faces, label, len(mesh.vertices))
+    rows = np.flatnonzero(parts[part])
+    most = int(np.clip(SUMMED // max(len(triangles), 1), *PLACES))
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
+    out = np.array([winding_at(triangles, place) < 0.5 for place in mesh.vertices[rows]])
+    looked_at = np.bincount(part[rows], minlength=len(parts))
+    return np.bincount(part[rows], out, minlength=len(parts)) > CROSSED * np.maximum(looked_at, 1)
 
 
 def _inward_parts(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -130,3 +130,15 @@ def test_a_hollow_goes_where_few_faces_leave_no_wall_around_it():
     assert few.strays == 1 and len(few.surface.faces) == len(outer.faces)
     assert many.strays == 0 and len(many.surface.faces) == len(mesh.faces)
     assert read_surface(mesh, faces=80, clean_up=False).strays == 0
+
+
+def test_a_hollow_that_stands_out_of_the_outside_stays():
+    """As displacing a solidified ball makes it: what is inside at most places is seen at others."""
+    ball = sphere(120, 61)
+    half = 0.5 / np.abs(ball.vertices).max()
+    inner = half * ball.vertices * (0.95 + 0.08 * (ball.vertices[:, :1] > 0.9 * np.abs(ball.vertices).max()))
+    mesh = Mesh(*joined(Mesh(half * ball.vertices, ball.faces), turned(Mesh(inner, ball.faces))))
+    for faces in (60, 800):
+        reading = read_surface(mesh, faces=faces)
+        assert reading.strays == 0 and len(reading.surface.faces) == len(mesh.faces)
+    assert without_thin_cavities(Mesh(*joined(ball, turned(Mesh(0.95 * ball.vertices, ball.faces)))))[1] == 1
