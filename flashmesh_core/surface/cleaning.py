@@ -80,7 +80,7 @@ def _welded(vertices: np.ndarray, faces: np.ndarray, used: np.ndarray, tolerance
 
     A part that is closed already has only its edges without length taken away: joined to what it touches - another
     part, its own other side - it would branch, and which faces belong together would be a guess. It goes as a whole
-    where all of it is a copy of other parts.
+    where all of it is a copy of other closed parts.
     """
     label = _weld(vertices, used, tolerance)
     if not (label[faces] != faces).any():
@@ -91,8 +91,8 @@ def _welded(vertices: np.ndarray, faces: np.ndarray, used: np.ndarray, tolerance
     if not closed.any():
         return _unique_faces(label[faces])
     _, first, number = np.unique(np.sort(label[faces], axis=1), axis=0, return_index=True, return_inverse=True)
-    own = np.bincount(part[part[first[number.ravel()]] == part], minlength=count)
-    stays = own > 0
+    owner = part[first[number.ravel()]]
+    stays = np.bincount(part[(owner == part) | ~closed[owner]], minlength=count) > 0
     whole = np.zeros(len(vertices), dtype=bool)
     whole[faces[closed[part]]] = True
     joined = np.where(whole, _joined_by_edges(faces, label), _weld(vertices, used & ~whole, tolerance))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.surface.cleaning import clean
-from tests.surface.shapes import cube, cylinder, grid, joined, sphere, volume, voxels
+from tests.surface.shapes import box, cube, cylinder, grid, joined, sphere, volume, voxels
 
 
 def report(mesh: Mesh):
@@ -121,3 +121,24 @@ def test_progress_rises_and_may_cancel():
 
     with pytest.raises(KeyboardInterrupt):
         clean(shape.vertices, shape.faces, progress=cancel)
+
+
+def test_closed_parts_that_touch_stay_apart() -> None:
+    """Two boxes side by side share four vertices' places and two faces; each keeps all of its own."""
+    mesh = Mesh(*joined(box(1.0, 1.0, 1.0), box(1.0, 1.0, 1.0, at=(1.0, 0.0, 0.0))))
+    found = clean(mesh.vertices, mesh.faces)
+    assert len(found.faces) == len(mesh.faces) and len(found.vertices) == len(mesh.vertices)
+    assert report(found).is_watertight and volume(found) == pytest.approx(2.0)
+
+
+def test_a_copy_of_a_closed_part_goes_and_faces_of_open_parts_that_meet_stay() -> None:
+    one, other = box(1.0, 1.0, 1.0), box(1.0, 1.0, 1.0, at=(1.0, 0.0, 0.0))
+    assert len(clean(*joined(one, one, other)).faces) == len(one.faces) + len(other.faces)
+    some = np.arange(4)
+    assert len(clean(*joined(one, Mesh(one.vertices, one.faces[some]))).faces) == len(one.faces)
+    loose = [
+        Mesh(part.triangles.reshape(-1, 3), np.arange(3 * len(part.faces)).reshape(-1, 3)) for part in (one, other)
+    ]
+    far = box(1.0, 1.0, 1.0, at=(5.0, 0.0, 0.0))
+    found = clean(*joined(far, far, *loose))
+    assert len(found.faces) == 3 * len(one.faces) and volume(found) == pytest.approx(3.0)
