@@ -99,19 +99,17 @@ def _welded(vertices: np.ndarray, faces: np.ndarray, used: np.ndarray, tolerance
     return _unique_faces(joined[faces[stays[part]]])
 
 
-@njit(**COMPILED)
-def _joined_by_edges(faces, label):
-    """For each vertex the first of those that edges between vertices of one label join it to."""
-    parent = np.arange(len(label)).astype(np.int32)
-    for f in range(len(faces)):
-        for k in range(3):
-            a, b = faces[f, k], faces[f, (k + 1) % 3]
-            if label[a] == label[b]:
-                a, b = find(parent, a), find(parent, b)
-                parent[max(a, b)] = min(a, b)
-    for v in range(len(parent)):
-        parent[v] = find(parent, v)
-    return parent
+def _joined_by_edges(faces: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """For each vertex (V,) the first of those that edges between vertices of one label join it to."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    tail, head = ends[label[ends[:, 0]] == label[ends[:, 1]]].T
+    size = (len(label), len(label))
+    _, group = connected_components(coo_array((np.ones(len(tail)), (tail, head)), shape=size), directed=False)
+    _, first = np.unique(group, return_index=True)
+    return first[group].astype(np.int32)
 
 
 @njit(**COMPILED)
