@@ -1,7 +1,7 @@
 """Which faces meet where, compiled: half-edges in the order of their edges, twins, the faces at a vertex, components.
 
 Half-edge `3 f + k` runs from corner k of face f to its corner k + 1. Indices are int32: a mesh has at most 700 million
-faces. All functions take `faces` (F, 3) int32.
+faces. All functions that are compiled take `faces` (F, 3) int32.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flashmesh_core.jit import njit
+from flashmesh_core.mesh.canonical import Mesh
 
 COMPILED: Any = {"cache": True, "nogil": True, "error_model": "numpy"}
 FEW = 32  # half-edges at a vertex that are sorted by insertion
@@ -21,6 +22,12 @@ def compact(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     used = np.zeros(count, dtype=bool)
     used[faces.ravel()] = True
     return used, (np.cumsum(used) - 1).astype(np.int32)[faces]
+
+
+def only(mesh: Mesh, keep: np.ndarray) -> Mesh:
+    """The faces of a mesh that are kept, (F,), and their vertices."""
+    used, faces = compact(mesh.faces[keep], len(mesh.vertices))
+    return Mesh(mesh.vertices[used], faces.astype(np.int64))
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

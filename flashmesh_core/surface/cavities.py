@@ -18,12 +18,12 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import (
     COMPILED,
     boxes_of,
-    compact,
     face_areas,
     face_components,
     face_geometry,
     labels_of_vertices,
     manifold_twins,
+    only,
 )
 from flashmesh_core.surface.denoising import estimate_noise, even_edge, is_modelled, noisiness, typical_edge
 from flashmesh_core.surface.manifold import volumes_of, winding_at
@@ -64,8 +64,7 @@ def without_thin_cavities(mesh: Mesh, *, clean_up: bool = True) -> tuple[Mesh, i
         hollows &= ~_stand_out(mesh, label, hollows, mesh.triangles[~inwards[label]])
     if not (skins | hollows).any():
         return mesh, 0
-    used, kept = compact(mesh.faces[~(skins | hollows)[label]], len(mesh.vertices))
-    outer = Mesh(mesh.vertices[used], kept.astype(np.int64))
+    outer = only(mesh, ~(skins | hollows)[label])
     if skins.any():
         part = labels_of_vertices(faces, label, len(mesh.vertices))
         inner = skins[part]
@@ -86,10 +85,7 @@ def without_crossed_cavities(mesh: Mesh, proxy: Mesh) -> tuple[Mesh, int]:
     gone = _stand_out(mesh, label, inwards, outside)
     if gone.any():
         gone &= ~_stand_out(mesh, label, gone, mesh.vertices[faces[~inwards[label]]])
-    if not gone.any():
-        return mesh, 0
-    used, kept = compact(mesh.faces[~gone[label]], len(mesh.vertices))
-    return Mesh(mesh.vertices[used], kept.astype(np.int64)), int(gone.sum())
+    return (only(mesh, ~gone[label]), int(gone.sum())) if gone.any() else (mesh, 0)
 
 
 def _stand_out(mesh: Mesh, label: np.ndarray, parts: np.ndarray, triangles: np.ndarray) -> np.ndarray:

@@ -90,8 +90,11 @@ def _welded(vertices: np.ndarray, faces: np.ndarray, used: np.ndarray, tolerance
     closed, _ = volumes_of(vertices, faces, twin, part, count)
     if not closed.any():
         return _unique_faces(label[faces])
-    _, first, number = np.unique(np.sort(label[faces], axis=1), axis=0, return_index=True, return_inverse=True)
-    owner = part[first[number.ravel()]]
+    shared = np.bincount(label[used], minlength=len(vertices)) > 1
+    rows = np.flatnonzero(shared[label[faces]].all(axis=1))  # others have no copies
+    _, first, number = np.unique(np.sort(label[faces[rows]], axis=1), axis=0, return_index=True, return_inverse=True)
+    owner = part.copy()
+    owner[rows] = part[rows[first[number.ravel()]]]
     stays = np.bincount(part[(owner == part) | ~closed[owner]], minlength=count) > 0
     whole = np.zeros(len(vertices), dtype=bool)
     whole[faces[closed[part]]] = True

@@ -10,7 +10,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import boxes_of, compact, face_components, face_geometry, manifold_twins
+from flashmesh_core.surface.adjacency import boxes_of, face_components, face_geometry, manifold_twins, only
 from flashmesh_core.surface.manifold import volumes_of, winding_at
 
 PLACES = 4096  # of a part looked at, corners and middles of its faces: a lens may touch its tube with all corners
@@ -41,8 +41,7 @@ def without_enclosed_parts(mesh: Mesh) -> tuple[Mesh, int]:
             gone |= _inside(mesh, faces, hollow[label] | (label == part), faces_of, within)
     if not gone.any():
         return mesh, 0
-    used, numbered = compact(mesh.faces[~gone[label]], len(mesh.vertices))
-    return Mesh(mesh.vertices[used], numbered.astype(np.int64)), int(gone.sum())
+    return only(mesh, ~gone[label]), int(gone.sum())
 
 
 def _inside(

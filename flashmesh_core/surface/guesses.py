@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import compact, joined, longest_sides
+from flashmesh_core.surface.adjacency import joined, longest_sides, only
 
 HOLE = 0.2  # largest side of the box around a hole that is closed
 FAR = HOLE / 2  # from the nearest sample, up to which a closed surface goes on
@@ -69,9 +69,3 @@ def without_guesses(mesh: Mesh, guesses: Guesses, stays: np.ndarray) -> Mesh:
     keep = np.ones(len(mesh.faces), dtype=bool)
     keep[guesses.guessed] = stays[guesses.patch]
     return only(mesh, keep)
-
-
-def only(mesh: Mesh, keep: np.ndarray) -> Mesh:
-    """The faces of a mesh that are kept, (F,), and their vertices."""
-    used, faces = compact(mesh.faces[keep], len(mesh.vertices))
-    return Mesh(mesh.vertices[used], faces.astype(np.int64))

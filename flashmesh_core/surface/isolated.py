@@ -12,7 +12,7 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import compact, face_areas, labels_of_vertices, parts_of
+from flashmesh_core.surface.adjacency import face_areas, labels_of_vertices, only, parts_of
 
 SMALL = 0.03  # of the longest part, that a piece is shorter than
 MOST = 0.12  # share of the area above which they are no accident: a tree's leaves
@@ -37,8 +37,7 @@ def without_isolated_pieces(mesh: Mesh) -> tuple[Mesh, int]:
     areas = np.bincount(label, face_areas(mesh.vertices, faces))
     if not isolated.any() or areas[isolated].sum() > MOST * areas.sum():
         return mesh, 0
-    used, numbered = compact(mesh.faces[~isolated[label]], len(mesh.vertices))
-    return Mesh(mesh.vertices[used], numbered.astype(np.int64)), int(isolated.sum())
+    return only(mesh, ~isolated[label]), int(isolated.sum())
 
 
 def isolated_parts(

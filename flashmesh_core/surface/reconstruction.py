@@ -9,12 +9,12 @@ import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh, check_points
 from flashmesh_core.surface import implicit, point_normals
-from flashmesh_core.surface.adjacency import joined
+from flashmesh_core.surface.adjacency import joined, only
 from flashmesh_core.surface.borders import open_edges
 from flashmesh_core.surface.extension import extended
 from flashmesh_core.surface.fairing import faired
 from flashmesh_core.surface.gathering import gathered
-from flashmesh_core.surface.guesses import Guesses, find_guesses, only, without_guesses
+from flashmesh_core.surface.guesses import Guesses, find_guesses, without_guesses
 from flashmesh_core.surface.insides import without_hidden
 from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
