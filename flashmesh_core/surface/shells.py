@@ -15,7 +15,7 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh, vertex_normals
 from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.surface.adjacency import COMPILED, dot, face_geometry, faces_at_vertices
+from flashmesh_core.surface.adjacency import COMPILED, dot, face_geometry, faces_at_vertices, manifold_twins
 from flashmesh_core.surface.placement import Planes, move
 from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
 
@@ -27,6 +27,7 @@ SOLID = 3.0  # times THIN that a mean thickness, twice the volume over the area,
 EVEN, ALL_THIN = (0.9, 1.35), 0.85  # tenths of the thickness over its half; share of the area: nothing but a shell
 CELLS = 1.8, 2.8  # typical edges that the thickness of a remesh's shell has
 BESIDE = 3.0  # times the half thickness: what is farther from the other side is no wall
+SHARP = 0.5  # cosine of two faces below which the edge between them may be a rim's
 RIM = -0.7  # cosine of two faces at a vertex below which it is on a rim
 THINNER = 0.7  # of its thickness, what is left of a shell that remeshing made
 FACING, NEAR = 0.5, 0.8  # cosine between the way into a wall and its other side; half thicknesses that it is astray
@@ -124,6 +125,24 @@ def shell_of(planes: Planes, edge: float, *, rough: bool) -> Shell | None:
     One with a sculpt's noise, `rough`, is none where half of it is thinner than SHELL typical edges.
     """
     return sheet_of(planes.vertices, planes.faces, edge, SHELL if rough else 0.0)
+
+
+def with_rims(planes: Planes, shell: Shell) -> Planes:
+    """The planes of a shell, those of its rim as heavy as their edges are long.
+
+    A sheet that was given a thickness has a rim of one face, which is small, and counts for less between two walls.
+    """
+    normals, _, centers = face_geometry(planes.vertices, planes.faces)
+    twins = manifold_twins(planes.faces, len(planes.vertices)).reshape(-1, 3)
+    beside = normals[np.where(twins < 0, np.arange(3 * len(twins)).reshape(-1, 3), twins) // 3]
+    some = np.flatnonzero((np.einsum("fi,fki->fk", normals, beside) < SHARP).any(axis=1))
+    across = shell.tree.distance_facing(centers[some], -normals[some], OPPOSITE, BESIDE * shell.half)
+    rim = some[~np.isfinite(across)]
+    corners = planes.vertices[planes.faces[rim]]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1, initial=0.0)
+    weights = planes.weights.copy()
+    weights[rim] = np.maximum(weights[rim], longest**2)
+    return planes._replace(weights=weights)
 
 
 def middle_of(planes: Planes, shell: Shell) -> Middle:

@@ -32,7 +32,7 @@ from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_faces, add_plane
 from flashmesh_core.surface.reach import FAR, far_of
 from flashmesh_core.surface.refinement import Refiner, refiner_of
-from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of
+from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of, with_rims
 from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_parts_that_fit
 from flashmesh_core.surface.thinning import start_thinned
 from flashmesh_core.surface.threads import begun, in_threads
@@ -45,6 +45,7 @@ LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so m
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
 QUIET = 0.1  # typical edges that noise is below where it does not bend a mesh alike
+STRIP = 0.6  # half thickness, in edges, of a wall whose rim is at most a face wide
 FOLD, FLAT = -0.99, 0.1  # cosine of two faces that are each other's back; half thickness, in edges, of no wall
 TELLING = 16  # dense faces for one of a mesh, at least, that tell the planes around its vertices
 
@@ -130,10 +131,14 @@ def simplifier_of(
     tell = partial(progress, "simplify", 0.0) if progress else None
     planes = begun(planes_of, denoised)(tell)
     shell = begun(partial(shell_of, planes, edge, rough=rough))(tell) if shells and refines else None
-    modelled, fits = is_modelled(denoised.mesh, edge), refine and shell is None
+    modelled, made = is_modelled(denoised.mesh, edge), shell is not None and shell.remeshed
+    if shell is not None and shell.half < STRIP * edge:
+        planes = with_rims(planes, shell)
     longest = MEANT_LOOP if modelled else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
-    return Simplifier(denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=fits, modelled=modelled)
+    return Simplifier(
+        denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and not made, modelled=modelled
+    )
 
 
 def _report_part(progress: Progress, number: int, of: int, stage: str, share: float) -> None:
@@ -189,10 +194,10 @@ class Simplifier(NamedTuple):
             fit = self._fit(count, finest, vertices, faces)
             if not self.rough:
                 vertices, faces = self._placed(vertices, faces, count, fit)
-            if self.shell is not None:
-                vertices = self.shell.settled(vertices, faces)
-            elif fit is not None:
+            if fit is not None:
                 vertices = fit.fitted(vertices, faces)
+            elif self.shell is not None and self.shell.remeshed:
+                vertices = self.shell.settled(vertices, faces)
         if self.shell is not None and not self.rough:  # bumps hide whether its rims are those of a plate
             vertices = self.shell.thinned(vertices, faces)
         vertices, faces = without_touching_caps(vertices, faces)
@@ -242,8 +247,8 @@ class Simplifier(NamedTuple):
             return None
         noise = self.denoised.noise if self.edge < FINE else 0.0
         fit = fit_of(self.planes, min(self.edge, FINE), noise, finest, count)
-        quiet = self.denoised.noise < QUIET * self.edge
-        return fit._replace(every=quiet and bends_alike(vertices, faces))
+        alike = self.denoised.noise < QUIET * self.edge and bends_alike(vertices, faces)
+        return None if self.shell is not None and not alike else fit._replace(every=alike)
 
     def _placed(
         self, vertices: np.ndarray, faces: np.ndarray, count: int, fit: Fit | None
