@@ -16,6 +16,7 @@ from flashmesh_core.surface.adjacency import (
     previous_half_edge,
 )
 
+FURNISHED = 0.3  # share of a room's volume that is full of things, at most
 MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards
 
 
@@ -198,13 +199,18 @@ def halve_doubled(vertices, faces, twin):
 
 
 def turn_outwards(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray) -> None:
-    """Reverse, in place, closed parts that wind inwards; but not cavities of a part that winds outwards."""
+    """Reverse, in place, closed parts that wind inwards; but not cavities of a part that winds outwards.
+
+    A part that winds inwards around small ones that wind outwards is a room: all stay as they are.
+    """
     label, count = face_components(faces, twin)
     closed, volume = volumes_of(vertices, faces, twin, label, count)
     if not closed.any():
         return
     largest = np.argmax(np.where(closed, np.abs(volume), -1.0))
     sign = np.sign(volume[largest]) or 1.0
+    if sign < 0.0 and _is_room(vertices, faces, label, np.where(closed, volume, 0.0), largest):
+        return
     inward = closed & (volume * sign < 0.0)
     if 0 < inward.sum() <= MAX_CAVITIES:
         for part in np.flatnonzero(inward):
@@ -227,6 +233,17 @@ def volumes_of(vertices, faces, twin, label, count):
         if twin[3 * f] < 0 or twin[3 * f + 1] < 0 or twin[3 * f + 2] < 0:
             closed[label[f]] = False
     return closed, volume
+
+
+def _is_room(
+    vertices: np.ndarray, faces: np.ndarray, label: np.ndarray, volume: np.ndarray, room: np.signedinteger
+) -> bool:
+    """Whether parts of positive `volume` (P,) are in `room`, and so small that they are no hollow of a reversed body."""
+    things = np.flatnonzero(volume > 0.0)
+    things = things[np.argsort(-volume[things])][:MAX_CAVITIES]
+    walls = np.arange(len(volume)) == room
+    inside = [part for part in things if _is_cavity(vertices, faces, label, walls, part)]
+    return bool(inside) and float(volume[inside].sum()) < FURNISHED * -float(volume[room])
 
 
 def _is_cavity(
