@@ -28,7 +28,7 @@ ROUNDS, STEP = 4, 1.5  # how often vertices move; times the way to where they wo
 STAY = 0.05  # weight of a vertex's place, of that of the planes around it
 CAP = 2.0  # root mean square distances of the surface around a vertex that it moves in all
 ALIKE, STEEP = 4.0, 30.0  # third over first quartile of the angles at edges that are alike; of the first, at most
-FOLDS = 6.0, 75.0  # the same for cloth, which bends little along its folds; of the third, at most
+FOLDS, CREASE = 6.0, 75.0  # third over first of cloth, which bends little along its folds; of the third, at most
 STRAY, FAR = 12.0, 0.03  # of those distances, and longest sides: farther places are of a part that was left out
 
 
@@ -127,7 +127,7 @@ def bends_alike(vertices: np.ndarray, faces: np.ndarray) -> bool:
         return False
     cosines = np.einsum("ni,ni->n", normals[one // 3], normals[twin[one] // 3])
     first, third = np.percentile(np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0))), (25, 75))
-    return bool((third < ALIKE * first and first < STEEP) or (third < FOLDS[0] * first and third < FOLDS[1]))
+    return bool(third < (FOLDS if third < CREASE else ALIKE) * first and first < STEEP)
 
 
 def fit_of(planes: Planes, edge: float, noise: float, finest: Mesh | None, wanted: int) -> Fit:

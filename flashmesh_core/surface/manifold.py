@@ -16,7 +16,7 @@ from flashmesh_core.surface.adjacency import (
     previous_half_edge,
 )
 
-FURNISHED = 0.3  # share of a room's volume that is full of things, at most
+FURNISHED = 0.1  # share of a room's volume that is full of things, at most
 MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards
 
 
@@ -238,7 +238,7 @@ def volumes_of(vertices, faces, twin, label, count):
 def _is_room(
     vertices: np.ndarray, faces: np.ndarray, label: np.ndarray, volume: np.ndarray, room: np.signedinteger
 ) -> bool:
-    """Whether parts of positive `volume` (P,) are in `room`, and so small that they are no hollow of a reversed body."""
+    """Whether parts of positive `volume` (P,) are in `room`, and too small for the hollow of a reversed body."""
     things = np.flatnonzero(volume > 0.0)
     things = things[np.argsort(-volume[things])][:MAX_CAVITIES]
     walls = np.arange(len(volume)) == room

@@ -54,6 +54,14 @@ def test_a_cavity_stays_one_and_a_part_beside_is_turned():
     assert volume(inside_out) == pytest.approx(1.0 - 0.125)
 
 
+def test_a_room_with_things_in_it_stays_turned_inwards():
+    """As a level or an interior is modelled; a large thing is the hollow of a reversed body."""
+    room, size = Mesh(cube().vertices, cube().faces[:, ::-1]), 0.3
+    things = [Mesh(cube().vertices * size + [x, 0.1, 0.1], cube().faces) for x in (0.1, 0.6)]
+    assert volume(clean(*joined(room, *things))) == pytest.approx(2 * size**3 - 1.0)
+    assert volume(clean(*joined(room, Mesh(things[0].vertices + 3.0, cube().faces)))) == pytest.approx(1.0 + size**3)
+
+
 @pytest.mark.parametrize("offset", [(1, 0, 0), (1, 1, 0), (1, 1, 1)], ids=["face", "edge", "corner"])
 def test_touching_cubes_come_apart(offset):
     mesh = clean(*joined(cube(), Mesh(cube().vertices + offset, cube().faces)))

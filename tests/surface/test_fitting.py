@@ -135,13 +135,18 @@ def test_meshes_of_what_has_edges_do_not_bend_alike_at_all_of_them() -> None:
     assert not bends_alike(np.asarray(gem.vertices), gem.faces.astype(np.int32))  # 42 degrees at every edge
 
 
-@pytest.mark.parametrize(("gentle", "alike"), [(6.0, True), (4.0, False)])
-def test_angles_are_alike_up_to_four_times_the_gentle_ones(gentle: float, alike: bool) -> None:
-    """A ribbon of triangles, bent by 20 degrees at every second edge."""
+@pytest.mark.parametrize(
+    ("gentle", "steep", "alike"),
+    [(4.0, 20.0, True), (3.0, 20.0, False), (25.0, 90.0, True), (20.0, 90.0, False), (35.0, 90.0, False)],
+)
+def test_angles_are_alike_up_to_six_times_the_gentle_ones_and_steep_ones_up_to_four(
+    gentle: float, steep: float, alike: bool
+) -> None:
+    """A ribbon of triangles, bent steeply at every second edge."""
     points = np.array([[0.5 * k, k % 2, 0.0] for k in range(20)])
     for k in range(1, len(points) - 2):  # about the edge between this triangle and the next one
         axis = points[k + 1] - points[k]
-        turn = trimesh.transformations.rotation_matrix(np.radians(20.0 if k % 2 else gentle), axis, points[k])
+        turn = trimesh.transformations.rotation_matrix(np.radians(steep if k % 2 else gentle), axis, points[k])
         points[k + 2 :] = trimesh.transform_points(points[k + 2 :], turn)
     faces = np.array([[k, k + 1, k + 2] if k % 2 else [k + 1, k, k + 2] for k in range(18)], dtype=np.int32)
     assert bends_alike(points, faces) is alike

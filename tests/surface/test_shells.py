@@ -102,6 +102,40 @@ def test_walls_of_a_remesh_end_nearer_to_the_sheet(tray: Mesh) -> None:
     assert (shell.thinned(other.vertices, other.faces) == other.vertices).all()
 
 
+def cloth(size: int, thickness: float) -> Mesh:
+    """A wavy sheet with a back and a rim of one face, as a garment with a thickness has them."""
+    axis = np.linspace(-0.5, 0.5, size)
+    x, y = (of.ravel() for of in np.meshgrid(axis, axis, indexing="ij"))
+    k = np.arange(size * size).reshape(size, size)
+    quads = np.stack([k[:-1, :-1], k[1:, :-1], k[1:, 1:], k[:-1, 1:]], axis=-1).reshape(-1, 4)
+    sheet = np.stack([x, y, 0.04 * np.sin(14.0 * x + 3.0 * y) + 0.05 * np.sin(6.0 * y)], axis=1)
+    front = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    half, back = 0.5 * thickness * vertex_normals(Mesh(sheet, front)), len(sheet)
+    rim = np.concatenate([k[:-1, 0], k[-1, :-1], k[:0:-1, -1], k[0, :0:-1]])
+    after = np.roll(rim, -1)
+    side = np.concatenate([np.stack([rim, rim + back, after + back], 1), np.stack([rim, after + back, after], 1)])
+    return Mesh(np.concatenate([sheet + half, sheet - half]), np.concatenate([front, front[:, ::-1] + back, side]))
+
+
+def test_cloth_with_a_thickness_keeps_its_rim() -> None:
+    """Its rim, of small faces between two walls, was cut into."""
+    source, thickness = cloth(90, 0.004), 0.004
+    shell = shell_of(planes_of(denoise(source)), typical_edge(source), rough=False)
+    assert shell is not None and not shell.remeshed
+    found = proxies(denoise(source), [200])[0]
+    assert topology_report(found.vertices, found.faces).is_watertight
+    far = TriangleTree.of_mesh(found.vertices, found.faces).distance(source.vertices)
+    assert far.max() < 4.0 * thickness and far.mean() < 0.45 * thickness
+
+
+def test_walls_that_no_remesh_makes_stay_where_the_collapse_left_them(tray: Mesh) -> None:
+    """Put on the surface, its vertices left faces that span bends on one side of it: eight times as far off."""
+    source = thicker(tray)
+    found = proxies(denoise(source), [40])[0]
+    far = TriangleTree.of_mesh(found.vertices, found.faces).distance(source.vertices)
+    assert far.mean() < 0.1 * WALL
+
+
 @pytest.mark.parametrize("count", [16, 20])
 def test_few_faces_go_to_the_corners_of_the_sheet(tray: Mesh, count: int) -> None:
     """Five sides have ten faces, so that both walls would have 20 with all of the eight corners and their rims none."""
