@@ -196,7 +196,7 @@ class Simplifier(NamedTuple):
                 vertices, faces = self._placed(vertices, faces, count, fit)
             if fit is not None:
                 vertices = fit.fitted(vertices, faces)
-            elif self.shell is not None and self.shell.remeshed:
+            elif self.shell is not None and (self.shell.remeshed or self.rough):
                 vertices = self.shell.settled(vertices, faces)
         if self.shell is not None and not self.rough:  # bumps hide whether its rims are those of a plate
             vertices = self.shell.thinned(vertices, faces)
