@@ -118,8 +118,11 @@ class _Near(NamedTuple):
         return np.linalg.solve(left + stay[:, None, None] * np.eye(3), right[..., None])[..., 0]
 
 
-def bends_alike(vertices: np.ndarray, faces: np.ndarray) -> bool:
-    """Whether a mesh, (V, 3) and (F, 3) int32, bends alike at all edges; artists' meshes have flat places and edges."""
+def bends_alike(vertices: np.ndarray, faces: np.ndarray, *, folds: bool = True) -> bool:
+    """Whether a mesh, (V, 3) and (F, 3) int32, bends alike at all edges; artists' meshes have flat places and edges.
+
+    Cloth counts as such, too, but not without `folds`: what is left of a sculpt's bumps would look like them.
+    """
     normals, _, _ = face_geometry(vertices, faces)
     twin = manifold_twins(faces, len(vertices))
     one = np.flatnonzero(twin > np.arange(len(twin)))
@@ -127,7 +130,7 @@ def bends_alike(vertices: np.ndarray, faces: np.ndarray) -> bool:
         return False
     cosines = np.einsum("ni,ni->n", normals[one // 3], normals[twin[one] // 3])
     first, third = np.percentile(np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0))), (25, 75))
-    return bool(third < (FOLDS if third < CREASE else ALIKE) * first and first < STEEP)
+    return bool(third < (FOLDS if folds and third < CREASE else ALIKE) * first and first < STEEP)
 
 
 def fit_of(planes: Planes, edge: float, noise: float, finest: Mesh | None, wanted: int) -> Fit:

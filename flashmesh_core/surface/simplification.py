@@ -196,7 +196,7 @@ class Simplifier(NamedTuple):
                 vertices, faces = self._placed(vertices, faces, count, fit)
             if fit is not None:
                 vertices = fit.fitted(vertices, faces)
-            elif self.shell is not None and (self.shell.remeshed or self.rough):
+            elif self.shell is not None and self.shell.remeshed:
                 vertices = self.shell.settled(vertices, faces)
         if self.shell is not None and not self.rough:  # bumps hide whether its rims are those of a plate
             vertices = self.shell.thinned(vertices, faces)
@@ -247,7 +247,7 @@ class Simplifier(NamedTuple):
             return None
         noise = self.denoised.noise if self.edge < FINE else 0.0
         fit = fit_of(self.planes, min(self.edge, FINE), noise, finest, count)
-        alike = self.denoised.noise < QUIET * self.edge and bends_alike(vertices, faces)
+        alike = self.denoised.noise < QUIET * self.edge and bends_alike(vertices, faces, folds=not self.rough)
         return None if self.shell is not None and not alike else fit._replace(every=alike)
 
     def _placed(

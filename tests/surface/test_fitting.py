@@ -150,6 +150,7 @@ def test_angles_are_alike_up_to_six_times_the_gentle_ones_and_steep_ones_up_to_f
         points[k + 2 :] = trimesh.transform_points(points[k + 2 :], turn)
     faces = np.array([[k, k + 1, k + 2] if k % 2 else [k + 1, k, k + 2] for k in range(18)], dtype=np.int32)
     assert bends_alike(points, faces) is alike
+    assert bends_alike(points, faces, folds=False) is (alike and steep < 4.0 * gentle)
 
 
 def test_every_bend_of_a_rough_body_keeps_its_faces_and_its_vertices_follow_it() -> None:
