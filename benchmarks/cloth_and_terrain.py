@@ -28,14 +28,14 @@ from flashmesh_core.mesh.io import save_mesh
 FRAMES = 45  # that cloth falls for
 
 
-def roughness(points: np.ndarray, rng: random.Random, octaves: int, scale: float, gain: float = 0.5) -> np.ndarray:
+def roughness(points: np.ndarray, rng: random.Random, octaves: int, scale: float) -> np.ndarray:
     """Fractal noise (N,) at points (N, 3)."""
     start, total = Vector([rng.uniform(0.0, 99.0) for _ in range(3)]), np.zeros(len(points))
     for number, point in enumerate(points):
         place, weight = Vector(point) * scale + start, 1.0
         for _ in range(octaves):
             total[number] += weight * noise.noise(place)
-            place, weight = place * 2.03, weight * gain
+            place, weight = place * 2.03, 0.5 * weight
     return total
 
 
@@ -48,9 +48,9 @@ def grid(rows: int, columns: int, around: bool = False) -> np.ndarray:
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
-def square(cells: int, size: float = 2.0) -> Mesh:
-    """A flat square of so many cells a side."""
-    axis = np.linspace(-0.5 * size, 0.5 * size, cells + 1)
+def square(cells: int) -> Mesh:
+    """A flat square, two wide, of so many cells a side."""
+    axis = np.linspace(-1.0, 1.0, cells + 1)
     x, y = np.meshgrid(axis, axis)
     return Mesh(np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1), grid(cells + 1, cells + 1))
 

@@ -156,7 +156,7 @@ class Simplifier(NamedTuple):
     crumb: float  # size of limbs that go with such loops
     refiner: Callable[..., Refiner] | None  # waits until it is made
     rough: bool
-    shell: Shell | None  # the dense surface where that is one, whose vertices stay on it
+    shell: Shell | None  # the dense surface where that is one; vertices end on it if a remesh made it
     middle: Middle | None = None  # of that shell, if it is simplified there
     fits: bool = False  # vertices of smooth shapes to the surface
     modelled: bool = False  # holes in sheets are closed where they cost too much

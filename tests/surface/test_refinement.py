@@ -149,4 +149,4 @@ def test_a_smoothed_thin_wall_that_is_no_shell_gets_its_corners_back():
     off = [
         cKDTree(proxies(smoothed, [12], shells=shells)[0].vertices).query(corners)[0].max() for shells in (True, False)
     ]
-    assert off[1] < 0.01 and off[1] < off[0]
+    assert off[1] < 0.0065 and off[1] < 0.85 * off[0]

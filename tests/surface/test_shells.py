@@ -19,7 +19,7 @@ from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.shells import CELLS as CELLS_THICK
 from flashmesh_core.surface.shells import middle_of, moved_apart, shell_of
 from flashmesh_core.surface.simplification import _quadrics, proxies
-from tests.surface.shapes import cylinder, sphere
+from tests.surface.shapes import cylinder, grid, sphere
 
 SHEET = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.4, 0.4) for z in (-0.25, 0.25)])
 SIDES = np.array([[0, 1, 3], [0, 3, 2], [4, 7, 5], [4, 6, 7], [0, 5, 1], [0, 4, 5], [2, 3, 7], [2, 7, 6], [0, 2, 6],
@@ -102,24 +102,24 @@ def test_walls_of_a_remesh_end_nearer_to_the_sheet(tray: Mesh) -> None:
     assert (shell.thinned(other.vertices, other.faces) == other.vertices).all()
 
 
-def cloth(size: int, thickness: float) -> Mesh:
+def cloth(cells: int, thickness: float) -> Mesh:
     """A wavy sheet with a back and a rim of one face, as a garment with a thickness has them."""
-    axis = np.linspace(-0.5, 0.5, size)
-    x, y = (of.ravel() for of in np.meshgrid(axis, axis, indexing="ij"))
-    k = np.arange(size * size).reshape(size, size)
-    quads = np.stack([k[:-1, :-1], k[1:, :-1], k[1:, 1:], k[:-1, 1:]], axis=-1).reshape(-1, 4)
-    sheet = np.stack([x, y, 0.04 * np.sin(14.0 * x + 3.0 * y) + 0.05 * np.sin(6.0 * y)], axis=1)
-    front = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-    half, back = 0.5 * thickness * vertex_normals(Mesh(sheet, front)), len(sheet)
+    flat = grid(cells)
+    x, y, _ = flat.vertices.T
+    sheet = Mesh(np.stack([x, y, 0.04 * np.sin(14.0 * x + 3.0 * y) + 0.05 * np.sin(6.0 * y)], axis=1), flat.faces)
+    half, back = 0.5 * thickness * vertex_normals(sheet), len(sheet.vertices)
+    k = np.arange(back).reshape(cells + 1, cells + 1)
     rim = np.concatenate([k[:-1, 0], k[-1, :-1], k[:0:-1, -1], k[0, :0:-1]])
     after = np.roll(rim, -1)
     side = np.concatenate([np.stack([rim, rim + back, after + back], 1), np.stack([rim, after + back, after], 1)])
-    return Mesh(np.concatenate([sheet + half, sheet - half]), np.concatenate([front, front[:, ::-1] + back, side]))
+    faces = np.concatenate([sheet.faces, sheet.faces[:, ::-1] + back, side])
+    return Mesh(np.concatenate([sheet.vertices + half, sheet.vertices - half]), faces)
 
 
 def test_cloth_with_a_thickness_keeps_its_rim() -> None:
     """Its rim, of small faces between two walls, was cut into."""
-    source, thickness = cloth(90, 0.004), 0.004
+    thickness = 0.004
+    source = cloth(89, thickness)
     shell = shell_of(planes_of(denoise(source)), typical_edge(source), rough=False)
     assert shell is not None and not shell.remeshed
     found = proxies(denoise(source), [200])[0]
