@@ -26,8 +26,9 @@ from flashmesh_core.surface.adjacency import (
     only,
 )
 from flashmesh_core.surface.denoising import estimate_noise, even_edge, is_modelled, noisiness, typical_edge
-from flashmesh_core.surface.manifold import volumes_of, winding_at
+from flashmesh_core.surface.manifold import volumes_of
 from flashmesh_core.surface.point_normals import tree_of
+from flashmesh_core.surface.solid_angles import Windings
 
 WALL = 4.0  # typical edges: a cavity is left out if half of it is no farther from the outer surface
 UNEVEN = 1.4, 2.0  # a half of the wall over its thinnest tenth, four fifths over that half: above both it is modelled
@@ -39,7 +40,7 @@ ALIKE = 0.6, 1.35  # edges of a skin that a remesh made, over those of the outer
 COPIED = 200  # faces: a skin of so many has as many as the part around it only if it was made of that
 REACH = 2.5  # walls to the other side of what is not hollow
 SHEET = 0.9  # of a wall: what a single sheet, as thick as that, keeps of it; of less a collapse takes thin limbs
-PLACES, SUMMED = (64, 1_000), 5_000_000  # vertices of hollows that are looked at; triangles summed over all of them
+PLACES = 1_000  # vertices of hollows that are looked at
 CROSSED = 0.01  # share of them outside, above which a hollow stands out
 UNKNOWN, EVENED = 4, 2  # rounds over neighbors that fill in how far vertices move, and even it out
 
@@ -61,7 +62,7 @@ def without_thin_cavities(mesh: Mesh, *, clean_up: bool = True) -> tuple[Mesh, i
     skins = thin & _made_with_the_outside(mesh, label, inwards)
     hollows = thin & ~skins & clean_up
     if hollows.any():
-        hollows &= ~_stand_out(mesh, label, hollows, mesh.triangles[~inwards[label]])
+        hollows &= ~_stand_out(mesh, label, hollows, Mesh(mesh.vertices, faces[~inwards[label]]))
     if not (skins | hollows).any():
         return mesh, 0
     outer = only(mesh, ~(skins | hollows)[label])
@@ -81,20 +82,19 @@ def without_crossed_cavities(mesh: Mesh, proxy: Mesh) -> tuple[Mesh, int]:
     if not inwards.any():
         return mesh, 0
     numbered, proxy_label, proxy_inwards = _inward_parts(proxy)
-    outside = proxy.vertices[numbered[~proxy_inwards[proxy_label]]]
+    outside = Mesh(proxy.vertices, numbered[~proxy_inwards[proxy_label]])
     gone = _stand_out(mesh, label, inwards, outside)
     if gone.any():
-        gone &= ~_stand_out(mesh, label, gone, mesh.vertices[faces[~inwards[label]]])
+        gone &= ~_stand_out(mesh, label, gone, Mesh(mesh.vertices, faces[~inwards[label]]))
     return (only(mesh, ~gone[label]), int(gone.sum())) if gone.any() else (mesh, 0)
 
 
-def _stand_out(mesh: Mesh, label: np.ndarray, parts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Which of the `parts` (P,) of a mesh have some vertices outside of `triangles` (F, 3, 3)."""
+def _stand_out(mesh: Mesh, label: np.ndarray, parts: np.ndarray, outside: Mesh) -> np.ndarray:
+    """Which of the `parts` (P,) of a mesh have some vertices out of `outside`, a closed mesh."""
     part = labels_of_vertices(mesh.faces, label, len(mesh.vertices))
     rows = np.flatnonzero(parts[part])
-    most = int(np.clip(SUMMED // max(len(triangles), 1), *PLACES))
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
-    out = np.array([winding_at(triangles, place) < 0.5 for place in mesh.vertices[rows]])
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), PLACES)).astype(np.int64)]
+    out = Windings.of_tree(TriangleTree.of_mesh(outside.vertices, outside.faces)).around(mesh.vertices[rows]) < 0.5
     looked_at = np.bincount(part[rows], minlength=len(parts))
     return np.bincount(part[rows], out, minlength=len(parts)) > CROSSED * np.maximum(looked_at, 1)
 

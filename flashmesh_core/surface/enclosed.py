@@ -11,12 +11,12 @@ import numpy as np
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import boxes_of, face_components, face_geometry, manifold_twins, only
-from flashmesh_core.surface.manifold import volumes_of, winding_at
+from flashmesh_core.surface.manifold import volumes_of
+from flashmesh_core.surface.solid_angles import Windings
 
 PLACES = 4096  # of a part looked at, corners and middles of its faces: a lens may touch its tube with all corners
 DOUBTFUL = 0.9  # share of them before the nearest face, where all may be inside still: at a sharp edge it misleads
-RECOUNTED = 8  # of these and of the others, at the least, for which the winding number is summed; more
-SUMMED = 50_000  # where that many triangles, over all of them, are enough
+RECOUNTED = 256  # of these and of the others for which the winding number is asked
 MOST_AROUND = 32  # parts that others are looked for in, the largest
 
 
@@ -49,8 +49,8 @@ def _inside(
 ) -> np.ndarray:
     """Which parts (P,), of those `within` the box of a part, are inside; `wall` (F,): its faces and all hollows."""
     rng, result = np.random.default_rng(0), np.zeros(len(within), dtype=bool)
-    tree, triangles = TriangleTree.of_mesh(mesh.vertices, faces[wall]), mesh.triangles[wall]
-    normals = face_geometry(mesh.vertices, faces[wall])[0]
+    tree = TriangleTree.of_mesh(mesh.vertices, faces[wall])
+    windings, normals = Windings.of_tree(tree), face_geometry(mesh.vertices, faces[wall])[0]
     for part in np.flatnonzero(within):
         own = faces[faces_of[part]]
         places = np.concatenate([mesh.vertices[np.unique(own)], mesh.vertices[own].mean(axis=1)])
@@ -59,8 +59,7 @@ def _inside(
         doubtful = np.flatnonzero(np.einsum("ni,ni->n", places - nearest, normals[face]) >= 0.0)
         if len(doubtful) > DOUBTFUL * len(places):
             continue
-        count = max(RECOUNTED, SUMMED // len(triangles)) // 2
-        some = rng.choice(doubtful, min(len(doubtful), count), replace=False)
-        some = np.append(some, rng.choice(len(places), min(len(places), count)))
-        result[part] = all(winding_at(triangles, place) > 0.5 for place in places[some])
+        some = rng.choice(doubtful, min(len(doubtful), RECOUNTED), replace=False)
+        some = np.append(some, rng.choice(len(places), min(len(places), RECOUNTED)))
+        result[part] = (windings.around(places[some]) > 0.5).all()
     return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
@@ -20,6 +21,8 @@ from flashmesh_core.surface.reach import dearness
 
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 MOST_FACES = 16  # of a part that may be given up as a whole
+ALIKE = 2.0  # steps of size an octave, within which parts are alike
+OFFERED = 10  # times the faces wanted: parts of one size that are chosen from
 CORNER, MIDDLE = 1 / 12, 3 / 4  # weights of a triangle's corners and its middle, exact for squared distances of planes
 
 
@@ -63,6 +66,29 @@ def costs_of_parts(
     far = np.zeros(len(count))
     np.maximum.at(far, of, np.maximum(square[ours].max(axis=1), middle))
     return np.where(small, cost * [dearness(square / reach**2) for square in far], np.inf)
+
+
+def large_and_apart(sizes: np.ndarray, middles: np.ndarray, room: np.ndarray, count: int) -> np.ndarray:
+    """Which parts (P,) stay where not all fit, one at the least: the `room` (P,) they need is in `count`.
+
+    Large ones go first, by their longest sides `sizes` (P,), and of those alike each is as far as can be from what
+    stays already, by its middle in `middles` (P, 3): a tree keeps leaves on all of its branches.
+    """
+    rng, stays, left = np.random.default_rng(0), np.zeros(len(sizes), dtype=bool), float(count)
+    octave = np.round(ALIKE * np.log2(np.maximum(sizes, 1e-30)))
+    for size in np.unique(octave)[::-1]:
+        rows = np.flatnonzero(octave == size)
+        rows = rng.choice(rows, min(len(rows), OFFERED * count), replace=False)
+        rows = rows[np.argsort(-sizes[rows], kind="stable")]
+        away = cKDTree(middles[stays]).query(middles[rows])[0] if stays.any() else np.full(len(rows), np.inf)
+        for _ in range(len(rows)):
+            most = away.argmax()
+            if stays.any() and room[rows[most]] > left:
+                return stays
+            stays[rows[most]], left = True, left - room[rows[most]]
+            away = np.minimum(away, np.linalg.norm(middles[rows] - middles[rows[most]], axis=1))
+            away[most] = -1.0
+    return stays
 
 
 def without_crumbs(denoised: Denoised) -> Denoised:

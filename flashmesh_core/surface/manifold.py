@@ -7,7 +7,6 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.surface.adjacency import (
     COMPILED,
-    dot,
     edge_order,
     face_area,
     face_components,
@@ -15,6 +14,7 @@ from flashmesh_core.surface.adjacency import (
     opposite_pairs,
     previous_half_edge,
 )
+from flashmesh_core.surface.solid_angles import winding_at
 
 FURNISHED = 0.1  # share of a room's volume that is full of things, at most
 MAX_CAVITIES = 64  # parts inside others whose insides are looked at; beyond, all parts wind outwards
@@ -257,28 +257,6 @@ def _is_cavity(
     if len(corners) == 0 or (corners.min(axis=(0, 1)) > low).any() or (corners.max(axis=(0, 1)) < high).any():
         return False
     return abs(winding_at(corners, point)) > 0.5
-
-
-@njit(**COMPILED)
-def winding_at(triangles, point):
-    """The winding number of `triangles` (F, 3, 3) around `point` (3,), from their solid angles (van Oosterom 1983)."""
-    total, sides, lengths = 0.0, np.empty((3, 3)), np.empty(3)
-    for f in range(len(triangles)):
-        for k in range(3):
-            square = 0.0
-            for axis in range(3):
-                sides[k, axis] = triangles[f, k, axis] - point[axis]
-                square += sides[k, axis] * sides[k, axis]
-            lengths[k] = np.sqrt(square)
-        top = 0.0
-        for axis in range(3):
-            y, z = (axis + 1) % 3, (axis + 2) % 3
-            top += sides[0, axis] * (sides[1, y] * sides[2, z] - sides[1, z] * sides[2, y])
-        bottom = lengths[0] * lengths[1] * lengths[2]
-        bottom += dot(sides, 0, sides, 1) * lengths[2] + dot(sides, 1, sides, 2) * lengths[0]
-        bottom += dot(sides, 2, sides, 0) * lengths[1]
-        total += np.arctan2(top, bottom)
-    return total / (2.0 * np.pi)
 
 
 @njit(**COMPILED)

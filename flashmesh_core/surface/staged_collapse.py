@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flashmesh_core.surface.adjacency import compact, face_areas, parts_of
+from flashmesh_core.surface.adjacency import boxes_of, compact, face_areas, parts_of
 from flashmesh_core.surface.bridges import cut_bridges, knots
 from flashmesh_core.surface.collapse import FACES, POWER, SEED, Collapse, collapse, next_cost, start_collapse
 from flashmesh_core.surface.denoising import Progress
 from flashmesh_core.surface.handles import cut_handles
-from flashmesh_core.surface.loose_parts import costs_of_parts
+from flashmesh_core.surface.loose_parts import costs_of_parts, large_and_apart
 from flashmesh_core.surface.quadrics import WIDTH
 from flashmesh_core.surface.small_holes import close_small_holes
 
@@ -157,9 +157,8 @@ def _with_large_parts(
     state: Collapse, faces: np.ndarray, label: np.ndarray, size: np.ndarray, room: np.ndarray, count: int
 ) -> Collapse:
     """The collapse of `faces` started anew on the largest parts, of sizes (P,), whose `room` (P,) is in `count`."""
-    largest = np.argsort(-size, kind="stable")
-    stays = np.zeros(len(size), dtype=bool)
-    stays[largest[: max(int((np.cumsum(room[largest]) <= count).sum()), 1)]] = True
+    low, high = boxes_of(state.positions, faces, label, len(size))
+    stays = large_and_apart(size, (low + high) / 2.0, room, count)
     return state if stays.all() else _restarted(state, state.positions, state.quadrics, faces[stays[label]])
 
 

@@ -8,7 +8,6 @@ import pytest
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.enclosed import without_enclosed_parts
-from flashmesh_core.surface.manifold import winding_at
 from flashmesh_core.surface.reading import read_surface
 from tests.surface.shapes import box, box_distance, cube, joined, sieve, sphere, torus_distance, volume, voxels
 
@@ -96,12 +95,6 @@ def test_beside_sharp_edges_the_winding_number_decides() -> None:
         assert count_left(together(blade, box(0.02, 0.02, 0.3, at=(-0.2, 0.1 * way, 0.5))))[1] == 0
         assert count_left(together(slit, ball(0.05, at=(0.012 * way, -0.1, 0.5))))[1] == 1
         assert count_left(together(slit, ball(0.05, at=(0.0, 0.9 + 0.5 * way, 0.5))))[1] == 0  # in the slit
-
-
-def test_the_winding_number_counts_how_often() -> None:
-    mesh = Mesh(*joined(cube(), box(0.5, 0.5, 0.5)))
-    places = ([2.0, 0.0, 0.0], [0.4, 0.0, 0.0], [0.1, 0.0, 0.0])
-    assert [winding_at(mesh.triangles, np.array(place)) for place in places] == pytest.approx([0.0, 1.0, 2.0])
 
 
 def test_a_reading_tells_what_it_left_out() -> None:

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import component_labels, topology_report
 from flashmesh_core.surface.denoising import denoise
-from flashmesh_core.surface.loose_parts import MOST_FACES, costs_of_parts
+from flashmesh_core.surface.loose_parts import MOST_FACES, costs_of_parts, large_and_apart
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
 from tests.surface.shapes import box, box_corners, box_distance, cards, cube, grid, joined, sphere, voxels
@@ -118,3 +118,32 @@ def test_where_parts_do_not_fit_the_count_is_used() -> None:
     bars = [Mesh(np.asarray(bar.vertices) + k * aside, np.asarray(bar.faces)) for k in range(22)]
     found = read_surface(Mesh(*joined(*bars)), faces=60).proxies[0]
     assert 54 <= len(found.faces) <= 60 and (faces_of_parts(found) >= 4).all()
+
+
+def test_of_parts_alike_those_stay_that_are_apart() -> None:
+    """Of 200 along a line 20 stay, no two nearer than half of an even distance, and none is far from all of them."""
+    rng = np.random.default_rng(0)
+    middles = np.zeros((200, 3))
+    middles[:, 0] = rng.permutation(200)
+    stays = large_and_apart(rng.uniform(0.95, 1.05, 200), middles, np.full(200, 2.0), 40)
+    places = np.sort(middles[stays, 0])
+    assert stays.sum() == 20
+    assert np.diff(places).min() >= 5.0 and cKDTree(middles[stays]).query(middles)[0].max() <= 10.0
+
+
+def test_larger_parts_stay_before_those_that_are_apart() -> None:
+    """Two of three that are side by side, not the small one far away; of one that has no room nothing is smaller."""
+    middles = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [9.0, 0.0, 0.0]])
+    sizes = np.array([1.0, 1.0, 0.4])
+    assert large_and_apart(sizes, middles, np.full(3, 2.0), 4).tolist() == [True, True, False]
+    assert large_and_apart(sizes, middles, np.full(3, 2.0), 1).sum() == 1
+    assert large_and_apart(sizes, middles, np.full(3, 2.0), 6).all()
+
+
+def test_a_tree_with_few_faces_keeps_leaves_everywhere() -> None:
+    """1,000 leaves of one size in a unit ball, of which about 90 fit: by sizes alone 0.65 around one is bare."""
+    stem = Mesh(sphere(100, 61).vertices * (0.2, 0.2, 2.0), sphere(100, 61).faces)
+    leaves = cards(1_000)
+    reading = read_surface(Mesh(*joined(stem, leaves)), faces=250)
+    found = Mesh(reading.box.invert(reading.proxies[0].vertices), reading.proxies[0].faces)
+    assert cKDTree(found.triangles.mean(axis=1)).query(leaves.triangles.mean(axis=1))[0].max() < 0.55
