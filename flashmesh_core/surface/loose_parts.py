@@ -22,6 +22,7 @@ from flashmesh_core.surface.reach import dearness
 CRUMB_FACES, CRUMB_EDGES = 32, 2.0  # a part of so few faces, no longer than so many typical edges, is noise
 MOST_FACES = 16  # of a part that may be given up as a whole
 ALIKE = 2.0  # steps of size an octave, within which parts are alike
+ROUNDS = 10  # that those which stay are evened out in
 OFFERED = 10  # times the faces wanted: parts of one size that are chosen from
 CORNER, MIDDLE = 1 / 12, 3 / 4  # weights of a triangle's corners and its middle, exact for squared distances of planes
 
@@ -74,21 +75,50 @@ def large_and_apart(sizes: np.ndarray, middles: np.ndarray, room: np.ndarray, co
     Large ones go first, by their longest sides `sizes` (P,), and of those alike each is as far as can be from what
     stays already, by its middle in `middles` (P, 3): a tree keeps leaves on all of its branches.
     """
-    rng, stays, left = np.random.default_rng(0), np.zeros(len(sizes), dtype=bool), float(count)
+    rng, stays = np.random.default_rng(0), np.zeros(len(sizes), dtype=bool)
     octave = np.round(ALIKE * np.log2(np.maximum(sizes, 1e-30)))
     for size in np.unique(octave)[::-1]:
         rows = np.flatnonzero(octave == size)
         rows = rng.choice(rows, min(len(rows), OFFERED * count), replace=False)
         rows = rows[np.argsort(-sizes[rows], kind="stable")]
-        away = cKDTree(middles[stays]).query(middles[rows])[0] if stays.any() else np.full(len(rows), np.inf)
-        for _ in range(len(rows)):
-            most = away.argmax()
-            if stays.any() and room[rows[most]] > left:
-                return stays
-            stays[rows[most]], left = True, left - room[rows[most]]
-            away = np.minimum(away, np.linalg.norm(middles[rows] - middles[rows[most]], axis=1))
-            away[most] = -1.0
+        chosen = _apart(middles[rows], middles[stays], room[rows], count - room[stays].sum())
+        if len(chosen) < len(rows):
+            even = _evened(middles[rows], chosen, middles[stays])
+            stays[rows[even if room[rows[even]].sum() <= room[rows[chosen]].sum() else chosen]] = True
+            break
+        stays[rows] = True
     return stays
+
+
+def _apart(places: np.ndarray, taken: np.ndarray, room: np.ndarray, left: float) -> np.ndarray:
+    """Rows of `places` (N, 3), each as far as can be from those before and from `taken` (M, 3); what fits in `left`.
+
+    The first one does if nothing is taken.
+    """
+    away = cKDTree(taken).query(places)[0] if len(taken) else np.full(len(places), np.inf)
+    chosen: list[int] = []
+    for _ in range(len(places)):
+        row = int(away.argmax())
+        left -= room[row]
+        if left < 0.0 and (chosen or len(taken)):
+            break
+        chosen.append(row)
+        away = np.minimum(away, np.linalg.norm(places - places[row], axis=1))
+        away[row] = -1.0
+    return np.array(chosen, dtype=np.int64)
+
+
+def _evened(places: np.ndarray, chosen: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """As many rows of `places` (N, 3) as `chosen`, each in the middle of those it is nearest to (Lloyd's algorithm)."""
+    middles = places[chosen]
+    for _ in range(ROUNDS):
+        away, nearest = cKDTree(np.concatenate([middles, taken])).query(places)
+        own = nearest < len(middles)
+        count = np.bincount(nearest[own], minlength=len(middles))
+        sums = np.stack([np.bincount(nearest[own], places[own, axis], len(middles)) for axis in range(3)], axis=1)
+        middles = np.where(count[:, None] > 0, sums / np.maximum(count, 1)[:, None], middles)
+    order = np.lexsort((away[own], nearest[own]))
+    return np.flatnonzero(own)[order][np.unique(nearest[own][order], return_index=True)[1]]
 
 
 def without_crumbs(denoised: Denoised) -> Denoised:

@@ -147,3 +147,11 @@ def test_a_tree_with_few_faces_keeps_leaves_everywhere() -> None:
     reading = read_surface(Mesh(*joined(stem, leaves)), faces=250)
     found = Mesh(reading.box.invert(reading.proxies[0].vertices), reading.proxies[0].faces)
     assert cKDTree(found.triangles.mean(axis=1)).query(leaves.triangles.mean(axis=1))[0].max() < 0.55
+
+
+def test_where_more_parts_are_more_stay() -> None:
+    """A heap thins out outwards. Parts chosen for their distances alone are 0.68 from all of it on the mean."""
+    middles = np.random.default_rng(0).normal(size=(500, 3))
+    stays = large_and_apart(np.ones(500), middles, np.full(500, 2.0), 80)
+    assert stays.sum() == 40
+    assert cKDTree(middles[stays]).query(middles)[0].mean() < 0.6
