@@ -69,7 +69,7 @@ def _dipoles(corners, low, high):
     for t in range(len(corners)):
         node = leaves + t // LEAF_SIZE
         area = 0.5 * np.cross(corners[t, 1] - corners[t, 0], corners[t, 2] - corners[t, 0])
-        size = np.linalg.norm(area) + TINY
+        size = np.sqrt((area * area).sum()) + TINY
         weight[node] += size
         for axis in range(3):
             dipole[node, axis] += area[axis]
@@ -83,7 +83,7 @@ def _dipoles(corners, low, high):
         if weight[node] > 0.0:
             middle[node] /= weight[node]
             far = np.maximum(high[node] - middle[node], middle[node] - low[node])
-            reach[node] = np.linalg.norm(far)
+            reach[node] = np.sqrt((far * far).sum())
     return dipole, middle, reach
 
 
