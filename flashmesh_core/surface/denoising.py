@@ -15,7 +15,7 @@ import numpy as np
 from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import COMPILED, face_areas, face_geometry, faces_at_vertices
-from flashmesh_core.surface.borders import straightened
+from flashmesh_core.surface.borders import open_edges, straightened
 from flashmesh_core.surface.stairs import stair_noise
 from flashmesh_core.surface.threads import begun, in_threads
 
@@ -33,6 +33,7 @@ CROWD = 32  # faces at a vertex from which on only those across an edge are neig
 LARGER = 4.0  # a neighbor counts as at most this many times one's own area
 HELD_NOISE, HELD_EDGE = 3.0, 0.02  # a vertex moves at most that many times the noise and wanted edges, together
 SHARP = 0.5  # cosine: vertices with a normal that far off their own are on an edge, and say nothing about noise
+LOOSE = 0.5  # share of the vertices on borders above which the others alone tell the noise
 CHUNK = 1_000_000  # faces times rounds between two reports
 
 
@@ -51,14 +52,20 @@ def estimate_noise(mesh: Mesh) -> float:
     """The standard deviation of the surface's noise along its normals, in the mesh's lengths; 0 without faces.
 
     It is the median of what remains of a vertex after two subtractions of its neighbors' mean, which takes away planes
-    and even curvature, and at least that of stairs. Vertices on sharp edges do not count.
+    and even curvature, and at least that of stairs. Vertices on sharp edges do not count, nor do those on borders where
+    most are: of a strip that bends, as blades of grass do, these remain.
     """
     if not len(mesh.faces):
         return 0.0
     faces = mesh.faces.astype(np.int32)
     normals, areas, _ = face_geometry(mesh.vertices, faces)
     remains = _roughness(mesh.vertices, faces, normals, areas)
-    remains = remains[np.isfinite(remains)]
+    at_border = np.zeros(len(remains), dtype=np.bool_)
+    at_border[np.concatenate(open_edges(faces, len(remains))[1:])] = True
+    counted = np.isfinite(remains)
+    if at_border[counted].sum() > LOOSE * counted.sum():
+        counted &= ~at_border
+    remains = remains[counted]
     measured = float(np.median(remains) / 0.6745) if len(remains) > 32 else 0.0
     return max(measured, stair_noise(mesh.vertices, typical_edge(mesh)))
 

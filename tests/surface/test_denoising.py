@@ -33,6 +33,30 @@ def test_noise_is_measured(shape):
         assert estimate_noise(shaken(shape, noise)) == pytest.approx(noise, rel=0.25)
 
 
+def blades(count: int) -> Mesh:
+    """Bent strips of six faces, a quarter as wide as long, turned by chance: all of their vertices are on borders."""
+    rng, t = np.random.default_rng(0), np.linspace(0.0, 1.0, 4)
+    strips = []
+    for _ in range(count):
+        bent = np.stack([np.zeros(4), 0.4 * t**2, t], axis=1) * 0.1
+        turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        middle = bent @ turn + rng.uniform(-0.5, 0.5, 3)
+        faces = [[[k, k + 4, k + 5], [k, k + 5, k + 1]] for k in range(3)]
+        aside = 0.0125 * turn[0]
+        strips.append(Mesh(np.concatenate([middle - aside, middle + aside]), np.array(faces).reshape(-1, 3)))
+    return Mesh(*joined(*strips))
+
+
+def test_the_bend_of_narrow_strips_is_no_noise() -> None:
+    """Their borders bend to one side of where their neighbors are; what lies below them tells the noise."""
+    ground, grass = grid(40), blades(500)
+    assert estimate_noise(grass) == 0.0
+    rough = np.random.default_rng(0).normal(scale=0.002, size=len(ground.vertices))
+    for noise in (0.0, 1.0):
+        below = Mesh(ground.vertices + noise * rough[:, None] * (0.0, 0.0, 1.0), ground.faces)
+        assert estimate_noise(Mesh(*joined(below, grass))) == pytest.approx(0.002 * noise, rel=0.15, abs=1e-9)
+
+
 def test_noise_goes_and_the_walls_are_flat():
     noisy = shaken(BOX, 0.0015)
     result = denoise(noisy)
