@@ -21,6 +21,7 @@ from flashmesh_core.surface.small_holes import close_small_holes
 
 MAX_LOOP, LAST_LOOP = 0.4, 3.2  # perimeter of a loop that may be cut if it is cheap; where the count is missed else
 CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
+SHARED = 0.75  # power of the area that a part's share of the faces goes by where not all parts fit
 MOSTLY = 0.5  # share of the area that has to be left then: more faces than wanted are better than the smaller half
 KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
 BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
@@ -141,15 +142,16 @@ def _costs_of_parts(state: Collapse, count: int) -> tuple[np.ndarray, np.ndarray
 def with_parts_that_fit(state: Collapse, count: int) -> Collapse:
     """The largest parts where all of them do not fit with two faces each, as cards that are a tree's leaves have.
 
-    There is room for as many faces of each as its share of the area says, but for eight or all that it has at least.
+    There is room for as many faces of each as its share says, of the areas to the power SHARED (a trunk shows itself
+    with fewer faces than as many small leaves do), but for eight or all that it has at least.
     """
     faces = state.faces[state.alive]
     label, size = parts_of(state.positions, faces)
     own = np.bincount(label)
     if np.minimum(own, CARD_FACES).sum() <= count:
         return state
-    areas = face_areas(state.positions, faces)
-    share = np.bincount(label, areas) / areas.sum()
+    wide = np.bincount(label, face_areas(state.positions, faces)) ** SHARED
+    share = wide / max(wide.sum(), 1e-300)
     return _with_large_parts(state, faces, label, size, np.minimum(own, np.maximum(share * count, PART_FACES)), count)
 
 

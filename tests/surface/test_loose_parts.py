@@ -103,12 +103,15 @@ def faces_of_parts(mesh: Mesh) -> np.ndarray:
 
 @pytest.mark.parametrize("count", [400, 2_000])
 def test_leaves_stay_whole_while_there_are_faces(count: int) -> None:
-    """1,000 of them, which have three fifths of the area, on a stem: two faces for each that there is room for."""
+    """1,000 of them, which have three fifths of the area, on a stem: two faces for each that there is room for.
+
+    The stem has a tenth of the faces at the least, but by far not its two fifths: leaves are missed more.
+    """
     stem = Mesh(sphere(100, 61).vertices * (0.2, 0.2, 2.0), sphere(100, 61).faces)
     reading = read_surface(Mesh(*joined(stem, cards(1_000))), faces=count)
     own = faces_of_parts(reading.proxies[0])
     assert not reading.is_closed and 0.9 * count <= own.sum() <= count
-    assert own.max() >= 0.2 * count and (own == 2).sum() >= 0.9 * (count - own.max()) / 2
+    assert 0.1 * count <= own.max() <= 0.25 * count and (own == 2).sum() >= 0.9 * (count - own.max()) / 2
 
 
 def test_where_parts_do_not_fit_the_count_is_used() -> None:
