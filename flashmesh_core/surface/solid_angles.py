@@ -74,11 +74,10 @@ def _dipoles(corners, low, high):
         for axis in range(3):
             dipole[node, axis] += area[axis]
             middle[node, axis] += size / 3.0 * (corners[t, 0, axis] + corners[t, 1, axis] + corners[t, 2, axis])
-    for node in range(2 * leaves - 1, 0, -1):
-        if node < leaves:
-            weight[node] = weight[2 * node] + weight[2 * node + 1]
-            dipole[node] = dipole[2 * node] + dipole[2 * node + 1]
-            middle[node] = middle[2 * node] + middle[2 * node + 1]
+    for node in range(leaves - 1, 0, -1):
+        weight[node] = weight[2 * node] + weight[2 * node + 1]
+        dipole[node] = dipole[2 * node] + dipole[2 * node + 1]
+        middle[node] = middle[2 * node] + middle[2 * node + 1]
     for node in range(1, 2 * leaves):
         if weight[node] > 0.0:
             middle[node] /= weight[node]

@@ -17,6 +17,7 @@ from tests.surface.shapes import box, box_corners, box_distance, cards, cube, gr
 
 HALF = np.array([0.4, 0.3, 0.2])
 CORNERS = box_corners(HALF)
+STEM = Mesh(sphere(100, 61).vertices * (0.2, 0.2, 2.0), sphere(100, 61).faces)
 
 
 def crumb(place: tuple[float, float, float], size: float = 0.02) -> Mesh:
@@ -107,8 +108,7 @@ def test_leaves_stay_whole_while_there_are_faces(count: int) -> None:
 
     The stem has a tenth of the faces at the least, but by far not its two fifths: leaves are missed more.
     """
-    stem = Mesh(sphere(100, 61).vertices * (0.2, 0.2, 2.0), sphere(100, 61).faces)
-    reading = read_surface(Mesh(*joined(stem, cards(1_000))), faces=count)
+    reading = read_surface(Mesh(*joined(STEM, cards(1_000))), faces=count)
     own = faces_of_parts(reading.proxies[0])
     assert not reading.is_closed and 0.9 * count <= own.sum() <= count
     assert 0.1 * count <= own.max() <= 0.25 * count and (own == 2).sum() >= 0.9 * (count - own.max()) / 2
@@ -135,7 +135,7 @@ def test_of_parts_alike_those_stay_that_are_apart() -> None:
 
 
 def test_larger_parts_stay_before_those_that_are_apart() -> None:
-    """Two of three that are side by side, not the small one far away; of one that has no room nothing is smaller."""
+    """Two that are side by side stay before a small one far away, and one stays even where there is no room for it."""
     middles = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [9.0, 0.0, 0.0]])
     sizes = np.array([1.0, 1.0, 0.4])
     assert large_and_apart(sizes, middles, np.full(3, 2.0), 4).tolist() == [True, True, False]
@@ -145,9 +145,8 @@ def test_larger_parts_stay_before_those_that_are_apart() -> None:
 
 def test_a_tree_with_few_faces_keeps_leaves_everywhere() -> None:
     """1,000 leaves of one size in a unit ball, of which about 90 fit: by sizes alone 0.65 around one is bare."""
-    stem = Mesh(sphere(100, 61).vertices * (0.2, 0.2, 2.0), sphere(100, 61).faces)
     leaves = cards(1_000)
-    reading = read_surface(Mesh(*joined(stem, leaves)), faces=250)
+    reading = read_surface(Mesh(*joined(STEM, leaves)), faces=250)
     found = Mesh(reading.box.invert(reading.proxies[0].vertices), reading.proxies[0].faces)
     assert cKDTree(found.triangles.mean(axis=1)).query(leaves.triangles.mean(axis=1))[0].max() < 0.55
 
