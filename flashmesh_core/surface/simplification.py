@@ -33,7 +33,7 @@ from flashmesh_core.surface.quadrics import WIDTH, add_faces, add_plane
 from flashmesh_core.surface.reach import FAR, far_of
 from flashmesh_core.surface.refinement import Refiner, refiner_of
 from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of, with_rims
-from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_parts_that_fit
+from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_holes_that_fit, with_parts_that_fit
 from flashmesh_core.surface.thinning import start_thinned
 from flashmesh_core.surface.threads import begun, in_threads
 
@@ -214,7 +214,7 @@ class Simplifier(NamedTuple):
         for count in counts:
             if len(planes.faces) <= count:
                 continue
-            state = with_parts_that_fit(state, count)
+            state = with_holes_that_fit(with_parts_that_fit(state, count), count)
             state = run_cutting(state, goal._replace(faces=count), self.longest)
             used, faces = compact(state.faces[state.alive], len(state.positions))
             vertices = state.positions[used]

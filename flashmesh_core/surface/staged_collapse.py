@@ -17,13 +17,14 @@ from flashmesh_core.surface.denoising import Progress
 from flashmesh_core.surface.handles import cut_handles
 from flashmesh_core.surface.loose_parts import costs_of_parts, large_and_apart
 from flashmesh_core.surface.quadrics import WIDTH
-from flashmesh_core.surface.small_holes import close_small_holes
+from flashmesh_core.surface.small_holes import close_crowding_holes, close_small_holes, holes_of
 
 MAX_LOOP, LAST_LOOP = 0.4, 3.2  # perimeter of a loop that may be cut if it is cheap; where the count is missed else
 CROWDED, PART_FACES, CARD_FACES = 1.1, 8, 2  # times the count above which parts go; faces for each, and for a sheet
 SHARED = 0.75  # power of the area that a part's share of the faces goes by where not all parts fit
 MOSTLY = 0.5  # share of the area that has to be left then: more faces than wanted are better than the smaller half
 KNOT_FACES, KNOTTED = 4.0, 0.25  # faces that a bridge costs; share of the count for them above which they are cut
+PERFORATED = 0.5  # share of holes among the knots from which a sheet is perforated
 BRIDGE = 0.5  # length of a bridge that may be cut, of the loops that may
 HANDLE_FACES = 4_000  # that handles are first looked for at
 STEPS = 0.6, 0.3, 0.12, 0.0  # of the way left to half the faces, at which parts are looked at, and late on handles
@@ -69,7 +70,7 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
             if share > 0.0 and state.numbers[FACES] <= LATE * count:
                 state = _without_cheap_handles(state, longest, goal)
         state = _without_handles(state, longest, goal)
-        if not goal.modelled and KNOT_FACES * knots(state.faces[state.alive]) > KNOTTED * count:
+        if not goal.modelled and _is_knotted(state, count):
             state = _without_bridges(state, BRIDGE * longest)
         if state.numbers[FACES] >= before:
             if longest >= LAST_LOOP:
@@ -84,6 +85,13 @@ def run_cutting(state: Collapse, goal: Goal, longest: float) -> Collapse:
             state = fewer
             _run(state, count, goal)
     return state
+
+
+def _is_knotted(state: Collapse, count: int) -> bool:
+    """Whether bridges cost too many of `count` faces and are no webs between the holes of a perforated sheet."""
+    faces = state.faces[state.alive]
+    number = knots(faces)
+    return KNOT_FACES * number > KNOTTED * count and len(holes_of(state.positions, faces)[0]) < PERFORATED * number
 
 
 def _area(state: Collapse) -> float:
@@ -153,6 +161,13 @@ def with_parts_that_fit(state: Collapse, count: int) -> Collapse:
     wide = np.bincount(label, face_areas(state.positions, faces)) ** SHARED
     share = wide / max(wide.sum(), 1e-300)
     return _with_large_parts(state, faces, label, size, np.minimum(own, np.maximum(share * count, PART_FACES)), count)
+
+
+def with_holes_that_fit(state: Collapse, count: int) -> Collapse:
+    """The same with only the largest holes, where all would cost more faces than are wanted."""
+    used, faces = compact(state.faces[state.alive], len(state.positions))
+    positions, quadrics, closed = close_crowding_holes(state.positions[used], state.quadrics[used], faces, count)
+    return state if closed is faces else _restarted(state, positions, quadrics, closed)
 
 
 def _with_large_parts(

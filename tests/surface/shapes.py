@@ -123,6 +123,25 @@ def sieve(holes: int) -> Mesh:
     return Mesh(vertices * [1, 1, 0.5] / len(solid) - 0.5, np.concatenate([corner[:, :3], corner[:, [0, 2, 3]]]))
 
 
+def perforated(rows: int, sides: int = 16, radius: float = 0.12) -> Mesh:
+    """A curved sheet of `rows` x `rows` squares of side 1, a round hole of `sides` edges in each, all edges uneven."""
+    turns = 2.0 * np.pi * np.arange(sides) / sides
+    round_ = np.c_[np.cos(turns), np.sin(turns)]
+    square = 0.5 * round_ / np.abs(round_).max(axis=1, keepdims=True)
+    tile, ahead = np.concatenate([radius * round_, square]), np.roll(np.arange(sides), -1)
+    faces = np.concatenate(
+        [
+            np.c_[np.arange(sides), sides + np.arange(sides), sides + ahead],
+            np.c_[np.arange(sides), sides + ahead, ahead],
+        ]
+    )
+    middles = np.stack(np.meshgrid(np.arange(rows), np.arange(rows)), axis=-1).reshape(-1, 1, 2) + 0.5
+    flat = np.round((middles + tile).reshape(-1, 2), 9)
+    all_faces = np.concatenate([faces + number * len(tile) for number in range(len(middles))])
+    used, inverse = np.unique(flat, axis=0, return_inverse=True)
+    return Mesh(np.c_[used, 0.15 * rows * np.sin(3.0 / rows * used[:, 0])], inverse.ravel()[all_faces])
+
+
 def cards(count: int, size: float = 0.02, seed: int = 0) -> Mesh:
     """Loose squares of two faces in a unit ball, turned by chance, as leaves are made."""
     rng = np.random.default_rng(seed)

@@ -8,7 +8,8 @@ import pytest
 from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.quadrics import error_at
 from flashmesh_core.surface.simplification import _quadrics
-from flashmesh_core.surface.small_holes import _perimeters, close_small_holes
+from flashmesh_core.surface.small_holes import _perimeters, close_crowding_holes, close_small_holes, holes_of
+from tests.surface.shapes import perforated
 
 OUTER = [(0.0, 0.0, 0.0), (4.0, 0.0, 0.0), (0.0, 3.0, 0.0)]  # 12 around
 INNER = [(0.5, 0.5, 0.0), (1.3, 0.5, 0.0), (0.5, 1.1, 0.0)]  # 2.4 around
@@ -56,3 +57,37 @@ def test_the_planes_of_its_rim_go_from_its_corners() -> None:
         assert error_at(after[corner], x, y, 0.1) > 1e-3
     assert np.array_equal(after[:3], before[:3])
     assert np.array_equal(after[:, 11:], SHEET)
+
+
+def test_of_holes_that_take_too_many_faces_the_largest_stay() -> None:
+    """Each costs five faces, all half of them at most; the others are filled as flat as their rims are."""
+    sheet = perforated(6, 8)
+    flat = sheet.vertices * (1.0, 1.0, 0.0)
+    faces = sheet.faces.astype(np.int32)
+    loops, around = holes_of(flat, faces)
+    assert len(loops) == 36
+    wide = [4, 17, 30]
+    for row in wide:
+        middle = flat[loops[row]].mean(axis=0)
+        flat[loops[row]] = middle + 1.5 * (flat[loops[row]] - middle)
+    normals, areas, centers = face_geometry(flat, faces)
+    before = _quadrics(flat, faces, centers, normals, areas)
+    assert close_crowding_holes(flat, before, faces, 360)[2] is faces
+    positions, quadrics, found = close_crowding_holes(flat, before, faces, 100)
+    left = holes_of(positions, found)[1]
+    assert len(left) == 10 and np.sort(left)[-3:] == pytest.approx([1.5 * around[0]] * 3)
+    normals, filled, _ = face_geometry(positions, found)
+    assert len(positions) == len(flat) + 26 and (normals[:, 2] > 0.0).all()
+    assert filled.sum() == pytest.approx(areas.sum() + 26 * 2.0 * np.sqrt(2.0) * 0.12**2)  # of octagons
+    x, y, _ = positions[-1]
+    assert error_at(quadrics[-1], x + 0.1, y, 0.0) < 1e-12 < 1e-4 < error_at(quadrics[-1], x, y, 0.1)
+
+
+def test_of_holes_alike_those_stay_that_are_apart() -> None:
+    """Of 36 nine: in every quarter of the sheet there are some."""
+    sheet = perforated(6, 8)
+    faces = sheet.faces.astype(np.int32)
+    positions, _, found = close_crowding_holes(sheet.vertices, np.zeros((len(sheet.vertices), 14)), faces, 90)
+    middles = np.array([positions[loop].mean(axis=0) for loop in holes_of(positions, found)[0]])
+    quarter = 2 * (middles[:, 0] > 3.0) + (middles[:, 1] > 3.0)
+    assert len(middles) == 9 and np.bincount(quarter, minlength=4).min() >= 1

@@ -9,9 +9,10 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.bridges import knots
 from flashmesh_core.surface.denoising import COARSE, denoise, typical_edge
+from flashmesh_core.surface.pinholes import border_loops
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box, box_distance, joined, sieve, sphere, voxels
+from tests.surface.shapes import box, box_distance, joined, perforated, sieve, sphere, voxels
 
 LENGTH = 0.33  # of a rod to either side of its middle
 
@@ -79,6 +80,26 @@ def test_holes_of_a_modelled_sheet_are_closed_where_they_cost_too_much() -> None
     assert 36 <= len(few.faces) <= 40 and knots(few.faces) < 8
     corners = np.array([[x, y, 0.0] for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
     assert TriangleTree.of_mesh(few.vertices, few.faces).distance(corners).max() < 0.02
+
+
+def test_a_perforated_sheet_is_not_cut_open_from_hole_to_hole() -> None:
+    """What lies between two holes is no bridge, though an edge goes from border to border: 64 holes and one border."""
+    sheet = perforated(8)
+    proxy = read_surface(sheet, faces=800).proxies[0]
+    assert len(border_loops(proxy.faces, len(proxy.vertices))) == 65  # one where all are cut open to each other
+
+
+def test_holes_go_before_a_body_does() -> None:
+    """A sheet with 400 small holes, and a ball on it; the holes alone would cost more than the 300 faces wanted."""
+    sheet = perforated(20)
+    ball = sphere(32, 16)
+    ball = Mesh(6.0 * ball.vertices + (10.0, 10.0, 12.0), ball.faces)
+    reading = read_surface(Mesh(*joined(sheet, ball)), faces=300)
+    proxy, seen = reading.proxies[0], reading.box.apply(np.concatenate([sheet.vertices, ball.vertices]))
+    off = TriangleTree.of_mesh(proxy.vertices, proxy.faces).distance(seen)
+    assert 270 <= len(proxy.faces) <= 300
+    assert off.max() < 0.03
+    assert 20 <= len(border_loops(proxy.faces, len(proxy.vertices))) <= 31
 
 
 def test_a_body_that_stays_too_large_does_not_go_for_a_longer_part() -> None:
