@@ -5,7 +5,7 @@ outer one then stands for the whole wall and moves to its middle. Walls that som
 Where two sheets are so near each other that nothing is hollow between them, or one stands alone, there is no skin
 inside, but a remesh has put the outer one as far from them: it moves as well, or there would be steps. A skin that no
 remesh made with the outer one - an offset of its faces, or one of another fineness, as prints are hollowed - tells
-nothing of where the outer one belongs, which stays where it is.
+nothing of where the outer one belongs, which stays where it is. Nor does a void or two in a body that is thick.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import (
     COMPILED,
     boxes_of,
+    compact,
     face_areas,
     face_components,
     face_geometry,
@@ -40,6 +41,7 @@ ALIKE = 0.6, 1.35  # edges of a skin that a remesh made, over those of the outer
 COPIED = 200  # faces: a skin of so many has as many as the part around it only if it was made of that
 REACH = 2.5  # walls to the other side of what is not hollow
 SHEET = 0.9  # of a wall: what a single sheet, as thick as that, keeps of it; of less a collapse takes thin limbs
+SHEETS, PARALLEL = 0.35, 0.8  # share of the outside that has another side, at most so far from parallel (a cosine)
 PLACES = 1_000  # vertices of hollows that are looked at
 CROSSED = 0.01  # share of them outside, above which a hollow stands out
 UNKNOWN, EVENED = 4, 2  # rounds over neighbors that fill in how far vertices move, and even it out
@@ -60,17 +62,23 @@ def without_thin_cavities(mesh: Mesh, *, clean_up: bool = True) -> tuple[Mesh, i
     thickness = _thicknesses(mesh, edge, label, inwards)
     thin = thickness <= WALL * edge
     skins = thin & _made_with_the_outside(mesh, label, inwards)
+    vertices = mesh.vertices
+    if skins.any():
+        used, outside = compact(faces[~thin[label]], len(vertices))
+        part = labels_of_vertices(faces, label, len(vertices))
+        inner = skins[part]
+        moved = _on_middle(Mesh(vertices[used], outside), vertices[inner], thickness[part[inner]], edge)
+        if moved is None:
+            skins[:] = False
+        else:
+            vertices = vertices.copy()
+            vertices[used] = moved
     hollows = thin & ~skins & clean_up
     if hollows.any():
         hollows &= ~_stand_out(mesh, label, hollows, Mesh(mesh.vertices, faces[~inwards[label]]))
     if not (skins | hollows).any():
         return mesh, 0
-    outer = only(mesh, ~(skins | hollows)[label])
-    if skins.any():
-        part = labels_of_vertices(faces, label, len(mesh.vertices))
-        inner = skins[part]
-        outer = Mesh(_on_middle(outer, mesh.vertices[inner], thickness[part[inner]], edge), outer.faces)
-    return outer, int(hollows.sum())
+    return only(Mesh(vertices, mesh.faces), ~(skins | hollows)[label]), int(hollows.sum())
 
 
 def without_crossed_cavities(mesh: Mesh, proxy: Mesh) -> tuple[Mesh, int]:
@@ -144,10 +152,11 @@ def _thicknesses(mesh: Mesh, edge: float, label: np.ndarray, inwards: np.ndarray
     return result
 
 
-def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray, edge: float) -> np.ndarray:
+def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray, edge: float) -> np.ndarray | None:
     """The outer vertices (V, 3), half a wall inwards where `inner` (N, 3), `thickness` (N,) away, is behind them.
 
-    Of a remesh's walls, by their typical `edge`, also where the other side of the surface itself is behind them.
+    Of a remesh's walls, by their typical `edge`, also where the other side of the surface itself is behind them. None
+    where too little has another side: that is a body with a few voids in it.
     """
     from scipy.spatial import cKDTree
 
@@ -157,19 +166,24 @@ def _on_middle(outer: Mesh, inner: np.ndarray, thickness: np.ndarray, edge: floa
     walls = (distance < NEAR * thickness[nearest]) & (way > FACING * distance)
     depth = np.where(walls, 0.5 * thickness[nearest], 0.0)
     wall = float(np.median(thickness))
-    if CELLS[0] * edge < wall < CELLS[1] * edge and not walls.all():
-        depth[~walls] = _depths_of_sheets(outer, normals, np.flatnonzero(~walls), wall)
-        faces = outer.faces.astype(np.int32)
-        for number in range(UNKNOWN + EVENED):
-            depth = _spread(faces, depth, number >= UNKNOWN)
-        depth = np.nan_to_num(depth, nan=0.0)
+    if not walls.all():
+        others, parallel = _depths_of_sheets(outer, normals, np.flatnonzero(~walls), wall)
+        if walls.sum() + parallel < SHEETS * len(walls):
+            return None
+        if CELLS[0] * edge < wall < CELLS[1] * edge:
+            depth[~walls] = others
+            faces = outer.faces.astype(np.int32)
+            for number in range(UNKNOWN + EVENED):
+                depth = _spread(faces, depth, number >= UNKNOWN)
+            depth = np.nan_to_num(depth, nan=0.0)
     return outer.vertices - depth[:, None] * normals
 
 
-def _depths_of_sheets(outer: Mesh, normals: np.ndarray, rows: np.ndarray, wall: float) -> np.ndarray:
+def _depths_of_sheets(outer: Mesh, normals: np.ndarray, rows: np.ndarray, wall: float) -> tuple[np.ndarray, int]:
     """How far the outer vertices `rows` (N,) move, behind which nothing is hollow; NaN where no other side is near.
 
-    Of a single sheet both sides are a `wall` apart, and SHEET of it stays; of two they are farther.
+    Of a single sheet both sides are a `wall` apart, and SHEET of it stays; of two they are farther. With it, how many
+    have another side that is parallel to them.
     """
     tree = TriangleTree.of_mesh(outer.vertices, outer.faces)
     places, inwards = outer.vertices[rows], -normals[rows]
@@ -177,10 +191,11 @@ def _depths_of_sheets(outer: Mesh, normals: np.ndarray, rows: np.ndarray, wall: 
     near, result = np.isfinite(distance), np.full(len(rows), np.nan)
     some = outer.faces[face[near]].astype(np.int32)
     sides, _, centers = face_geometry(outer.vertices, some)
-    across = np.einsum("ij,ij->i", centers - places[near], sides) / np.einsum("ij,ij->i", inwards[near], sides)
+    turn = np.einsum("ij,ij->i", inwards[near], sides)
+    across = np.einsum("ij,ij->i", centers - places[near], sides) / turn
     depth = np.clip(0.5 * (across - SHEET * wall), 0.0, 0.5 * wall)
     result[near] = np.where((across > 0.0) & (across < REACH * wall), depth, np.nan)
-    return result
+    return result, int((turn > PARALLEL).sum())
 
 
 @njit(**COMPILED)

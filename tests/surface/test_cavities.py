@@ -101,6 +101,20 @@ def test_a_hollow_that_no_remesh_made_goes_and_the_outside_stays_where_it_is(mad
     assert len(read_surface(mesh, faces=200, clean_up=False).surface.faces) == len(mesh.faces)
 
 
+def test_voids_in_a_thick_body_go_and_its_outside_stays_where_it_is():
+    """Two flat ones, a thin wall behind its top: a remesh made them with the outside, which is no thin wall."""
+    at = [np.array([x, 0.0, HALF[2] - WALL - 0.015]) for x in (-0.25, 0.2)]
+    void, solid = box_distance((0.1, 0.08, 0.015)), voxels(box_distance(HALF), cells=64)
+    mesh = voxels(
+        lambda points: np.max([box_distance(HALF)(points), *(-void(points - x) for x in at)], axis=0), cells=64
+    )
+    assert len(mesh.faces) > len(solid.faces)
+    found, left_out = without_thin_cavities(mesh)
+    assert left_out == 2
+    np.testing.assert_array_equal(found.triangles, solid.triangles)
+    assert without_thin_cavities(mesh, clean_up=False)[0] is mesh
+
+
 def test_an_inside_out_mesh_is_no_cavity():
     solid = voxels(box_distance(HALF), cells=48)
     wrong = turned(solid)
