@@ -28,6 +28,7 @@ from flashmesh_core.surface.adjacency import (
 
 MAX_PASSES = 16
 STUB = 0.5  # of the longest loops that are cut: what is left of a handle, and smaller, goes with it
+LIMB = 0.25  # of all that it hangs on: what is larger stays, however small it is beside the typical edge
 Loop = tuple[int, int, int]
 
 
@@ -270,8 +271,11 @@ def _limbs(
     np.minimum.at(low, label, positions[faces].min(axis=1))
     np.maximum.at(high, label, positions[faces].max(axis=1))
     outwards = _outwards(beside, size)
+    whole = _sizes_of_wholes(outwards, low, high)
     for part, loop, onto in reversed(outwards):
-        goes[part] = (high[part] - low[part]).max() < (stub if handle[part] else crumb)
+        small = stub if handle[part] else crumb
+        small = min(small, LIMB * whole[part]) if whole[part] > small else small
+        goes[part] = (high[part] - low[part]).max() < small
         held[loop] = not goes[part]
         low[onto], high[onto] = np.minimum(low[onto], low[part]), np.maximum(high[onto], high[part])
         handle[onto] |= handle[part]
@@ -279,6 +283,16 @@ def _limbs(
         if goes[onto]:  # with all that hangs on it, which its size is that of
             goes[part], held[loop] = True, False
     return held, goes[label]
+
+
+def _sizes_of_wholes(outwards: list[tuple[int, int, int]], low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The longest side (P,) of the box of all that each part hangs together with, by boxes `low` and `high` (P, 3)."""
+    low, high, largest = low.copy(), high.copy(), np.arange(len(low))
+    for part, _, onto in outwards:
+        largest[part] = largest[onto]
+        low[largest[onto]] = np.minimum(low[largest[onto]], low[part])
+        high[largest[onto]] = np.maximum(high[largest[onto]], high[part])
+    return (high - low).max(axis=1)[largest]
 
 
 def _outwards(beside: list[list[tuple[int, int]]], size: np.ndarray) -> list[tuple[int, int, int]]:

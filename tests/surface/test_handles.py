@@ -118,10 +118,15 @@ def test_spheres_are_told_from_what_has_a_handle_or_is_open_or_touches_itself() 
     assert not are_spheres(2 * len(vertices) - 1, np.where(both == len(vertices), 0, both - (both > len(vertices))))
 
 
-def test_a_limb_of_crumbs_goes() -> None:
-    """Of a tube with a point at either end one point is small enough to go, and the hole is closed."""
+@pytest.mark.parametrize(("short", "goes"), [(0.15, True), (0.3, False)])
+def test_a_limb_of_crumbs_goes_that_is_small_beside_what_it_hangs_on(short: float, goes: bool) -> None:
+    """Of a tube with a point at either end the short one, or none; the hole is closed."""
     vertices, faces = prism_between_tetrahedra(0.01)
-    positions, _, cut = cut_handles(vertices, np.zeros((8, 1)), faces, 0.1, crumb=0.45)
+    vertices[6, 2] = 0.1 + short
+    positions, _, cut = cut_handles(vertices, np.zeros((8, 1)), faces, 0.1, crumb=0.35)
+    if not goes:
+        assert cut is faces
+        return
     assert len(cut) == len(faces) - 3 + 1 and is_manifold_and_closed(positions, cut)[1]
 
 
