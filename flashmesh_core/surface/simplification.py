@@ -44,6 +44,8 @@ MEANT_LOOP = 0.002  # the same in longest sides where edges are all meant: longe
 LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
+BEHIND = 0.003  # longest sides that they may leave a place behind by; the planes of a thin limb hold without its end
+MANY = 400  # faces above which the first falls, as distances do
 QUIET = 0.1  # typical edges that noise is below where it does not bend a mesh alike
 STRIP = 0.6  # half thickness, in edges, of a wall whose rim is at most a face wide
 FOLD, FLAT = -0.99, 0.1  # cosine of two faces that are each other's back; half thickness, in edges, of no wall
@@ -261,8 +263,7 @@ class Simplifier(NamedTuple):
             return vertices, faces
         if self.shell is not None and sheet_of(vertices, faces, self.edge):
             return self._sheet_placed(vertices, faces), faces
-        least = int(np.ceil(FEWEST * count))
-        return _refined(vertices, faces, self.planes, self.edge, self.refiner, fit, least)
+        return _refined(vertices, faces, self.planes, self.edge, self.refiner, fit, count)
 
     def _sheet_placed(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """The vertices (V, 3) of a sheet on the filtered planes, where these are fine enough to tell."""
@@ -279,9 +280,9 @@ def _refined(
     edge: float,
     refiner: Callable[..., Refiner],
     fit: Fit | None,
-    least: int,
+    count: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the collapse left, (V, 3) and (F, 3), its vertices refined, without idle faces but at least so many.
+    """What the collapse left for `count` faces, (V, 3) and (F, 3), its vertices refined, and without idle faces.
 
     Vertices that a fit says are of a smooth shape stay; so do all faces of a mesh that bends alike: each carries some.
     """
@@ -295,7 +296,7 @@ def _refined(
         targets, vertices = np.where(smooth[:, None], before, vertices), before.copy()
         move(vertices, faces, *faces_at_vertices(faces, len(vertices)), targets, sides)
     vertices = taken_back(vertices, faces, seen(), edge, sides)
-    return _without_idle_faces(_own_collapse(vertices, faces), least)
+    return _without_idle_faces(vertices, faces, count)
 
 
 def _own_collapse(vertices: np.ndarray, faces: np.ndarray, seed: int = 0, far: float = FAR) -> Collapse:
@@ -304,14 +305,18 @@ def _own_collapse(vertices: np.ndarray, faces: np.ndarray, seed: int = 0, far: f
     return start_collapse(vertices, faces, _quadrics(vertices, faces, centers, normals, areas), seed, far=far)
 
 
-def _without_idle_faces(state: Collapse, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) and faces (F, 3) of a mesh less those that carry nothing, but at least so many.
+def _without_idle_faces(vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) and faces (F, 3) of a mesh less those that carry nothing, but at least FEWEST of `count`.
 
-    An edge carries nothing if its end can be left out with its faces nowhere further than IDLE from their planes.
+    An edge carries nothing if its end can be left out with its faces nowhere further than IDLE from their planes, or
+    less than that where so many faces are wanted that most would be no further.
     """
-    areas = face_areas(state.positions, state.faces)
+    state = _own_collapse(vertices, faces, far=BEHIND)
+    areas = face_areas(vertices, faces)
     around = 6.0 * float(areas.sum()) / max(len(areas), 1)  # weight of the planes at the ends of an edge, about
-    collapse(state, least + 1, STEP, IDLE * IDLE * around**POWER)  # an edge takes two faces with it
+    off = IDLE * min(1.0, MANY / count)
+    least = int(np.ceil(FEWEST * count))
+    collapse(state, least + 1, STEP, off * off * around**POWER)  # an edge takes two faces with it
     used, faces = compact(state.faces[state.alive], len(state.positions))
     return state.positions[used], faces
 

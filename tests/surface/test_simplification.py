@@ -19,8 +19,14 @@ from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.placement import place_on, planes_of
 from flashmesh_core.surface.shells import THINNER
-from flashmesh_core.surface.simplification import proxies, proxies_of_own_vertices, varied_proxies
+from flashmesh_core.surface.simplification import (
+    _without_idle_faces,
+    proxies,
+    proxies_of_own_vertices,
+    varied_proxies,
+)
 from tests.surface.shapes import (
+    box,
     box_corners,
     box_distance,
     cube,
@@ -146,6 +152,30 @@ def test_faces_that_carry_nothing_go_down_to_a_share_of_the_count():
     assert len(found.faces) == 92 and topology_report(found.vertices, found.faces).is_watertight
     inside = np.sort(np.abs(found.vertices) - (0.4, 0.3, 0.2), axis=1)
     assert np.abs(inside[:, 2]).max() < 0.002, "every vertex lies on a side"
+
+
+def test_thin_limbs_carry_their_ends() -> None:
+    """A bent whisker a thousandth of its length thick: the planes along it hold without its end."""
+    turns, height = 2.0 * np.pi * np.arange(3) / 3, np.linspace(0.0, 0.5, 7)
+    rings = np.stack(
+        [np.c_[0.4 + 6e-4 * np.cos(turns), bend + 6e-4 * np.sin(turns)] for bend in 0.05 * np.sin(6 * height)]
+    )
+    corners = np.concatenate([rings, np.broadcast_to(height[:, None, None], (7, 3, 1))], axis=2).reshape(-1, 3)
+    sides = [(a, b) for ring in range(0, 18, 3) for a, b in ((ring, ring + 1), (ring + 1, ring + 2), (ring + 2, ring))]
+    faces = [face for a, b in sides for face in ((a, b, b + 3), (a, b + 3, a + 3))] + [(0, 2, 1), (18, 19, 20)]
+    whisker = Mesh(corners, np.array(faces))
+    vertices, faces = joined(box(0.3, 0.3, 0.3), whisker)
+    left, found = _without_idle_faces(vertices, faces.astype(np.int32), 20)
+    assert len(found) < len(faces)
+    assert TriangleTree.of_mesh(left, found).distance(corners).max() < 0.001  # 0.036
+
+
+def test_where_many_faces_are_wanted_less_is_idle() -> None:
+    """Of a ball's edges that are idle where 400 faces are wanted some carry something where 1,000 are."""
+    ball = sphere(40, 27)
+    half = 0.5 * ball.vertices / np.abs(ball.vertices).max()
+    few, many = (len(_without_idle_faces(half, ball.faces.astype(np.int32), count)[1]) for count in (400, 1000))
+    assert many > 1.1 * few  # else as many; both could go down to 92 % of the count
 
 
 def test_every_face_of_a_ball_carries_something():
