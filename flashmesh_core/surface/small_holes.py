@@ -53,6 +53,8 @@ def close_crowding_holes(
         return positions, quadrics, faces
     middles = np.array([positions[loop].mean(axis=0) for loop in loops])
     stays = large_and_apart(around, middles, np.full(len(loops), HOLE_FACES), room)
+    if stays.all():
+        return positions, quadrics, faces  # one stays however few faces there are
     middles, closed = middles[~stays], [loops[row] for row in np.flatnonzero(~stays)]
     fans = [
         np.stack([loop, np.roll(loop, -1), np.full(len(loop), len(positions) + number)], axis=1)

@@ -91,3 +91,9 @@ def test_of_holes_alike_those_stay_that_are_apart() -> None:
     middles = np.array([positions[loop].mean(axis=0) for loop in holes_of(positions, found)[0]])
     quarter = 2 * (middles[:, 0] > 3.0) + (middles[:, 1] > 3.0)
     assert len(middles) == 9 and np.bincount(quarter, minlength=4).min() >= 1
+
+
+def test_the_only_hole_stays_however_few_faces_are_wanted() -> None:
+    before = rows()
+    positions, quadrics, found = close_crowding_holes(SHEET, before, FACES, 8)
+    assert positions is SHEET and quadrics is before and found is FACES
