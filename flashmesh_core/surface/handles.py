@@ -16,6 +16,7 @@ from flashmesh_core.mesh.io import first_at_place
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.adjacency import (
     COMPILED,
+    boxes_of,
     compact,
     edge_order,
     face_components,
@@ -267,9 +268,7 @@ def _limbs(
         elif one != other:
             handle[[one, other]] = True
     held, goes = np.zeros(len(loops), dtype=bool), np.zeros(len(size), dtype=bool)
-    low, high = np.full((len(size), 3), np.inf), np.full((len(size), 3), -np.inf)
-    np.minimum.at(low, label, positions[faces].min(axis=1))
-    np.maximum.at(high, label, positions[faces].max(axis=1))
+    low, high = boxes_of(positions, faces, label, len(size))
     outwards = _outwards(beside, size)
     whole = _sizes_of_wholes(outwards, low, high)
     for part, loop, onto in reversed(outwards):
