@@ -51,6 +51,7 @@ def run_fit(
     steps: int,
     batch: int,
     out: Path,
+    families: tuple[str, ...] = FAMILIES,
 ) -> int:
     """Read the command line, make the samples, fit, and write the file that the engine reads; the exit status.
 
@@ -71,7 +72,7 @@ def run_fit(
         if not getattr(args, name) > 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0, got {getattr(args, name)}")
     store = MeshStore.open(Path(args.data), args.split)
-    keys = keys_of(store, FAMILIES, 1, args.max_faces)
+    keys = keys_of(store, families, 1, args.max_faces)
     random.Random(args.seed).shuffle(keys)
     tasks = [(Mesh(store.vertices[number], store.faces[number]), key) for number, key in keys[: args.sources]]
     with ProcessPoolExecutor(args.workers) as pool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flashmesh_core.surface import point_filter, point_normals
+from flashmesh_core.surface import normal_predictor, point_filter, point_normals
 from flashmesh_core.surface.given_normals import believed
 from flashmesh_core.surface.implicit import OTHER
+from flashmesh_core.surface.normal_predictor import Filtered, load_normal_predictor, with_shared_planes
 from flashmesh_core.surface.orientation import orient
 from flashmesh_core.surface.point_normals import SPACING_NEIGHBOUR
 from flashmesh_core.surface.thin_walls import Walls, find_walls
@@ -17,7 +18,7 @@ from flashmesh_core.surface.viewpoint import facing
 
 Progress = Callable[[str, float], None]  # called with the stage and the share of it that is done; may raise to cancel
 
-NEIGHBOURS = 32
+NEIGHBOURS = normal_predictor.NEIGHBOURS
 FILTER_REACH = 1.3  # spacings
 _AREA_NEIGHBOURS, _GRAPH_NEIGHBOURS = 20, 16
 
@@ -66,16 +67,57 @@ def read_samples(
             planes = point_normals.fit_planes(points, nearest, None, lambda f: report("planes", f))
         normals = planes[1][point_normals.flattest(points, nearest, planes, noise)]
         normals = normals if walls is None else np.where(walls.known[:, None], walls.sides, normals)
-    reach = FILTER_REACH * np.maximum(_spacing(distance), 1e-9)
-    filters = (nearest, reach, noise, oriented)
-    normals = point_filter.filter_normals(points, normals, *filters, lambda f: report("normals", f))
-    points = point_filter.filter_positions(points, normals, *filters, lambda f: report("positions", f))
+    found = _filtered(points, normals, distance, nearest, planes[2], noise, gap, oriented, report)
+    points, normals = found.points, found.normals
     if not oriented:
+        if nearest.shape[1] >= NEIGHBOURS:
+            points, normals = _predicted(found, walls, report)
         normals = _facing_out(points, normals, distance, gap, walls, viewpoint, report)
         if given is not None and walls is None and np.einsum("ij,ij->i", normals, given).mean() < 0.0:
             normals = -normals
     known = np.zeros(len(points), dtype=np.bool_) if walls is None else walls.known
     return measured(points, normals, distance, nearest, known, noise, gap)
+
+
+def filtered_cloud(points: np.ndarray, report: Progress) -> Filtered | None:
+    """What the normal predictor looks at of `points` (N, 3), all different; None where it is not asked."""
+    distance, nearest = point_normals.nearest_neighbours(points, NEIGHBOURS, lambda f: report("neighbours", f))
+    gap = float(_spacing(distance).mean())
+    planes = point_normals.fit_planes(points, nearest, None, lambda f: report("planes", f))
+    noise = point_normals.noise_of(planes[2])
+    if nearest.shape[1] < NEIGHBOURS or find_walls(points, noise, gap, lambda f: report("planes", f)) is not None:
+        return None
+    normals = planes[1][point_normals.flattest(points, nearest, planes, noise)]
+    return _filtered(points, normals, distance, nearest, planes[2], noise, gap, False, report)
+
+
+def _filtered(
+    points: np.ndarray,
+    normals: np.ndarray,
+    distance: np.ndarray,
+    nearest: np.ndarray,
+    deviation: np.ndarray,
+    noise: float,
+    gap: float,
+    oriented: bool,
+    report: Progress,
+) -> Filtered:
+    """Points (N, 3) and unit normals (N, 3) filtered over the neighbours `nearest` (N, k)."""
+    reach = FILTER_REACH * np.maximum(_spacing(distance), 1e-9)
+    filters = (nearest, reach, noise, oriented)
+    normals = point_filter.filter_normals(points, normals, *filters, lambda f: report("normals", f))
+    moved = point_filter.filter_positions(points, normals, *filters, lambda f: report("positions", f))
+    return Filtered(points, moved, normals, deviation, nearest, reach, noise, gap)
+
+
+def _predicted(cloud: Filtered, walls: Walls | None, report: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """The points (N, 3) of a cloud, and unit normals (N, 3), of either sign, which the network tells but on `walls`."""
+    normals = load_normal_predictor().predict(cloud, lambda f: report("normals", f))
+    normals = with_shared_planes(cloud, normals)
+    if walls is not None:
+        normals = np.where(walls.known[:, None], cloud.normals, normals)
+    filters = (cloud.nearest, cloud.reach, cloud.noise, False)
+    return point_filter.filter_positions(cloud.given, normals, *filters, lambda f: report("positions", f)), normals
 
 
 def _facing_out(

@@ -89,7 +89,7 @@ def test_nothing_hangs_behind_what_was_seen():
     points = noisy(rays * depth[:, None])
     reading = read_surface(points, faces=100)
     surface = Mesh(reading.box.invert(reading.surface.vertices), reading.surface.faces)
-    assert share_facing(surface, np.zeros(3)) > 0.995
+    assert share_facing(surface, np.zeros(3)) > 0.985
     assert not (np.abs(surface.triangles.mean(axis=1)[:, 2] - 2.1) < 0.2).any(), "nor between near and far"
 
 
