@@ -137,19 +137,30 @@ def _keep_shared(first, last, normals, given, points, filtered, deviation, neare
             result[i, axis] = filtered[i, axis] if turned and shared < FEWEST else normals[i, axis]
 
 
-class NormalPredictor(NamedTuple):
-    """The layers of the network, float32: `x_weight` (inputs, outputs) and `x_bias` (outputs,)."""
+class Layer(NamedTuple):
+    """A layer of the network, float32."""
 
-    sample_weight: np.ndarray  # CHANNELS
-    sample_bias: np.ndarray
-    second_weight: np.ndarray
-    second_bias: np.ndarray
-    pooled_weight: np.ndarray  # the mean and the largest over the neighbours, the sample's own, WHOLE
-    pooled_bias: np.ndarray
-    context_weight: np.ndarray
-    context_bias: np.ndarray
-    normal_weight: np.ndarray
-    normal_bias: np.ndarray
+    weight: np.ndarray  # (inputs, outputs)
+    bias: np.ndarray  # (outputs,)
+
+    def outputs(self, values: np.ndarray) -> np.ndarray:
+        """Of `values` (..., inputs) what the layer makes, before it is rectified."""
+        return np.asarray(values @ self.weight + self.bias)
+
+    def rectified(self, values: np.ndarray) -> np.ndarray:
+        """The outputs (..., outputs) that are above 0, 0 in place of the others."""
+        found = self.outputs(values)
+        return np.maximum(found, 0.0, out=found)
+
+
+class NormalPredictor(NamedTuple):
+    """The layers of the network, which the file holds as `x_weight` and `x_bias`."""
+
+    sample: Layer  # CHANNELS
+    second: Layer
+    pooled: Layer  # the mean and the largest over the neighbours, the sample's own, WHOLE
+    context: Layer
+    normal: Layer
 
     def predict(self, cloud: Filtered, progress: Progress) -> np.ndarray:
         """Unit normals (N, 3) of the planes behind the samples, of either sign; `progress` is told the share done."""
@@ -168,17 +179,11 @@ class NormalPredictor(NamedTuple):
 
     def local_normals(self, near: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """Unit normals (M, 3) in the frames of M samples that see `near` and `whole`."""
-        values = _rectified(near @ self.sample_weight + self.sample_bias)
-        values = _rectified(values @ self.second_weight + self.second_bias)
+        values = self.second.rectified(self.sample.rectified(near))
         pooled = np.concatenate([values.mean(axis=1), values.max(axis=1), values[:, 0], whole], axis=1)
-        context = _rectified(pooled @ self.pooled_weight + self.pooled_bias)
-        context = _rectified(context @ self.context_weight + self.context_bias)
-        local = (context @ self.normal_weight + self.normal_bias).astype(np.float64) + np.array([0.0, 0.0, 1.0])
+        outputs = self.normal.outputs(self.context.rectified(self.pooled.rectified(pooled)))
+        local = outputs.astype(np.float64) + np.array([0.0, 0.0, 1.0])
         return np.asarray(local / np.maximum(np.linalg.norm(local, axis=1, keepdims=True), 1e-9))
-
-
-def _rectified(values: np.ndarray) -> np.ndarray:
-    return np.maximum(values, 0.0, out=values)
 
 
 @lru_cache(maxsize=1)
@@ -188,8 +193,12 @@ def load_normal_predictor() -> NormalPredictor:
     Raises ValueError where it was fitted to other neighbourhoods than these.
     """
     with np.load(NORMAL_FILE) as data:
-        found = NormalPredictor(*(data[name].astype(np.float32) for name in NormalPredictor._fields))
-    sizes = found.sample_weight.shape[0], found.normal_weight.shape[1]
+        layers = (
+            Layer(*(data[f"{name}_{part}"].astype(np.float32) for part in Layer._fields))
+            for name in NormalPredictor._fields
+        )
+        found = NormalPredictor(*layers)
+    sizes = found.sample.weight.shape[0], found.normal.weight.shape[1]
     if sizes != (CHANNELS, OUTPUTS):
         raise ValueError(
             f"{NORMAL_FILE.name} must take {CHANNELS} inputs and give {OUTPUTS} outputs, got {sizes[0]} and "

@@ -7,7 +7,13 @@ import pytest
 
 from flashmesh_core.mesh.sampling import sample_surface
 from flashmesh_core.surface import normal_predictor
-from flashmesh_core.surface.normal_predictor import CHANNELS, NEIGHBOURS, load_normal_predictor, neighbourhoods_of
+from flashmesh_core.surface.normal_predictor import (
+    CHANNELS,
+    NEIGHBOURS,
+    Layer,
+    load_normal_predictor,
+    neighbourhoods_of,
+)
 from flashmesh_core.surface.samples import filtered_cloud, read_samples
 from tests.surface.shapes import cube
 
@@ -83,7 +89,9 @@ def test_clouds_of_few_points_are_read(count):
 
 def test_weights_of_other_neighbourhoods_are_refused(tmp_path, monkeypatch):
     other = tmp_path / "other.npz"
-    kept = {name: np.zeros(1) for name in normal_predictor.NormalPredictor._fields}
+    kept = {
+        f"{name}_{part}": np.zeros(1) for name in normal_predictor.NormalPredictor._fields for part in Layer._fields
+    }
     kept |= {"sample_weight": np.zeros((7, 4)), "normal_weight": np.zeros((4, 2))}
     np.savez(other, **kept)
     monkeypatch.setattr(normal_predictor, "NORMAL_FILE", other)
