@@ -1,6 +1,6 @@
 """Fit the normal predictor: which plane of the surface lies behind a noisy sample of a cloud without normals.
 
-    python training/fit_normals.py --data DIR --sources 500
+    python training/fit_normals.py --data DIR --sources 700 --max-faces 4000 --steps 8000
 
 Clouds are sampled from the training split's meshes and filtered by the engine's own code; an example is what a sample's
 neighbours look like, with the plane that it was taken from as the answer.
