@@ -13,6 +13,7 @@ from flashmesh_core.surface.normal_predictor import (
     Layer,
     load_normal_predictor,
     neighbourhoods_of,
+    with_shared_planes,
 )
 from flashmesh_core.surface.samples import filtered_cloud, read_samples
 from tests.surface.shapes import cube
@@ -78,6 +79,22 @@ def test_a_sample_sees_itself_and_its_neighbours_in_its_frame():
     way = cloud.given[cloud.nearest[rows, 4]] - cloud.given[rows]
     wanted = np.einsum("nij,nj->ni", seen.frames, way) / cloud.reach[rows, None]
     np.testing.assert_allclose(seen.near[:, 5, :3], wanted, atol=1e-4)
+
+
+def test_a_plane_is_believed_that_enough_neighbours_share():
+    """Of a flat place one sample alone looks aside, and a row of nine does."""
+    cloud = filtered_cloud(NOISY, silent)
+    assert cloud is not None
+    top = cloud._replace(normals=np.tile([0.0, 0.0, 1.0], (len(NOISY), 1)))
+    told = top.normals.copy()
+    alone = int(np.argmin(np.linalg.norm(NOISY - [-0.3, 0.0, 0.125], axis=1)))
+    beside = np.argsort(np.linalg.norm(NOISY - [0.3, 0.0, 0.125], axis=1))[:40]
+    row = beside[np.argsort(np.abs(NOISY[beside, 0] - 0.3))[:9]]
+    told[alone] = told[row] = [1.0, 0.0, 0.0]
+    kept = with_shared_planes(top, told)
+    np.testing.assert_array_equal(kept[alone], [0.0, 0.0, 1.0])
+    assert (kept[row] == [1.0, 0.0, 0.0]).all(axis=1).sum() >= 5
+    np.testing.assert_array_equal(np.delete(kept, [alone, *row], axis=0), np.delete(told, [alone, *row], axis=0))
 
 
 @pytest.mark.parametrize("count", [20, 33, 34])
