@@ -34,7 +34,7 @@ from flashmesh_core.surface.normal_predictor import (
     neighbourhoods_of,
 )
 from flashmesh_core.surface.samples import filtered_cloud
-from training.fitting import learning_rate, run_fit
+from training.fitting import descend, mean_and_scale, run_fit
 
 FAMILIES = ("scan", "cloud")
 HIDDEN, CONTEXT = 64, 128
@@ -165,31 +165,16 @@ def fit(samples: Samples, steps: int, batch: int, seed: int) -> Net:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     near, whole, normals, distances = (torch.from_numpy(array) for array in samples)
-    some = near[::17].float().flatten(0, 1)
-    net = Net(
-        some.mean(dim=0),
-        1.0 / some.std(dim=0).clamp(min=0.02),
-        whole.mean(dim=0),
-        1.0 / whole.std(dim=0).clamp(min=0.02),
-    )
-    optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=1e-2)
-    total = np.zeros(2)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(LEARNING_RATE, step, steps)
+    net = Net(*mean_and_scale(near[::17].float().flatten(0, 1)), *mean_and_scale(whole))
+
+    def errors_of_batch() -> Tensor:
         rows = torch.randint(len(near), (batch,), generator=generator)
         signs = torch.randint(0, 2, (batch, 3), generator=generator) * 2.0 - 1.0
         seen, answers = mirrored(near[rows].float(), normals[rows], signs)
-        two = losses(net, seen, whole[rows], answers, distances[rows])
-        optimizer.zero_grad()
-        (two[0] + 0.5 * two[1]).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        total += two.detach().numpy()
-        if (step + 1) % REPORT == 0:
-            off, far = total / REPORT
-            print(f"step {step + 1}: normals off by {off:.4f}, distances by {far:.4f} reaches", flush=True)
-            total[:] = 0.0
+        return losses(net, seen, whole[rows], answers, distances[rows])
+
+    text = "normals off by {:.4f}, distances by {:.4f} reaches"
+    descend(net, errors_of_batch, (1.0, 0.5), highest=LEARNING_RATE, steps=steps, every=REPORT, text=text)
     return net
 
 

@@ -28,7 +28,7 @@ from flashmesh_core.surface.denoising import COARSE, estimate_noise, even_edge, 
 from flashmesh_core.surface.patches import CHANNELS, DIRECTIONS, RADII, WIDTH, Patches, patches_of, sample
 from flashmesh_core.surface.plane_predictor import OUTPUTS, PREDICTOR_FILE, SCALARS, scalars_of
 from flashmesh_core.surface.reading import dense_surface
-from training.fitting import learning_rate, run_fit
+from training.fitting import descend, mean_and_scale, run_fit
 
 HIDDEN = (224, 128, 64)
 FACES = 1500  # samples of a source, half of them where it is curved
@@ -154,26 +154,16 @@ def fit(samples: Samples, steps: int, batch: int, seed: int) -> Net:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     patches, scalars, normals, distances = (torch.from_numpy(array) for array in samples)
-    some = torch.cat([patches[::17].float(), scalars[::17]], dim=1)
-    net = Net(some.mean(dim=0), 1.0 / some.std(dim=0).clamp(min=0.02))
-    optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=1e-2)
-    total = np.zeros(3)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(LEARNING_RATE, step, steps)
+    net = Net(*mean_and_scale(torch.cat([patches[::17].float(), scalars[::17]], dim=1)))
+
+    def errors_of_batch() -> Tensor:
         rows = torch.randint(len(patches), (batch,), generator=generator)
         flip = torch.rand(2, batch, generator=generator) < 0.5
         inputs, answers = mirrored(patches[rows].float(), normals[rows], (flip[0], flip[1]))
-        three = losses(net, torch.cat([inputs, scalars[rows]], dim=1), answers, distances[rows])
-        optimizer.zero_grad()
-        (three[0] + 0.5 * three[1] + 0.3 * three[2]).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        total += three.detach().numpy()
-        if (step + 1) % REPORT == 0:
-            off, far, _ = total / REPORT
-            print(f"step {step + 1}: normals off by {off:.4f}, distances by {far:.4f} edges", flush=True)
-            total[:] = 0.0
+        return losses(net, torch.cat([inputs, scalars[rows]], dim=1), answers, distances[rows])
+
+    text = "normals off by {:.4f}, distances by {:.4f} edges"
+    descend(net, errors_of_batch, (1.0, 0.5, 0.3), highest=LEARNING_RATE, steps=steps, every=REPORT, text=text)
     return net
 
 

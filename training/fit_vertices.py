@@ -42,7 +42,7 @@ from flashmesh_core.surface.vertex_predictor import (
     VERTEX_FILE,
     VertexPredictor,
 )
-from training.fitting import joined, learning_rate, run_fit
+from training.fitting import descend, joined, mean_and_scale, run_fit
 
 HIDDEN, CONTEXT = 64, 96
 VERTICES = 400  # samples of a source
@@ -212,34 +212,20 @@ def fit(samples: Samples, steps: int, batch: int, seed: int) -> Net:
     generator = torch.Generator().manual_seed(seed)
     faces, counts, whole, answers, weights, scales = (torch.from_numpy(array) for array in samples)
     valid = torch.arange(MOST) < counts[:, None]
-    some = faces[::17][valid[::17]].float()
-    net = Net(
-        some.mean(dim=0),
-        1.0 / some.std(dim=0).clamp(min=0.02),
-        whole.mean(dim=0),
-        1.0 / whole.std(dim=0).clamp(min=0.02),
-    )
-    optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=1e-2)
+    net = Net(*mean_and_scale(faces[::17][valid[::17]].float()), *mean_and_scale(whole))
     turns = torch.from_numpy(TURNS).float()
-    total = 0.0
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(LEARNING_RATE, step, steps)
+
+    def errors_of_batch() -> Tensor:
         rows = torch.randint(len(faces), (batch,), generator=generator)
         turn = turns[torch.randint(len(turns), (batch,), generator=generator)]
         seen, answer = turned(faces[rows].float(), turn), torch.einsum("nij,nj->ni", turn, answers[rows])
         share = FEWEST_FACES + (1.0 - FEWEST_FACES) * torch.rand(batch, 1, generator=generator)
         left = torch.rand(batch, MOST, generator=generator) < share
         left[:, 0] = True
-        error = loss(net, seen, valid[rows] & left, whole[rows], answer, weights[rows], scales[rows])
-        optimizer.zero_grad()
-        error.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        total += float(error.detach())
-        if (step + 1) % REPORT == 0:
-            print(f"step {step + 1}: off by {total / REPORT:.4f}/128 of the longest side", flush=True)
-            total = 0.0
+        return loss(net, seen, valid[rows] & left, whole[rows], answer, weights[rows], scales[rows])[None]
+
+    text = "off by {:.4f}/128 of the longest side"
+    descend(net, errors_of_batch, (1.0,), highest=LEARNING_RATE, steps=steps, every=REPORT, text=text)
     return net
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from flashmesh_core.files import write_atomic
 from flashmesh_core.mesh.canonical import Mesh
@@ -35,6 +37,35 @@ class Fitted(Protocol):
 def learning_rate(highest: float, step: int, steps: int) -> float:
     """Of a step: linear up to `highest`, then half a cosine down to 0 at the end of `steps`."""
     return float(highest * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1.0 + np.cos(np.pi * step / steps)))
+
+
+def mean_and_scale(some: Tensor) -> tuple[Tensor, Tensor]:
+    """The means (C,) of inputs `some` (N, C), and one over their deviations (C,), which are 0.02 at the least."""
+    return some.mean(dim=0), 1.0 / some.std(dim=0).clamp(min=0.02)
+
+
+def descend(
+    net: nn.Module, errors_of_batch: Callable[[], Tensor], weights: Sequence[float], *, highest: float, steps: int,
+    every: int, text: str,
+) -> None:  # fmt: skip
+    """Fit `net` in so many steps by AdamW to the errors (E,) of a batch each, which count by `weights` (E,).
+
+    The learning rate is that of `highest`; `every` so many steps the mean errors are printed in the places of `text`.
+    """
+    optimizer = torch.optim.AdamW(net.parameters(), highest, weight_decay=1e-2)
+    total = np.zeros(len(weights))
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(highest, step, steps)
+        errors = errors_of_batch()
+        optimizer.zero_grad()
+        (errors * torch.tensor(weights)).sum().backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        total += errors.detach().numpy()
+        if (step + 1) % every == 0:
+            print(f"step {step + 1}: " + text.format(*total / every), flush=True)
+            total[:] = 0.0
 
 
 def joined(some: Sequence[Samples]) -> Samples:
