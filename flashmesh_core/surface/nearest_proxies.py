@@ -19,11 +19,12 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.surface.denoising import Denoised, Progress
-from flashmesh_core.surface.simplification import Simplifier, check_counts, simplifier_of
+from flashmesh_core.surface.simplification import Simplifier, check_counts, simplifier_of, trimmed
 from flashmesh_core.surface.threads import awaited
 
 Made = TypeVar("Made")
 SAMPLES = 8_000  # of each surface, which distances are measured from
+BETWEEN = 1.5  # times the wanted faces: of one more mesh that is trimmed to these
 
 
 class _StoppedError(Exception):
@@ -78,6 +79,30 @@ def nearest_proxies(
     ]
     done = _finished(left, progress)
     return [done[first : first + len(counts)] for first in range(0, len(done), len(counts))]
+
+
+def trimmed_proxies(
+    surface: Mesh, way: Denoised, counts: Sequence[int], seeds: Sequence[int], *, handle_edges: float,
+    progress: Progress | None = None,
+) -> list[list[Mesh]]:  # fmt: skip
+    """As `nearest_proxies` of a quiet cloud's `surface`, but that those of `counts[0]` faces may be ones with more.
+
+    These are trimmed once they are finished, and taken where they lie nearer. Edges that cost next to nothing may stay
+    up to the end of a collapse, since others can't pass them, and a corner goes instead; where all vertices are where
+    they belong such edges cost nothing at all.
+    """
+    wanted = counts[0]
+    more = [*counts, int(np.ceil(BETWEEN * wanted))]
+    made = nearest_proxies(
+        surface, [way], more, seeds, handle_edges=handle_edges, rough=False, shells=False, progress=progress
+    )
+    distance = _distance_from(surface)
+
+    def nearest(meshes: list[Mesh]) -> Mesh:
+        others = (trimmed(mesh, wanted) for mesh in meshes if len(mesh.faces) > wanted)
+        return min([meshes[0], *(mesh for mesh in others if len(mesh.faces) <= wanted)], key=distance)
+
+    return [[nearest(of), *of[1 : len(counts)]] for of in made]
 
 
 def _finished(left: list[tuple[Simplifier, Mesh, int, Mesh]], progress: Progress | None) -> list[Mesh]:

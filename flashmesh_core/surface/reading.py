@@ -31,7 +31,7 @@ from flashmesh_core.surface.depth_steps import without_steps
 from flashmesh_core.surface.enclosed import without_enclosed_parts
 from flashmesh_core.surface.isolated import without_isolated_pieces
 from flashmesh_core.surface.layers import are_layers, samples_of_layers
-from flashmesh_core.surface.nearest_proxies import nearest_proxies
+from flashmesh_core.surface.nearest_proxies import nearest_proxies, trimmed_proxies
 from flashmesh_core.surface.pinholes import close_pinholes
 from flashmesh_core.surface.point_normals import random_part
 from flashmesh_core.surface.reconstruction import reconstruct
@@ -286,9 +286,13 @@ def _with_proxies(
     elif not rough and edge > FINEST and not is_modelled(mesh, edge):
         ways.append(as_it_came(mesh, denoised.noise))
     counts = [times * wanted for times in RICHER]
-    made = nearest_proxies(
-        mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, shells=cloud_noise is None, progress=report
-    )
+    if cloud_noise is not None and not rough:
+        made = trimmed_proxies(mesh, denoised, counts, seeds, handle_edges=handle_edges, progress=report)
+    else:
+        made = nearest_proxies(
+            mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, shells=cloud_noise is None,
+            progress=report,
+        )  # fmt: skip
     return denoised, [tuple(of) for of in made]
 
 

@@ -110,6 +110,19 @@ def proxies_of_own_vertices(
     return simplifier.varied(counts, seeds, progress)
 
 
+def trimmed(mesh: Mesh, count: int) -> Mesh:
+    """A proxy of more faces collapsed on to `count` by the planes of its own, as it would have been finished.
+
+    More are left where the topology keeps them.
+    """
+    state = _own_collapse(mesh.vertices, mesh.faces.astype(np.int32))
+    while collapse(state, count, STEP) == 1:
+        continue
+    used, faces = compact(state.faces[state.alive], len(state.positions))
+    vertices, faces = _without_idle_faces(state.positions[used], faces, count)
+    return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
+
+
 def check_counts(counts: Sequence[int]) -> None:
     """Raises ValueError for a count below 4."""
     if any(count < 4 for count in counts):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import trimesh
 
-from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.figures import surface_distances
+from flashmesh_core.mesh.canonical import Mesh, Normalization
+from flashmesh_core.mesh.figures import measure, surface_distances
+from flashmesh_core.sources import DEFAULTS, make_source
 from flashmesh_core.surface.denoising import Denoised, as_it_came, denoise
-from flashmesh_core.surface.nearest_proxies import nearest_proxies
-from flashmesh_core.surface.reading import read_surface
-from flashmesh_core.surface.simplification import simplifier_of, varied_proxies
+from flashmesh_core.surface.nearest_proxies import nearest_proxies, trimmed_proxies
+from flashmesh_core.surface.reading import dense_surface, read_surface
+from flashmesh_core.surface.simplification import simplifier_of, trimmed, varied_proxies
 from tests.surface.shapes import box_distance, voxels
 
 HALF, STEP = np.array([0.4, 0.3, 0.06]), 0.025
@@ -119,3 +120,32 @@ def test_bumps_of_a_coarse_mesh_are_no_roughness() -> None:
     reading = read_surface(source, faces=2_000, keep_vertices=False)
     proxy = Mesh(reading.box.invert(reading.proxies[0].vertices), reading.proxies[0].faces)
     assert surface_distances(source, proxy).gap_mean < 0.0014
+
+
+def test_more_faces_are_trimmed_to_those_that_show_the_shape() -> None:
+    """Of a box with more vertices on its edges and in its sides the corners are left."""
+    box = trimesh.creation.box(extents=2 * HALF).subdivide().subdivide()
+    made = trimmed(Mesh(np.array(box.vertices), np.array(box.faces)), 12)
+    assert len(made.faces) == 12
+    corners = HALF * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    np.testing.assert_allclose(np.unique(made.vertices.round(3), axis=0), np.unique(corners, axis=0), atol=1e-9)
+
+
+def test_what_is_trimmed_is_taken_where_it_lies_nearer() -> None:
+    """Stones of twenty corners: of two clouds the collapse leaves an edge that costs nothing, and loses a corner."""
+    plain, made = [], []
+    for seed in (1, 5):
+        corners = np.random.default_rng(seed).normal(size=(20, 3))
+        stone = trimesh.convex.convex_hull(corners / np.linalg.norm(corners, axis=1, keepdims=True))
+        stone = Mesh(Normalization.of_points(stone.vertices).apply(stone.vertices), np.array(stone.faces))
+        source = make_source(stone, DEFAULTS["cloud"], seed=seed)
+        box, surface = dense_surface(source.points, source.normals)
+        way, count = denoise(surface, wanted=36), len(stone.faces)
+        counts = [count, 2 * count]
+        first = nearest_proxies(surface, [way], [*counts, 54], [0], shells=False, **PLAIN)[0][0]
+        of = trimmed_proxies(surface, way, counts, [0], handle_edges=6.0)[0]
+        assert len(of) == len(counts) and len(of[0].faces) == count
+        for meshes, mesh in ((plain, first), (made, of[0])):
+            meshes.append(measure(stone, Mesh(box.invert(mesh.vertices), mesh.faces)))
+    assert all(figures.vertex_f1 == 1.0 for figures in made)
+    assert max(figures.vertex_f1 for figures in plain) < 1.0
