@@ -20,7 +20,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.surface.denoising import Denoised, Progress
 from flashmesh_core.surface.simplification import Simplifier, check_counts, simplifier_of, trimmed
-from flashmesh_core.surface.threads import awaited
+from flashmesh_core.surface.threads import awaited, begun
 
 Made = TypeVar("Made")
 SAMPLES = 8_000  # of each surface, which distances are measured from
@@ -93,16 +93,18 @@ def trimmed_proxies(
     """
     wanted = counts[0]
     more = [*counts, int(np.ceil(BETWEEN * wanted))]
+    measuring = begun(_distance_from, surface)
     made = nearest_proxies(
         surface, [way], more, seeds, handle_edges=handle_edges, rough=False, shells=False, progress=progress
     )
-    distance = _distance_from(surface)
+    tell = partial(progress, "simplify", 1.0) if progress else None
+    distance = measuring(tell)
 
     def nearest(meshes: list[Mesh]) -> Mesh:
         others = (trimmed(mesh, wanted) for mesh in meshes if len(mesh.faces) > wanted)
         return min([meshes[0], *(mesh for mesh in others if len(mesh.faces) <= wanted)], key=distance)
 
-    return [[nearest(of), *of[1 : len(counts)]] for of in made]
+    return [[begun(nearest, of)(tell), *of[1 : len(counts)]] for of in made]
 
 
 def _finished(left: list[tuple[Simplifier, Mesh, int, Mesh]], progress: Progress | None) -> list[Mesh]:
