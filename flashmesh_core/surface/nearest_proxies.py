@@ -18,13 +18,14 @@ import numpy as np
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_cloud
+from flashmesh_core.surface.adjacency import parts_of
 from flashmesh_core.surface.denoising import Denoised, Progress
 from flashmesh_core.surface.simplification import Simplifier, check_counts, simplifier_of, trimmed
 from flashmesh_core.surface.threads import awaited, begun
 
 Made = TypeVar("Made")
+Measuring = Callable[[], Callable[[Mesh], float]]
 SAMPLES = 8_000  # of each surface, which distances are measured from
-BETWEEN = 1.5  # times the wanted faces: of one more mesh that is trimmed to these
 
 
 class _StoppedError(Exception):
@@ -40,20 +41,21 @@ def nearest_proxies(
     handle_edges: float,
     rough: bool,
     shells: bool = True,
+    measuring: Measuring | None = None,
     progress: Progress | None = None,
 ) -> list[list[Mesh]]:
     """For each of `seeds` the proxies of that one of the `ways` whose collapse to `counts[0]` faces lies nearest.
 
     `ways` are readings of `surface`, the first of which wins a draw; each has a thread of its own. Nearest by the mean
     distance from the surface to the mesh and back, before its vertices are refined. Of a shell with too few faces for
-    both of its walls each way is simplified in their middle, if that is not much farther. `progress(stage, share)`, of
-    the first way, may raise to cancel; settings and errors are those of `varied_proxies`.
+    both of its walls each way is simplified in their middle, if that is not much farther. `measuring()` waits for what
+    measures distances, if it has begun. `progress(stage, share)`, of the first way, may raise to cancel; settings and
+    errors are those of `varied_proxies`.
     """
     check_counts(counts)
     if not len(surface.faces):
         return [[surface for _ in counts] for _ in seeds]
-
-    distance = _distance_from(surface) if len(ways) > 1 else None
+    distance = (measuring or partial(_distance_from, surface))() if len(ways) > 1 else None
 
     def simplified(way: Denoised, progress: Progress | None) -> tuple[Simplifier, list[list[Mesh]], list[float]]:
         simplifier = simplifier_of(way, handle_edges=handle_edges, rough=rough, shells=shells, progress=progress)
@@ -82,26 +84,35 @@ def nearest_proxies(
 
 
 def trimmed_proxies(
-    surface: Mesh, way: Denoised, counts: Sequence[int], seeds: Sequence[int], *, handle_edges: float,
+    surface: Mesh,
+    ways: Sequence[Denoised],
+    counts: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    more: Sequence[int],
+    handle_edges: float,
+    shells: bool = True,
     progress: Progress | None = None,
-) -> list[list[Mesh]]:  # fmt: skip
-    """As `nearest_proxies` of a quiet cloud's `surface`, but that those of `counts[0]` faces may be ones with more.
+) -> list[list[Mesh]]:
+    """As `nearest_proxies` of a `surface` that is not rough, but those of `counts[0]` faces may be ones of `more`.
 
     These are trimmed once they are finished, and taken where they lie nearer. Edges that cost next to nothing may stay
     up to the end of a collapse, since others can't pass them, and a corner goes instead; where all vertices are where
-    they belong such edges cost nothing at all.
+    they belong such edges cost nothing at all. One with parts that do not fit is not trimmed.
     """
-    wanted = counts[0]
-    more = [*counts, int(np.ceil(BETWEEN * wanted))]
+    wanted, every = counts[0], [*counts, *(count for count in more if count not in counts)]
     measuring = begun(_distance_from, surface)
     made = nearest_proxies(
-        surface, [way], more, seeds, handle_edges=handle_edges, rough=False, shells=False, progress=progress
-    )
+        surface, ways, every, seeds, handle_edges=handle_edges, rough=False, shells=shells, measuring=measuring,
+        progress=progress,
+    )  # fmt: skip
     tell = partial(progress, "simplify", 1.0) if progress else None
     distance = measuring(tell)
 
     def nearest(meshes: list[Mesh]) -> Mesh:
-        others = (trimmed(mesh, wanted) for mesh in meshes if len(mesh.faces) > wanted)
+        parts = _parts(meshes[0])
+        richer = [mesh for mesh, count in zip(meshes, every, strict=True) if count in more]
+        others = (trimmed(mesh, wanted) for mesh in richer if len(mesh.faces) > wanted and _parts(mesh) == parts)
         return min([meshes[0], *(mesh for mesh in others if len(mesh.faces) <= wanted)], key=distance)
 
     return [[begun(nearest, of)(tell), *of[1 : len(counts)]] for of in made]
@@ -159,6 +170,10 @@ def _distance_from(surface: Mesh) -> Callable[[Mesh], float]:
         return float(np.mean(gap) + np.mean(tree.distance(here)))
 
     return distance
+
+
+def _parts(mesh: Mesh) -> int:
+    return len(parts_of(mesh.vertices, mesh.faces.astype(np.int32))[1])
 
 
 def _samples(mesh: Mesh) -> np.ndarray:

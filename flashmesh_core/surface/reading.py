@@ -52,6 +52,7 @@ ROUGH, ROUGH_CLOUD = 0.5, 0.2  # noisiness of a mesh, noise of a cloud over the 
 FINEST = 1 / 256  # a typical edge shorter than this: three rounds of filtering reach no bevel that matters
 CLOUD_HANDLE_EDGES = 24.0  # noise makes handles; a mesh has those that somebody made
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
+TRIMMED, TRIMMED_OF_CLOUD = (1.5,), (1.5, 2)  # times the wanted faces: meshes that are trimmed to these
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,19 +281,21 @@ def _with_proxies(
     """
     denoised, edge = denoise(mesh, wanted=wanted, progress=report), typical_edge(mesh)
     rough = noisiness(denoised.noise, edge) > ROUGH and edge < FINE
-    ways, handle_edges = [denoised], HANDLE_EDGES
+    ways, handle_edges, shells = [denoised], HANDLE_EDGES, cloud_noise is None
     if cloud_noise is not None:
         rough, handle_edges = rough or cloud_noise > ROUGH_CLOUD * edge, CLOUD_HANDLE_EDGES
     elif not rough and edge > FINEST and not is_modelled(mesh, edge):
         ways.append(as_it_came(mesh, denoised.noise))
     counts = [times * wanted for times in RICHER]
-    if cloud_noise is not None and not rough:
-        made = trimmed_proxies(mesh, denoised, counts, seeds, handle_edges=handle_edges, progress=report)
-    else:
+    if rough:
         made = nearest_proxies(
-            mesh, ways, counts, seeds, handle_edges=handle_edges, rough=rough, shells=cloud_noise is None,
-            progress=report,
-        )  # fmt: skip
+            mesh, ways, counts, seeds, handle_edges=handle_edges, rough=True, shells=shells, progress=report
+        )
+    else:
+        more = [int(np.ceil(times * wanted)) for times in (TRIMMED if shells else TRIMMED_OF_CLOUD)]
+        made = trimmed_proxies(
+            mesh, ways, counts, seeds, more=more, handle_edges=handle_edges, shells=shells, progress=report
+        )
     return denoised, [tuple(of) for of in made]
 
 

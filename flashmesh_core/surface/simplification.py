@@ -41,6 +41,7 @@ FARTHEST = 1.5  # typical edges that placement may move a vertex, more where the
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
 HANDLE_EDGES, HANDLE_NOISE = 6.0, 12.0  # loops around handles below so many typical edges, or noises, are cut
 MEANT_LOOP = 0.002  # the same in longest sides where edges are all meant: longer ones go only where they cost too much
+FOLLOWED = (1.2, 1.5, 3.0)  # times the fewest faces: meshes of a rough surface that the next one follows
 LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
@@ -72,8 +73,8 @@ def varied_proxies(
 
     With the seed 0 the cheapest edge collapses first; with any other chance makes edges up to 1.4 times as dear or as
     cheap, for a mesh that is about as good with other vertices. One sequence of collapses makes a seed's counts.
-    Of a `rough` source each mesh follows the one with more faces instead of the dense surface: its planes are the
-    artist's already, where those of the dense surface still hold what is left of bumps.
+    Of a `rough` source each mesh follows the one with more faces instead of the dense surface, through those of
+    FOLLOWED: its planes are the artist's already, where those of the dense surface still hold what is left of bumps.
     Thin walls may be `shells`, which remeshing puts around open sheets: their rims are not sharpened. The walls of a
     cloud are none, nor the thinnest of a rough source: see `shell_of`.
     A mesh has at most the wanted faces, and fewer, down to FEWEST, where some would carry nothing. Handles whose loops
@@ -220,8 +221,15 @@ class Simplifier(NamedTuple):
         return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
 
     def _collapsed(self, counts: list[int], seed: int, progress: Progress | None) -> dict[int, Mesh]:
-        """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them."""
-        planes = self.planes
+        """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them.
+
+        Meshes of FOLLOWED are made on the way: each vertex is placed the better the nearer it was. Where it is not
+        rough those between the first and the last are made aside: what they give up for their count is not lost.
+        """
+        planes, aside = self.planes, counts[1:-1]
+        if self.rough:
+            more = (int(np.ceil(times * counts[-1])) for times in FOLLOWED)
+            counts, aside = sorted({*counts, *more}, reverse=True), []
         found = dict.fromkeys(counts, self.denoised.mesh)
         far = far_of(float(planes.weights.sum()), counts[-1])
         goal = Goal(counts[0], counts[-1], len(planes.faces), self.crumb, self.modelled, progress)
@@ -229,19 +237,21 @@ class Simplifier(NamedTuple):
         for count in counts:
             if len(planes.faces) <= count:
                 continue
-            state = with_holes_that_fit(with_parts_that_fit(state, count), count)
-            state = run_cutting(state, goal._replace(faces=count), self.longest)
-            used, faces = compact(state.faces[state.alive], len(state.positions))
-            vertices = state.positions[used]
+            made = Collapse(*map(np.copy, state)) if count in aside else state
+            made = with_holes_that_fit(with_parts_that_fit(made, count), count)
+            made = run_cutting(made, goal._replace(faces=count), self.longest)
+            used, faces = compact(made.faces[made.alive], len(made.positions))
+            vertices = made.positions[used]
             if self.middle is not None:
                 vertices = moved_apart(vertices, faces, self.middle.half)
             elif self.rough:
                 placing = begun(self._placed, vertices, faces, count, self._fit(count, None, vertices, faces))
                 placed = placing(partial(goal.report, len(faces)))
                 if placed[1] is not faces:  # not a sheet's
-                    state = _own_collapse(*placed, seed, far)
+                    made = _own_collapse(*placed, seed, far)
                 vertices, faces = placed
             found[count] = Mesh(vertices, faces.astype(np.int64))
+            state = state if count in aside else made
         return found
 
     def _started(self, seed: int, far: float, goal: Goal) -> Collapse:

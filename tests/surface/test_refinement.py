@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 from scipy.spatial import cKDTree
 
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.canonical import Mesh, Normalization
 from flashmesh_core.mesh.topology import topology_report
-from flashmesh_core.sources import laplacian_smooth
-from flashmesh_core.surface import plane_predictor
+from flashmesh_core.sources import DEFAULTS, laplacian_smooth, make_source
+from flashmesh_core.surface import plane_predictor, simplification
 from flashmesh_core.surface.adjacency import face_geometry, faces_at_vertices
 from flashmesh_core.surface.denoising import denoise, typical_edge
 from flashmesh_core.surface.patches import patches_of
 from flashmesh_core.surface.placement import move, place_on, planes_of
 from flashmesh_core.surface.plane_predictor import load_predictor, scalars_of
+from flashmesh_core.surface.reading import dense_surface
 from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, Refiner, refiner_of
 from flashmesh_core.surface.shells import sheet_of
 from flashmesh_core.surface.simplification import proxies
@@ -100,6 +102,22 @@ def test_a_rough_source_is_closed_at_every_count():
     for count, mesh in zip((12, 24, 60), found, strict=True):
         report = topology_report(mesh.vertices, mesh.faces)
         assert 0.92 * count <= len(mesh.faces) <= count and report.is_watertight and report.flipped_edge_ratio == 0.0
+
+
+def test_corners_of_a_rough_source_come_back_on_the_way_to_few_faces(monkeypatch):
+    """Stones of twenty corners, sculpted: placed at more counts, they end nearer to where they were."""
+
+    def off(seed: int) -> float:
+        corners = np.random.default_rng(seed).normal(size=(20, 3))
+        hull = trimesh.convex.convex_hull(corners / np.linalg.norm(corners, axis=1, keepdims=True))
+        stone = Mesh(Normalization.of_points(hull.vertices).apply(hull.vertices), np.array(hull.faces))
+        box, surface = dense_surface(make_source(stone, DEFAULTS["sculpt"], seed=seed))
+        made = proxies(denoise(surface, wanted=36), [36], rough=True)[0]
+        return float(cKDTree(made.vertices).query(box.apply(stone.vertices))[0].mean())
+
+    ends = sum(off(seed) for seed in (1, 2, 7))
+    monkeypatch.setattr(simplification, "FOLLOWED", ())
+    assert ends < 0.8 * sum(off(seed) for seed in (1, 2, 7))
 
 
 def test_weights_of_other_patches_are_refused(tmp_path, monkeypatch):
