@@ -72,7 +72,8 @@ def varied_proxies(
     """For each of `seeds` the surface with about each of `counts` faces, in their order.
 
     With the seed 0 the cheapest edge collapses first; with any other chance makes edges up to 1.4 times as dear or as
-    cheap, for a mesh that is about as good with other vertices. One sequence of collapses makes a seed's counts.
+    cheap, for a mesh that is about as good with other vertices. One sequence of collapses makes a seed's counts; unless
+    `rough`, those between the most and the fewest are made aside.
     Of a `rough` source each mesh follows the one with more faces instead of the dense surface, through those of
     FOLLOWED: its planes are the artist's already, where those of the dense surface still hold what is left of bumps.
     Thin walls may be `shells`, which remeshing puts around open sheets: their rims are not sharpened. The walls of a

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import trimesh
 
-from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.canonical import Mesh, Normalization
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_surface
 from tests.mesh.shapes import join
@@ -25,6 +25,13 @@ def cube() -> Mesh:
 def box(*size: float, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
     """12 triangles with these three sides around `at`, wound outwards."""
     return Mesh(cube().vertices * size + at, CUBE_FACES)
+
+
+def stone(seed: int) -> Mesh:
+    """The hull of twenty places on a ball, in the unit box."""
+    corners = np.random.default_rng(seed).normal(size=(20, 3))
+    hull = trimesh.convex.convex_hull(corners / np.linalg.norm(corners, axis=1, keepdims=True))
+    return Mesh(Normalization.of_points(hull.vertices).apply(hull.vertices), np.array(hull.faces))
 
 
 def voxels(field, cells: int = 32) -> Mesh:

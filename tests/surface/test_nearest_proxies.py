@@ -18,7 +18,7 @@ from flashmesh_core.surface.denoising import Denoised, as_it_came, denoise
 from flashmesh_core.surface.nearest_proxies import nearest_proxies, trimmed_proxies
 from flashmesh_core.surface.reading import dense_surface, read_surface
 from flashmesh_core.surface.simplification import simplifier_of, trimmed, varied_proxies
-from tests.surface.shapes import box_distance, voxels
+from tests.surface.shapes import box_distance, stone, voxels
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HALF, STEP = np.array([0.4, 0.3, 0.06]), 0.025
@@ -139,18 +139,16 @@ def test_what_is_trimmed_is_taken_where_it_lies_nearer() -> None:
     """Stones of twenty corners: of two clouds the collapse leaves an edge that costs nothing, and loses a corner."""
     plain, made = [], []
     for seed in (1, 5):
-        corners = np.random.default_rng(seed).normal(size=(20, 3))
-        stone = trimesh.convex.convex_hull(corners / np.linalg.norm(corners, axis=1, keepdims=True))
-        stone = Mesh(Normalization.of_points(stone.vertices).apply(stone.vertices), np.array(stone.faces))
-        source = make_source(stone, DEFAULTS["cloud"], seed=seed)
+        shape = stone(seed)
+        source = make_source(shape, DEFAULTS["cloud"], seed=seed)
         box, surface = dense_surface(source.points, source.normals)
-        way, count = denoise(surface, wanted=36), len(stone.faces)
+        way, count = denoise(surface, wanted=36), len(shape.faces)
         counts, more = [count, 2 * count], [54, 72]
         first = nearest_proxies(surface, [way], [*counts, 54], [0], shells=False, **PLAIN)[0][0]
         of = trimmed_proxies(surface, [way], counts, [0], more=more, handle_edges=6.0, shells=False)[0]
         assert len(of) == len(counts) and len(of[0].faces) == count
         for meshes, mesh in ((plain, first), (made, of[0])):
-            meshes.append(measure(stone, Mesh(box.invert(mesh.vertices), mesh.faces)))
+            meshes.append(measure(shape, Mesh(box.invert(mesh.vertices), mesh.faces)))
     assert all(figures.vertex_f1 == 1.0 for figures in made)
     assert max(figures.vertex_f1 for figures in plain) < 1.0
 

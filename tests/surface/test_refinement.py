@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import trimesh
 from scipy.spatial import cKDTree
 
-from flashmesh_core.mesh.canonical import Mesh, Normalization
+from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import topology_report
 from flashmesh_core.sources import DEFAULTS, laplacian_smooth, make_source
 from flashmesh_core.surface import plane_predictor, simplification
@@ -20,7 +19,7 @@ from flashmesh_core.surface.reading import dense_surface
 from flashmesh_core.surface.refinement import FARTHEST, NOISY_FARTHEST, Refiner, refiner_of
 from flashmesh_core.surface.shells import sheet_of
 from flashmesh_core.surface.simplification import proxies
-from tests.surface.shapes import box_corners, box_distance, sphere, voxels
+from tests.surface.shapes import box_corners, box_distance, sphere, stone, voxels
 
 HALF = np.array([0.4, 0.3, 0.2])
 CORNERS = box_corners(HALF)
@@ -108,12 +107,10 @@ def test_corners_of_a_rough_source_come_back_on_the_way_to_few_faces(monkeypatch
     """Stones of twenty corners, sculpted: placed at more counts, they end nearer to where they were."""
 
     def off(seed: int) -> float:
-        corners = np.random.default_rng(seed).normal(size=(20, 3))
-        hull = trimesh.convex.convex_hull(corners / np.linalg.norm(corners, axis=1, keepdims=True))
-        stone = Mesh(Normalization.of_points(hull.vertices).apply(hull.vertices), np.array(hull.faces))
-        box, surface = dense_surface(make_source(stone, DEFAULTS["sculpt"], seed=seed))
+        shape = stone(seed)
+        box, surface = dense_surface(make_source(shape, DEFAULTS["sculpt"], seed=seed))
         made = proxies(denoise(surface, wanted=36), [36], rough=True)[0]
-        return float(cKDTree(made.vertices).query(box.apply(stone.vertices))[0].mean())
+        return float(cKDTree(made.vertices).query(box.apply(shape.vertices))[0].mean())
 
     ends = sum(off(seed) for seed in (1, 2, 7))
     monkeypatch.setattr(simplification, "FOLLOWED", ())
