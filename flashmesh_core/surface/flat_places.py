@@ -5,6 +5,8 @@ A simplifier leaves long thin triangles where all cuts of a flat place are equal
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from flashmesh_core.jit import njit
@@ -14,6 +16,7 @@ from flashmesh_core.surface.manifold import turn_edge
 FLAT_DISTANCE = 5e-4  # of the longest side, here 1: how far the four corners around an edge may be off one plane
 FLAT_COSINE = 0.996  # of the angle between its two faces; 5 degrees
 ROUNDS = 64  # each turns edges that do not touch each other
+Turning = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, bool]]
 
 
 def recut_flat_places(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -21,9 +24,18 @@ def recut_flat_places(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
     No vertex moves, no border or edge between two planes changes, and no edge gets more faces.
     """
+    return turned_in_rounds(_turned, vertices, faces)
+
+
+def turned_in_rounds(turned_once: Turning, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """`faces` (F, 3) int32 over `vertices` (V, 3) after rounds of `turned_once`, as long as these turn edges.
+
+    A round is given the half-edges' twins, too, which hold until a face is touched; what it tells is whether it changed
+    anything. One that turns two edges to the same one is not taken.
+    """
     twin = manifold_twins(faces, len(vertices))
     for _ in range(ROUNDS):
-        turned, changed = _turned(vertices, faces, twin)
+        turned, changed = turned_once(vertices, faces, twin)
         new_twin = manifold_twins(turned, len(vertices))
         if not changed or (new_twin < 0).sum() > (twin < 0).sum():  # two edges of a round became the same one
             break
@@ -50,7 +62,7 @@ def _turned(vertices, faces, twin):
 @njit(**COMPILED)
 def _should_turn(a, b, c, d):
     """Whether the edge from `a` to `b` between triangles (a, b, c) and (b, a, d) is flat and better turned."""
-    one, other = _area_vector(a, b, c), _area_vector(b, a, d)
+    one, other = area_vector(a, b, c), area_vector(b, a, d)
     size, other_size = np.sqrt((one * one).sum()), np.sqrt((other * other).sum())
     if size == 0.0 or other_size == 0.0 or (one * other).sum() < FLAT_COSINE * size * other_size:
         return False
@@ -62,11 +74,11 @@ def _should_turn(a, b, c, d):
     if cosine_c * other_size + cosine_d * size > -1e-3 * lengths:
         return False
     mean = one + other
-    return (_area_vector(a, d, c) * mean).sum() > 0.0 and (_area_vector(d, b, c) * mean).sum() > 0.0
+    return (area_vector(a, d, c) * mean).sum() > 0.0 and (area_vector(d, b, c) * mean).sum() > 0.0
 
 
 @njit(**COMPILED)
-def _area_vector(a, b, c):
+def area_vector(a, b, c):
     """The normal (3,) of a triangle, as long as twice its area."""
     u, v = b - a, c - a
     return np.array((u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]))

@@ -25,6 +25,7 @@ from flashmesh_core.surface.denoising import FINE, Denoised, Progress, as_it_cam
 from flashmesh_core.surface.fidelity import taken_back, watched
 from flashmesh_core.surface.fitting import Fit, bends_alike, fit_of
 from flashmesh_core.surface.flat_places import recut_flat_places
+from flashmesh_core.surface.folds import without_folds
 from flashmesh_core.surface.gaps import with_gaps_filled
 from flashmesh_core.surface.handles import without_touching_caps
 from flashmesh_core.surface.loose_parts import without_crumbs
@@ -122,7 +123,7 @@ def trimmed(mesh: Mesh, count: int) -> Mesh:
         continue
     used, faces = compact(state.faces[state.alive], len(state.positions))
     vertices, faces = _without_idle_faces(state.positions[used], faces, count)
-    return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
+    return Mesh(vertices, recut_flat_places(vertices, without_folds(vertices, faces)).astype(np.int64))
 
 
 def check_counts(counts: Sequence[int]) -> None:
@@ -219,7 +220,7 @@ class Simplifier(NamedTuple):
             vertices = self.shell.thinned(vertices, faces)
         vertices, faces = without_touching_caps(vertices, faces)
         vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
-        return Mesh(vertices, recut_flat_places(vertices, faces).astype(np.int64))
+        return Mesh(vertices, recut_flat_places(vertices, without_folds(vertices, faces)).astype(np.int64))
 
     def _collapsed(self, counts: list[int], seed: int, progress: Progress | None) -> dict[int, Mesh]:
         """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them.
