@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import joined, longest_sides, only
+from flashmesh_core.surface.adjacency import compact, joined, longest_sides
 
 HOLE = 0.2  # largest side of the box around a hole that is closed
 FAR = HOLE / 2  # from the nearest sample, up to which a closed surface goes on
@@ -62,10 +62,9 @@ def find_guesses(mesh: Mesh, points: np.ndarray, middle: np.ndarray, reach: np.n
     return Guesses(guessed, faces, patch, owner, distance, reach[owner], far, sure)
 
 
-def without_guesses(mesh: Mesh, guesses: Guesses, stays: np.ndarray) -> Mesh:
-    """The mesh without the patches that do not stay; `stays` (G,)."""
-    if not len(guesses.patch):
-        return mesh
+def without_guesses(mesh: Mesh, guesses: Guesses, stays: np.ndarray) -> tuple[Mesh, np.ndarray]:
+    """The mesh without the patches that do not stay, and which of its vertices are left; `stays` (G,)."""
     keep = np.ones(len(mesh.faces), dtype=bool)
     keep[guesses.guessed] = stays[guesses.patch]
-    return only(mesh, keep)
+    used, faces = compact(mesh.faces[keep], len(mesh.vertices))
+    return Mesh(mesh.vertices[used], faces.astype(np.int64)), used

@@ -69,7 +69,7 @@ def _with_fills(mesh: Mesh, vertices: np.ndarray, fans: np.ndarray, gashes: dict
     middles = np.array(list(gashes), dtype=np.int64)
     faces, places, count = [mesh.faces, fans[~np.isin(fans[:, 2], middles)]], [vertices], len(vertices)
     for middle, loop in gashes.items():
-        inner, made = _rings(vertices[loop], vertices[middle], edge)
+        inner, made = rings_of_faces(vertices[loop], vertices[middle], edge)
         faces.append(np.concatenate([loop, [middle], np.arange(count, count + len(inner))])[made])
         places.append(inner)
         count += len(inner)
@@ -79,7 +79,7 @@ def _with_fills(mesh: Mesh, vertices: np.ndarray, fans: np.ndarray, gashes: dict
     return faired(Mesh(np.concatenate(places)[used], numbered.astype(np.int64)), free[used])
 
 
-def _rings(border: np.ndarray, middle: np.ndarray, edge: float) -> tuple[np.ndarray, np.ndarray]:
+def rings_of_faces(border: np.ndarray, middle: np.ndarray, edge: float) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (M, 3) between a `border` (N, 3) and the `middle` of its hole, and the faces (K, 3) that fill it.
 
     The faces count the border's vertices, then the middle, then the others.

@@ -20,6 +20,7 @@ from flashmesh_core.surface.rims import trim_rims
 from flashmesh_core.surface.samples import Progress, Samples, read_samples
 from flashmesh_core.surface.thin_sheets import BEHIND, ThinSheets, drawn_in, single_sheets, split
 from flashmesh_core.surface.thin_walls import can_hide_walls
+from flashmesh_core.surface.tunnels import without_tunnels
 from flashmesh_core.surface.viewpoint import hidden
 from flashmesh_core.surface.winding import Grid, at_sides
 
@@ -149,7 +150,8 @@ def _finished(dense: _Dense, step: float) -> Mesh:
     """The surface alone, its holes filled as what is around them goes on, and its rims trimmed."""
     unseen = dense.guesses.unseen
     mesh = extended(faired(dense.mesh, unseen >= 0), unseen)
-    mesh = _without_fragments(without_guesses(mesh, dense.guesses, dense.stays), dense.samples)
+    mesh, left = without_guesses(mesh, dense.guesses, dense.stays)
+    mesh = _without_fragments(without_tunnels(mesh, unseen[left]), dense.samples)
     return _without_fragments(trim_rims(mesh, dense.samples, step), dense.samples) if len(mesh.faces) else mesh
 
 

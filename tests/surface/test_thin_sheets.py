@@ -121,7 +121,7 @@ def test_what_closes_a_wall_is_drawn_in_and_the_rest_stays() -> None:
     assert distance.max() < 0.0301
     np.testing.assert_array_equal(drawn.vertices[:4], mesh.vertices[:4])
     np.testing.assert_array_equal(drawn_in(mesh, samples, guesses, np.array([False])).vertices, mesh.vertices)
-    assert len(without_guesses(mesh, guesses, guesses.sure).faces) == 2
+    assert len(without_guesses(mesh, guesses, guesses.sure)[0].faces) == 2
 
 
 def test_guesses_far_from_all_samples_close_no_wall() -> None:
