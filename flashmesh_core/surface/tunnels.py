@@ -27,6 +27,8 @@ def without_tunnels(mesh: Mesh, unseen: np.ndarray) -> Mesh:
     or more loops is a tunnel if the surface around each goes on over it, and none is wider than a hole that is closed.
     """
     patch = unseen[mesh.faces].max(axis=1, initial=-1)
+    if patch.max(initial=-1) < 0:
+        return mesh
     order = np.argsort(patch, kind="stable")[np.count_nonzero(patch < 0) :]
     _, tails, heads = open_edges(mesh.faces.astype(np.int32), len(mesh.vertices))
     at_border = np.zeros(len(mesh.vertices), dtype=np.bool_)
