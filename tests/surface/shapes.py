@@ -168,6 +168,13 @@ def volume(mesh: Mesh) -> float:
     return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6.0)
 
 
+def euler_number(mesh: Mesh) -> int:
+    """Vertices less edges and plus faces: 2 for each closed part, less 2 for each handle."""
+    ends = np.stack([mesh.faces, np.roll(mesh.faces, -1, axis=1)], axis=2).reshape(-1, 2)
+    edges = np.unique(np.sort(ends, axis=1), axis=0)
+    return len(np.unique(mesh.faces)) - len(edges) + len(mesh.faces)
+
+
 def cloud_of(mesh: trimesh.Trimesh, count: int, noise: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Samples (N, 3) of a mesh with noise along each axis, and their unit normals (N, 3)."""
     rng = np.random.default_rng(seed)

@@ -22,13 +22,7 @@ from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.handles import _loops_of_three, are_spheres, cut_handles, without_touching_caps
 from flashmesh_core.surface.simplification import _own_collapse, proxies
 from tests.mesh.shapes import box
-from tests.surface.shapes import torus_distance, volume, voxels
-
-
-def euler_number(mesh: Mesh) -> int:
-    ends = np.stack([mesh.faces, np.roll(mesh.faces, -1, axis=1)], axis=2).reshape(-1, 2)
-    edges = np.unique(np.sort(ends, axis=1), axis=0)
-    return len(np.unique(mesh.faces)) - len(edges) + len(mesh.faces)
+from tests.surface.shapes import euler_number, torus_distance, volume, voxels
 
 
 def section(width: float) -> np.ndarray:

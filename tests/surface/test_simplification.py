@@ -31,6 +31,7 @@ from tests.surface.shapes import (
     box_distance,
     cube,
     cylinder,
+    euler_number,
     grid,
     joined,
     sphere,
@@ -232,7 +233,7 @@ def test_parts_too_many_for_the_count_lose_the_smallest():
 
 def test_longer_handles_are_cut_for_the_count():
     """A plate with 25 holes keeps them while there are faces for them."""
-    many, few = (_euler(mesh) for mesh in proxies(denoise(voxels(_sieve, 72)), [600, 60]))
+    many, few = (euler_number(mesh) for mesh in proxies(denoise(voxels(_sieve, 72)), [600, 60]))
     assert many < -40 and few > many + 20
 
 
@@ -245,7 +246,7 @@ def test_a_small_handle_goes_before_the_corners_do():
 
     dense = denoise(voxels(field, 96), wanted=14)
     found, with_arch = proxies(dense, [14, 200])
-    assert (_euler(found), _euler(with_arch)) == (2, 0)
+    assert (euler_number(found), euler_number(with_arch)) == (2, 0)
     assert cKDTree(found.vertices).query(CORNERS)[0].max() < 0.02
 
 
@@ -277,11 +278,6 @@ def test_the_faces_of_thicker_walls_lie_near_the_surface(count: int, off: float)
     half = 0.023
     dense, found = _box_without_a_lid(half, count)
     assert TriangleTree.of_mesh(found.vertices, found.faces).distance(dense.vertices).mean() < off * half
-
-
-def _euler(mesh: Mesh) -> int:
-    report = topology_report(mesh.vertices, mesh.faces)
-    return len(np.unique(mesh.faces)) - report.n_edges + report.n_faces
 
 
 def _sieve(points):

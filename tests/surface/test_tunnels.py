@@ -10,7 +10,7 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.reconstruction import reconstruct
 from flashmesh_core.surface.tunnels import without_tunnels
-from tests.surface.shapes import cloud_of, distances, volume
+from tests.surface.shapes import cloud_of, distances, euler_number, volume
 
 PLATE = (0.9, 0.7, 0.035)
 
@@ -26,7 +26,7 @@ def scanned(shape, gaps, count=60_000):
 
 def handles(mesh):
     """How many handles the parts of a closed mesh have together, by Euler's formula, if it is in one piece."""
-    return (2 - (len(mesh.vertices) - len(mesh.faces) // 2)) // 2
+    return (2 - euler_number(mesh)) // 2
 
 
 @pytest.mark.parametrize("with_normals", [True, False])
