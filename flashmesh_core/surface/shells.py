@@ -18,6 +18,7 @@ from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.surface.adjacency import COMPILED, dot, face_geometry, faces_at_vertices, manifold_twins
 from flashmesh_core.surface.placement import Planes, move
 from flashmesh_core.surface.quadrics import WIDTH, add_plane, lowest
+from flashmesh_core.surface.visibility import shares_seen
 
 OPPOSITE, THIN, SHEET = 0.8, 4.0, 0.6  # cosine; typical edges; share of the area that makes a sheet
 SHELL = 2.0  # typical edges: a shell around a sheet that is thinner has holes; a rough wall that is, is no shell
@@ -31,6 +32,8 @@ SHARP = 0.5  # cosine of two faces below which the edge between them may be a ri
 RIM = -0.7  # cosine of two faces at a vertex below which it is on a rim
 THINNER = 0.7  # of its thickness, what is left of a shell that remeshing made
 FACING, NEAR = 0.5, 0.8  # cosine between the way into a wall and its other side; half thicknesses that it is astray
+SEEN, HIDDEN = 0.3, 0.05  # share of directions in which one gets out past a shell, above which a place of it counts
+# in full; what the least seen ones count
 APART, PULL = 1.3, 1e-2  # times the half thickness that a vertex may be moved apart; weight of where it was
 
 
@@ -43,8 +46,14 @@ class Shell(NamedTuple):
     even: bool  # and that everywhere
 
     def settled(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-        """The vertices (V, 3) of a mesh at their nearest places on it, or on the way where a face would turn over."""
-        return _moved(vertices, faces, self.tree.closest(vertices))
+        """The vertices (V, 3) of a mesh at their nearest places on it, or on the way where a face would turn over.
+
+        Of those that share such a place one goes there: two at one place would be one, and edges have four faces.
+        """
+        nearest, targets = self.tree.closest(vertices), vertices.copy()
+        _, some = np.unique(nearest, axis=0, return_index=True)
+        targets[some] = nearest[some]
+        return _moved(vertices, faces, targets)
 
     def thinned(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """The vertices (V, 3) of a mesh on it, nearer to the sheet within if remeshing made it, where there is a wall.
@@ -143,6 +152,16 @@ def with_rims(planes: Planes, shell: Shell) -> Planes:
     weights = planes.weights.copy()
     weights[rim] = np.maximum(weights[rim], longest**2)
     return planes._replace(weights=weights)
+
+
+def as_seen(planes: Planes, edge: float) -> Planes:
+    """The planes of a shell, as heavy as they are seen: hardly anything of the inside of a vessel with a narrow neck.
+
+    With few faces both walls share them, and an inner one with as many as it has area stands out through the outer one.
+    """
+    normals, _, centers = face_geometry(planes.vertices, planes.faces)
+    (share,) = shares_seen(centers, edge, (centers, normals))
+    return planes._replace(weights=planes.weights * np.clip(share / SEEN, HIDDEN, 1.0))
 
 
 def middle_of(planes: Planes, shell: Shell) -> Middle:

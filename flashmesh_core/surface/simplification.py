@@ -33,7 +33,7 @@ from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_faces, add_plane
 from flashmesh_core.surface.reach import FAR, far_of
 from flashmesh_core.surface.refinement import Refiner, refiner_of
-from flashmesh_core.surface.shells import Middle, Shell, middle_of, moved_apart, sheet_of, shell_of, with_rims
+from flashmesh_core.surface.shells import Middle, Shell, as_seen, middle_of, moved_apart, sheet_of, shell_of, with_rims
 from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_holes_that_fit, with_parts_that_fit
 from flashmesh_core.surface.thinning import start_thinned
 from flashmesh_core.surface.threads import begun, in_threads
@@ -109,7 +109,7 @@ def proxies_of_own_vertices(
     check_counts(counts)
     as_is = as_it_came(mesh, 0.0)
     planes = begun(planes_of, as_is)(partial(progress, "simplify", 0.0) if progress else None)
-    simplifier = Simplifier(as_is, planes, typical_edge(mesh), 0.0, 0.0, None, rough=False, shell=None, keeps=True)
+    simplifier = Simplifier(as_is, planes, typical_edge(mesh), 0.0, 0.0, None, rough=False, shell=None, staying=ALWAYS)
     return simplifier.varied(counts, seeds, progress)
 
 
@@ -152,11 +152,15 @@ def simplifier_of(
     modelled, made = is_modelled(denoised.mesh, edge), shell is not None and shell.remeshed
     if shell is not None and shell.half < STRIP * edge:
         planes = with_rims(planes, shell)
+    if made:
+        planes = begun(as_seen, planes, edge)(tell)
+    staying = STAYING if made and not rough else 0.0
     longest = MEANT_LOOP if modelled else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
     return Simplifier(
-        denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and not made, modelled=modelled
-    )
+        denoised, planes, edge, longest, crumb, refiner, rough, shell, fits=refine and not made, modelled=modelled,
+        staying=staying,
+    )  # fmt: skip
 
 
 def _report_part(progress: Progress, number: int, of: int, stage: str, share: float) -> None:
@@ -178,7 +182,7 @@ class Simplifier(NamedTuple):
     middle: Middle | None = None  # of that shell, if it is simplified there
     fits: bool = False  # vertices of smooth shapes to the surface
     modelled: bool = False  # holes in sheets are closed where they cost too much
-    keeps: bool = False  # of two vertices that are joined one, where it is
+    staying: float = 0.0  # of two vertices that are joined one stays, see `start_collapse`
 
     def in_the_middle(self, far: float) -> tuple[Simplifier, float] | None:
         """The same simplified in the middle of its wall, and how far what that makes may lie from it.
@@ -260,8 +264,9 @@ class Simplifier(NamedTuple):
         planes, middle = self.planes, self.middle
         if middle is None:
             folds = self.shell is not None and self.shell.half < FLAT * self.edge
-            rows, staying = _quadrics(*planes[:5], folds=folds), ALWAYS if self.keeps else 0.0
-            start = partial(start_thinned, planes.vertices, planes.faces, rows, staying=staying)
+            start = partial(
+                start_thinned, planes.vertices, planes.faces, _quadrics(*planes[:5], folds=folds), staying=self.staying
+            )
         else:
             sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
             rows = _quadrics(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)

@@ -17,7 +17,7 @@ from flashmesh_core.surface.denoising import denoise, typical_edge
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.shells import CELLS as CELLS_THICK
-from flashmesh_core.surface.shells import middle_of, moved_apart, shell_of
+from flashmesh_core.surface.shells import HIDDEN, Shell, as_seen, middle_of, moved_apart, shell_of
 from flashmesh_core.surface.simplification import _quadrics, proxies
 from tests.surface.shapes import cylinder, grid, sphere
 
@@ -134,6 +134,50 @@ def test_walls_that_no_remesh_makes_stay_where_the_collapse_left_them(tray: Mesh
     found = proxies(denoise(source), [40])[0]
     far = TriangleTree.of_mesh(found.vertices, found.faces).distance(source.vertices)
     assert far.mean() < 0.1 * WALL
+
+
+@pytest.fixture(scope="module")
+def vessel() -> Mesh:
+    """What remeshing makes of a ball with a hole that a fifth of its width goes through."""
+    ball = sphere(24, 15)
+    return voxel_remesh(
+        Mesh(ball.vertices, ball.faces[ball.vertices[ball.faces][..., 2].max(axis=1) < 0.46]), 72, False
+    )
+
+
+def inner(places: np.ndarray) -> np.ndarray:
+    """Which places (N, 3) are on the inner wall of the vessel: nearer to the middle than the ball's faces."""
+    return np.linalg.norm(places, axis=1) < 0.488
+
+
+def test_walls_weigh_as_they_are_seen(tray: Mesh, vessel: Mesh) -> None:
+    """Most of an open tray; of a vessel with a narrow neck the outside."""
+    planes = planes_of(denoise(tray))
+    weights = as_seen(planes, typical_edge(tray)).weights / planes.weights
+    assert weights.max() == 1.0 and (weights == 1.0).mean() > 0.75 and np.quantile(weights, 0.1) > 0.5
+    planes = planes_of(denoise(vessel))
+    weights = as_seen(planes, typical_edge(vessel)).weights / planes.weights
+    within = inner(vessel.vertices[vessel.faces].mean(axis=1))
+    assert 0.4 < within.mean() < 0.55
+    assert weights[~within].mean() > 0.95 and np.median(weights[within]) == HIDDEN
+
+
+def test_few_faces_go_to_the_outside_of_a_vessel(vessel: Mesh) -> None:
+    found = read_surface(vessel, faces=100, keep_vertices=False)
+    mesh = Mesh(found.box.invert(found.proxies[0].vertices), found.proxies[0].faces)
+    assert topology_report(mesh.vertices, mesh.faces).is_watertight
+    assert inner(mesh.vertices).mean() < 0.25
+
+
+def test_no_two_vertices_settle_at_one_place() -> None:
+    """Their edges would have four faces. Two triangles near one corner, which is nearest to a vertex of each."""
+    corners = np.array([[1.0, 0.0, 0.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, -1.0], [-1.0, 0.0, 1.0]])
+    tree = TriangleTree.of_mesh(corners, np.array([[0, 1, 3], [0, 2, 1], [0, 3, 2], [1, 2, 3]]))
+    vertices = np.array([[1.3, 0.1, 0.0], [-0.5, 1.0, -1.0], [-0.5, 1.0, 1.0],
+                         [1.3, -0.1, 0.0], [-0.5, -1.0, 1.0], [-0.5, -1.0, -1.0]])  # fmt: skip
+    assert (tree.closest(vertices[[0, 3]]) == corners[0]).all()
+    settled = Shell(tree, 0.1, True, True).settled(vertices, np.array([[0, 1, 2], [3, 4, 5]], dtype=np.int32))
+    assert (settled == corners[0]).all(axis=1).sum() == 1 and len(np.unique(settled, axis=0)) == 6
 
 
 @pytest.mark.parametrize("count", [16, 20])
