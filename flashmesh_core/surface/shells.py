@@ -157,7 +157,7 @@ def with_rims(planes: Planes, shell: Shell) -> Planes:
 def as_seen(planes: Planes, edge: float) -> Planes:
     """The planes of a shell, as heavy as they are seen: hardly anything of the inside of a vessel with a narrow neck.
 
-    With few faces both walls share them, and an inner one with as many as it has area stands out through the outer one.
+    With few faces both walls share them: so most go to what shows.
     """
     normals, _, centers = face_geometry(planes.vertices, planes.faces)
     (share,) = shares_seen(centers, edge, (centers, normals))
