@@ -45,6 +45,7 @@ MEANT_LOOP = 0.002  # the same in longest sides where edges are all meant: longe
 FOLLOWED = (1.2, 1.5, 3.0)  # times the fewest faces: meshes of a rough surface that the next one follows
 LIMB_EDGES = 2.0  # limbs of shells that such a loop holds are crumbs below so many typical edges
 FEW, RIMS = 0.2, 1.3  # half thicknesses that a mesh is off if it has too few faces for both walls; for one, and rims
+KEPT = 2.5  # STAYING of a shell that a remesh made, outside of the middle of its wall
 IDLE, FEWEST = 0.0012, 0.92  # longest sides that faces may be off without a vertex; share of the count that stays
 BEHIND = 0.003  # longest sides that they may leave a place behind by; the planes of a thin limb hold without its end
 MANY = 400  # faces above which the first falls, as distances do
@@ -154,7 +155,7 @@ def simplifier_of(
         planes = with_rims(planes, shell)
     if made:
         planes = begun(as_seen, planes, edge)(tell)
-    staying = STAYING if made and not rough else 0.0
+    staying = KEPT if made and not rough else 0.0
     longest = MEANT_LOOP if modelled else max(handle_edges * edge, HANDLE_NOISE * denoised.noise)
     crumb = 0.0 if shell is None else LIMB_EDGES * edge
     return Simplifier(
