@@ -11,13 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit
-from flashmesh_core.mesh.half_edge import degenerate_faces
-from flashmesh_core.mesh.io import first_at_place
-from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.adjacency import (
     COMPILED,
     boxes_of,
-    compact,
     edge_order,
     face_components,
     faces_at_vertices,
@@ -70,32 +66,6 @@ def are_spheres(vertices: int, faces: np.ndarray) -> bool:
     """Whether every part of a mesh, which uses all its vertices, is closed and without a handle, by Euler's formula."""
     twins = manifold_twins(faces, vertices)
     return bool((twins >= 0).all()) and 2 * vertices - len(faces) == 4 * face_components(faces, twins)[1]
-
-
-def without_touching_caps(positions: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mesh (V, 3), (F, 3) with handles joined again whose two caps were left lying on each other, back to back.
-
-    Welded, such caps would be two faces with the same corners, whose edges have four faces.
-    """
-    place = first_at_place(positions)
-    if (place == np.arange(len(positions))).all():
-        return positions, faces
-    apart = np.arange(3 * len(positions)).reshape(-1, 3)  # every vertex at a place of its own
-    corners = np.sort(place[faces], axis=1)
-    order = np.lexsort(corners.T)
-    same = np.flatnonzero((corners[order[1:]] == corners[order[:-1]]).all(axis=1))
-    for cap, other in zip(order[same], order[same + 1], strict=True):
-        if faces[cap, 0] == faces[cap, 1]:
-            continue
-        joined = np.arange(len(positions))
-        vertex_at = dict(zip(place[faces[cap]].tolist(), faces[cap].tolist(), strict=True))
-        joined[faces[other]] = [vertex_at[at] for at in place[faces[other]].tolist()]
-        found = joined[faces].astype(faces.dtype)
-        found[[cap, other]] = 0  # degenerate: left out below, so that the others keep their numbers
-        if is_manifold_and_closed(apart, found)[0]:
-            faces = found
-    used, faces = compact(faces[~degenerate_faces(faces)], len(positions))
-    return positions[used], faces
 
 
 def _short_loops(positions: np.ndarray, faces: np.ndarray, longest: float, holding: set[Loop]) -> list[Loop]:

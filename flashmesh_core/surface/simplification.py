@@ -27,7 +27,6 @@ from flashmesh_core.surface.fitting import Fit, bends_alike, fit_of
 from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.folds import without_folds
 from flashmesh_core.surface.gaps import with_gaps_filled
-from flashmesh_core.surface.handles import without_touching_caps
 from flashmesh_core.surface.loose_parts import without_crumbs
 from flashmesh_core.surface.placement import Planes, move, place_on, planes_of
 from flashmesh_core.surface.quadrics import WIDTH, add_faces, add_plane
@@ -37,6 +36,7 @@ from flashmesh_core.surface.shells import Middle, Shell, as_seen, middle_of, mov
 from flashmesh_core.surface.staged_collapse import STEP, Goal, run_cutting, with_holes_that_fit, with_parts_that_fit
 from flashmesh_core.surface.thinning import start_thinned
 from flashmesh_core.surface.threads import begun, in_threads
+from flashmesh_core.surface.touching import without_touching_caps, without_touching_edges
 
 FARTHEST = 1.5  # typical edges that placement may move a vertex, more where there is noise: else it dents thin parts
 FINE_SHEET = 1 / 90  # the same for sheets, whose vertices the filtered planes place
@@ -225,7 +225,8 @@ class Simplifier(NamedTuple):
             vertices = self.shell.thinned(vertices, faces)
         vertices, faces = without_touching_caps(vertices, faces)
         vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
-        return Mesh(vertices, recut_flat_places(vertices, without_folds(vertices, faces)).astype(np.int64))
+        faces = recut_flat_places(vertices, without_folds(vertices, faces))
+        return Mesh(vertices, without_touching_edges(vertices, faces).astype(np.int64))
 
     def _collapsed(self, counts: list[int], seed: int, progress: Progress | None) -> dict[int, Mesh]:
         """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them.

@@ -19,7 +19,7 @@ from flashmesh_core.surface.adjacency import compact, manifold_twins
 from flashmesh_core.surface.cleaning import clean
 from flashmesh_core.surface.collapse import collapse
 from flashmesh_core.surface.denoising import denoise
-from flashmesh_core.surface.handles import _loops_of_three, are_spheres, cut_handles, without_touching_caps
+from flashmesh_core.surface.handles import _loops_of_three, are_spheres, cut_handles
 from flashmesh_core.surface.simplification import _own_collapse, proxies
 from tests.mesh.shapes import box
 from tests.surface.shapes import euler_number, torus_distance, volume, voxels
@@ -53,21 +53,6 @@ def three_sided_ring(radius: float, width: float, turns: int = 6) -> tuple[np.nd
         rings.append(np.stack([out * np.cos(turn), out * np.sin(turn), up], axis=1))
     sides = [side for k in range(turns) for side in sides_between(3 * k, 3 * ((k + 1) % turns))]
     return np.concatenate(rings), np.array(sides, dtype=np.int32)[:, ::-1]
-
-
-def test_caps_that_lie_on_each_other_are_joined_again() -> None:
-    """What a cut leaves is closed, but welded its caps would be two faces with the same corners."""
-    vertices, faces = three_sided_ring(0.4, 0.01)
-    positions, _, cut = cut_handles(vertices, np.zeros((len(vertices), 1)), faces, 0.1)
-    assert len(np.unique(positions, axis=0)) < len(positions)
-    found, joined = without_touching_caps(positions, cut)
-    assert is_manifold_and_closed(found, joined) == (True, True)
-    assert len(found) == len(np.unique(found, axis=0)) == len(vertices) and len(joined) == len(faces)
-    assert sorted(map(tuple, np.sort(found[joined].reshape(-1, 9), axis=1))) == sorted(
-        map(tuple, np.sort(vertices[faces].reshape(-1, 9), axis=1))
-    )
-    apart = positions + 1e-3 * np.arange(len(positions))[:, None]
-    assert without_touching_caps(apart, cut)[1] is cut
 
 
 def test_a_narrow_ring_is_cut_once_and_closed_on_either_side() -> None:

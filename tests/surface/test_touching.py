@@ -1,0 +1,63 @@
+"""A part of a proxy does not touch itself; what that costs is little."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flashmesh_core.mesh.canonical import Mesh
+from flashmesh_core.mesh.topology import is_manifold_and_closed
+from flashmesh_core.surface.handles import cut_handles
+from flashmesh_core.surface.touching import without_touching_caps, without_touching_edges
+from tests.mesh.shapes import box
+from tests.surface.shapes import euler_number, volume
+from tests.surface.test_handles import three_sided_ring
+
+
+def pinched_ring(depth: float) -> tuple[np.ndarray, np.ndarray]:
+    """A ring cut open, its two caps at the same place along one edge, their third corners so far apart."""
+    vertices, faces = three_sided_ring(0.4, 0.1)
+    positions, _, cut = cut_handles(vertices, np.zeros((len(vertices), 1)), faces, 1.0)
+    doubled = np.arange(len(vertices), len(positions))
+    positions = positions.copy()
+    positions[doubled[0]] += (0.0, depth, 0.0)
+    return positions, cut
+
+
+def test_caps_that_lie_on_each_other_are_joined_again() -> None:
+    """What a cut leaves is closed, but welded its caps would be two faces with the same corners."""
+    vertices, faces = three_sided_ring(0.4, 0.01)
+    positions, _, cut = cut_handles(vertices, np.zeros((len(vertices), 1)), faces, 0.1)
+    assert len(np.unique(positions, axis=0)) < len(positions)
+    found, joined = without_touching_caps(positions, cut)
+    assert is_manifold_and_closed(found, joined) == (True, True)
+    assert len(found) == len(np.unique(found, axis=0)) == len(vertices) and len(joined) == len(faces)
+    assert sorted(map(tuple, np.sort(found[joined].reshape(-1, 9), axis=1))) == sorted(
+        map(tuple, np.sort(vertices[faces].reshape(-1, 9), axis=1))
+    )
+    apart = positions + 1e-3 * np.arange(len(positions))[:, None]
+    assert without_touching_caps(apart, cut)[1] is cut
+
+
+def test_an_edge_that_touches_another_of_its_part_is_turned() -> None:
+    positions, cut = pinched_ring(0.05)
+    assert is_manifold_and_closed(positions, cut) == (False, True)
+    found = without_touching_edges(positions, cut)
+    assert is_manifold_and_closed(positions, found) == (True, True)
+    assert len(found) == len(cut) and euler_number(Mesh(positions, found.astype(np.int64))) == 2
+    assert (found != cut).any(axis=1).sum() == 2  # one edge
+    changed = abs(volume(Mesh(positions, found.astype(np.int64))) - volume(Mesh(positions, cut.astype(np.int64))))
+    assert changed < 0.05 * abs(volume(Mesh(positions, cut.astype(np.int64))))
+
+
+def test_parts_side_by_side_keep_the_edge_they_share() -> None:
+    corners, sides = box()
+    vertices = np.concatenate([corners, np.add(corners, (1.0, 1.0, 0.0))])
+    faces = np.concatenate([sides, sides + len(corners)]).astype(np.int32)
+    assert is_manifold_and_closed(vertices, faces) == (False, True)
+    assert (without_touching_edges(vertices, faces) == faces).all()
+
+
+def test_what_does_not_touch_itself_stays_as_it_is() -> None:
+    vertices, faces = three_sided_ring(0.4, 0.1)
+    assert without_touching_edges(vertices, faces) is faces
+    assert without_touching_caps(vertices, faces)[1] is faces
