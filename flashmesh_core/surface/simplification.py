@@ -226,7 +226,8 @@ class Simplifier(NamedTuple):
         vertices, faces = without_touching_caps(vertices, faces)
         vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
         faces = recut_flat_places(vertices, without_folds(vertices, faces))
-        return Mesh(vertices, without_touching_edges(vertices, faces).astype(np.int64))
+        vertices = vertices if self.modelled else without_touching_edges(vertices, faces)
+        return Mesh(vertices, faces.astype(np.int64))
 
     def _collapsed(self, counts: list[int], seed: int, progress: Progress | None) -> dict[int, Mesh]:
         """The meshes of `counts` faces, which fall; those of a rough surface are placed, and the next follows them.
