@@ -16,16 +16,14 @@ from typing import TypeVar
 import numpy as np
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.mesh.distance import TriangleTree
-from flashmesh_core.mesh.sampling import sample_cloud
 from flashmesh_core.surface.adjacency import parts_of
 from flashmesh_core.surface.denoising import Denoised, Progress
+from flashmesh_core.surface.nearness import distance_from
 from flashmesh_core.surface.simplification import Simplifier, check_counts, simplifier_of, trimmed
 from flashmesh_core.surface.threads import awaited, begun
 
 Made = TypeVar("Made")
 Measuring = Callable[[], Callable[[Mesh], float]]
-SAMPLES = 8_000  # of each surface, which distances are measured from
 
 
 class _StoppedError(Exception):
@@ -55,7 +53,7 @@ def nearest_proxies(
     check_counts(counts)
     if not len(surface.faces):
         return [[surface for _ in counts] for _ in seeds]
-    distance = (measuring or partial(_distance_from, surface))() if len(ways) > 1 else None
+    distance = (measuring or partial(distance_from, surface))() if len(ways) > 1 else None
 
     def simplified(way: Denoised, progress: Progress | None) -> tuple[Simplifier, list[list[Mesh]], list[float]]:
         simplifier = simplifier_of(way, handle_edges=handle_edges, rough=rough, shells=shells, progress=progress)
@@ -101,7 +99,7 @@ def trimmed_proxies(
     they belong such edges cost nothing at all. One with parts that do not fit is not trimmed.
     """
     wanted, every = counts[0], [*counts, *(count for count in more if count not in counts)]
-    measuring = begun(_distance_from, surface)
+    measuring = begun(distance_from, surface)
     made = nearest_proxies(
         surface, ways, every, seeds, handle_edges=handle_edges, rough=False, shells=shells, measuring=measuring,
         progress=progress,
@@ -160,23 +158,5 @@ def _as_done(progress: Progress, stage: str, share: float) -> None:
     progress(stage, 1.0)
 
 
-def _distance_from(surface: Mesh) -> Callable[[Mesh], float]:
-    """A function of a mesh: the mean distance from the surface to it, and from it to the surface, together."""
-    there, tree = _samples(surface), TriangleTree.of_mesh(surface.vertices, surface.faces)
-
-    def distance(mesh: Mesh) -> float:
-        here = _samples(mesh)
-        gap = TriangleTree.of_mesh(mesh.vertices, mesh.faces).distance(there)
-        return float(np.mean(gap) + np.mean(tree.distance(here)))
-
-    return distance
-
-
 def _parts(mesh: Mesh) -> int:
     return len(parts_of(mesh.vertices, mesh.faces.astype(np.int32))[1])
-
-
-def _samples(mesh: Mesh) -> np.ndarray:
-    """Points (SAMPLES, 3) of a mesh, face by face: a query begins with what was nearest to the last one."""
-    samples = sample_cloud(mesh, SAMPLES)
-    return samples.points[np.argsort(samples.face_index, kind="stable")]

@@ -19,6 +19,7 @@ from flashmesh_core.surface.adjacency import (
     faces_at_vertices,
     manifold_twins,
 )
+from flashmesh_core.surface.boards import with_whole_boards
 from flashmesh_core.surface.borders import WEIGHT
 from flashmesh_core.surface.collapse import ALWAYS, POWER, STAYING, Collapse, collapse, start_collapse
 from flashmesh_core.surface.denoising import FINE, Denoised, Progress, as_it_came, is_modelled, noisiness, typical_edge
@@ -226,6 +227,7 @@ class Simplifier(NamedTuple):
         vertices, faces = without_touching_caps(vertices, faces)
         vertices, faces = with_gaps_filled(vertices, faces, count, self.planes, self.edge, self.denoised.noise)
         faces = recut_flat_places(vertices, without_folds(vertices, faces))
+        vertices = with_whole_boards(vertices, faces, self.planes)
         vertices = vertices if self.modelled else without_touching_edges(vertices, faces)
         return Mesh(vertices, faces.astype(np.int64))
 
