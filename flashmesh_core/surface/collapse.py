@@ -12,7 +12,7 @@ import numpy as np
 
 from flashmesh_core.jit import Reference, njit
 from flashmesh_core.splitmix import splitmix
-from flashmesh_core.surface.adjacency import face_geometry, manifold_twins, next_half_edge
+from flashmesh_core.surface.adjacency import compact, face_geometry, manifold_twins, next_half_edge
 from flashmesh_core.surface.edge_queue import (
     AT_FIRST,
     AT_SECOND,
@@ -70,6 +70,10 @@ class Collapse(NamedTuple):
     numbers: np.ndarray  # (10,) int64: FACES to STRICT
     sum: np.ndarray  # (11,) the quadric of the edge looked at
     options: np.ndarray  # (6,) POWER, SHAPE, PULL, VARIETY, 0, STAYING or ALWAYS, and how far places may be left behind
+
+    def left(self) -> tuple[np.ndarray, np.ndarray]:
+        """The vertices (N,) that faces are left of, ascending, and these faces (M, 3) with them alone."""
+        return compact(self.faces[self.alive], len(self.positions))
 
 
 def start_collapse(

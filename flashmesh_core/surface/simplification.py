@@ -12,7 +12,6 @@ from flashmesh_core.jit import njit
 from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.surface.adjacency import (
     COMPILED,
-    compact,
     dot,
     face_areas,
     face_geometry,
@@ -123,7 +122,7 @@ def trimmed(mesh: Mesh, count: int) -> Mesh:
     state = _own_collapse(mesh.vertices, mesh.faces.astype(np.int32))
     while collapse(state, count, STEP) == 1:
         continue
-    used, faces = compact(state.faces[state.alive], len(state.positions))
+    used, faces = state.left()
     vertices, faces = _without_idle_faces(state.positions[used], faces, count)
     return Mesh(vertices, recut_flat_places(vertices, without_folds(vertices, faces)).astype(np.int64))
 
@@ -251,7 +250,7 @@ class Simplifier(NamedTuple):
             made = Collapse(*map(np.copy, state)) if count in aside else state
             made = with_holes_that_fit(with_parts_that_fit(made, count), count)
             made = run_cutting(made, goal._replace(faces=count), self.longest)
-            used, faces = compact(made.faces[made.alive], len(made.positions))
+            used, faces = made.left()
             vertices = made.positions[used]
             if self.middle is not None:
                 vertices = moved_apart(vertices, faces, self.middle.half)
@@ -352,7 +351,7 @@ def _without_idle_faces(vertices: np.ndarray, faces: np.ndarray, count: int) -> 
     off = IDLE * min(1.0, MANY / count)
     least = int(np.ceil(FEWEST * count))
     collapse(state, least + 1, STEP, off * off * around**POWER)  # an edge takes two faces with it
-    used, faces = compact(state.faces[state.alive], len(state.positions))
+    used, faces = state.left()
     return state.positions[used], faces
 
 

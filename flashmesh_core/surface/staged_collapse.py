@@ -165,7 +165,7 @@ def with_parts_that_fit(state: Collapse, count: int) -> Collapse:
 
 def with_holes_that_fit(state: Collapse, count: int) -> Collapse:
     """The same with only the largest holes, where all would cost more faces than are wanted."""
-    used, faces = compact(state.faces[state.alive], len(state.positions))
+    used, faces = state.left()
     positions, quadrics, closed = close_crowding_holes(state.positions[used], state.quadrics[used], faces, count)
     return state if closed is faces else _restarted(state, positions, quadrics, closed)
 
@@ -184,7 +184,7 @@ def _without_handles(state: Collapse, longest: float, goal: Goal) -> Collapse:
 
     Of a modelled one small holes are closed as well.
     """
-    used, faces = compact(state.faces[state.alive], len(state.positions))
+    used, faces = state.left()
     positions, quadrics, cut = cut_handles(state.positions[used], state.quadrics[used], faces, longest, goal.crumb)
     if goal.modelled:
         quadrics, cut = close_small_holes(positions, quadrics, cut, longest)
@@ -193,7 +193,7 @@ def _without_handles(state: Collapse, longest: float, goal: Goal) -> Collapse:
 
 def _without_bridges(state: Collapse, longest: float) -> Collapse:
     """The collapse started anew on the mesh as it is now, cut along short edges between two rims."""
-    used, faces = compact(state.faces[state.alive], len(state.positions))
+    used, faces = state.left()
     positions, quadrics, cut = cut_bridges(state.positions[used], state.quadrics[used], faces, longest)
     return state if len(positions) == used.sum() else _restarted(state, positions, quadrics, cut)
 
