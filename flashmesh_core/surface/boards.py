@@ -39,7 +39,7 @@ def with_whole_boards(vertices: np.ndarray, faces: np.ndarray, planes: Planes) -
     dense, of = face_components(planes.faces, manifold_twins(planes.faces, len(planes.vertices)))
     rows = np.split(planes.faces[np.argsort(dense, kind="stable")], np.cumsum(np.bincount(dense))[:-1])
     low, high = boxes_of(planes.vertices, planes.faces, dense, of)
-    vertices, free = vertices.copy(), np.ones(of, dtype=bool)
+    vertices, free = vertices.copy(), np.bincount(dense, face_areas(planes.vertices, planes.faces)) > 0.0
     for part in parts:
         own = faces[label == part]
         corners, left = np.unique(own), _mesh(vertices, own)
@@ -47,7 +47,7 @@ def with_whole_boards(vertices: np.ndarray, faces: np.ndarray, planes: Planes) -
         near = free & (off < REACH * (high - low) + SLACK).all(axis=1)
         near &= np.ptp(left.vertices, axis=0).max() > SMALLEST * (high - low).max(axis=1)
         boards = [_mesh(planes.vertices, rows[was]) for was in np.flatnonzero(near)]
-        if len(corners) != 4 or not boards:
+        if len(corners) != 4 or not boards or face_areas(left.vertices, left.faces).sum() <= 0.0:
             continue
         distances = [distance_from(board, SAMPLES) for board in boards]
         nearest = int(np.argmin([distance(left) for distance in distances]))

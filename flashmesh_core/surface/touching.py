@@ -45,8 +45,9 @@ def without_touching_edges(positions: np.ndarray, faces: np.ndarray) -> np.ndarr
     if (place == np.arange(len(positions))).all():
         return positions
     part = face_components(faces, manifold_twins(faces, len(positions)))[0].repeat(3)
-    ends = np.sort(np.stack([faces.ravel(), np.roll(faces, -1, axis=1).ravel()]), axis=0)
-    _, which, count = np.unique(np.stack([*place[ends], part]), axis=1, return_inverse=True, return_counts=True)
+    ends = np.stack([faces.ravel(), np.roll(faces, -1, axis=1).ravel()])
+    there = np.sort(place[ends], axis=0)
+    _, which, count = np.unique(np.stack([*there, part]), axis=1, return_inverse=True, return_counts=True)
     drawn = np.unique(ends[:, count[which] > 2])
     moved = positions.copy()
     moved[drawn] -= SLIT * vertex_normals(Mesh(positions, faces))[drawn]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from pytest import approx
 
 from flashmesh_core.mesh.canonical import Mesh
@@ -39,8 +40,14 @@ def test_caps_that_lie_on_each_other_are_joined_again() -> None:
     assert without_touching_caps(apart, cut)[1] is cut
 
 
-def test_the_ends_of_an_edge_that_touches_another_of_its_part_are_drawn_in() -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_ends_of_an_edge_that_touches_another_of_its_part_are_drawn_in(turned: bool) -> None:
     positions, cut = pinched_ring(0.05)
+    if turned:  # the copies of the edge's ends in the other order
+        last = len(positions) - 1
+        order = np.arange(len(positions))
+        order[[last, last - 1]] = last - 1, last
+        positions, cut = positions[order], order.astype(cut.dtype)[cut]
     assert is_manifold_and_closed(positions, cut) == (False, True)
     found = without_touching_edges(positions, cut)
     assert is_manifold_and_closed(found, cut) == (True, True)
