@@ -18,6 +18,7 @@ from flashmesh_core.surface.placement import Planes
 SMALLEST = 0.6  # longest side of what is left of a board over that of the board; what is smaller is of another
 REACH, SLACK = 0.6, 0.05  # of the sides of its box, and of the longest side of all, that it reaches from the middle
 SAMPLES = 400
+NO_AREA = 1e-12  # of the longest side squared: of a part on one line, to rounding
 MOST = 100  # parts that are looked at, the largest: half a second
 EVERY_OTHER = np.array([(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)])  # corners of a box
 
@@ -39,7 +40,7 @@ def with_whole_boards(vertices: np.ndarray, faces: np.ndarray, planes: Planes) -
     dense, of = face_components(planes.faces, manifold_twins(planes.faces, len(planes.vertices)))
     rows = np.split(planes.faces[np.argsort(dense, kind="stable")], np.cumsum(np.bincount(dense))[:-1])
     low, high = boxes_of(planes.vertices, planes.faces, dense, of)
-    vertices, free = vertices.copy(), np.bincount(dense, face_areas(planes.vertices, planes.faces)) > 0.0
+    vertices, free = vertices.copy(), np.bincount(dense, face_areas(planes.vertices, planes.faces)) > NO_AREA
     for part in parts:
         own = faces[label == part]
         corners, left = np.unique(own), _mesh(vertices, own)
@@ -47,7 +48,7 @@ def with_whole_boards(vertices: np.ndarray, faces: np.ndarray, planes: Planes) -
         near = free & (off < REACH * (high - low) + SLACK).all(axis=1)
         near &= np.ptp(left.vertices, axis=0).max() > SMALLEST * (high - low).max(axis=1)
         boards = [_mesh(planes.vertices, rows[was]) for was in np.flatnonzero(near)]
-        if len(corners) != 4 or not boards or face_areas(left.vertices, left.faces).sum() <= 0.0:
+        if len(corners) != 4 or not boards or face_areas(left.vertices, left.faces).sum() < NO_AREA:
             continue
         distances = [distance_from(board, SAMPLES) for board in boards]
         nearest = int(np.argmin([distance(left) for distance in distances]))

@@ -75,7 +75,8 @@ def test_what_is_of_no_board_stays() -> None:
     assert (with_whole_boards(away, faces, planes(shelf(1))) == away).all()
     corners, sides = box(SIZE)
     assert with_whole_boards(corners, sides.astype(np.int32), planes(shelf(1))) is corners  # more than four faces
-    line = np.linspace(0.0, 0.5, 4)[:, None] * (1.0, 0.0, 0.0)
+    start, end = shelf(1).vertices[:2]
+    line = start + np.linspace(0.0, 1.0, 4)[:, None] * (end - start)
     assert (with_whole_boards(line, faces, planes(shelf(1))) == line).all()  # no area
 
 
