@@ -29,7 +29,7 @@ from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.sources import FAMILIES, MESH_FAMILIES, make_source, vary
 from flashmesh_core.surface.reading import read_surface
 
-VERSION = 38  # of how sources are read; a change of it, or of how they are made, makes all anew
+VERSION = 39  # of how sources are read; a change of it, or of how they are made, makes all anew
 UNREADABLE = "no surface"
 
 
