@@ -25,7 +25,7 @@ def compact(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def only(mesh: Mesh, keep: np.ndarray) -> Mesh:
-    """The faces of a mesh that are kept, (F,), and their vertices."""
+    """The faces of a mesh that are kept, (F,) bool or rows (N,), and their vertices."""
     used, faces = compact(mesh.faces[keep], len(mesh.vertices))
     return Mesh(mesh.vertices[used], faces.astype(np.int64))
 

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from flashmesh_core.mesh.canonical import Mesh
-from flashmesh_core.surface.adjacency import boxes_of, face_areas, face_components, longest_sides, manifold_twins
+from flashmesh_core.surface.adjacency import boxes_of, face_areas, face_components, longest_sides, manifold_twins, only
+from flashmesh_core.surface.manifold import volumes_of
 from flashmesh_core.surface.nearness import distance_from
 from flashmesh_core.surface.placement import Planes
 
@@ -38,30 +39,25 @@ def with_whole_boards(vertices: np.ndarray, faces: np.ndarray, planes: Planes) -
     parts = np.flatnonzero(few)
     parts = parts[np.argsort(-longest_sides(vertices, faces, label, count)[parts], kind="stable")][:MOST]
     dense, of = face_components(planes.faces, manifold_twins(planes.faces, len(planes.vertices)))
-    rows = np.split(planes.faces[np.argsort(dense, kind="stable")], np.cumsum(np.bincount(dense))[:-1])
+    rows = np.split(np.argsort(dense, kind="stable"), np.cumsum(np.bincount(dense))[:-1])
+    surface = Mesh(planes.vertices, planes.faces)
     low, high = boxes_of(planes.vertices, planes.faces, dense, of)
     vertices, free = vertices.copy(), np.bincount(dense, face_areas(planes.vertices, planes.faces)) > NO_AREA
     for part in parts:
-        own = faces[label == part]
-        corners, left = np.unique(own), _mesh(vertices, own)
+        corners, left = np.unique(faces[label == part]), only(Mesh(vertices, faces), label == part)
         off = np.abs(left.vertices[:, None] - (low + high) / 2.0).max(axis=0)
         near = free & (off < REACH * (high - low) + SLACK).all(axis=1)
         near &= np.ptp(left.vertices, axis=0).max() > SMALLEST * (high - low).max(axis=1)
-        boards = [_mesh(planes.vertices, rows[was]) for was in np.flatnonzero(near)]
+        boards = [only(surface, rows[was]) for was in np.flatnonzero(near)]
         if len(corners) != 4 or not boards or face_areas(left.vertices, left.faces).sum() < NO_AREA:
             continue
         distances = [distance_from(board, SAMPLES) for board in boards]
         nearest = int(np.argmin([distance(left) for distance in distances]))
         free[np.flatnonzero(near)[nearest]] = False
-        whole = [_wound_as(boards[nearest], found, left.faces) for found in _every_other_corner(boards[nearest])]
+        volume = _volume(boards[nearest])
+        whole = [_wound_as(volume, found, left.faces) for found in _every_other_corner(boards[nearest])]
         vertices[corners] = min([left, *whole], key=distances[nearest]).vertices
     return vertices
-
-
-def _mesh(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
-    """Some faces (F, 3) of a mesh with their own vertices alone."""
-    used, numbers = np.unique(faces, return_inverse=True)
-    return Mesh(vertices[used], numbers.reshape(-1, 3))
 
 
 def _every_other_corner(board: Mesh) -> list[np.ndarray]:
@@ -89,12 +85,14 @@ def _every_other_corner(board: Mesh) -> list[np.ndarray]:
     return [middle + ((low + high) / 2.0 + (high - low) / 2.0 * sign * EVERY_OTHER) @ frame.T for sign in (1, -1)]
 
 
-def _wound_as(board: Mesh, corners: np.ndarray, faces: np.ndarray) -> Mesh:
-    """The tetrahedron of `faces` (4, 3) over `corners` (4, 3), which looks out where the board does."""
+def _wound_as(volume: float, corners: np.ndarray, faces: np.ndarray) -> Mesh:
+    """The tetrahedron of `faces` (4, 3) over `corners` (4, 3), which looks in if the volume of its board is below 0."""
     found = Mesh(corners, faces)
-    return found if _volume(found) * _volume(board) >= 0.0 else Mesh(corners[[1, 0, 2, 3]], faces)
+    return found if _volume(found) * volume >= 0.0 else Mesh(corners[[1, 0, 2, 3]], faces)
 
 
 def _volume(mesh: Mesh) -> float:
-    a, b, c = np.moveaxis(mesh.triangles - mesh.vertices[0], 1, 0)
-    return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6.0)
+    """Six times the volume of a mesh of one part, below 0 if it is wound inwards."""
+    faces, one = mesh.faces.astype(np.int32), np.zeros(len(mesh.faces), dtype=np.int32)
+    off = mesh.vertices - mesh.vertices[0]
+    return float(volumes_of(off, faces, manifold_twins(faces, len(off)), one, 1)[1][0])
