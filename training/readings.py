@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from flashmesh_core import sources
 from flashmesh_core.evaluation.objects import check_families
 from flashmesh_core.files import write_atomic
 from flashmesh_core.mesh.canonical import Mesh
@@ -29,13 +28,17 @@ from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.sources import FAMILIES, MESH_FAMILIES, make_source, vary
 from flashmesh_core.surface.reading import read_surface
 
-VERSION = 39  # of how sources are read; a change of it, or of how they are made, makes all anew
+FORMAT = 1  # of the files; what reads a source may change without it, since a run learns from older readings as well
+RICHER = (1, 2, 4)  # times the wanted faces: the last is the dense surface that later choices are made on
 UNREADABLE = "no surface"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingReading:
-    """Two proxies of a source in the space of the artist's mesh, about the artist's faces and twice as many."""
+    """What a source shows, in the space of the artist's mesh: proxies of RICHER times about the artist's faces.
+
+    What is known of a vertex, how sharp a corner it is and of what kind, is a function of these meshes.
+    """
 
     proxies: tuple[Mesh, ...]
     noise: float
@@ -56,7 +59,7 @@ class ReadingKey:
 
     def file(self, cache: Path) -> Path:
         """Where it is kept."""
-        return cache / f"v{VERSION}_{sources.VERSION}" / self.family / f"{self.name}_{self.variant}.npz"
+        return cache / f"format_{FORMAT}" / self.family / f"{self.name}_{self.variant}.npz"
 
 
 def keys_of(store: MeshStore, families: tuple[str, ...], variants: int, max_faces: int) -> list[tuple[int, ReadingKey]]:
@@ -102,9 +105,9 @@ def make_reading(mesh: Mesh, key: ReadingKey) -> TrainingReading | None:
         source = make_source(mesh, settings, seed=int(rng.integers(1 << 31)))
         wanted = max(4, round(len(mesh.faces) * float(np.exp(rng.normal(0.0, 0.1)))))
         if isinstance(source, Mesh):
-            reading = read_surface(source, faces=wanted, keep_vertices=False)
+            reading = read_surface(source, faces=wanted, keep_vertices=False, richer=RICHER)
         else:
-            reading = read_surface(source.points, source.normals, faces=wanted)
+            reading = read_surface(source.points, source.normals, faces=wanted, richer=RICHER)
     except ValueError:
         return None
     placed = tuple(Mesh(reading.box.invert(proxy.vertices), proxy.faces) for proxy in reading.proxies)
@@ -123,7 +126,9 @@ def load_reading(mesh: Mesh, key: ReadingKey, cache: Path | None) -> TrainingRea
         with np.load(file) as packed:
             if UNREADABLE in packed.files:
                 return None
-            proxies = tuple(Mesh(packed[f"v{n}"].astype(np.float64), packed[f"f{n}"].astype(np.int64)) for n in (0, 1))
+            proxies = tuple(
+                Mesh(packed[f"v{n}"].astype(np.float64), packed[f"f{n}"].astype(np.int64)) for n in range(len(RICHER))
+            )
             return TrainingReading(proxies, float(packed["noise"]))
     except (FileNotFoundError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass

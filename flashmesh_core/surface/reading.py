@@ -59,7 +59,7 @@ TRIMMED, TRIMMED_OF_CLOUD = (1.5,), (1.5, 2)  # times the wanted faces: meshes t
 class Reading:
     """A source as the engine reads it. Everything is in the unit box of the source: longest side 1, centered on 0.
 
-    `proxies[i]` has about RICHER[i] times the wanted faces; with `kept` vertices these are the source's own.
+    `proxies[i]` has about `richer[i]` times the wanted faces; with `kept` vertices these are the source's own.
     """
 
     box: Normalization  # from the source's space into its unit box
@@ -80,11 +80,13 @@ def read_surface(
     faces: int,
     keep_vertices: bool | None = None,
     clean_up: bool = True,
+    richer: Sequence[int] = RICHER,
     progress: Progress | None = None,
 ) -> Reading:
     """The reading of `read_varied` for the seed 0."""
-    only = read_varied(source, normals, faces=faces, keep_vertices=keep_vertices, clean_up=clean_up, progress=progress)
-    return only[0]
+    return read_varied(
+        source, normals, faces=faces, keep_vertices=keep_vertices, clean_up=clean_up, richer=richer, progress=progress
+    )[0]
 
 
 def read_varied(
@@ -95,6 +97,7 @@ def read_varied(
     seeds: Sequence[int] = (0,),
     keep_vertices: bool | None = None,
     clean_up: bool = True,
+    richer: Sequence[int] = RICHER,
     progress: Progress | None = None,
 ) -> list[Reading]:
     """The surface that a mesh, or a cloud (N, 3) with unit `normals` (N, 3) or None, shows, for as many wanted `faces`.
@@ -105,21 +108,22 @@ def read_varied(
     has no more faces than that.
     `clean_up` leaves strays and what is hidden out, joins seams, closes gashes (pinholes.py), and reads layers of scans
     as the cloud of their vertices, unless vertices are kept.
+    `richer` are the multiples of the wanted faces that proxies are made of, the first of which is 1.
     `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
     own, then ends by itself.
     Of a cloud of more than MAX_POINTS a random part is read. One that a camera took from the origin faces that place
     (viewpoint.py), and its depths are evened out where they are steps (depth_steps.py). Raises ValueError for wrong
     shapes, non-finite values, a cloud of fewer than 16 points, and a source that shows no surface.
     """
-    wanted = max(faces, MIN_FACES)
+    counts = [times * max(faces, MIN_FACES) for times in richer]
 
     def read(report: Progress) -> list[Reading]:
         if isinstance(source, Mesh):
             report("clean", 0.0)
-            return _read_mesh(_checked_mesh(source), wanted, seeds, keep_vertices, clean_up, report)
+            return _read_mesh(_checked_mesh(source), counts, seeds, keep_vertices, clean_up, report)
         report("reading", 0.0)
         points = check_points("points", source, minimum=MIN_POINTS)
-        return _read_cloud(points, normals, wanted, seeds, clean_up, report)
+        return _read_cloud(points, normals, counts, seeds, clean_up, report)
 
     return read(_unheard) if progress is None else reported(read, progress)
 
@@ -200,51 +204,51 @@ def _mended(source: Mesh, cleaned: Cleaned) -> tuple[Normalization, tuple[bool, 
 
 
 def _read_mesh(
-    source: Mesh, wanted: int, seeds: Sequence[int], keep: bool | None, clean_up: bool, report: Progress
+    source: Mesh, counts: list[int], seeds: Sequence[int], keep: bool | None, clean_up: bool, report: Progress
 ) -> list[Reading]:
     box, (_, closed), mesh = cleaned = _clean_mesh(source, report)
-    kept = len(mesh.faces) <= wanted if keep is None else keep
+    kept = len(mesh.faces) <= counts[0] if keep is None else keep
     if clean_up and not kept and not closed and are_layers(mesh):
         points, normals = samples_of_layers(mesh)
-        return _read_cloud(box.invert(points), normals, wanted, seeds, clean_up, report)
+        return _read_cloud(box.invert(points), normals, counts, seeds, clean_up, report)
     box, (manifold, closed), mesh = cleaned = _joined(cleaned, report, seams=clean_up and not kept)
     if kept:
-        return _kept(Reading(box, mesh, 0.0, (mesh,) * len(RICHER), manifold, closed, kept=True), wanted, seeds, report)
+        return _kept(Reading(box, mesh, 0.0, (mesh,) * len(counts), manifold, closed, kept=True), counts, seeds, report)
     strays = gashes = 0
     if clean_up:
         box, (manifold, closed), mesh, strays, gashes = _mended(source, cleaned)
     mesh, hollows = without_thin_cavities(mesh, clean_up=clean_up)
-    denoised, made = _with_proxies(mesh, wanted, seeds, None, report)
+    denoised, made = _with_proxies(mesh, counts, seeds, None, report)
     if clean_up:
         mesh, crossed = without_crossed_cavities(mesh, made[0][0])
         hollows += crossed
         if crossed:
-            denoised, made = _with_proxies(mesh, wanted, seeds, None, report)
+            denoised, made = _with_proxies(mesh, counts, seeds, None, report)
     strays += hollows
     return [
         Reading(box, denoised.mesh, denoised.noise, of, manifold, closed, strays=strays, gashes=gashes) for of in made
     ]
 
 
-def _kept(reading: Reading, wanted: int, seeds: Sequence[int], report: Progress) -> list[Reading]:
+def _kept(reading: Reading, counts: list[int], seeds: Sequence[int], report: Progress) -> list[Reading]:
     """The reading of a mesh whose vertices are kept for each of `seeds`: the same one where it has so few faces."""
     mesh = reading.surface
-    if len(mesh.faces) <= wanted:
+    if len(mesh.faces) <= counts[0]:
         return [reading] * len(seeds)
-    made = proxies_of_own_vertices(mesh, [times * wanted for times in RICHER], seeds, report)
+    made = proxies_of_own_vertices(mesh, counts, seeds, report)
     return [replace(reading, proxies=tuple(of)) for of in made]
 
 
 def _read_cloud(
     points: np.ndarray,
     normals: np.ndarray | None,
-    wanted: int,
+    counts: list[int],
     seeds: Sequence[int],
     clean_up: bool,
     report: Progress,
 ) -> list[Reading]:
     box, noise, strays, mesh = _mesh_of_cloud(points, normals, clean_up, report)
-    denoised, made = _with_proxies(mesh, wanted, seeds, noise, report)
+    denoised, made = _with_proxies(mesh, counts, seeds, noise, report)
     closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]
     return [Reading(box, denoised.mesh, noise, of, True, closed, strays=strays) for of in made]
 
@@ -273,26 +277,25 @@ def _mesh_of_cloud(
 
 
 def _with_proxies(
-    mesh: Mesh, wanted: int, seeds: Sequence[int], cloud_noise: float | None, report: Progress
+    mesh: Mesh, counts: list[int], seeds: Sequence[int], cloud_noise: float | None, report: Progress
 ) -> tuple[Denoised, list[tuple[Mesh, ...]]]:
     """The surface without noise, and its proxies by each seed; `cloud_noise` is that of the cloud that it is made of.
 
     A mesh with little noise is read without filtering, too. One that is finer than FINEST shows everything to both.
     """
-    denoised, edge = denoise(mesh, wanted=wanted, progress=report), typical_edge(mesh)
+    denoised, edge = denoise(mesh, wanted=counts[0], progress=report), typical_edge(mesh)
     rough = noisiness(denoised.noise, edge) > ROUGH and edge < FINE
     ways, handle_edges, shells = [denoised], HANDLE_EDGES, cloud_noise is None
     if cloud_noise is not None:
         rough, handle_edges = rough or cloud_noise > ROUGH_CLOUD * edge, CLOUD_HANDLE_EDGES
     elif not rough and edge > FINEST and not is_modelled(mesh, edge):
         ways.append(as_it_came(mesh, denoised.noise))
-    counts = [times * wanted for times in RICHER]
     if rough:
         made = nearest_proxies(
             mesh, ways, counts, seeds, handle_edges=handle_edges, rough=True, shells=shells, progress=report
         )
     else:
-        more = [int(np.ceil(times * wanted)) for times in (TRIMMED if shells else TRIMMED_OF_CLOUD)]
+        more = [int(np.ceil(times * counts[0])) for times in (TRIMMED if shells else TRIMMED_OF_CLOUD)]
         made = trimmed_proxies(
             mesh, ways, counts, seeds, more=more, handle_edges=handle_edges, shells=shells, progress=report
         )
