@@ -18,8 +18,15 @@ SLICE_ROWS = (
     "supported_corner",  # corners not yet used that, with the face begun, lie along the surface
     "supported_seen",  # earlier vertices of which the same is true
     "proxy",  # vertices with which the face begun is, or can become, a face of the proxy mesh
+    # The rest is in candidate_rows.py.
+    "near",  # vertices of the proxy mesh, to two bins, where the mesh has none yet
+    "richer",  # the same of the proxy mesh of twice the faces
+    "beside",  # vertices of the proxy mesh that it joins to those at v0 and v1, to two bins
+    "level",  # coordinates of earlier vertices
+    "line",  # coordinates of earlier vertices on the line that the vertex begun lies on
+    "mirror",  # mirror images of earlier vertices
 )
-NUMBERS_OF_ROWS = (0, 9, 10)  # that a model may be shown: none, all but the proxy's faces, all
+NUMBERS_OF_ROWS = (0, 9, 10, 16)  # that a model may be shown: none, all but the proxy's faces, all of slices.py, all
 PRECISIONS = ("auto", "bf16", "int16", "float32", "torch")  # of the weights on a CPU, see `Engine.load`
 
 
@@ -42,7 +49,7 @@ class ModelConfig:
     num_latents: int = 128  # condition tokens beside the face-count token
     encoder_layers: int = 3  # self-attention layers over the latents
     fourier_bands: int = 8  # octaves of the point features
-    slice_rows: tuple[str, ...] = ()  # none, the first nine or all of SLICE_ROWS
+    slice_rows: tuple[str, ...] = ()  # the first of SLICE_ROWS, as many as NUMBERS_OF_ROWS says
     coordinate_drafts: int = 2  # tokens drafted at the coordinate level, after the main token
     vertex_drafts: int = 5  # vertices drafted at the vertex level, the main token's own included
     face_drafts: int = 2  # faces drafted at the face level, the main token's own included
@@ -86,7 +93,7 @@ class ModelConfig:
         if len(self.cross_attention) != 3 or any(type(given) is not bool for given in self.cross_attention):
             raise ValueError(f"cross_attention must be three of true and false, got {self.cross_attention!r:.80}")
         if self.slice_rows not in [SLICE_ROWS[:count] for count in NUMBERS_OF_ROWS]:
-            raise ValueError(f"slice_rows must be (), the first 9 or all of {SLICE_ROWS}, got {self.slice_rows}")
+            raise ValueError(f"slice_rows must be the first {NUMBERS_OF_ROWS} of {SLICE_ROWS}, got {self.slice_rows}")
 
     @property
     def eos(self) -> int:

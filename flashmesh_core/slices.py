@@ -21,7 +21,8 @@ from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
 from flashmesh_core.mesh.support import DirectionGrid, edge_support, triangle_support
 from flashmesh_core.mesh.surface import SurfaceGrid
 
-SURFACE, CREASE, OPEN, STRONG, WEAK, CORNER, SEEN, SUPPORTED_CORNER, SUPPORTED_SEEN, PROXY = range(len(SLICE_ROWS))
+SURFACE, CREASE, OPEN, STRONG, WEAK, CORNER, SEEN, SUPPORTED_CORNER, SUPPORTED_SEEN, PROXY = range(10)
+SUGGESTED_ROWS = 10  # of SLICE_ROWS are made here; candidate_rows.py makes the others
 CREASE_CELL = 3.0 / 128.0  # unit box
 CREASE_THRESHOLD = 0.02
 MAX_SUPPORT_SUGGESTIONS = 192  # nearest suggestions tested for support; bounds the work on dense meshes

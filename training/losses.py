@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flashmesh_core.model.draft_heads import LABEL_HISTORICAL, LABEL_INTRA_BATCH, LABEL_NEW
-from flashmesh_core.model.hourglass import Hourglass
+from flashmesh_core.model.hourglass import Hourglass, LevelStates
+from flashmesh_core.model.packing import make_packing
 from training.data import NO_VERTEX
 from training.mistakes import IGNORE
 
@@ -54,6 +55,23 @@ def label_targets(first_BV: Tensor, groups_BS: Tensor, nodes: int, count: int) -
     return torch.where(first == NO_VERTEX, IGNORE, label)
 
 
+def states_of(model: Hourglass, batch: dict[str, Tensor]) -> tuple[Tensor, LevelStates]:
+    """The condition of a micro-batch and the backbone's states; of packed sequences where it holds `crops`."""
+    condition = model.encode(batch["points"], batch["face_count"])
+    packing, owner = None, batch.get("crops")
+    if owner is not None:
+        sequences, each = len(owner), len(condition) // len(owner)
+        packing = make_packing(model.config, owner, each, condition.shape[1])
+        condition = condition.view(sequences, -1, condition.shape[2])
+    return condition, model.states(batch["tokens"], condition, batch.get("rows"), packing)
+
+
+def backbone_loss(model: Hourglass, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Nats of the main tokens and how many they are; plain tensors, for a compiled step."""
+    logits = states_of(model, batch)[1].logits_BNC
+    return _sum(logits, batch["targets"][:, : logits.shape[1]])
+
+
 def joint_loss(
     model: Hourglass, batch: dict[str, Tensor], groups_BS: Tensor | None, draft_weight: float = 1.0
 ) -> LossParts:
@@ -63,8 +81,7 @@ def joint_loss(
     over main and drafted tokens, a drafted token counting `draft_weight`.
     """
     config = model.config
-    condition = model.encode(batch["points"], batch["face_count"])
-    states = model.states(batch["tokens"], condition, batch.get("rows"))
+    condition, states = states_of(model, batch)
     length = batch["tokens"].shape[1]
     main, main_count = _sum(states.logits_BNC, batch["targets"][:, :length])
     values = {"main_sum": main.item(), "main_count": float(main_count)}

@@ -12,7 +12,8 @@ from flashmesh_core.sources import FAMILIES
 
 RANGES = (
     ("steps", 1, 10**9), ("accumulate", 1, 4096), ("draft_every", 0, 10**6), ("draft_probability", 0.001, 1.0),
-    ("minutes", 0.0, math.inf), ("ema", 0.0, 0.99999), ("procedural", 0.0, 1.0), ("workers", 0, 64),
+    ("minutes", 0.0, math.inf), ("ema", 0.0, 0.99999), ("procedural", 0.0, 1.0), ("damaged", 0.0, 1.0),
+    ("workers", 0, 64),
     ("cooldown", 0, 10**9), ("warmup", 0, 10**9), ("lr", 1e-8, 1.0), ("muon_lr", 1e-8, 1.0),
     ("draft_weight", 0.0, 100.0), ("batch_tokens", 576, 10**7),
 )  # fmt: skip
@@ -29,6 +30,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-faces", type=int, default=MAX_FACES, help="leave larger meshes out")
     parser.add_argument("--cached-only", action="store_true", help="draw only from readings that are in the cache now")
     parser.add_argument("--procedural", type=float, default=0.15, help="share of procedural shapes beside --data")
+    stand_ins = "share of meshes that stand-ins for readings are made of"
+    parser.add_argument("--damaged", type=float, default=0.0, help=stand_ins)
     parser.add_argument("--batch-tokens", type=int, default=4608, help="tokens of a micro-batch")
     parser.add_argument("--workers", type=int, default=1, help="data processes")
 

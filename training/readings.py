@@ -78,24 +78,6 @@ def keys_of(store: MeshStore, families: tuple[str, ...], variants: int, max_face
     return found
 
 
-def kept_keys(
-    keys: list[tuple[int, ReadingKey]], cache: Path, listed: Path, *, go_on: bool
-) -> list[tuple[int, ReadingKey]]:
-    """Those of `keys` whose readings are in `cache`, written to the file `listed`; those of that file to `go_on`.
-
-    A run that is resumed so draws from the same readings, whatever is made meanwhile. Raises ValueError for none.
-    """
-    if go_on and listed.is_file():
-        names = set(listed.read_text(encoding="utf-8").split("\n"))
-        keys = [(number, key) for number, key in keys if str(key) in names]
-    else:
-        keys = [(number, key) for number, key in keys if key.file(cache).is_file()]
-        write_atomic(listed, "\n".join(str(key) for _, key in keys).encode())
-    if not keys:
-        raise ValueError(f"--readings must hold readings of the meshes in --data, got none in {cache}")
-    return keys
-
-
 def make_reading(mesh: Mesh, key: ReadingKey) -> TrainingReading | None:
     """The reading of `mesh`, or None where its source shows no surface."""
     mesh = Mesh(mesh.vertices.astype(np.float64), mesh.faces)

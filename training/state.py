@@ -19,8 +19,8 @@ SUMS = "state.sums.json"  # of both generations; written before they are moved, 
 # What the steps of a run depend on, beside the data. The ends (--steps, --minutes, --cooldown) may change.
 FIXED = (
     "seed", "optimizer", "lr", "muon_lr", "weight_decay", "warmup", "accumulate", "batch_tokens", "draft_every",
-    "draft_probability", "draft_weight", "procedural", "precision", "ema", "freeze_backbone", "families", "variants",
-    "max_faces",
+    "draft_probability", "draft_weight", "procedural", "damaged", "precision", "ema", "freeze_backbone", "families",
+    "variants", "max_faces",
 )  # fmt: skip
 
 FORMER_NAMES = {"draft_share": "draft_probability"}  # of options, in the states of older runs

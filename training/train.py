@@ -26,11 +26,12 @@ from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.model.hourglass import Hourglass
 from flashmesh_core.model.layers import Block
 from training.data import DataConfig, MeshBatches
+from training.ledger import AHEAD, Ledger
 from training.log import Log, means
-from training.losses import joint_loss
+from training.losses import LossParts, backbone_loss, joint_loss, states_of
 from training.optimizer import make_optimizers
 from training.options import parse_arguments
-from training.readings import kept_keys, keys_of
+from training.readings import keys_of
 from training.samples import draw_samples
 from training.state import (
     NEWEST,
@@ -79,12 +80,16 @@ class Trainer:
         self.base_rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.guard = LossGuard()
+        self.ledger: Ledger | None = None
         if args.resume:
             self.resume()
         else:
             args.precision = args.precision or fast_precision(args.device)
-        if args.compile:
+        self.backbone_loss = backbone_loss
+        if args.compile and args.draft_every:
             compile_blocks(self.model)
+        elif args.compile:
+            self.backbone_loss = torch.compile(backbone_loss, dynamic=False)
 
     def state(self) -> dict:
         """All that a run goes on from."""
@@ -100,6 +105,13 @@ class Trainer:
         check_finite(self.averaged)
         save_state(self.out, self.state())
         self.export(self.out / "checkpoint")
+
+    def take_new_readings(self) -> None:
+        """From a little later on the run draws from what has come to the cache as well."""
+        if self.ledger is not None:
+            first = self.step * self.args.accumulate
+            count = self.ledger.extend(first + AHEAD if first else 0)
+            print(f"step {self.step}: {count} readings", file=sys.stderr)
 
     def export(self, folder: Path) -> None:
         """The averaged weights as a checkpoint folder that the engine loads."""
@@ -160,7 +172,7 @@ class Trainer:
             batch = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
             enabled = self.args.precision == "bf16"
             with torch.autocast(self.args.device.split(":")[0], torch.bfloat16, enabled=enabled):
-                parts = joint_loss(self.model, batch, self.draft_groups(batch, micro), self.args.draft_weight)
+                parts = self.loss(batch, micro)
             (parts.total / len(batches)).backward()
             for name, value in parts.values.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -178,6 +190,13 @@ class Trainer:
         self.step += 1
         self.tokens += int(sums["main_count"])
         return sums
+
+    def loss(self, batch: dict[str, torch.Tensor], micro: int) -> LossParts:
+        """The loss of a micro-batch: of the backbone alone where no heads are trained, which can be compiled."""
+        if self.args.draft_every:
+            return joint_loss(self.model, batch, self.draft_groups(batch, micro), self.args.draft_weight)
+        total, count = self.backbone_loss(self.model, batch)
+        return LossParts(total / count.clamp(min=1), {"main_sum": total.item(), "main_count": float(count)})
 
     def skip_step(self) -> dict[str, float]:
         """Leave out a step whose gradients are not finite; go back to the last good state if that repeats."""
@@ -210,8 +229,7 @@ def validate(trainer: Trainer, batches: list[dict[str, torch.Tensor]]) -> dict[s
     for batch in batches:
         enabled = trainer.args.precision == "bf16"
         with torch.autocast(trainer.args.device.split(":")[0], torch.bfloat16, enabled=enabled):
-            condition = model.encode(batch["points"], batch["face_count"])
-            logits = model(batch["tokens"], condition, batch.get("rows"))
+            logits = states_of(model, batch)[1].logits_BNC
         length = batch["tokens"].shape[1]
         targets = batch["targets"][:, :length]
         loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=-100, reduction="none")
@@ -235,7 +253,10 @@ def make_loader(args: argparse.Namespace, trainer: Trainer) -> tuple[DataLoader,
     """The micro-batches that are left to do, and the fixed ones for validation; tells how much data there is."""
     store = MeshStore.open(Path(args.data), "train") if args.data else None
     cache = None if args.readings is None else Path(args.readings)
-    data = DataConfig(seed=args.seed, procedural=args.procedural, batch_tokens=args.batch_tokens, readings=cache)
+    data = DataConfig(
+        seed=args.seed, procedural=args.procedural, damaged=args.damaged, batch_tokens=args.batch_tokens,
+        readings=cache, packed=not args.draft_every,
+    )  # fmt: skip
     keys = []
     if store is not None:
         print(f"{len(store)} training meshes, {store.skipped} left out (over 10,000 faces or unreadable)")
@@ -243,11 +264,12 @@ def make_loader(args: argparse.Namespace, trainer: Trainer) -> tuple[DataLoader,
             print(f"left out, for they have no area: {', '.join(store.without_area)}", file=sys.stderr)
         keys = keys_of(store, args.families, args.variants, args.max_faces)
         if args.cached_only:
-            keys = kept_keys(keys, Path(args.readings), trainer.out / "readings.txt", go_on=args.resume)
+            trainer.ledger = Ledger(trainer.out / "readings.txt", Path(args.readings), keys)
+            trainer.take_new_readings()
         print(f"{len(keys)} readings of {len({number for number, _ in keys})} meshes")
     first = trainer.step * args.accumulate
     loader = DataLoader(
-        MeshBatches(trainer.config, data, store, keys), batch_size=None,
+        MeshBatches(trainer.config, data, store, keys, trainer.ledger), batch_size=None,
         sampler=range(first, args.steps * args.accumulate), num_workers=args.workers,
         prefetch_factor=4 if args.workers else None, worker_init_fn=start_worker if args.workers else None,
     )  # fmt: skip
@@ -282,6 +304,7 @@ class Progress:
             self.write_row(done, now)
         if done or now - self.saved > args.checkpoint_minutes * 60:
             trainer.save()
+            trainer.take_new_readings()
             self.saved = time.monotonic()
         if args.picture_minutes and (done or now - self.drawn > args.picture_minutes * 60):
             draw_samples(trainer, self.samples_from)

@@ -18,6 +18,7 @@ from flashmesh_core.config import ModelConfig
 from flashmesh_core.model.conditioning import ConditionEncoder
 from flashmesh_core.model.draft_heads import DraftHeads
 from flashmesh_core.model.layers import Block, RMSNorm, normal, rope_table
+from flashmesh_core.model.packing import Packing
 from flashmesh_core.tokenizer import TOKENS_PER_FACE
 
 
@@ -140,11 +141,14 @@ class Hourglass(nn.Module):
         """The condition tokens of surface samples; see `ConditionEncoder`."""
         return self.encoder(points_BPC, face_count_B)
 
-    def states(self, tokens_BN: Tensor, condition_BSD: Tensor, rows_BNRQ: Tensor | None = None) -> LevelStates:
+    def states(
+        self, tokens_BN: Tensor, condition_BSD: Tensor, rows_BNRQ: Tensor | None = None,
+        packing: Packing | None = None,
+    ) -> LevelStates:  # fmt: skip
         """The full forward pass without caches.
 
         `tokens_BN` begins at a face boundary; `rows_BNRQ` (B, N, R, Q) are the slice rows of every position, needed
-        when the configuration names some.
+        when the configuration names some. Of packed sequences `condition_BSD` holds the tokens of all crops.
         """
         if (rows_BNRQ is None) != (not self.config.slice_rows):
             raise ValueError(f"rows must be given exactly when slice_rows is not empty, got {rows_BNRQ is not None}")
@@ -154,35 +158,40 @@ class Hourglass(nn.Module):
         head_dim = self.config.dim // self.config.heads
         tables = [rope_table(positions[: length // 3**level], head_dim) for level in range(3)]
 
+        masks: list[tuple[Tensor | None, Tensor | None]] = [(None, None)] * 3
+        if packing is not None:
+            masks = list(zip(packing.masks, packing.conditions, strict=True))
         x_BND = self.embed_tokens(tokens_BN, positions % TOKENS_PER_FACE)
         for block in self.coordinate_down:
-            x_BND = block(x_BND, condition_BSD, tables[0])
+            x_BND = block(x_BND, condition_BSD, tables[0], masks[0])
         vertices = length // 3
         x_BVD = self.vertex_in(x_BND[:, : 3 * vertices].unflatten(1, (vertices, 3)).flatten(2))
         for block in self.vertex_down:
-            x_BVD = block(x_BVD, condition_BSD, tables[1])
+            x_BVD = block(x_BVD, condition_BSD, tables[1], masks[1])
         faces = vertices // 3
         x_BFD = self.face_in(x_BVD[:, : 3 * faces].unflatten(1, (faces, 3)).flatten(2))
         for block in self.face[:-1]:
-            x_BFD = block(x_BFD, condition_BSD, tables[2])
+            x_BFD = block(x_BFD, condition_BSD, tables[2], masks[2])
         face_BFD = x_BFD
-        x_BFD = self.face[-1](x_BFD, condition_BSD, tables[2])
+        x_BFD = self.face[-1](x_BFD, condition_BSD, tables[2], masks[2])
 
         up_BVD = self.face_out(x_BFD).unflatten(2, (3, -1)).flatten(1, 2)
-        x_BVD = x_BVD + causal_shift(up_BVD, vertices)
+        up_BVD = causal_shift(up_BVD, vertices)
+        x_BVD = x_BVD + (up_BVD if packing is None else up_BVD * packing.starts[1].to(up_BVD.dtype))
         for block in self.vertex_up[:-1]:
-            x_BVD = block(x_BVD, condition_BSD, tables[1])
+            x_BVD = block(x_BVD, condition_BSD, tables[1], masks[1])
         vertex_BVD = x_BVD
-        x_BVD = self.vertex_up[-1](x_BVD, condition_BSD, tables[1])
+        x_BVD = self.vertex_up[-1](x_BVD, condition_BSD, tables[1], masks[1])
 
         up_BND = self.vertex_out(x_BVD).unflatten(2, (3, -1)).flatten(1, 2)
-        x_BND = x_BND + causal_shift(up_BND, length)
+        up_BND = causal_shift(up_BND, length)
+        x_BND = x_BND + (up_BND if packing is None else up_BND * packing.starts[0].to(up_BND.dtype))
         if rows_BNRQ is not None:
             x_BND = x_BND + self.slice_states(rows_BNRQ.to(x_BND.dtype), positions % TOKENS_PER_FACE)
         for block in self.coordinate_up[:-1]:
-            x_BND = block(x_BND, condition_BSD, tables[0])
+            x_BND = block(x_BND, condition_BSD, tables[0], masks[0])
         coordinate_BND = x_BND
-        x_BND = self.coordinate_up[-1](x_BND, condition_BSD, tables[0])
+        x_BND = self.coordinate_up[-1](x_BND, condition_BSD, tables[0], masks[0])
         return LevelStates(coordinate_BND, vertex_BVD, face_BFD, self.logits(x_BND, rows_BNRQ))
 
     def forward(self, tokens_BN: Tensor, condition_BSD: Tensor, rows_BNRQ: Tensor | None = None) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flashmesh_core.model.packing import attend, attend_in_blocks
+
 
 def normal(*shape: int, std: float = 1.0) -> Tensor:
     """Normally distributed numbers; none on the meta device, where that costs a second."""
@@ -73,9 +75,11 @@ class SelfAttention(nn.Module):
         """Attention over given keys; `mask` (T, S) bool, or None for every key. Returns (B, T, D)."""
         return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)))
 
-    def forward(self, x_BTD: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-        """The whole sequence at once, without a cache."""
+    def forward(self, x_BTD: Tensor, table: tuple[Tensor, Tensor], mask_BNWS: Tensor | None = None) -> Tensor:
+        """The whole sequence at once, without a cache; with the mask of a packed one, in blocks."""
         q, k, v = self.project(x_BTD, table)
+        if mask_BNWS is not None:
+            return self.out(merge_heads(attend_in_blocks(q, k, v, mask_BNWS)))
         length = x_BTD.shape[1]
         if length > self.window:
             positions = torch.arange(length, device=x_BTD.device)
@@ -99,8 +103,10 @@ class CrossAttention(nn.Module):
         k, v = self.kv(condition_BSD).chunk(2, dim=-1)
         return split_heads(k, self.heads), split_heads(v, self.heads)
 
-    def forward(self, x_BTD: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x_BTD: Tensor, keys_values: tuple[Tensor, Tensor], mask_BTS: Tensor | None = None) -> Tensor:
         q = split_heads(self.q(x_BTD), self.heads)
+        if mask_BTS is not None:
+            return self.out(merge_heads(attend(q, *keys_values, mask_BTS[:, None])))
         return self.out(merge_heads(F.scaled_dot_product_attention(q, *keys_values)))
 
 
@@ -129,16 +135,22 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(dim)
         self.feed_forward = GatedFeedForward(dim, hidden)
 
-    def after_attention(self, x_BTD: Tensor, keys_values: tuple[Tensor, Tensor] | None) -> Tensor:
+    def after_attention(
+        self, x_BTD: Tensor, keys_values: tuple[Tensor, Tensor] | None, mask_BTS: Tensor | None = None
+    ) -> Tensor:
         """What follows self-attention and its residual."""
         if self.cross is not None and self.cross_norm is not None and keys_values is not None:
-            x_BTD = x_BTD + self.cross(self.cross_norm(x_BTD), keys_values)
+            x_BTD = x_BTD + self.cross(self.cross_norm(x_BTD), keys_values, mask_BTS)
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
 
     def condition(self, condition_BSD: Tensor) -> tuple[Tensor, Tensor] | None:
         """This layer's keys and values of the condition, or None without cross-attention."""
         return self.cross.keys_values(condition_BSD) if self.cross is not None else None
 
-    def forward(self, x_BTD: Tensor, condition_BSD: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), table)
-        return self.after_attention(x_BTD, self.condition(condition_BSD))
+    def forward(
+        self, x_BTD: Tensor, condition_BSD: Tensor, table: tuple[Tensor, Tensor],
+        masks: tuple[Tensor | None, Tensor | None] = (None, None),
+    ) -> Tensor:  # fmt: skip
+        """`masks` are those of a packed sequence: of self-attention and of the condition."""
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), table, masks[0])
+        return self.after_attention(x_BTD, self.condition(condition_BSD), masks[1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flashmesh_core.jit import njit_no_refcount
-from flashmesh_core.slices import CREASE, SURFACE
+from flashmesh_core.slices import CREASE, SUGGESTED_ROWS, SURFACE
 from flashmesh_core.state.arrays import Surface, Table
 from flashmesh_core.state.coverage_guidance import guide_first, guide_second, guide_third
 from flashmesh_core.state.proxy_faces import mark_proxy
@@ -79,7 +79,7 @@ def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
         if not agrees(z, y, table.bins[vertex]):
             continue
         place = table.bins[vertex, axis]
-        bits = table.suggestion_bits[number] & ((1 << len(rows)) - 1)
+        bits = table.suggestion_bits[number] & ((1 << min(len(rows), SUGGESTED_ROWS)) - 1)
         row = 0
         while bits:
             if bits & 1:

@@ -1,0 +1,78 @@
+"""Start or resume the long run: `python -m training.long_run --state DIR --data DIR`.
+
+Everything lives in the state folder: readings, weights, optimizer, counters, logs. Started again, the run goes on where
+it was; ended in any way, it loses at most the minutes between two checkpoints. Readings that are missing are made by a
+process beside it for as long as there are any, and join the run as they come. Both yield to all other work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STATE, DATA = "FLASHMESH_RUN", "FLASHMESH_DATA"  # environment variables
+TRAINING = (
+    "--preset", "nano", "--cached-only", "--max-faces", "800", "--variants", "2", "--draft-every", "0", "--compile",
+    "--procedural", "0.1", "--damaged", "0.25", "--lr", "1e-3", "--muon-lr", "0.004", "--warmup", "100", "--ema",
+    "0.998", "--accumulate", "2", "--steps", "1000000000", "--checkpoint-minutes", "8", "--picture-minutes", "0",
+    "--validate-every", "400",
+)  # fmt: skip
+
+
+def commands(state: Path, data: Path, weights: str | None) -> tuple[list[str], list[str]]:
+    """The command lines of the training and of what makes readings."""
+    out, readings = state / "run", state / "readings"
+    resumes = (out / "state.pt").is_file() or (out / "state.previous.pt").is_file()
+    start = ["--resume"] if resumes else (["--weights", weights] if weights else [])
+    train = [sys.executable, "training/train.py", *TRAINING, "--data", str(data), "--readings", str(readings)]
+    make = [sys.executable, "-m", "training.readings", "--data", str(data), "--out", str(readings)]
+    make += ["--max-faces", "800", "--variants", "2", "--workers", "1"]
+    return [*train, "--out", str(out), *start], make
+
+
+def run(state: Path, data: Path, weights: str | None) -> int:
+    """Until both processes have ended, or a signal ends them; the exit status of the training."""
+    state.mkdir(parents=True, exist_ok=True)
+    train, make = commands(state, data, weights)
+    settings = {"TORCHINDUCTOR_CACHE_DIR": str(state / "compiled"), "GOMP_SPINCOUNT": "2000"}
+    environment = os.environ | settings
+    single = environment | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    with (state / "train.log").open("a") as said, (state / "readings.log").open("a") as made:
+        started = [
+            subprocess.Popen(train, cwd=ROOT, env=environment, stdout=said, stderr=said),
+            subprocess.Popen(make, cwd=ROOT, env=single, stdout=made, stderr=made),
+        ]
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda number, _: [process.send_signal(number) for process in started])
+        status = started[0].wait()
+        started[1].terminate()
+        started[1].wait()
+    return status
+
+
+def main() -> int:
+    """The command line; the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--state", default=os.environ.get(STATE), help=f"folder of the run; default: ${STATE}")
+    parser.add_argument("--data", default=os.environ.get(DATA), help=f"as for train.py; default: ${DATA}")
+    parser.add_argument("--weights", help="a new run starts from the weights of this checkpoint")
+    args = parser.parse_args()
+    for flag, given, variable in (("--state", args.state, STATE), ("--data", args.data, DATA)):
+        if not given:
+            parser.error(f"{flag} must be given, or ${variable} be set")
+    if hasattr(os, "nice"):
+        os.nice(max(0, 19 - os.nice(0)))
+    began = time.monotonic()
+    status = run(Path(args.state).resolve(), Path(args.data).resolve(), args.weights)
+    print(f"ended with status {status} after {(time.monotonic() - began) / 60:.0f} minutes")
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
