@@ -11,10 +11,11 @@ Suffixes: I items, M vertices of the universe, R rows, Q bins.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from flashmesh_core.candidate_rows import Candidates, candidate_rows_of_mesh, no_candidates
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, canonicalize_bins, key_bins, quantize, vertex_keys
 from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
@@ -34,7 +35,8 @@ class SurfaceContext:
     """What is known of the input surface at one bin count.
 
     `corner_keys` (C,) int64 are the corners as sorted, unique (z, y, x) keys. `proxy_faces` (T, 3) int64 are the faces
-    of the proxy mesh over them as numbers of corners, in canonical order.
+    of the proxy mesh over them as numbers of corners, in canonical order. `candidates` are vertices of the
+    proxies.
     """
 
     num_bins: int
@@ -44,6 +46,7 @@ class SurfaceContext:
     directions: DirectionGrid
     corner_keys: np.ndarray
     proxy_faces: np.ndarray
+    candidates: Candidates = field(default_factory=no_candidates)
 
     @staticmethod
     def of_samples(
@@ -286,7 +289,8 @@ def mesh_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, stop: in
     masks = item_masks(context, universe, items)
     target = mesh.vertices[mesh.faces[start:stop]][:, :, ::-1].reshape(-1, 3)
     rows = rows_of_items(context, universe, masks, np.vstack([target, [[0, 0, 0]]]))
-    return rows.reshape(-1, *rows.shape[2:])[: 9 * (stop - start) + 1]
+    made = rows.reshape(-1, *rows.shape[2:])[: 9 * (stop - start) + 1]
+    return made | candidate_rows_of_mesh(context.candidates, mesh, start, stop)
 
 
 def _suggestions(table: OpenHalfEdges, vertices: list[int], previous_v0: int) -> tuple[list[int], list[int], set[int]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 from generated_meshes import shape
 
+from flashmesh_core.candidate_rows import make_candidates
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, Normalization, canonicalize, dequantize, quantize
 from flashmesh_core.mesh.sampling import sample_surface
@@ -40,7 +42,10 @@ def in_context(mesh: Mesh, num_bins: int = 128, *, every: bool = False) -> tuple
     faces[changed, 2] = rng.integers(0, len(unit), changed.sum())
     proxy_bins = quantize(unit, num_bins)[faces]
     context = SurfaceContext.of_samples(points, normals, corners, num_bins, proxy_bins=proxy_bins)
-    return context, canonicalize(mesh.vertices, mesh.faces, num_bins, placed)
+    near = unit + rng.normal(0.0, 0.006, unit.shape)  # a bin off, and some vertices are only in the richer proxy
+    kept = rng.random(2 * len(unit)) < 0.7
+    candidates = make_candidates(near, mesh.faces, near + rng.normal(0.0, 0.003, unit.shape), num_bins, kept)
+    return replace(context, candidates=candidates), canonicalize(mesh.vertices, mesh.faces, num_bins, placed)
 
 
 @cache

@@ -7,18 +7,16 @@ Every micro-batch is a function of (seed, its number) alone, so a resumed run co
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from flashmesh_core.candidate_rows import candidate_rows_of_mesh, make_candidates, no_candidates
+from flashmesh_core.candidate_rows import make_candidates
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.places import assign_bins
 from flashmesh_core.mesh.canonical import (
@@ -31,7 +29,7 @@ from flashmesh_core.mesh.canonical import (
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import SurfaceSamples, sample_surface
 from flashmesh_core.mesh.store import MAX_FACES, MeshStore
-from flashmesh_core.slices import SUGGESTED_ROWS, SurfaceContext, mesh_rows
+from flashmesh_core.slices import SurfaceContext, mesh_rows
 from flashmesh_core.tokenizer import TOKENS_PER_FACE, face_tokens, first_occurrence
 from training.damaged import damaged_reading
 from training.ledger import Ledger
@@ -295,13 +293,11 @@ def rows_of_crop(
     context = SurfaceContext.of_samples(
         surface.points, surface.normals, corners, config.num_bins, proxy_bins=places.bins[proxy.faces]
     )
-    rows = crop_rows(mesh_rows, context, written, start, groups)
-    if len(config.slice_rows) > SUGGESTED_ROWS:
+    if shown > 0.0:
         kept = rng.random(len(proxy.vertices) + len(richer.vertices)) < shown
-        candidates = no_candidates()
-        if shown > 0.0:
-            candidates = make_candidates(proxy.vertices, proxy.faces, richer.vertices, config.num_bins, kept)
-        rows |= crop_rows(candidate_rows_of_mesh, candidates, written, start, groups)
+        candidates = make_candidates(proxy.vertices, proxy.faces, richer.vertices, config.num_bins, kept)
+        context = replace(context, candidates=candidates)
+    rows = crop_rows(context, written, start, groups)
     return rows[:, : len(config.slice_rows)]
 
 
@@ -331,11 +327,11 @@ def crop(mesh: CanonicalMesh, wanted: np.ndarray, config: ModelConfig, start: in
     return Sample(tokens, targets, first, None, np.zeros((0, 7)), 0.0)
 
 
-def crop_rows(make: Callable[..., np.ndarray], shown: Any, mesh: CanonicalMesh, start: int, groups: int) -> np.ndarray:
-    """Rows of the token after each of the crop's positions, (9 * groups, R, Q) uint8, by `mesh_rows` or its like."""
+def crop_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, groups: int) -> np.ndarray:
+    """Slice rows of the token after each of the crop's positions, (9 * groups, R, Q) uint8."""
     begin = 9 if start == 0 else 0
     stop = min(len(mesh.faces), start + groups - begin // 9)
-    made = make(shown, mesh, start, stop)
+    made = mesh_rows(context, mesh, start, stop)
     rows = np.zeros((groups * TOKENS_PER_FACE, *made.shape[1:]), dtype=np.uint8)
     made = made if begin else made[1:]
     at = begin - 1 if begin else 0

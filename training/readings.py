@@ -26,10 +26,10 @@ from flashmesh_core.mesh.canonical import Mesh
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.sources import FAMILIES, MESH_FAMILIES, make_source, vary
+from flashmesh_core.surface.reading import WITH_DENSE as RICHER
 from flashmesh_core.surface.reading import read_surface
 
 FORMAT = 1  # of the files; what reads a source may change without it, since a run learns from older readings as well
-RICHER = (1, 2, 4)  # times the wanted faces: the last is the dense surface that later choices are made on
 UNREADABLE = "no surface"
 
 

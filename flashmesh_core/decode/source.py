@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from flashmesh_core.candidate_rows import make_candidates
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.places import Places, assign_bins
 from flashmesh_core.errors import InputError
@@ -15,9 +16,9 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization, dequantize
 from flashmesh_core.mesh.distance import TriangleTree
 from flashmesh_core.mesh.sampling import sample_surface, triangle_areas
 from flashmesh_core.mesh.surface import SurfaceGrid
-from flashmesh_core.slices import SurfaceContext
+from flashmesh_core.slices import SUGGESTED_ROWS, SurfaceContext
 from flashmesh_core.surface.denoising import Progress
-from flashmesh_core.surface.reading import MIN_FACES, Reading, read_varied
+from flashmesh_core.surface.reading import MIN_FACES, RICHER, WITH_DENSE, Reading, read_varied
 
 SURFACE_POINTS = 16_384  # samples that creases and slices are made from, as in training; at least
 MAX_SURFACE_POINTS = 131_072
@@ -98,7 +99,7 @@ def prepare_source(
     wanted = UNASKED_FACES if faces is None else max(faces, MIN_FACES)
     first, *more = read_varied(
         source, normals, faces=wanted, seeds=seeds, keep_vertices=keep_vertices, clean_up=clean_up,
-        progress=progress,
+        richer=WITH_DENSE if shows_candidates(config) else RICHER, progress=progress,
     )  # fmt: skip
     made = source_of_reading(first, config, np.random.default_rng(0), tolerance)
     if all(reading is first for reading in more):
@@ -118,7 +119,8 @@ def source_of_reading(
     area = float(triangle_areas(proxy.triangles).sum())
     if not area > 0.0:
         raise InputError(f"source must have a total area above 0, got {len(proxy.faces)} faces without", field="source")
-    samples = sample_surface(proxy.vertices, proxy.faces, enough_samples(area * size**2), rng)
+    shown = _shrunk(reading.proxies[-1]) if shows_candidates(config) else proxy
+    samples = sample_surface(shown.vertices, shown.faces, enough_samples(area * size**2), rng)
     points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
     if tolerance is None:
         tolerance = 1 + int(reading.noise * size)
@@ -126,6 +128,10 @@ def source_of_reading(
     context = None
     if config.slice_rows:
         context = SurfaceContext.of_samples(points, normals, corners, size, proxy_bins=proxy_bins)
+        if shows_candidates(config):
+            richer = _shrunk(reading.proxies[1])
+            candidates = make_candidates(proxy.vertices, proxy.faces, richer.vertices, size)
+            context = replace(context, candidates=candidates)
     read = rng.choice(len(points), config.num_points, replace=len(points) < config.num_points)
     channels = np.concatenate([points[read], normals[read], np.ones((len(read), 1))], axis=1)
     return Source(
@@ -138,6 +144,11 @@ def source_of_reading(
         is_manifold=reading.is_manifold, is_closed=reading.is_closed, kept=reading.kept,
         gashes=reading.gashes, strays=reading.strays,
     )  # fmt: skip
+
+
+def shows_candidates(config: ModelConfig) -> bool:
+    """Whether the model is shown what `candidate_rows.py` makes, and reads the dense surface."""
+    return len(config.slice_rows) > SUGGESTED_ROWS
 
 
 def without_proxy(source: Source, config: ModelConfig) -> Source:

@@ -109,15 +109,16 @@ class Hourglass(nn.Module):
         """Token and slot embeddings, (B, N, D)."""
         return self.embed(tokens_BN) + self.slot_embed(slots_N)
 
-    def slice_states(self, rows_BNRQ: Tensor, slots_N: Tensor) -> Tensor:
+    def slice_states(self, rows_BNRQ: Tensor, slots_N: Tensor, first: int | None = None) -> Tensor:
         """Project the slice rows by the matrix of the slot that is predicted next, (B, N, D).
 
-        `slots_N` are the slots of the predicting positions; any run of positions is allowed.
+        `slots_N` are the slots of the predicting positions; any run of positions is allowed. `first` is the first of
+        them, where it is known without a look at the tensor.
         """
         batch, length = rows_BNRQ.shape[:2]
         flat = rows_BNRQ.flatten(2)
         if length % TOKENS_PER_FACE == 0:
-            first = int(slots_N[0])
+            first = int(slots_N[0]) if first is None else first
             by_slot = flat.unflatten(1, (-1, TOKENS_PER_FACE)).permute(2, 0, 1, 3).flatten(1, 2)
             weight = self.slices.roll(-(first + 1), dims=0).to(flat.dtype)
             out = torch.bmm(by_slot, weight)
@@ -187,7 +188,7 @@ class Hourglass(nn.Module):
         up_BND = causal_shift(up_BND, length)
         x_BND = x_BND + (up_BND if packing is None else up_BND * packing.starts[0].to(up_BND.dtype))
         if rows_BNRQ is not None:
-            x_BND = x_BND + self.slice_states(rows_BNRQ.to(x_BND.dtype), positions % TOKENS_PER_FACE)
+            x_BND = x_BND + self.slice_states(rows_BNRQ.to(x_BND.dtype), positions % TOKENS_PER_FACE, 0)
         for block in self.coordinate_up[:-1]:
             x_BND = block(x_BND, condition_BSD, tables[0], masks[0])
         coordinate_BND = x_BND

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flashmesh_core.candidate_rows import no_candidates
 from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 from flashmesh_core.mesh.support import BACKING_BITS, DIRECTION_CELLS, own_bits
 from flashmesh_core.mesh.surface import MAX_CELLS, SurfaceGrid
@@ -93,6 +94,11 @@ class Surface(NamedTuple):
     patch_center: np.ndarray  # (P, 3) int32: the bin in the middle of each patch
     corners: np.ndarray  # (C,) int64 keys
     proxy: np.ndarray  # (P, 3) int32: faces of the proxy mesh as numbers of corners, in canonical order
+    candidate_bins: np.ndarray  # (K, 3) int32; these and `mirror` are Candidates (candidate_rows.py)
+    candidate_kinds: np.ndarray
+    candidate_start: np.ndarray
+    candidate_beside: np.ndarray
+    mirror: np.ndarray  # (2,) float64
     facets: np.ndarray  # (T, 3, 3) float64: the triangles of the proxy mesh, in bins; none for a cloud
     facet_normals: np.ndarray  # (T, 3) float64
     facet_start: np.ndarray  # an index of them, see `facets`
@@ -160,6 +166,7 @@ def make_surface(
     places, normals, bins = places[order], normals[order], bins[order]
     patch, patch_center = _patches(loose)
     facets, facet_normals, facet_start, facet_listed = index_facets(proxy_bins, num_bins)
+    candidates = context.candidates if context else no_candidates()
     loose_start, loose_number = _index_by_cell(_cell_of(loose, factor, cells), cells**3)
     return Surface(
         size=num_bins, factor=grid_factor,
@@ -175,6 +182,8 @@ def make_surface(
         patch=patch, patch_center=patch_center,
         corners=context.corner_keys.astype(np.int64) if context else np.zeros(0, dtype=np.int64),
         proxy=context.proxy_faces.astype(np.int32) if context else np.zeros((0, 3), dtype=np.int32),
+        candidate_bins=candidates.bins, candidate_kinds=candidates.kinds, candidate_start=candidates.start,
+        candidate_beside=candidates.beside, mirror=candidates.mirror,
         facets=facets, facet_normals=facet_normals, facet_start=facet_start, facet_listed=facet_listed,
     )  # fmt: skip
 
@@ -210,6 +219,7 @@ class Table(NamedTuple):
     uncovered_count: np.ndarray  # (cells^3,) uint16: uncovered samples in and around a cell of the grids
     uncovered_directions: np.ndarray  # (cells^3,) uint32: directions of the uncovered samples in a cell of `marks`
     over: np.ndarray  # (P,) int32: the first face that lies over each face of the proxy + 1, 0: none; see proxy_faces
+    held: np.ndarray  # (K,) int16: vertices of the mesh at each candidate
     taken: np.ndarray  # (L,) int16: known vertices that leave this place to themselves
     mark: np.ndarray  # (V,) uint8 scratch, zero between calls
     distance: np.ndarray  # (size + 1,) int32 scratch
@@ -253,7 +263,8 @@ def make_table(surface: Surface, max_faces: int) -> Table:
         covered=np.zeros(samples, dtype=np.bool_), cover_stack=ints(samples), cover_end=ints(faces + 1),
         uncovered_count=np.zeros(surface.support.size, dtype=np.uint16),
         uncovered_directions=np.zeros(surface.marks.size, dtype=np.uint32),
-        over=ints(len(surface.proxy)), taken=np.zeros(places, dtype=np.int16),
+        over=ints(len(surface.proxy)), held=np.zeros(len(surface.candidate_bins), dtype=np.int16),
+        taken=np.zeros(places, dtype=np.int16),
         mark=np.zeros(vertices, dtype=np.uint8), distance=ints(surface.size + 1),
         suggestion=ints(vertices), suggestion_bits=ints(vertices), priority=np.zeros(vertices, dtype=np.int8),
         stuck=ints(8 * faces, 4), stuck_at=ints(vertices), loose=ints(places),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flashmesh_core.candidate_rows import hold
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.state import arrays
 from flashmesh_core.state.arrays import Surface, Table
@@ -153,13 +154,21 @@ def _release(table: Table, edge: int) -> None:
 
 
 @njit_no_refcount
+def _hold(surface: Surface, table: Table, vertex: int, by: int) -> None:
+    x, y, z = table.bins[vertex, 0], table.bins[vertex, 1], table.bins[vertex, 2]
+    hold(surface.candidate_bins, table.held, x, y, z, by)
+
+
+@njit_no_refcount
 def _push_face(surface: Surface, table: Table) -> None:
     face = table.n[0].faces
     for slot in range(3):
         vertex = table.begun_vertex[slot]
         table.faces[face, slot] = vertex
-        if table.degree[vertex] == 0 and not table.is_corner[vertex]:
-            take_places(surface, table, vertex, 1)
+        if table.degree[vertex] == 0:
+            _hold(surface, table, vertex, 1)
+            if not table.is_corner[vertex]:
+                take_places(surface, table, vertex, 1)
         table.degree[vertex] += 1
     for slot in range(3):
         table.face_edges[face, slot] = _use(table, table.faces[face, slot], table.faces[face, (slot + 1) % 3])
@@ -185,8 +194,10 @@ def _pop_face(surface: Surface, table: Table) -> None:
         vertex = table.faces[face, slot]
         table.begun_vertex[slot] = vertex
         table.degree[vertex] -= 1
-        if table.degree[vertex] == 0 and not table.is_corner[vertex]:
-            take_places(surface, table, vertex, -1)
+        if table.degree[vertex] == 0:
+            _hold(surface, table, vertex, -1)
+            if not table.is_corner[vertex]:
+                take_places(surface, table, vertex, -1)
         for axis in range(3):
             table.begun[3 * slot + axis] = table.bins[vertex, 2 - axis]
 

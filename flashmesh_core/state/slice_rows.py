@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flashmesh_core.candidate_rows import write_candidate_rows
 from flashmesh_core.jit import njit_no_refcount
 from flashmesh_core.slices import CREASE, SUGGESTED_ROWS, SURFACE
 from flashmesh_core.state.arrays import Surface, Table
@@ -86,6 +87,13 @@ def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
                 rows[row, place] = 1
             bits >>= 1
             row += 1
+    if len(rows) > SUGGESTED_ROWS:
+        slot = begun // 3
+        write_candidate_rows(
+            surface.candidate_bins, surface.candidate_kinds, surface.candidate_start, surface.candidate_beside,
+            surface.mirror, table.held, table.bins, table.degree, table.n[0].vertices,
+            table.begun_vertex[0] if slot > 0 else -1, table.begun_vertex[1] if slot > 1 else -1, axis, z, y, rows,
+        )  # fmt: skip
     factor = surface.factor
     if z < 0:
         _spread(rows[SURFACE], surface.shown_z, factor)

@@ -52,6 +52,7 @@ ROUGH, ROUGH_CLOUD = 0.5, 0.2  # noisiness of a mesh, noise of a cloud over the 
 FINEST = 1 / 256  # a typical edge shorter than this: three rounds of filtering reach no bevel that matters
 CLOUD_HANDLE_EDGES = 24.0  # noise makes handles; a mesh has those that somebody made
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
+WITH_DENSE = (1, 2, 4)  # the same where a model is shown candidates of all of them
 TRIMMED, TRIMMED_OF_CLOUD = (1.5,), (1.5, 2)  # times the wanted faces: meshes that are trimmed to these
 
 

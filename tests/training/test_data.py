@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from flashmesh_core.config import preset
-from flashmesh_core.decode.places import assign_bins
-from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize, canonicalize_bins, vertex_keys
+from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, canonicalize, vertex_keys
 from flashmesh_core.mesh.io import save_mesh
 from flashmesh_core.mesh.store import MeshStore
+from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.overlap import first_over
 from flashmesh_core.tokenizer import encode, face_tokens
 from tests.mesh.shapes import box
-from training.data import NO_VERTEX, DataConfig, MeshBatches, crop, snapped, standing
+from training.damaged import damaged_reading, with_split_edges
+from training.data import NO_VERTEX, DataConfig, MeshBatches, crop, wanted_mesh
+from training.ledger import Ledger
 from training.losses import draft_targets, label_targets
 from training.mistakes import IGNORE, make_mistakes
 from training.readings import ReadingKey, keys_of, load_reading
@@ -138,40 +140,21 @@ def test_batches_depend_on_their_number_alone() -> None:
     assert other["tokens"].shape != first[4]["tokens"].shape or not torch.equal(other["tokens"], first[4]["tokens"])
 
 
-def test_the_model_is_to_write_the_artists_faces_over_what_the_reading_shows() -> None:
-    """A reading that is off by half a bin: vertices go to where it has them, and a face that it lacks is left out."""
-    corners, sides = box()
-    mesh = Mesh(0.45 * corners / np.abs(corners).max(), sides)
-    vertices = mesh.vertices
-    proxy = Mesh(vertices + 0.004, mesh.faces)
-    places = assign_bins(proxy.vertices, 128)
-    inside = np.array([[0.0, 0.0, 0.0], [0.02, 0.0, 0.0], [0.0, 0.02, 0.0]])
-    faces = np.concatenate([mesh.faces, [np.arange(3) + len(vertices)]])
-    made = snapped(np.concatenate([vertices, inside]), faces, proxy, places, 128)
-    assert len(made.faces) == len(mesh.faces)
-    assert {tuple(v) for v in made.vertices.tolist()} == {tuple(v) for v in places.bins.tolist()}
-
-
-def test_the_gate_lets_the_artists_cut_stand_but_no_vertex_that_the_reading_lacks() -> None:
-    """A box whose sides are cut the other way, and one of them fanned around a vertex that would dent it."""
+def test_the_model_is_to_write_the_artists_mesh() -> None:
+    """A reading that is off by half a bin moves nothing; a face that it lacks is left out."""
     corners, sides = box()
     vertices = 0.45 * corners / np.abs(corners).max()
-    proxy = Mesh(vertices, sides)
-    places = assign_bins(vertices, 128)
-    first = sides[0]
-    dented = np.concatenate([vertices, [vertices[first].mean(axis=0) * 0.8]])
-    fan = [[first[k], first[(k + 1) % 3], len(vertices)] for k in range(3)]
-    faces = np.concatenate([sides[1:], fan])
-    artist = snapped(dented, faces, proxy, places, 128)
-    assert len(artist.faces) == len(sides) + 2
-    stood = standing(artist, places.bins[sides], places, 128, 0.0)
-    whole = canonicalize_bins(places.bins, sides, 128)
-    assert {tuple(face) for face in corners_of(stood)} == {tuple(face) for face in corners_of(whole)}
+    inside = np.array([[0.0, 0.0, 0.0], [0.02, 0.0, 0.0], [0.0, 0.02, 0.0]])
+    faces = np.concatenate([sides, [np.arange(3) + len(vertices)]])
+    made = wanted_mesh(Mesh(np.concatenate([vertices, inside]), faces), Mesh(vertices + 0.004, sides), 128)
+    assert corners_of(made) == corners_of(canonicalize(vertices, sides, 128))
 
-    turned = turned_edge(vertices, sides)
-    artist = snapped(vertices, turned, proxy, places, 128)
-    stood = standing(artist, places.bins[sides], places, 128, 0.0)
-    assert corners_of(stood) == corners_of(canonicalize_bins(places.bins, turned, 128)) != corners_of(whole)
+
+def test_a_sheet_faces_as_its_reading_does() -> None:
+    corners, sides = box()
+    vertices, sheet = 0.45 * corners / np.abs(corners).max(), sides[:2]
+    made = wanted_mesh(Mesh(vertices, sheet), Mesh(vertices, sheet[:, ::-1]), 128)
+    assert corners_of(made) == corners_of(canonicalize(vertices, sheet[:, ::-1], 128))
 
 
 def corners_of(mesh: CanonicalMesh) -> list[tuple[int, ...]]:
@@ -179,17 +162,45 @@ def corners_of(mesh: CanonicalMesh) -> list[tuple[int, ...]]:
     return [tuple(face) for face in mesh.vertices[mesh.faces].reshape(-1, 9).tolist()]
 
 
-def turned_edge(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Faces of a box with the side of the first one cut the other way."""
-    made = faces.copy()
-    for start in range(3):
-        a, b, c = np.roll(faces[0], start)
-        for number, face in enumerate(faces.tolist()):
-            d = sum(face) - a - b
-            if {a, b, d} == set(face) and d != c and np.isclose(np.linalg.det(vertices[[a, b, d]] - vertices[c]), 0.0):
-                made[0], made[number] = [c, a, d], [c, d, b]
-                return made
-    raise AssertionError("a box has sides of two triangles")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_stand_in_keeps_the_surface_and_its_edges(seed: int) -> None:
+    """Nothing opens where vertices are lost or added, and the counts are those of a reading."""
+    mesh = make_shape("box", np.random.default_rng(seed))
+    reading = damaged_reading(mesh, np.random.default_rng(seed))
+    assert len(reading.proxies) == 3
+    counts = [len(proxy.faces) for proxy in reading.proxies]
+    assert counts[0] <= counts[1] <= counts[2] and counts[0] >= 4
+    split = with_split_edges(mesh, 0.5, np.random.default_rng(seed))
+    assert len(split.faces) > len(mesh.faces)
+    assert is_manifold_and_closed(split.vertices, split.faces) == is_manifold_and_closed(mesh.vertices, mesh.faces)
+
+
+def test_packed_batches_are_full_and_end_what_they_begin() -> None:
+    data = DataConfig(seed=3, batch_tokens=2304, packed=True)
+    batch, again = (MeshBatches(CONFIG, data, None, [])[5] for _ in range(2))
+    for name, tensor in batch.items():
+        assert torch.equal(tensor, again[name]), name
+    owner, tokens = batch["crops"], batch["tokens"]
+    used = (tokens != CONFIG.pad).view(len(tokens), -1, 9).any(dim=2)
+    assert torch.equal(used, owner >= 0) and used.float().mean() > 0.9
+    numbers = owner[owner >= 0]
+    assert (numbers.diff() >= 0).all() and len(batch["points"]) == data.crops * len(tokens)
+    ends = (batch["targets"][:, : tokens.shape[1]] == CONFIG.eos).sum()
+    assert 1 <= ends <= data.crops
+
+
+def test_readings_join_a_run_from_a_later_batch_on(tmp_path: Path) -> None:
+    keys = [(number, ReadingKey(f"mesh_{number}", "cloud", 0)) for number in range(3)]
+    for _, key in keys[:2]:
+        key.file(tmp_path).parent.mkdir(parents=True, exist_ok=True)
+        key.file(tmp_path).write_bytes(b"")
+    ledger = Ledger(tmp_path / "readings.txt", tmp_path, keys)
+    assert ledger.extend(0) == 2
+    other = Ledger(tmp_path / "readings.txt", tmp_path, keys)  # as in a data process
+    assert other.keys_at(0) == keys[:2]
+    keys[2][1].file(tmp_path).write_bytes(b"")
+    assert ledger.extend(100) == 3
+    assert other.keys_at(99) == keys[:2] and other.keys_at(100) == keys
 
 
 def test_readings_are_kept_and_the_same_again(tmp_path: Path) -> None:
