@@ -21,6 +21,10 @@ NEAR_WANTED = 0.1  # of the wanted faces
 COLUMNS = (
     ("edge F1", "edge_f1", "{:.2f}"),
     ("vertex F1", "vertex_f1", "{:.2f}"),
+    ("all edges F1", "all_edges_f1", "{:.2f}"),
+    ("faces F1", "faces_f1", "{:.2f}"),
+    ("good quads", "good_quads", "{:.2f}"),
+    ("thin", "thin_share", "{:.1%}"),
     ("CD", "median_chamfer", "{:.4f}"),
     ("HD", "median_hausdorff", "{:.3f}"),
     ("ECD", "median_edge_chamfer", "{:.3f}"),
@@ -132,7 +136,7 @@ def _by_family(rows: Sequence[Row]) -> dict[str, dict[str, object]]:
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, float | int | None]:
-    """Means of F1, NC and counts, medians of distances, over rows of one method. Infinities of empty results stay."""
+    """Means of F1, NC, shares and counts, medians of distances, over rows of one method; infinities stay."""
 
     def values(name: str) -> list[float]:
         return [float(row[name]) for row in rows if row[name] is not None]  # type: ignore[arg-type]
@@ -145,6 +149,10 @@ def summarize(rows: Sequence[Row]) -> dict[str, float | int | None]:
         "sources": len(rows),
         "edge_f1": statistics.fmean(values("edge_f1")),
         "vertex_f1": statistics.fmean(values("vertex_f1")),
+        "all_edges_f1": statistics.fmean(values("all_edges_f1")),
+        "faces_f1": statistics.fmean(values("faces_f1")),
+        "good_quads": statistics.fmean(values("good_quads")),
+        "thin_share": statistics.fmean(values("thin")),
         "median_chamfer": statistics.median(values("chamfer")),
         "median_hausdorff": statistics.median(values("hausdorff")),
         "mean_bbox_iou": statistics.fmean(values("bbox_iou")),

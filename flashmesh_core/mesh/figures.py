@@ -17,13 +17,13 @@ from .canonical import Mesh, Normalization, check_faces, check_points
 from .distance import TriangleTree
 from .half_edge import build_half_edges, degenerate_faces
 from .io import first_at_place
+from .layout import MATCH_RADIUS, f1, good_quads, layout_f1, thin_share, vertex_f1
 from .metrics import DEFAULT_SAMPLES, bounding_box_iou, has_area
 from .sampling import sample_surface
 from .topology import flipped_faces, is_manifold_and_closed
 
 FEATURE_ANGLE = 30.0  # degrees; an edge that bends by more is a feature edge
 FEATURE_STEP = 1 / 256  # of the unit box; the distance between points along feature edges
-MATCH_RADIUS = 1.5 / 128  # of the unit box; within it an edge point or a vertex counts as found
 FLIP_MARGIN = 1 / 128  # of the unit box; by so much nearer must the surface that faces the other way be
 _INNER = np.array([[1 / 3, 1 / 3, 1 / 3], [0.6, 0.2, 0.2], [0.2, 0.6, 0.2], [0.2, 0.2, 0.6]])  # weights of the corners
 
@@ -32,7 +32,7 @@ _NOTHING: dict[str, Any] = {  # figures of a result without area
     **dict.fromkeys(
         ("chamfer", "hausdorff", "edge_chamfer", "gap_mean", "gap_max", "excess_mean", "excess_max"), np.inf
     ),
-    **dict.fromkeys(("bbox_iou", "normal_consistency", "edge_f1", "vertex_f1"), 0.0),
+    **dict.fromkeys(("bbox_iou", "normal_consistency", "edge_f1", "vertex_f1", "all_edges_f1", "faces_f1"), 0.0),
     "flipped": 0,
 }
 
@@ -58,6 +58,8 @@ class Figures:
     normal_consistency: float  # NC: mean absolute cosine of nearest samples' normals, both ways; in [0, 1]
     edge_f1: float  # of points along feature edges within MATCH_RADIUS; in [0, 1]
     vertex_f1: float  # of vertices matched one to one within MATCH_RADIUS; in [0, 1]
+    all_edges_f1: float  # of all edges between matched vertices; in [0, 1]
+    faces_f1: float  # of faces over three matched vertices; in [0, 1]
     gap_mean: float  # exact, artist to result
     gap_max: float
     excess_mean: float  # exact, result to artist
@@ -68,6 +70,8 @@ class Figures:
     open_edges: int  # edges with exactly one face
     flipped: int  # faces that look the wrong way
     doubled: int  # faces over the same three vertices as an earlier face, whichever way they wind
+    good_quads: float  # share of faces that are halves of good quads; see layout.py
+    thin: float  # share of faces whose smallest angle is under 10 degrees
 
     def as_dict(self) -> dict[str, int | float | bool]:
         """The fields by name. An empty result has infinities, which strict JSON cannot hold."""
@@ -90,6 +94,7 @@ def measure(
     if not has_area(result.vertices, result.faces):
         return Figures(**_NOTHING, **counts)
     ours, theirs = feature_points(result), feature_points(artist)
+    all_edges_f1, faces_f1 = layout_f1(artist, result)
     distances: dict[str, Any] = asdict(surface_distances(artist, result, samples=samples, seed=seed))
     return Figures(
         **_sampled(artist, result, samples, seed),
@@ -97,6 +102,8 @@ def measure(
         edge_chamfer=_edge_chamfer(theirs, ours),
         edge_f1=point_f1(theirs, ours),
         vertex_f1=vertex_f1(artist.vertices, result.vertices),
+        all_edges_f1=all_edges_f1,
+        faces_f1=faces_f1,
         flipped=count_flipped(artist, result),
         **counts,
     )
@@ -155,26 +162,7 @@ def point_f1(truth: np.ndarray, found: np.ndarray, radius: float = MATCH_RADIUS)
         return float(len(truth) == len(found))
     precision = (cKDTree(truth).query(found)[0] <= radius).mean()
     recall = (cKDTree(found).query(truth)[0] <= radius).mean()
-    return _f1(float(precision), float(recall))
-
-
-def vertex_f1(truth: np.ndarray, found: np.ndarray, radius: float = MATCH_RADIUS) -> float:
-    """F1 of vertices `found` (M, 3) against `truth` (N, 3), each matched at most once, nearest pairs first.
-
-    So a cluster of vertices around one of the artist's counts as one found and the rest as wrong. 1 if both are empty,
-    0 if one is.
-    """
-    if len(truth) == 0 or len(found) == 0:
-        return float(len(truth) == len(found))
-    pairs = cKDTree(truth).sparse_distance_matrix(cKDTree(found), radius, output_type="ndarray")
-    pairs = pairs[np.lexsort((pairs["j"], pairs["i"], pairs["v"]))]
-    free_truth, free_found = np.ones(len(truth), dtype=bool), np.ones(len(found), dtype=bool)
-    matched = 0
-    for there, here in zip(pairs["i"].tolist(), pairs["j"].tolist(), strict=True):
-        if free_truth[there] and free_found[here]:
-            free_truth[there] = free_found[here] = False
-            matched += 1
-    return _f1(matched / len(found), matched / len(truth))
+    return f1(float(precision), float(recall))
 
 
 def count_flipped(artist: Mesh, result: Mesh) -> int:
@@ -218,6 +206,8 @@ def _counts(result: Mesh, wanted: int) -> dict[str, Any]:
         "watertight": faces > 0 and bool((at_edge == 2).all()),
         "open_edges": int((at_edge == 1).sum()),
         "doubled": count_doubled(result.faces),
+        "good_quads": good_quads(result),
+        "thin": thin_share(result),
     }
 
 
@@ -246,10 +236,6 @@ def _edge_chamfer(truth: np.ndarray, found: np.ndarray) -> float:
     if len(truth) == 0 or len(found) == 0:
         return 0.0 if len(truth) == len(found) else float("inf")
     return float(cKDTree(truth).query(found)[0].mean() + cKDTree(found).query(truth)[0].mean())
-
-
-def _f1(precision: float, recall: float) -> float:
-    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
 def _in_unit_box(artist: Mesh) -> tuple[Mesh, Normalization]:

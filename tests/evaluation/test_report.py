@@ -24,7 +24,9 @@ BOX = ArtistObject("box", Mesh(*box((1.0, 0.61, 0.43))), True)
 FIELD = ArtistObject("field", Mesh(sheet(2, 2)[0] - [0.5, 0.5, 0.0], sheet(2, 2)[1]), False)
 FIGURES: dict[str, Any] = {
     "chamfer": 0.02, "hausdorff": 0.04, "bbox_iou": 1.0, "edge_chamfer": 0.01, "normal_consistency": 0.9,
-    "edge_f1": 0.8, "vertex_f1": 0.7, "gap_mean": 0.001, "gap_max": 0.01, "excess_mean": 0.001, "excess_max": 0.01,
+    "edge_f1": 0.8, "vertex_f1": 0.7,
+    "all_edges_f1": 0.4, "faces_f1": 0.2, "good_quads": 0.5, "thin": 0.05,
+    "gap_mean": 0.001, "gap_max": 0.01, "excess_mean": 0.001, "excess_max": 0.01,
     "source_gap": 0.02, "faces": 100, "face_ratio": 1.0, "watertight": True, "open_edges": 0, "flipped": 0,
     "doubled": 0, "seconds": 1.0,
 }  # fmt: skip
@@ -85,7 +87,7 @@ def test_the_table_has_a_line_for_each_family_and_method() -> None:
         "| family |  | edge F1", "| remesh | result | 0", "| remesh | proxy | 0.",
         "| family |  | edge F1", "| scan | result | 0.8",
     ]  # fmt: skip
-    assert "| 0.85 | 0.70 | 0.0200 |" in table
+    assert "| 0.85 | 0.70 | 0.40 | 0.20 | 0.50 | 5.0% | 0.0200 |" in table
     assert "| inf |" in table
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
 
