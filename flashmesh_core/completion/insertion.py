@@ -16,7 +16,7 @@ MOST_CROSSED = 24  # edges between two vertices that are to be joined
 TURNS = 4  # times as many turns of edges as are crossed, at most
 ALIKE = 0.7  # cosine of a face's normal to that of the face which is put in
 FLAT = 1e-3  # share of the squared longest side below which twice an area counts as none
-_PLACES = (
+PLACES = (
     np.array([[1, 1, 1], [1.5, 1.5, 0], [0, 1.5, 1.5], [1.5, 0, 1.5], [2, 0.5, 0.5], [0.5, 2, 0.5], [0.5, 0.5, 2]])
     / 3.0
 )  # of a face, whose distances tell how far it lies off
@@ -24,7 +24,7 @@ _PLACES = (
 
 def lie_near(triangles: np.ndarray, tree: TriangleTree, tolerance: float) -> bool:
     """Whether `triangles` (T, 3, 3) lie within `tolerance` of the surface of `tree`."""
-    places = np.einsum("pc,fcx->fpx", _PLACES, triangles).reshape(-1, 3)
+    places = np.einsum("pc,fcx->fpx", PLACES, triangles).reshape(-1, 3)
     return bool((tree.distance(places) <= tolerance).all())
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flashmesh_core.completion.holes import count_open_vertices, finish
+from flashmesh_core.completion.mending import mend
 from flashmesh_core.completion.repair import Repaired, repair
 from flashmesh_core.decode.source import Source
 from flashmesh_core.decode.verification import FACE_LIMIT, verify
@@ -76,22 +77,32 @@ class Candidate:
         if self.end_reason == "eos":
             self.closing = finish(self.state, self.proxy_bins, math.inf, limit)
 
-    def repair(self, source: Source, limit: int | None) -> None:
+    def repair(self, source: Source, limit: int | None, gate: bool = True) -> None:
         """Hold what was written against the proxy mesh and repair it from there; see `completion.repair`.
 
+        Without the `gate` only what is broken is mended, and faces that fit the source stay; see `completion.mending`.
         A mesh without faces stays as it is, and so does one that was cancelled, that the user's `limit` of faces cut
         off, or whose repair would have more faces than that.
         """
         cut = self.end_reason == "cancelled" or (self.end_reason == "face_limit" and limit is not None)
         if cut or not self.state.n_faces:
             return
-        closing = finish(self.state, self.proxy_bins, CLOSING_REACH)
-        proxy, size = self.proxy_bins.astype(np.int32), self.num_bins
-        positions, noise = source.places.by_key(size), source.noise * size
-        repaired = repair(self.state.faces(), proxy, positions, size, closing, noise)
+        repaired = self._gated(source) if gate else self._mended(source)
         if limit is None or len(repaired.bins) <= limit:
             self.repaired = repaired
             self.closing = repaired.bins[~repaired.decoded]
+
+    def _gated(self, source: Source) -> Repaired:
+        closing = finish(self.state, self.proxy_bins, CLOSING_REACH)
+        proxy, size = self.proxy_bins.astype(np.int32), self.num_bins
+        positions, noise = source.places.by_key(size), source.noise * size
+        return repair(self.state.faces(), proxy, positions, size, closing, noise)
+
+    def _mended(self, source: Source) -> Repaired:
+        corners = source.places.positions_of(self.state.faces(), self.num_bins)
+        return mend(
+            self.state, self.proxy_bins, corners, source.surface.tree, noise=source.noise, closed=source.is_closed
+        )
 
     def count_open(self) -> None:
         """Count the vertices on open edges of the finished mesh as given up."""

@@ -36,7 +36,7 @@ class Decoding:
     """Iterate once for the events; then `candidates` hold what was written, and `results` makes meshes of it.
 
     `begin` encodes the sources and returns the backbone's decoder and what proposes a candidate's next chunk; its time
-    is part of every candidate's. Setting `cancel` ends all candidates within a pass.
+    is part of every candidate's. Setting `cancel` ends all candidates within a pass. `gate`: see `Candidate.repair`.
     """
 
     def __init__(
@@ -47,9 +47,11 @@ class Decoding:
         begin: Callable[[], tuple[Decoder, Callable[[int, Candidate], Chunk]]],
         cancel: threading.Event | None = None,
         on_pass: Callable[[Pass], None] | None = None,
+        gate: bool = True,
     ) -> None:
         self.sources, self.options, self.candidates = sources, options, candidates
         self._begin, self._cancel, self._on_pass = begin, cancel, on_pass
+        self._gate = gate
         self._reported = [0] * len(candidates)
 
     def __iter__(self) -> Iterator[GenerationEvent]:
@@ -117,7 +119,7 @@ class Decoding:
         if self.options.watertight and not source.is_closed:
             candidate.close(self.options.closing_limit)
         elif self.options.fill_holes or self.options.watertight:
-            candidate.repair(source, self.options.max_faces)
+            candidate.repair(source, self.options.max_faces, self._gate)
         if self.options.watertight:
             candidate.count_open()
 

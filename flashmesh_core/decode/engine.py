@@ -214,15 +214,17 @@ class Engine:
         drafting: Drafting | None = None,
         cancel: threading.Event | None = None,
         on_pass: Callable[[Pass], None] | None = None,
+        gate: bool = True,
     ) -> Decoding:
         """A decoding of prepared sources, `candidates` of each, all in the same passes; it begins once iterated.
 
         Candidate i of a source has the seed `seed` + i. `on_pass` is told of every pass of every candidate.
+        Without the `gate` a repair keeps what the model wrote wherever that fits; see `Candidate.repair`.
         """
         switches = drafting or Drafting()
         of = [source.of_candidate(number) for source in sources for number in range(candidates)]
         running = [candidate for source in sources for candidate in self._candidates(source, options, candidates)]
-        return Decoding(of, options, running, lambda: self._begin(of, options, switches), cancel, on_pass)
+        return Decoding(of, options, running, lambda: self._begin(of, options, switches), cancel, on_pass, gate)
 
     def empty_state(self, source: Source, options: Options) -> MeshState:
         """The unfinished mesh of a prepared source before its first token."""
