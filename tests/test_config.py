@@ -108,7 +108,7 @@ def test_an_unknown_preset_lists_the_names() -> None:
         (
             "slice_rows",
             SLICE_ROWS[:8],
-            r"slice_rows must be \(\), the first 9 or all of .*, got .*'supported_corner'\)",
+            r"slice_rows must be the first \(0, 9, 10, 16\) of .*, got .*'supported_corner'\)",
         ),
     ],
 )

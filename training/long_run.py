@@ -36,6 +36,12 @@ def commands(state: Path, data: Path, weights: str | None) -> tuple[list[str], l
     return [*train, "--out", str(out), *start], make
 
 
+def _yield_to_training() -> None:
+    """What makes readings takes what the training leaves of the processors, where the system knows such a class."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def run(state: Path, data: Path, weights: str | None) -> int:
     """Until both processes have ended, or a signal ends them; the exit status of the training."""
     state.mkdir(parents=True, exist_ok=True)
@@ -46,7 +52,7 @@ def run(state: Path, data: Path, weights: str | None) -> int:
     with (state / "train.log").open("a") as said, (state / "readings.log").open("a") as made:
         started = [
             subprocess.Popen(train, cwd=ROOT, env=environment, stdout=said, stderr=said),
-            subprocess.Popen(make, cwd=ROOT, env=single, stdout=made, stderr=made),
+            subprocess.Popen(make, cwd=ROOT, env=single, stdout=made, stderr=made, preexec_fn=_yield_to_training),
         ]
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda number, _: [process.send_signal(number) for process in started])

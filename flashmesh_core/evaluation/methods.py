@@ -4,6 +4,7 @@ result    the engine as it is used
 proxy     the mesh that the engine's reading of the source arrives at without its model
 decimate  plain simplification of the source by quadric error; of a cloud, of what is reconstructed from it
 model     the engine's model alone: no coverage guidance, nothing repaired or filled
+repaired  the same with crossings and holes mended; what else fits the source stays as the model wrote it
 unaided   the same, shown neither vertices nor faces of the proxy: samples of the surface are all it has
 artist    the artist's own mesh: the best that figures which hold the noise of samples can be
 """
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHODS = ("result", "proxy", "decimate", "model", "unaided", "artist")
+METHODS = ("result", "proxy", "decimate", "model", "repaired", "unaided", "artist")
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
 
 
@@ -71,6 +72,7 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
         "proxy": lambda given, faces: timed(lambda: proxy_of(given, faces)),
         "decimate": lambda given, faces: timed(lambda: decimate(given.dense, faces)),
         "model": lambda given, faces: generate(engine, given, faces, **alone),
+        "repaired": lambda given, faces: repaired(engine, given, faces, **options),
         "unaided": lambda given, faces: unaided(engine, given, faces, **alone),
         "artist": lambda given, faces: timed(lambda: given.artist.mesh),
     }
@@ -82,6 +84,18 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
 def generate(engine: Engine, given: Given, faces: int, **options: Any) -> Made:
     """A generation with the given number of faces; an empty one, ended by "refused", where no surface shows."""
     return _made(given, lambda: engine.generate(given.surface, given.normals, faces=faces, **options))
+
+
+def repaired(engine: Engine, given: Given, faces: int, *, candidates: int = 1, **options: Any) -> Made:
+    """A generation without guidance whose crossings and holes are mended, and nothing else; see `mend`."""
+
+    def write() -> GenerationResult:
+        checked = Options.of(options | {"faces": faces, "coverage_guidance": 0.0, "watertight": False})
+        source = engine.prepare(given.surface, given.normals, checked, candidates=candidates)
+        results = engine.run([source], checked, candidates=candidates, gate=False).run().results()
+        return min(results, key=lambda result: result.distance)
+
+    return _made(given, write)
 
 
 def unaided(engine: Engine, given: Given, faces: int, *, candidates: int = 1, **options: Any) -> Made:

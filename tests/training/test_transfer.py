@@ -64,17 +64,17 @@ def test_a_frozen_backbone_stays_and_the_heads_learn(tmp_path: Path) -> None:
 
 
 def test_a_model_of_more_rows_begins_as_the_one_of_fewer() -> None:
-    """Weights of before the proxy's faces were shown: the same answers, whatever the new row holds."""
+    """Weights of before candidates were shown: the same answers, whatever the new rows hold."""
     torch.manual_seed(0)
     config = preset("debug")
-    source = Hourglass(replace(config, slice_rows=SLICE_ROWS[:9])).eval()
+    source = Hourglass(replace(config, slice_rows=SLICE_ROWS[:10])).eval()
     target = Hourglass(config).eval()
     transfer(source, target)
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(0, config.num_bins, (2, 18), generator=generator)
-    rows = torch.randint(0, 2, (2, 18, 10, config.num_bins), generator=generator, dtype=torch.uint8)
+    rows = torch.randint(0, 2, (2, 18, 16, config.num_bins), generator=generator, dtype=torch.uint8)
     condition = torch.randn(2, 5, config.dim, generator=generator)
-    torch.testing.assert_close(target(tokens, condition, rows), source(tokens, condition, rows[:, :, :9]))
+    torch.testing.assert_close(target(tokens, condition, rows), source(tokens, condition, rows[:, :, :10]))
     with pytest.raises(ValueError, match="slice_rows is"):
         transfer(target, source)
 
