@@ -85,7 +85,7 @@ def _to_fan(s, v, other, x, y, z, dx, dy, dz):
     while c >= 0:
         i, j = s.faces[c // 3, (c + 1) % 3], s.faces[c // 3, (c + 2) % 3]
         if i != other and j != other:
-            to = _to_triangle(
+            to = to_triangle(
                 p[i, 0] - x, p[i, 1] - y, p[i, 2] - z, p[j, 0] - x, p[j, 1] - y, p[j, 2] - z, dx, dy, dz
             )  # fmt: skip
             best = min(best, to)
@@ -94,7 +94,7 @@ def _to_fan(s, v, other, x, y, z, dx, dy, dz):
 
 
 @njit(**NO_REFCOUNT)
-def _to_triangle(ux, uy, uz, vx, vy, vz, x, y, z):
+def to_triangle(ux, uy, uz, vx, vy, vz, x, y, z):
     """Squared distance of (x, y, z) from the triangle of the origin, u and v."""
     uu, uv, vv = ux * ux + uy * uy + uz * uz, ux * vx + uy * vy + uz * vz, vx * vx + vy * vy + vz * vz
     u, v, w = ux * x + uy * y + uz * z, vx * x + vy * y + vz * z, x * x + y * y + z * z
