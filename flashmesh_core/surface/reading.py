@@ -16,6 +16,7 @@ from flashmesh_core.mesh.canonical import Mesh, Normalization, check_faces, chec
 from flashmesh_core.mesh.topology import is_manifold_and_closed
 from flashmesh_core.surface.adjacency import compact
 from flashmesh_core.surface.cavities import without_crossed_cavities, without_thin_cavities
+from flashmesh_core.surface.choice.simplify import chosen_proxy
 from flashmesh_core.surface.cleaning import SAME_PLACE, clean
 from flashmesh_core.surface.denoising import (
     FINE,
@@ -52,7 +53,8 @@ ROUGH, ROUGH_CLOUD = 0.5, 0.2  # noisiness of a mesh, noise of a cloud over the 
 FINEST = 1 / 256  # a typical edge shorter than this: three rounds of filtering reach no bevel that matters
 CLOUD_HANDLE_EDGES = 24.0  # noise makes handles; a mesh has those that somebody made
 RICHER = (1, 2)  # times the wanted faces: the proxies that are made
-WITH_DENSE = (1, 2, 4)  # the same where a model is shown candidates of all of them
+WITH_DENSE = (1, 2, 4)  # the same where a model or a learned choice is shown candidates of all of them
+LEARNED_CHOICE = False  # whether the first proxy is a learned choice, where nobody says
 TRIMMED, TRIMMED_OF_CLOUD = (1.5,), (1.5, 2)  # times the wanted faces: meshes that are trimmed to these
 
 
@@ -82,12 +84,14 @@ def read_surface(
     keep_vertices: bool | None = None,
     clean_up: bool = True,
     richer: Sequence[int] = RICHER,
+    learned_choice: bool = LEARNED_CHOICE,
     progress: Progress | None = None,
 ) -> Reading:
     """The reading of `read_varied` for the seed 0."""
     return read_varied(
-        source, normals, faces=faces, keep_vertices=keep_vertices, clean_up=clean_up, richer=richer, progress=progress
-    )[0]
+        source, normals, faces=faces, keep_vertices=keep_vertices, clean_up=clean_up, richer=richer,
+        learned_choice=learned_choice, progress=progress,
+    )[0]  # fmt: skip
 
 
 def read_varied(
@@ -99,6 +103,7 @@ def read_varied(
     keep_vertices: bool | None = None,
     clean_up: bool = True,
     richer: Sequence[int] = RICHER,
+    learned_choice: bool = LEARNED_CHOICE,
     progress: Progress | None = None,
 ) -> list[Reading]:
     """The surface that a mesh, or a cloud (N, 3) with unit `normals` (N, 3) or None, shows, for as many wanted `faces`.
@@ -110,13 +115,15 @@ def read_varied(
     `clean_up` leaves strays and what is hidden out, joins seams, closes gashes (pinholes.py), and reads layers of scans
     as the cloud of their vertices, unless vertices are kept.
     `richer` are the multiples of the wanted faces that proxies are made of, the first of which is 1.
+    With a `learned_choice` the first proxy is chosen from those of WITH_DENSE, see choice/simplify.py.
     `progress(stage, fraction)` is called several times a second and may raise to cancel: the work, in a thread of its
     own, then ends by itself.
     Of a cloud of more than MAX_POINTS a random part is read. One that a camera took from the origin faces that place
     (viewpoint.py), and its depths are evened out where they are steps (depth_steps.py). Raises ValueError for wrong
     shapes, non-finite values, a cloud of fewer than 16 points, and a source that shows no surface.
     """
-    counts = [times * max(faces, MIN_FACES) for times in richer]
+    made = (*richer, *(times for times in WITH_DENSE if times not in richer)) if learned_choice else richer
+    counts = [times * max(faces, MIN_FACES) for times in made]
 
     def read(report: Progress) -> list[Reading]:
         if isinstance(source, Mesh):
@@ -126,7 +133,16 @@ def read_varied(
         points = check_points("points", source, minimum=MIN_POINTS)
         return _read_cloud(points, normals, counts, seeds, clean_up, report)
 
-    return read(_unheard) if progress is None else reported(read, progress)
+    found = read(_unheard) if progress is None else reported(read, progress)
+    return [_with_choice(one, made, len(richer), counts[0]) for one in found] if learned_choice else found
+
+
+def _with_choice(reading: Reading, made: Sequence[int], richer: int, wanted: int) -> Reading:
+    """The reading with as many proxies as `richer`, of those `made`, the first a learned choice unless it is kept."""
+    proxies = list(reading.proxies)
+    if not reading.kept:
+        proxies[0] = chosen_proxy([proxies[list(made).index(times)] for times in WITH_DENSE], wanted)
+    return replace(reading, proxies=tuple(proxies[:richer]))
 
 
 def dense_surface(source: Mesh | np.ndarray, normals: np.ndarray | None = None) -> tuple[Normalization, Mesh]:

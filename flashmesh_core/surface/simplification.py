@@ -269,7 +269,11 @@ class Simplifier(NamedTuple):
         if middle is None:
             folds = self.shell is not None and self.shell.half < FLAT * self.edge
             start = partial(
-                start_thinned, planes.vertices, planes.faces, quadrics_of(*planes[:5], folds=folds), staying=self.staying
+                start_thinned,
+                planes.vertices,
+                planes.faces,
+                quadrics_of(*planes[:5], folds=folds),
+                staying=self.staying,
             )
         else:
             sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle

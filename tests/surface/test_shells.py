@@ -18,7 +18,7 @@ from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.shells import CELLS as CELLS_THICK
 from flashmesh_core.surface.shells import HIDDEN, Shell, as_seen, middle_of, moved_apart, shell_of
-from flashmesh_core.surface.simplification import quadrics_of, proxies
+from flashmesh_core.surface.simplification import proxies, quadrics_of
 from tests.surface.shapes import cylinder, grid, sphere
 
 SHEET = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.4, 0.4) for z in (-0.25, 0.25)])

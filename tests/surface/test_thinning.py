@@ -17,7 +17,7 @@ from flashmesh_core.surface.collapse import collapse, start_collapse
 from flashmesh_core.surface.denoising import Denoised, denoise
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reach import FAR
-from flashmesh_core.surface.simplification import quadrics_of, proxies
+from flashmesh_core.surface.simplification import proxies, quadrics_of
 from flashmesh_core.surface.thinning import Thinned, blocks_of, start_thinned, thinned
 from tests.surface.shapes import box_corners, box_distance, grid, torus_distance, voxels
 

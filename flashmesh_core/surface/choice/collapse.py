@@ -16,7 +16,7 @@ from flashmesh_core.surface.adjacency import COMPILED, manifold_twins, next_half
 from flashmesh_core.surface.quadrics import WIDTH, error_at
 from flashmesh_core.surface.reach import to_triangle
 
-STRAIGHT = 0.3  # cosine that the normal of a face may turn by at the most, at one time
+STRAIGHT, IN_ALL = 0.3, 0.2  # cosines that the normal of a face may turn by at the most, at one time and in all
 OFF = 1e-3  # units: errors far below it are all the same
 AGAIN = 1.8  # BIN: a vertex that goes that near to another leaves it the chance to be the artist's
 NEVER = np.inf
@@ -69,8 +69,9 @@ def _turned_face(vertices, face, v, u):
 
 
 @njit(**COMPILED)
-def _may_go(vertices, faces, alive, head, following, border, v, u):
+def _may_go(mesh, sides, border, v, u):
     """Whether v can go to its neighbor u: the surface stays manifold, a border where it is, and no face turns over."""
+    vertices, faces, alive, head, following = mesh
     shared, c = 0, _alive_from(alive, following, head[v])
     while c >= 0:
         face = faces[c // 3]
@@ -97,7 +98,8 @@ def _may_go(vertices, faces, alive, head, following, border, v, u):
             common += (1 if to_a else 0) + (1 if to_b else 0)
             old, new = _turned_face(vertices, face, v, u)
             size = np.sqrt((old * old).sum() * (new * new).sum())
-            if not (old * new).sum() > STRAIGHT * size or (new * new).sum() < 1e-16:
+            at_first = (sides[c // 3] * new).sum()
+            if not (old * new).sum() > STRAIGHT * size or not at_first > IN_ALL * np.sqrt((new * new).sum()):
                 return False
         c = _alive_from(alive, following, following[c])
     return common == shared
@@ -137,8 +139,8 @@ def _price(mesh, quadrics, left, odds, unit, weights, v, u):
     length = np.sqrt(((vertices[v] - vertices[u]) ** 2).sum())
     far = max(behind / (weights[2] * unit), 1.0)
     return (
-        np.log((off + weights[3] * behind) / unit + OFF) + weights[0] * odds[v] + weights[1] * np.log(length / unit + OFF)
-        + 2.0 * np.log(far)
+        np.log((off + weights[3] * behind) / unit + OFF) + 2.0 * np.log(far)
+        + weights[0] * odds[v] + weights[1] * np.log(length / unit + OFF)
     )  # fmt: skip
 
 
@@ -147,6 +149,16 @@ def _queue(queue, state, version, v, u):
     mesh, quadrics, left, odds, unit, weights = state
     price = _price(mesh, quadrics, left, odds, unit, weights, v, u)
     heapq.heappush(queue, (price, np.int64(v), np.int64(u), version[v], version[u]))
+
+
+@njit(**COMPILED)
+def _sides(vertices, faces):
+    """The unit normals (F, 3) of faces; next to nothing stays so."""
+    sides = np.empty((len(faces), 3))
+    for f in range(len(faces)):
+        normal, _ = _turned_face(vertices, faces[f], faces[f, 0], faces[f, 0])
+        sides[f] = normal / max(np.sqrt((normal * normal).sum()), 1e-30)
+    return sides
 
 
 @njit(**COMPILED)
@@ -169,15 +181,16 @@ def leave_out(vertices, faces, twin, quadrics, odds, count, unit, weights):
         _queue(queue, state, version, a, b)
         if twin[h] < 0:
             _queue(queue, state, version, b, a)
+    sides = _sides(vertices, faces)
     left, waiting, changed = len(faces), [(0, 0)], True
     while left > count and changed:
         changed = False
-        while left > count and len(queue):
+        while left > count and queue:
             _, v, u, version_v, version_u = heapq.heappop(queue)
             if version_v != version[v] or version_u != version[u]:
                 continue
-            if not _may_go(vertices, faces, alive, head, following, border, v, u):
-                waiting.append((np.int64(v), np.int64(u)))
+            if not _may_go(state[0], sides, border, v, u):
+                waiting.append((v, u))
                 continue
             left -= _go(vertices, faces, alive, head, following, quadrics, odds, version, behind, v, u)
             changed = True

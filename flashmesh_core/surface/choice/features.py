@@ -21,7 +21,6 @@ EDGE_FEATURES = 9
 LOCAL_FEATURES = 33  # of a vertex, of its own mesh
 SNAP_REACH = (0.75, 2.0)  # BIN: how near the coordinates of vertices are that may be meant to be one
 SNAPS, SNAP_FEATURES = len(SNAP_REACH), 5
-PAIR_FEATURES = 8
 TINY = 1e-12
 
 
@@ -99,7 +98,7 @@ def sums(owner: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
 def local_features(shape: Shape, unit: float) -> np.ndarray:
     """Features (V, LOCAL_FEATURES) of the vertices of a mesh whose edges have about the length `unit`."""
     count = len(shape.vertices)
-    start, end, number = both_ways(shape.edges)
+    start, _, number = both_ways(shape.edges)
     bend, length = shape.bends[number], shape.lengths[number]
     degree = np.maximum(np.bincount(start, minlength=count), 1)
     least = -largest_of(start, -length, count, 1, rest=-unit)[:, 0]
@@ -218,7 +217,7 @@ def mesh_edge_features(shape: Shape, unit: float) -> np.ndarray:
 
 
 def directions(shape: Shape) -> np.ndarray:
-    """Ways (V, 3, 3) that a vertex may move: its unit normal, to where its bent edges pull, to its neighbors' middle."""
+    """Ways (V, 3, 3) that a vertex may move: its unit normal, where its bent edges pull, its neighbors' middle."""
     count = len(shape.vertices)
     start, end, number = both_ways(shape.edges)
     way = shape.vertices[end] - shape.vertices[start]
@@ -249,19 +248,3 @@ def aligned(vertices: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.n
         ways.append(np.stack(off, axis=1))
         told.append(np.stack([*share, np.abs(off[0]) / BIN, np.abs(off[1]) / BIN, np.abs(normals[:, axis])], axis=1))
     return np.stack(ways, axis=1), np.stack(told, axis=1)
-
-
-def pair_features(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray, unit: float) -> np.ndarray:
-    """What tells whether pairs (P, 2) of vertices (V, 3) with normals (V, 3) are ends of an edge: (P, PAIR_FEATURES)."""
-    one, other = pairs[:, 0], pairs[:, 1]
-    way = vertices[other] - vertices[one]
-    length = np.maximum(np.linalg.norm(way, axis=1), TINY)
-    along = np.sort(np.abs(way) / length[:, None], axis=1)
-    up, down = (way * normals[one]).sum(axis=1) / length, -(way * normals[other]).sum(axis=1) / length
-    return np.stack(
-        [
-            length / unit, np.log(length / BIN + 1e-3), along[:, 2], along[:, 0], up + down, np.abs(up - down),
-            np.abs(up) + np.abs(down), (normals[one] * normals[other]).sum(axis=1),
-        ],
-        axis=1,
-    )  # fmt: skip

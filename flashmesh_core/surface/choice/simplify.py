@@ -29,6 +29,7 @@ ROUNDS = 2  # of moving: a vertex may have to wait for its neighbors
 CHANCES = (0.6, 0.2)  # how much the odds count, see collapse.Weights
 STEPS = (1.0, 0.5)  # shares of the moves
 MORE, SLACK = 1.02, 0.02  # times, and BIN, that a mesh may be farther from the densest than the proxy
+AWAY = 0.1  # cosine below which a face looks another way than the surface beside it
 CUTS = np.array([[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4]]) / np.array([[3], [6], [6], [6]])  # samples of a face
 
 
@@ -39,7 +40,9 @@ def chosen_proxy(proxies: Sequence[Mesh], wanted: int) -> Mesh:
     closed, edges stay manifold. Raises ValueError where there are not three proxies.
     """
     if len(proxies) != LEVELS:
-        raise ValueError(f"proxies must be {LEVELS} meshes, of about 1, 2 and 4 times the wanted faces, got {len(proxies)}")
+        raise ValueError(
+            f"proxies must be {LEVELS} meshes, of about 1, 2 and 4 times the wanted faces, got {len(proxies)}"
+        )
     plain = proxies[0]
     if min(len(mesh.faces) for mesh in proxies) <= FEWEST or len(proxies[SOURCE].faces) <= len(plain.faces):
         return plain
@@ -48,14 +51,16 @@ def chosen_proxy(proxies: Sequence[Mesh], wanted: int) -> Mesh:
     count = min(wanted, len(plain.faces))
     nearness = _Nearness(given.shapes[-1].vertices, given.shapes[-1].faces)
     most = MORE * nearness.distance(given.shapes[0].vertices, given.shapes[0].faces) + SLACK * BIN
+    allowed = nearness.turned(given.shapes[0].vertices, given.shapes[0].faces)
     for vertices, faces in _choices(given, chosen, count):
-        if len(faces) <= count and nearness.distance(vertices, faces) <= most:
+        turned = nearness.turned(vertices, faces)
+        if len(faces) <= count and turned <= allowed and nearness.distance(vertices, faces) <= most:
             return Mesh(vertices * given.scale + given.center, faces.astype(np.int64))
     return plain
 
 
 def _choices(given: Candidates, chosen: Chosen, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Meshes (V, 3), (F, 3) of about `count` faces, the most an artist's first; the last ones are the plain one moved."""
+    """Meshes (V, 3), (F, 3) of about `count` faces, the most an artist's first; the last are the plain one moved."""
     first = given.first
     for level, chances in ((SOURCE, CHANCES), (0, (0.0,))):
         part, shape = slice(first[level], first[level + 1]), given.shapes[level]
@@ -73,7 +78,7 @@ def left_over(
     vertices: np.ndarray, faces: np.ndarray, targets: np.ndarray, odds: np.ndarray, count: int, unit: float,
     weights: Weights,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The vertices of a mesh (V, 3), (F, 3) that stay, at their targets (V, 3), and `count` faces over them, or more."""
+    """The vertices of a mesh (V, 3), (F, 3) that stay, at their targets (V, 3), and about `count` faces over them."""
     faces = faces.astype(np.int32)
     normals, areas, centers = face_geometry(vertices, faces)
     quadrics = quadrics_of(vertices, faces, centers, normals, areas)[:, :WIDTH].copy()
@@ -98,7 +103,14 @@ class _Nearness:
     """How far meshes are from one: the mean there and back."""
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray) -> None:
+        self.normals = face_geometry(vertices, faces)[0]
         self.tree, (self.places, self.areas) = TriangleTree.of_mesh(vertices, faces), _samples(vertices, faces)
+
+    def turned(self, vertices: np.ndarray, faces: np.ndarray) -> int:
+        """How many faces of a mesh (V, 3), (F, 3) look away from the side that this one has beside them."""
+        normals, _, centers = face_geometry(vertices, faces)
+        beside = self.normals[self.tree.nearest(centers)[1]]
+        return int(((normals * beside).sum(axis=1) < AWAY).sum())
 
     def distance(self, vertices: np.ndarray, faces: np.ndarray) -> float:
         """The mean distance between the mesh (V, 3), (F, 3) and this one, there and back."""
