@@ -269,15 +269,11 @@ class Simplifier(NamedTuple):
         if middle is None:
             folds = self.shell is not None and self.shell.half < FLAT * self.edge
             start = partial(
-                start_thinned,
-                planes.vertices,
-                planes.faces,
-                quadrics_of(*planes[:5], folds=folds),
-                staying=self.staying,
+                start_thinned, planes.vertices, planes.faces, rows_of(*planes[:5], folds=folds), staying=self.staying
             )
         else:
             sides, _, _ = face_geometry(planes.vertices, planes.faces)  # faces of rims have none in the middle
-            rows = quadrics_of(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
+            rows = rows_of(middle.vertices, planes.faces, middle.centers, planes.normals, planes.weights)
             start = partial(start_thinned, middle.vertices, planes.faces, rows, sides=sides, staying=STAYING)
         return start(seed, count=goal.faces, far=far, report=goal.report)
 
@@ -340,7 +336,7 @@ def _refined(
 def _own_collapse(vertices: np.ndarray, faces: np.ndarray, seed: int = 0, far: float = FAR) -> Collapse:
     """A collapse of a mesh by the planes of its own faces."""
     normals, areas, centers = face_geometry(vertices, faces)
-    return start_collapse(vertices, faces, quadrics_of(vertices, faces, centers, normals, areas), seed, far=far)
+    return start_collapse(vertices, faces, rows_of(vertices, faces, centers, normals, areas), seed, far=far)
 
 
 def _without_idle_faces(vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -359,7 +355,7 @@ def _without_idle_faces(vertices: np.ndarray, faces: np.ndarray, count: int) -> 
     return state.positions[used], faces
 
 
-def quadrics_of(
+def rows_of(
     vertices: np.ndarray,
     faces: np.ndarray,
     centers: np.ndarray,

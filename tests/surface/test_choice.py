@@ -12,7 +12,7 @@ from flashmesh_core.surface.choice.features import LOCAL_FEATURES, local_feature
 from flashmesh_core.surface.choice.network import load_choice_network
 from flashmesh_core.surface.choice.simplify import chosen_proxy, left_over
 from flashmesh_core.surface.reading import read_surface
-from flashmesh_core.surface.simplification import quadrics_of
+from flashmesh_core.surface.simplification import rows_of
 
 TETRAHEDRON = Mesh(
     np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
@@ -59,7 +59,7 @@ def without(mesh: Mesh, odds: np.ndarray, count: int) -> np.ndarray:
     """The faces of `mesh` after vertices went by odds."""
     normals, areas, centers = face_geometry(mesh.vertices, mesh.faces)
     faces = mesh.faces.astype(np.int32)
-    rows = quadrics_of(mesh.vertices, faces, centers, normals, areas)[:, :11].copy()
+    rows = rows_of(mesh.vertices, faces, centers, normals, areas)[:, :11].copy()
     return collapsed(mesh.vertices, faces, rows, odds, count, 0.2, Weights(chance=1.0))
 
 

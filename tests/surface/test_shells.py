@@ -18,7 +18,7 @@ from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reading import read_surface
 from flashmesh_core.surface.shells import CELLS as CELLS_THICK
 from flashmesh_core.surface.shells import HIDDEN, Shell, as_seen, middle_of, moved_apart, shell_of
-from flashmesh_core.surface.simplification import proxies, quadrics_of
+from flashmesh_core.surface.simplification import proxies, rows_of
 from tests.surface.shapes import cylinder, grid, sphere
 
 SHEET = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.4, 0.4) for z in (-0.25, 0.25)])
@@ -206,7 +206,7 @@ def test_of_two_vertices_that_stay_one_is_kept() -> None:
     normals, areas, centers = face_geometry(round_.vertices, faces)
     kept = {}
     for staying in (0.0, STAYING, ALWAYS):
-        rows = quadrics_of(round_.vertices, faces, centers, normals, areas)
+        rows = rows_of(round_.vertices, faces, centers, normals, areas)
         state = start_collapse(round_.vertices, faces, rows, staying=staying)
         collapse(state, 48, 10**9)
         left = state.positions[np.unique(state.faces[state.alive])]

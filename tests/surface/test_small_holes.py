@@ -7,7 +7,7 @@ import pytest
 
 from flashmesh_core.surface.adjacency import face_geometry
 from flashmesh_core.surface.quadrics import error_at
-from flashmesh_core.surface.simplification import quadrics_of
+from flashmesh_core.surface.simplification import rows_of
 from flashmesh_core.surface.small_holes import _perimeters, close_crowding_holes, close_small_holes, holes_of
 from tests.surface.shapes import perforated
 
@@ -19,7 +19,7 @@ FACES = np.array([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4], [2, 0, 3], [2, 3, 
 
 def rows() -> np.ndarray:
     normals, areas, centers = face_geometry(SHEET, FACES)
-    return quadrics_of(SHEET, FACES, centers, normals, areas)
+    return rows_of(SHEET, FACES, centers, normals, areas)
 
 
 def test_how_long_loops_of_several_sizes_are() -> None:
@@ -71,7 +71,7 @@ def test_of_holes_that_take_too_many_faces_the_largest_stay() -> None:
         middle = flat[loops[row]].mean(axis=0)
         flat[loops[row]] = middle + 1.5 * (flat[loops[row]] - middle)
     normals, areas, centers = face_geometry(flat, faces)
-    before = quadrics_of(flat, faces, centers, normals, areas)
+    before = rows_of(flat, faces, centers, normals, areas)
     assert close_crowding_holes(flat, before, faces, 360)[2] is faces
     positions, quadrics, found = close_crowding_holes(flat, before, faces, 100)
     left = holes_of(positions, found)[1]

@@ -17,7 +17,7 @@ from flashmesh_core.surface.collapse import collapse, start_collapse
 from flashmesh_core.surface.denoising import Denoised, denoise
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reach import FAR
-from flashmesh_core.surface.simplification import proxies, quadrics_of
+from flashmesh_core.surface.simplification import proxies, rows_of
 from flashmesh_core.surface.thinning import Thinned, blocks_of, start_thinned, thinned
 from tests.surface.shapes import box_corners, box_distance, grid, torus_distance, voxels
 
@@ -37,7 +37,7 @@ def _small(monkeypatch: pytest.MonkeyPatch):
 def given(denoised: Denoised) -> Thinned:
     planes = planes_of(denoised)
     sides, _, _ = face_geometry(planes.vertices, planes.faces)
-    return Thinned(planes.vertices, planes.faces, quadrics_of(*planes[:5]), sides)
+    return Thinned(planes.vertices, planes.faces, rows_of(*planes[:5]), sides)
 
 
 def of(mesh: Thinned) -> Thinned:
@@ -107,7 +107,7 @@ def test_a_block_turns_no_face_over_to_go_on():
     held = np.abs(vertices[:, :2]).max(axis=1) > 0.499
     vertices[:, 2] = 0.2 * np.random.default_rng(1).normal(size=len(vertices))
     sides, areas, centers = face_geometry(vertices, faces)
-    state = start_collapse(vertices, faces, quadrics_of(vertices, faces, centers, sides, areas), held=held)
+    state = start_collapse(vertices, faces, rows_of(vertices, faces, centers, sides, areas), held=held)
     assert collapse(state, 0, 1_000_000) == 2
     normals, _, _ = face_geometry(state.positions, state.faces[state.alive])
     assert (np.einsum("ij,ij->i", normals, state.sides[state.alive]) > 0.0).all()

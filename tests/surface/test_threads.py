@@ -14,7 +14,7 @@ from flashmesh_core.surface.denoising import denoise
 from flashmesh_core.surface.patches import patches_of
 from flashmesh_core.surface.placement import planes_of
 from flashmesh_core.surface.reconstruction import Reconstruction, reconstruct
-from flashmesh_core.surface.simplification import quadrics_of
+from flashmesh_core.surface.simplification import rows_of
 from flashmesh_core.surface.threads import begun, in_threads, reported
 from flashmesh_core.surface.winding import slabs
 from tests.surface.shapes import box_distance, cloud_of, voxels
@@ -60,7 +60,7 @@ def test_a_surface_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch):
             denoised.normals,
             planes_of(denoised).weights,
             *patches_of(mesh.vertices, mesh.faces),
-            quadrics_of(*planes_of(denoised)[:5]),
+            rows_of(*planes_of(denoised)[:5]),
         ]
 
     alone = read()

@@ -21,7 +21,7 @@ from flashmesh_core.surface.flat_places import recut_flat_places
 from flashmesh_core.surface.folds import without_folds
 from flashmesh_core.surface.placement import move
 from flashmesh_core.surface.quadrics import WIDTH
-from flashmesh_core.surface.simplification import quadrics_of
+from flashmesh_core.surface.simplification import rows_of
 
 SOURCE = 1  # the level that vertices are chosen from
 FEWEST = 4  # faces of a mesh that there is something to choose for
@@ -81,7 +81,7 @@ def left_over(
     """The vertices of a mesh (V, 3), (F, 3) that stay, at their targets (V, 3), and about `count` faces over them."""
     faces = faces.astype(np.int32)
     normals, areas, centers = face_geometry(vertices, faces)
-    quadrics = quadrics_of(vertices, faces, centers, normals, areas)[:, :WIDTH].copy()
+    quadrics = rows_of(vertices, faces, centers, normals, areas)[:, :WIDTH].copy()
     placed = moved(vertices, faces, targets)
     faces = collapsed(placed, faces, quadrics, odds, count, unit, weights)
     used, faces = compact(faces, len(placed))
