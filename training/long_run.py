@@ -51,15 +51,30 @@ def run(state: Path, data: Path, weights: str | None) -> int:
     single = environment | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     with (state / "train.log").open("a") as said, (state / "readings.log").open("a") as made:
         started = [
-            subprocess.Popen(train, cwd=ROOT, env=environment, stdout=said, stderr=said),
-            subprocess.Popen(make, cwd=ROOT, env=single, stdout=made, stderr=made, preexec_fn=_yield_to_training),
+            subprocess.Popen(train, cwd=ROOT, env=environment, stdout=said, stderr=said, start_new_session=True),
+            subprocess.Popen(
+                make,
+                cwd=ROOT,
+                env=single,
+                stdout=made,
+                stderr=made,
+                start_new_session=True,
+                preexec_fn=_yield_to_training,
+            ),
         ]
         for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda number, _: [process.send_signal(number) for process in started])
+            signal.signal(name, lambda *_: _end(started))
         status = started[0].wait()
-        started[1].terminate()
-        started[1].wait()
+        _end(started[1:])
     return status
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    """Ask them to end, and with them the processes that they started; the training saves its state first."""
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
 
 
 def main() -> int:

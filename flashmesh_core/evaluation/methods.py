@@ -1,7 +1,8 @@
 """The ways to a mesh of the wanted number of faces that `evaluate` compares, one row each.
 
 result    the engine as it is used
-proxy     the mesh that the engine's reading of the source arrives at without its model
+geometry  the mesh that the reading of the source arrives at by geometry alone
+proxy     the same with the learned choice of its vertices, without the model
 decimate  plain simplification of the source by quadric error; of a cloud, of what is reconstructed from it
 model     the engine's model alone: no coverage guidance, nothing repaired or filled
 repaired  the same with crossings and holes mended; what else fits the source stays as the model wrote it
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHODS = ("result", "proxy", "decimate", "model", "repaired", "unaided", "artist")
+METHODS = ("result", "geometry", "proxy", "decimate", "model", "repaired", "unaided", "artist")
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
 
 
@@ -69,6 +70,7 @@ def methods_of(engine: Engine, names: Sequence[str], **options: Any) -> dict[str
     alone = options | {"coverage_guidance": 0.0, "fill_holes": False, "watertight": False}
     ways: dict[str, Method] = {
         "result": lambda given, faces: generate(engine, given, faces, **options),
+        "geometry": lambda given, faces: timed(lambda: proxy_of(given, faces, learned_choice=False)),
         "proxy": lambda given, faces: timed(lambda: proxy_of(given, faces)),
         "decimate": lambda given, faces: timed(lambda: decimate(given.dense, faces)),
         "model": lambda given, faces: generate(engine, given, faces, **alone),
@@ -126,10 +128,10 @@ def _made(given: Given, write: Callable[[], GenerationResult]) -> Made:
     return Made(result.mesh, time.perf_counter() - began, result.end_reason, max(decoded, 0.0))
 
 
-def proxy_of(given: Given, faces: int) -> Mesh:
-    """The proxy mesh that the engine reads out of a source, in the source's space; no faces where no surface shows."""
+def proxy_of(given: Given, faces: int, *, learned_choice: bool = True) -> Mesh:
+    """The proxy mesh of a source, in the source's space; no faces where no surface shows."""
     try:
-        reading = read_surface(given.surface, given.normals, faces=faces)
+        reading = read_surface(given.surface, given.normals, faces=faces, learned_choice=learned_choice)
     except ValueError as error:
         log.warning("%s, %s: %s", given.artist.name, given.family, error)
         return EMPTY

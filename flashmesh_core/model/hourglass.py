@@ -37,6 +37,17 @@ def causal_shift(upsampled_BTD: Tensor, length: int) -> Tensor:
     return F.pad(upsampled_BTD, (0, 0, 2, 0))[:, :length]
 
 
+def shifted_down(upsampled_BTD: Tensor, length: int, packing: Packing | None, level: int) -> Tensor:
+    """The same; in packed sequences nothing comes from the crop before. `level` is the one below."""
+    shifted = causal_shift(upsampled_BTD, length)
+    return shifted if packing is None else shifted * packing.starts[level].to(shifted.dtype)
+
+
+def masks_by_level(packing: Packing | None) -> list[tuple[Tensor | None, Tensor | None]]:
+    """Of self-attention and of the condition, coordinate level first; none for plain sequences."""
+    return [(None, None)] * 3 if packing is None else list(zip(packing.masks, packing.conditions, strict=True))
+
+
 def smooth_embedding(num_bins: int, dim: int) -> Tensor:
     """Sines and cosines of the bin at `dim` / 2 frequencies, from a quarter turn over the range up, (bins, dim).
 
@@ -159,9 +170,7 @@ class Hourglass(nn.Module):
         head_dim = self.config.dim // self.config.heads
         tables = [rope_table(positions[: length // 3**level], head_dim) for level in range(3)]
 
-        masks: list[tuple[Tensor | None, Tensor | None]] = [(None, None)] * 3
-        if packing is not None:
-            masks = list(zip(packing.masks, packing.conditions, strict=True))
+        masks = masks_by_level(packing)
         x_BND = self.embed_tokens(tokens_BN, positions % TOKENS_PER_FACE)
         for block in self.coordinate_down:
             x_BND = block(x_BND, condition_BSD, tables[0], masks[0])
@@ -177,16 +186,14 @@ class Hourglass(nn.Module):
         x_BFD = self.face[-1](x_BFD, condition_BSD, tables[2], masks[2])
 
         up_BVD = self.face_out(x_BFD).unflatten(2, (3, -1)).flatten(1, 2)
-        up_BVD = causal_shift(up_BVD, vertices)
-        x_BVD = x_BVD + (up_BVD if packing is None else up_BVD * packing.starts[1].to(up_BVD.dtype))
+        x_BVD = x_BVD + shifted_down(up_BVD, vertices, packing, 1)
         for block in self.vertex_up[:-1]:
             x_BVD = block(x_BVD, condition_BSD, tables[1], masks[1])
         vertex_BVD = x_BVD
         x_BVD = self.vertex_up[-1](x_BVD, condition_BSD, tables[1], masks[1])
 
         up_BND = self.vertex_out(x_BVD).unflatten(2, (3, -1)).flatten(1, 2)
-        up_BND = causal_shift(up_BND, length)
-        x_BND = x_BND + (up_BND if packing is None else up_BND * packing.starts[0].to(up_BND.dtype))
+        x_BND = x_BND + shifted_down(up_BND, length, packing, 0)
         if rows_BNRQ is not None:
             x_BND = x_BND + self.slice_states(rows_BNRQ.to(x_BND.dtype), positions % TOKENS_PER_FACE, 0)
         for block in self.coordinate_up[:-1]:

@@ -157,8 +157,7 @@ def make_surface(
     crease, crease_zy, crease_z = _views(context.crease.occupied if context else nothing)
     factor = -(-num_bins // DIRECTION_CELLS)
     cells = -(-num_bins // factor)
-    if context is None:
-        points, normals = np.zeros((0, 3)), np.zeros((0, 3))
+    points, normals = (points, normals) if context else (np.zeros((0, 3)), np.zeros((0, 3)))
     places = (points + 0.5) * num_bins - 0.5  # bin centers are integers
     bins = np.clip(np.floor(places + 0.5), 0, num_bins - 1).astype(np.int64)
     loose = key_bins(np.unique(vertex_keys(bins, num_bins)), num_bins)

@@ -54,7 +54,10 @@ def test_bad_options_are_one_line(
     common = ["evaluate", "--data", str(artists), "--checkpoint", str(tmp_path / "debug")]
     for more, message in (
         (["--sources", "photo"], "sources must be some of remesh,sculpt,scan,cloud, got 'photo'"),
-        (["--rows", "best"], "rows must be some of result,proxy,decimate,model,repaired,unaided,artist, got 'best'"),
+        (
+            ["--rows", "best"],
+            "rows must be some of result,geometry,proxy,decimate,model,repaired,unaided,artist, got 'best'",
+        ),
         (["--rows", "proxy", "--min-faces", "500"], "data must hold meshes of 500 faces or more, got none"),
         (["--rows", "proxy", "--faces", "0"], "faces must be at least 1, got 0"),
     ):
