@@ -165,6 +165,11 @@ def _presets() -> dict[str, ModelConfig]:
             cross_attention=(False, True, True), ffn_ratio=2.0, window=2304, level_windows=(288, 576, 2304),
             num_points=1024, num_latents=64, encoder_layers=2, slice_rows=SLICE_ROWS, draft_ffn_ratio=0.25,
         ),
+        ModelConfig(
+            name="small", dim=512, heads=8, coordinate_layers=(1, 1), vertex_layers=(2, 2), face_layers=6,
+            cross_attention=(False, True, True), ffn_ratio=2.0, window=2304, level_windows=(288, 576, 2304),
+            num_points=1024, num_latents=64, encoder_layers=2, slice_rows=SLICE_ROWS, draft_ffn_ratio=0.25,
+        ),
         ModelConfig(name="meshtron-0.5b", dim=768, heads=8, window=18_432, **paper),  # type: ignore[arg-type]
         ModelConfig(name="meshtron-1b", dim=1536, heads=16, window=18_432, **paper),  # type: ignore[arg-type]
         ModelConfig(name="mesh-rft", dim=1536, heads=16, window=36_864, **paper),  # type: ignore[arg-type]

@@ -69,7 +69,7 @@ def test_classes_and_special_tokens() -> None:
 
 
 def test_an_unknown_preset_lists_the_names() -> None:
-    with pytest.raises(ValueError, match=r"preset must be one of \['debug', .*'nano'\], got 'huge'"):
+    with pytest.raises(ValueError, match=r"preset must be one of \['debug', .*'nano', 'small'\], got 'huge'"):
         preset("huge")
 
 
