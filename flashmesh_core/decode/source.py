@@ -119,16 +119,17 @@ def source_of_reading(
     area = float(triangle_areas(proxy.triangles).sum())
     if not area > 0.0:
         raise InputError(f"source must have a total area above 0, got {len(proxy.faces)} faces without", field="source")
-    shown = _shrunk(reading.proxies[-1]) if shows_candidates(config) else proxy
+    dense = shows_candidates(config)
+    shown = _shrunk(reading.proxies[-1]) if dense else proxy
     samples = sample_surface(shown.vertices, shown.faces, enough_samples(area * size**2), rng)
     points, normals = samples.points.astype(np.float64), samples.normals.astype(np.float64)
     if tolerance is None:
-        tolerance = 1 + int(reading.noise * size)
+        tolerance = 1 + dense + int(reading.noise * size)
     corners, proxy_bins = dequantize(places.bins, size), places.bins[proxy.faces]
     context = None
     if config.slice_rows:
         context = SurfaceContext.of_samples(points, normals, corners, size, proxy_bins=proxy_bins)
-        if shows_candidates(config):
+        if dense:
             richer = _shrunk(reading.proxies[1])
             candidates = make_candidates(proxy.vertices, proxy.faces, richer.vertices, size)
             context = replace(context, candidates=candidates)
@@ -137,7 +138,7 @@ def source_of_reading(
     return Source(
         normalization=box, points=points, normals=normals, channels=channels.astype(np.float32),
         context=context,
-        mask_grid=SurfaceGrid.of_mesh(corners, proxy.faces, size, tolerance),
+        mask_grid=SurfaceGrid.of_mesh(shown.vertices if dense else corners, shown.faces, size, tolerance),
         places=places, proxy_bins=proxy_bins,
         proxy=Mesh(box.invert(proxy.vertices), proxy.faces), surface=MeasuredSurface(surface),
         noise=reading.noise / (1.0 + 2.0 * MARGIN),
