@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flashmesh_core.candidate_rows import Candidates, candidate_rows_of_mesh, no_candidates
+from flashmesh_core.candidates import Candidates, no_candidates
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, canonicalize_bins, key_bins, quantize, vertex_keys
 from flashmesh_core.mesh.open_half_edges import OpenHalfEdges
@@ -284,6 +284,8 @@ def rows_of_items(
 
 def mesh_rows(context: SurfaceContext, mesh: CanonicalMesh, start: int, stop: int) -> np.ndarray:
     """Slice rows of every token of faces start..stop-1 and of the token after, (9 * faces + 1, R, Q) uint8."""
+    from flashmesh_core.candidate_rows import candidate_rows_of_mesh  # compiled: only who makes rows needs it
+
     universe = Universe.of_keys(context.corner_keys, vertex_keys(mesh.vertices, mesh.num_bins), context.num_bins)
     items = mesh_items(context, mesh, universe, start, stop)
     masks = item_masks(context, universe, items)

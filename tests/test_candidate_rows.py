@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashmesh_core.candidate_rows import (
-    BESIDE,
-    LEVEL,
-    LINE,
-    MIRROR,
-    NEAR,
-    OF_PROXY,
-    OF_RICHER,
-    RICHER,
-    candidate_rows_of_mesh,
-    make_candidates,
-    no_candidates,
-)  # fmt: skip
+from flashmesh_core.candidate_rows import BESIDE, LEVEL, LINE, MIRROR, NEAR, RICHER, candidate_rows_of_mesh
+from flashmesh_core.candidates import OF_PROXY, OF_RICHER, make_candidates, no_candidates
 from flashmesh_core.mesh.canonical import CanonicalMesh, canonicalize_bins, dequantize
 
 # A square, cut along a diagonal, on a plane of z = 64: the order of its vertices is that of (z, y, x).

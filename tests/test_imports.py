@@ -19,7 +19,7 @@ LAYERS = (
     ("service.protocol",),
     ("mesh",),
     ("surface", "sources"),
-    ("tokenizer", "picture", "token_choice", "candidate_rows"),
+    ("tokenizer", "picture", "token_choice", "candidates", "candidate_rows"),
     ("slices",),
     ("model",),
     ("checkpoint",),
@@ -36,8 +36,8 @@ LAYERS = (
 RANK = {noun: rank for rank, nouns in enumerate(LAYERS) for noun in nouns}
 WITHOUT_TORCH = {
     "arguments", "config", "drafters", "errors", "files", "jit", "kernel_cache", "options", "mesh",
-    "splitmix", "surface", "sources", "tokenizer", "token_choice", "candidate_rows", "picture", "slices", "state",
-    "completion", "batch.report", "service.protocol", "service.process", "service.client", "client",
+    "splitmix", "surface", "sources", "tokenizer", "token_choice", "candidates", "candidate_rows", "picture", "slices",
+    "state", "completion", "batch.report", "service.protocol", "service.process", "service.client", "client",
 }  # fmt: skip
 ADDON_MAY_IMPORT = {*sys.stdlib_module_names, "bpy", "bmesh", "mathutils", "numpy", "requests", CORE}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from generated_meshes import shape
 
-from flashmesh_core.candidate_rows import make_candidates
+from flashmesh_core.candidates import make_candidates
 from flashmesh_core.config import SLICE_ROWS
 from flashmesh_core.mesh.canonical import CanonicalMesh, Mesh, Normalization, canonicalize, dequantize, quantize
 from flashmesh_core.mesh.sampling import sample_surface

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ML = ["torch", "numba", "safetensors", "trimesh", "starlette", "uvicorn", "PIL", "tqdm"]
-COMPILED = {"distance", "figures", "voxels"}  # of mesh/: what evaluation and training alone ask for
+COMPILED = {"layout", "distance", "figures", "voxels"}  # of mesh/: what evaluation and training alone ask for
 BARE = [*ML, "scipy", "requests"]  # Blender's Python has numpy and requests alone
 
 BLOCKER = """

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from flashmesh_core.candidate_rows import make_candidates
+from flashmesh_core.candidates import make_candidates
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.places import assign_bins
 from flashmesh_core.mesh.canonical import (

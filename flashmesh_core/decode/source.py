@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from flashmesh_core.candidate_rows import make_candidates
+from flashmesh_core.candidates import make_candidates
 from flashmesh_core.config import ModelConfig
 from flashmesh_core.decode.places import Places, assign_bins
 from flashmesh_core.errors import InputError

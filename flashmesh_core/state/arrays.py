@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flashmesh_core.candidate_rows import no_candidates
+from flashmesh_core.candidates import no_candidates
 from flashmesh_core.mesh.canonical import key_bins, vertex_keys
 from flashmesh_core.mesh.support import BACKING_BITS, DIRECTION_CELLS, own_bits
 from flashmesh_core.mesh.surface import MAX_CELLS, SurfaceGrid

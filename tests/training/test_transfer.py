@@ -68,7 +68,7 @@ def test_a_model_of_more_rows_begins_as_the_one_of_fewer() -> None:
     torch.manual_seed(0)
     config = preset("debug")
     source = Hourglass(replace(config, slice_rows=SLICE_ROWS[:10])).eval()
-    target = Hourglass(config).eval()
+    target = Hourglass(replace(config, slice_rows=SLICE_ROWS)).eval()
     transfer(source, target)
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(0, config.num_bins, (2, 18), generator=generator)

@@ -238,9 +238,9 @@ def test_wrong_input_is_named() -> None:
         fast.extend([np.array([0.5])])
     with pytest.raises(ValueError, match="rows must be None, as slice_rows is empty"):
         fast.extend([tokens], [np.zeros((3, 1, 6), np.uint8)])
-    with pytest.raises(ValueError, match=r"rows must have the shape \(3, 10, 6\), got None"):
+    with pytest.raises(ValueError, match=r"rows must have the shape \(3, 16, 6\), got None"):
         with_rows.extend([tokens])
-    with pytest.raises(ValueError, match=r"rows must have the shape \(3, 10, 6\), got \(2, 3, 6\)"):
+    with pytest.raises(ValueError, match=r"rows must have the shape \(3, 16, 6\), got \(2, 3, 6\)"):
         with_rows.extend([tokens], [np.zeros((2, 3, 6), np.uint8)])
     with pytest.raises(ValueError, match=r"sequence must be in \[0, 0\], got 1"):
         fast.truncate(1, 0)

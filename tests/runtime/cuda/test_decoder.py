@@ -300,7 +300,7 @@ def test_wrong_input_names_the_range() -> None:
         (lambda: decoder.extend([np.array([1])]), "tokens must be given for 2 sequences, got 1"),
         (lambda: decoder.extend([np.array([9]), None], [row, None]), r"tokens must be in \[0, 8\], got 9 to 9"),
         (lambda: decoder.extend([np.array([0.5]), None], [row, None]), "tokens must be integers"),
-        (lambda: decoder.extend([np.array([1]), None]), r"rows must have the shape \(1, 10, 6\), got None"),
+        (lambda: decoder.extend([np.array([1]), None]), r"rows must have the shape \(1, 16, 6\), got None"),
         (lambda: decoder.extend([np.array([1]), None], [row]), "rows must be given for 2 sequences, got 1"),
     ):
         with pytest.raises(ValueError, match=message):
