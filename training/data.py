@@ -129,7 +129,6 @@ class MeshBatches(Dataset):
         """`keys` are the readings to draw from, the number of the mesh in `store` before each; a `ledger` tells which
         of them are there at each micro-batch, else each is made as it is needed."""
         self.config, self.data, self.store, self.keys, self.ledger = config, data, store, keys, ledger
-        self.drawn: tuple[int, dict[str, list[tuple[int, ReadingKey]]]] = (-1, {})
 
     def __len__(self) -> int:
         return 1 << 40
@@ -137,8 +136,15 @@ class MeshBatches(Dataset):
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng((self.data.seed, number))
         if self.ledger is not None:
-            self.keys = self.ledger.keys_at(number)
+            self._take(self.ledger.keys_at(number))
         return self._packed(rng) if self.data.packed else self._single(rng)
+
+    def _take(self, keys: list[tuple[int, ReadingKey]]) -> None:
+        """Draw from other readings; what is known of those before is forgotten where there are more now, or fewer."""
+        if len(keys) != len(self.keys):
+            self.__dict__.pop("groups", None)
+            self.__dict__.pop("families", None)
+        self.keys = keys
 
     def _packed(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """Sequences of one length, each full of crops."""
@@ -195,6 +201,14 @@ class MeshBatches(Dataset):
         return None if reading is None else sample_of_mesh(mesh, reading, self.config, self.data, rng, length)
 
     @cached_property
+    def families(self) -> dict[str, list[tuple[int, ReadingKey]]]:
+        """The readings of each kind of source."""
+        found: dict[str, list[tuple[int, ReadingKey]]] = {}
+        for number, key in self.keys:
+            found.setdefault(key.family, []).append((number, key))
+        return found
+
+    @cached_property
     def plain(self) -> np.ndarray:
         """The meshes of which stand-ins are made: as large as those of readings may be."""
         assert self.store is not None
@@ -205,13 +219,8 @@ class MeshBatches(Dataset):
         """A reading: of a group of sizes, or of each kind of source as often as of the others."""
         if bucket is not None:
             return self.keys[int(rng.choice(self.groups[bucket]))]
-        if self.drawn[0] != len(self.keys):
-            families: dict[str, list[tuple[int, ReadingKey]]] = {}
-            for number, key in self.keys:
-                families.setdefault(key.family, []).append((number, key))
-            self.drawn = len(self.keys), families
-        names = sorted(self.drawn[1])
-        of_family = self.drawn[1][names[int(rng.integers(len(names)))]]
+        names = sorted(self.families)
+        of_family = self.families[names[int(rng.integers(len(names)))]]
         return of_family[int(rng.integers(len(of_family)))]
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from flashmesh_core.files import write_atomic
 from flashmesh_core.mesh.store import MeshStore
+from training.state import has_state
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_MEGABYTES = 60
@@ -73,13 +74,12 @@ def pack(data: Path, readings: Path, out: Path, megabytes: int = MOST_MEGABYTES)
 def command(state: Path, minutes: float, device: str, preset: str, tokens: int, workers: int) -> list[str]:
     """The training's command line for one piece."""
     out = state / "run"
-    known = any((out / name).is_file() for name in ("state.pt", "state.previous.pt"))
     given = {
         "--data": state / "data", "--readings": state / "readings", "--out": out, "--minutes": minutes,
         "--device": device, "--preset": preset, "--batch-tokens": tokens, "--workers": workers, "--accumulate": 1,
     }  # fmt: skip
     named = [str(part) for pair in given.items() for part in pair]
-    return [sys.executable, "training/train.py", *TRAINING, *named, *(["--resume"] if known else [])]
+    return [sys.executable, "training/train.py", *TRAINING, *named, *(["--resume"] if has_state(out) else [])]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,7 +21,8 @@ class Ledger:
         """`keys` are all that may come, the number of the mesh in the store before each."""
         self.file, self.cache = file, cache
         self.known = {key.file(cache).relative_to(cache).as_posix(): (number, key) for number, key in keys}
-        self.size, self.lines = -1, [(0, "")][:0]
+        self.size = -1
+        self.lines: list[tuple[int, str]] = []
 
     def read(self) -> list[tuple[int, str]]:
         """The lines, read again where the file has grown."""

@@ -15,6 +15,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from training.state import has_state
+
 ROOT = Path(__file__).resolve().parents[1]
 STATE, DATA = "FLASHMESH_RUN", "FLASHMESH_DATA"  # environment variables
 TRAINING = (
@@ -28,8 +32,7 @@ TRAINING = (
 def commands(state: Path, data: Path, weights: str | None) -> tuple[list[str], list[str]]:
     """The command lines of the training and of what makes readings."""
     out, readings = state / "run", state / "readings"
-    resumes = (out / "state.pt").is_file() or (out / "state.previous.pt").is_file()
-    start = ["--resume"] if resumes else (["--weights", weights] if weights else [])
+    start = ["--resume"] if has_state(out) else (["--weights", weights] if weights else [])
     train = [sys.executable, "training/train.py", *TRAINING, "--data", str(data), "--readings", str(readings)]
     make = [sys.executable, "-m", "training.readings", "--data", str(data), "--out", str(readings)]
     make += ["--max-faces", "800", "--variants", "2", "--workers", "1"]

@@ -28,7 +28,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--families", default=",".join(FAMILIES), help="of sources that readings are made of")
     parser.add_argument("--variants", type=int, default=1, help="readings of each family and mesh")
     parser.add_argument("--max-faces", type=int, default=MAX_FACES, help="leave larger meshes out")
-    parser.add_argument("--cached-only", action="store_true", help="draw only from readings that are in the cache now")
+    parser.add_argument("--cached-only", action="store_true", help="draw only from readings that are in the cache")
     parser.add_argument("--procedural", type=float, default=0.15, help="share of procedural shapes beside --data")
     stand_ins = "share of meshes that stand-ins for readings are made of"
     parser.add_argument("--damaged", type=float, default=0.0, help=stand_ins)

@@ -26,9 +26,14 @@ FIXED = (
 FORMER_NAMES = {"draft_share": "draft_probability"}  # of options, in the states of older runs
 
 
+def has_state(folder: Path) -> bool:
+    """Whether a folder holds the state of a run, of either generation."""
+    return any((folder / name).is_file() for name in (NEWEST, OLDER))
+
+
 def check_unused(folder: Path) -> None:
     """A ValueError where a folder holds the state of a run, which a new one would write over."""
-    if any((folder / name).is_file() for name in (NEWEST, OLDER)):
+    if has_state(folder):
         raise ValueError(f"--out must be a new folder, or --resume be given: {folder} holds the state of another run")
 
 
