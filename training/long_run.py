@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,6 +22,7 @@ from training.state import has_state
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE, DATA = "FLASHMESH_RUN", "FLASHMESH_DATA"  # environment variables
+TRAINS, LAST = 10, 19  # niceness of the training's scheduling group, and of that of what makes readings
 TRAINING = (
     "--preset", "nano", "--cached-only", "--max-faces", "800", "--variants", "2", "--draft-every", "0", "--compile",
     "--procedural", "0.1", "--damaged", "0.25", "--lr", "1e-3", "--muon-lr", "0.004", "--warmup", "100", "--ema",
@@ -39,8 +41,15 @@ def commands(state: Path, data: Path, weights: str | None) -> tuple[list[str], l
     return [*train, "--out", str(out), *start], make
 
 
+def _yield(niceness: int, group: Path = Path("/proc/self/autogroup")) -> None:
+    """Give a new session's scheduling group its niceness: on Linux, that of a process counts within its group alone."""
+    if group.exists():
+        group.write_text(str(niceness))
+
+
 def _yield_to_training() -> None:
     """What makes readings takes what the training leaves of the processors, where the system knows such a class."""
+    _yield(LAST)
     if hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
@@ -54,7 +63,15 @@ def run(state: Path, data: Path, weights: str | None) -> int:
     single = environment | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     with (state / "train.log").open("a") as said, (state / "readings.log").open("a") as made:
         started = [
-            subprocess.Popen(train, cwd=ROOT, env=environment, stdout=said, stderr=said, start_new_session=True),
+            subprocess.Popen(
+                train,
+                cwd=ROOT,
+                env=environment,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                preexec_fn=partial(_yield, TRAINS),
+            ),
             subprocess.Popen(
                 make,
                 cwd=ROOT,
@@ -91,7 +108,7 @@ def main() -> int:
         if not given:
             parser.error(f"{flag} must be given, or ${variable} be set")
     if hasattr(os, "nice"):
-        os.nice(max(0, 19 - os.nice(0)))
+        os.nice(max(0, LAST - os.nice(0)))
     began = time.monotonic()
     status = run(Path(args.state).resolve(), Path(args.data).resolve(), args.weights)
     print(f"ended with status {status} after {(time.monotonic() - began) / 60:.0f} minutes")

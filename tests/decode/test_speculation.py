@@ -87,6 +87,18 @@ def test_no_switch_of_drafting_changes_the_output(drafting: Drafting) -> None:
         assert_same(result, plain(3))
 
 
+@pytest.mark.parametrize("drafter", SPECULATIVE)
+def test_a_model_that_is_shown_candidates(drafter: str) -> None:
+    """All sixteen rows, those of candidate_rows.py included, which the bundled model does not read."""
+    torch.manual_seed(1)
+    shown = Engine(Hourglass(replace(preset("debug"), slice_rows=SLICE_ROWS)), "debug", "float32")
+    for source in (shape(4, 120), sample_cloud(shape(5, 120), 3_000).points):
+        options: dict[str, object] = {"max_faces": FACES, "seed": 4}
+        assert_same(
+            shown.generate(source, drafter=drafter, **options), shown.generate(source, drafter="none", **options)
+        )
+
+
 @pytest.mark.parametrize("precision", ["bf16", "int16"])
 def test_other_weights_are_exact_too(precision: str) -> None:
     source = shape(6, 120)

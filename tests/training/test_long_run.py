@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from training.long_run import commands, main
+from training.long_run import LAST, TRAINS, _yield, commands, main
 from training.options import parse_arguments
 
 
@@ -31,6 +31,16 @@ def test_a_folder_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     with pytest.raises(SystemExit):
         main()
     assert "--state must be given, or $FLASHMESH_RUN be set" in capsys.readouterr().err
+
+
+def test_both_yield_by_the_niceness_of_their_groups(tmp_path: Path) -> None:
+    """Where processes are scheduled by sessions, a process's own niceness says nothing to other sessions."""
+    (tmp_path / "autogroup").write_text("/autogroup-7 nice 0")
+    _yield(TRAINS, tmp_path / "autogroup")
+    assert (tmp_path / "autogroup").read_text() == str(TRAINS)
+    _yield(LAST, tmp_path / "none")  # elsewhere there are no such groups
+    assert not (tmp_path / "none").exists()
+    assert 0 < TRAINS < LAST
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
