@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from flashmesh_core.mesh.store import MeshStore
 from flashmesh_core.model.hourglass import Hourglass
 
-if TYPE_CHECKING:
-    from training.train import Trainer
 
-
-def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
-    """A picture in `out`: greedy results of the averaged weights for sculpts of four validation meshes or shapes."""
+def draw_samples(model: Hourglass, folder: Path, stem: str, store: MeshStore | None) -> None:
+    """A picture in `folder`: greedy results of a model for sculpts of four meshes of `store`, or of shapes."""
     from flashmesh_core.decode.engine import Engine
     from flashmesh_core.evaluation.methods import generate
     from flashmesh_core.evaluation.objects import ArtistObject, given
@@ -24,9 +21,7 @@ def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
     from flashmesh_core.mesh.topology import is_manifold_and_closed
     from training.shapes import random_shape
 
-    model = Hourglass(trainer.config)
-    model.load_state_dict(trainer.averaged)
-    engine = Engine(model.to(trainer.args.device), trainer.config.name)
+    engine = Engine(model, model.config.name)
     if store is not None:
         small = [n for n in range(len(store)) if len(store.faces[n]) <= 160] or list(range(len(store)))
         chosen = [small[k * len(small) // 4] for k in range(4)]
@@ -34,7 +29,7 @@ def draw_samples(trainer: Trainer, store: MeshStore | None) -> None:
     else:
         sources = [(f"shape {n}", random_shape(np.random.default_rng(10_000 + n), max_faces=160)) for n in range(4)]
     header = ["artist", "source", "result"]
-    pictures = Pictures(trainer.out / "pictures", header, stem=f"step_{trainer.step:06d}")
+    pictures = Pictures(folder, header, stem=stem)
     for name, mesh in sources:
         mesh = Mesh(Normalization.of_points(mesh.vertices).apply(mesh.vertices), mesh.faces)
         closed = is_manifold_and_closed(mesh.vertices, mesh.faces)[1]

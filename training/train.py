@@ -115,10 +115,14 @@ class Trainer:
 
     def export(self, folder: Path) -> None:
         """The averaged weights as a checkpoint folder that the engine loads."""
+        extra = {"steps": self.step, "tokens": self.tokens, "hours": round(self.seconds / 3600, 3)}
+        save_checkpoint(folder, self.averaged_model(), extra, dtype=torch.bfloat16)
+
+    def averaged_model(self) -> Hourglass:
+        """A model of the averaged weights, on the CPU."""
         model = Hourglass(self.config)
         model.load_state_dict(self.averaged)
-        extra = {"steps": self.step, "tokens": self.tokens, "hours": round(self.seconds / 3600, 3)}
-        save_checkpoint(folder, model, extra, dtype=torch.bfloat16)
+        return model
 
     def resume(self) -> None:
         """Take up the newest whole state; a ValueError where there is none or it is of another run's settings."""
@@ -222,9 +226,7 @@ def compile_blocks(model: Hourglass) -> None:
 @torch.no_grad()
 def validate(trainer: Trainer, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:
     """Nats a token of the averaged weights on fixed, un-augmented crops: in all, and per vertex slot."""
-    model = Hourglass(trainer.config).to(trainer.args.device)
-    model.load_state_dict(trainer.averaged)
-    model.eval()
+    model = trainer.averaged_model().to(trainer.args.device).eval()
     total = torch.zeros(9, 2)
     for batch in batches:
         enabled = trainer.args.precision == "bf16"
@@ -307,7 +309,8 @@ class Progress:
             trainer.take_new_readings()
             self.saved = time.monotonic()
         if args.picture_minutes and (done or now - self.drawn > args.picture_minutes * 60):
-            draw_samples(trainer, self.samples_from)
+            model = trainer.averaged_model().to(args.device)
+            draw_samples(model, trainer.out / "pictures", f"step_{trainer.step:06d}", self.samples_from)
             self.drawn = time.monotonic()
 
     def write_row(self, done: bool, now: float) -> None:
