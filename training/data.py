@@ -34,6 +34,7 @@ from flashmesh_core.tokenizer import TOKENS_PER_FACE, face_tokens, first_occurre
 from training.damaged import damaged_reading
 from training.ledger import Ledger
 from training.mistakes import IGNORE, make_mistakes
+from training.own_meshes import aims_of, own_mesh
 from training.readings import ReadingKey, TrainingReading, load_reading
 
 LOOKAHEAD = 36  # targets past the crop that the draft heads may ask for
@@ -55,13 +56,14 @@ class DataConfig:
     batch_tokens: int = 4608  # tokens of a micro-batch
     lengths: tuple[int, ...] = (576, 1152, 2304, 2304)  # padded, by mesh size; the last takes all larger
     length_weights: tuple[float, ...] = (0.2, 0.35, 0.25, 0.2)  # share of the micro-batches of each group
-    mistakes: float = 0.5  # chance that a sample's prefix holds wrong faces
+    own: float = 0.75  # chance that a sample's prefix is not quite the artist's; see own_meshes.py
+    mistakes: float = 0.25  # chance that it holds wrong faces; see mistakes.py
     corner_dropout: float = 0.1  # chance that a sample shows no corners at all
 
     def __post_init__(self) -> None:
         if any(length % TOKENS_PER_FACE or length > self.batch_tokens for length in self.lengths) and not self.packed:
             raise ValueError(f"lengths must be multiples of 9 up to {self.batch_tokens}, got {self.lengths}")
-        for field in ("procedural", "damaged", "corner_dropout", "mistakes"):
+        for field in ("procedural", "damaged", "corner_dropout", "own", "mistakes"):
             if not 0.0 <= getattr(self, field) <= 1.0:
                 raise ValueError(f"{field} must be in [0, 1], got {getattr(self, field)}")
 
@@ -273,9 +275,7 @@ def sample_of_mesh(
     surface = sample_surface(proxies[-1].vertices, proxies[-1].faces, data.surface_points, rng)
     read = rng.choice(len(surface.points), config.num_points, replace=False)
     channels = [surface.points[read], surface.normals[read], np.ones((len(read), 1))]
-    written, wanted = canonical, face_tokens(canonical)
-    if augment and rng.random() < data.mistakes:
-        written, wanted = make_mistakes(canonical, rng)
+    written, wanted = written_mesh(canonical, data, rng) if augment else (canonical, face_tokens(canonical))
     groups = length // TOKENS_PER_FACE
     total = len(written.faces)
     start = 0 if total + 1 <= groups or rng.random() < 0.25 else int(rng.integers(1, max(1, total - groups) + 1))
@@ -286,6 +286,16 @@ def sample_of_mesh(
     sample.points = np.concatenate(channels, axis=1).astype(np.float32)
     sample.face_count = 0.0 if augment and rng.random() < 0.15 else float(len(canonical.faces))
     return sample
+
+
+def written_mesh(mesh: CanonicalMesh, data: DataConfig, rng: np.random.Generator) -> tuple[CanonicalMesh, np.ndarray]:
+    """What a model might write in the stead of `mesh`, and what is asked for after each prefix of it, (F, 9)."""
+    own = own_mesh(mesh, rng) if rng.random() < data.own else None
+    written = mesh if own is None else own.mesh
+    wanted = face_tokens(written)
+    if rng.random() < data.mistakes:
+        written, wanted = make_mistakes(written, rng)
+    return written, wanted if own is None else aims_of(written, wanted, own)
 
 
 def rows_of_crop(

@@ -13,7 +13,7 @@ from flashmesh_core.mesh.canonical import CanonicalMesh, vertex_keys
 from flashmesh_core.surface.overlap import first_over
 
 IGNORE = -100  # no target
-RATES = (0.02, 0.05, 0.1, 0.2)  # of the faces of a sample: how many are wrong
+RATES = (0.02, 0.05, 0.1)  # of the faces of a sample: how many are wrong
 NEAR = 8  # vertices from which a wrong one is taken
 
 
