@@ -88,15 +88,18 @@ def _write_regular(mirror, bins, degree, count, axis, z, y, rows):
 
 
 @njit_no_refcount
-def write_candidate_rows(places, kinds, start, beside, mirror, counts, bins, degree, count, v0, v1, axis, z, y, rows):
+def write_candidate_rows(
+    places, kinds, start, beside, mirror, counts, bins, degree, count, v0, v1, axis, z, y, low, rows
+):  # fmt: skip
     """Set rows NEAR to MIRROR (R, Q) of the coordinate on `axis` (2, 1, 0: z, y, x) of the vertex begun.
 
     `counts` (K,) are the mesh's vertices at each candidate, `bins` (V, 3) and `degree` (V,) the first `count` known
     vertices and in how many faces each is, `v0` and `v1` those of the face begun and `z` and `y` the coordinates of the
-    vertex begun, -1 where not yet written.
+    vertex begun, -1 where not yet written. Candidates that lie below z = `low`, where the order allows no vertex any
+    more, and farther than HELD, are not named.
     """
     for k in range(len(places)):
-        if counts[k] == 0 and _agrees(places, k, z, y):
+        if counts[k] == 0 and places[k, 2] >= low - HELD and _agrees(places, k, z, y):
             rows[NEAR if kinds[k] == OF_PROXY else RICHER, places[k, axis]] = 1
     _write_regular(mirror, bins, degree, count, axis, z, y, rows)
     if v0 >= 0:
@@ -119,8 +122,9 @@ def _rows_of_mesh(places, kinds, start, beside, mirror, bins, faces, begin, stop
             vertex = faces[face, slot]
             z = bins[vertex, 2] if axis < 2 else -1
             y = bins[vertex, 1] if axis < 1 else -1
+            low = bins[faces[face - (slot == 0), 0], 2] if face + slot > 0 else 0
             write_candidate_rows(
-                places, kinds, start, beside, mirror, counts, bins, degree, len(bins), v0, v1, axis, z, y,
+                places, kinds, start, beside, mirror, counts, bins, degree, len(bins), v0, v1, axis, z, y, low,
                 rows[9 * (face - begin) + at],
             )  # fmt: skip
         for slot in range(3):
@@ -128,8 +132,9 @@ def _rows_of_mesh(places, kinds, start, beside, mirror, bins, faces, begin, stop
             if degree[vertex] == 0:
                 hold(places, counts, bins[vertex, 0], bins[vertex, 1], bins[vertex, 2], 1)
             degree[vertex] += 1
+    low = bins[faces[stop - 1, 0], 2] if stop > 0 else 0
     write_candidate_rows(
-        places, kinds, start, beside, mirror, counts, bins, degree, len(bins), -1, -1, 2, -1, -1, rows[-1]
+        places, kinds, start, beside, mirror, counts, bins, degree, len(bins), -1, -1, 2, -1, -1, low, rows[-1]
     )
     return rows
 

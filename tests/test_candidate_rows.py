@@ -33,6 +33,14 @@ def test_a_candidate_that_is_a_bin_off_is_shown_until_a_vertex_takes_its_place()
     assert ones(rows[18, RICHER]) == [66]
 
 
+def test_a_candidate_that_the_order_has_passed_is_shown_no_more() -> None:
+    left_out = np.array([[20, 20, 30], [20, 20, 63], [20, 20, 90]])
+    candidates = make_candidates(dequantize(left_out, 128), np.zeros((0, 3), np.int64), np.zeros((0, 3)), 128)
+    rows = candidate_rows_of_mesh(candidates, square(), 0, 2)
+    assert ones(rows[0, NEAR]) == [30, 63, 90]  # nothing is written yet
+    assert ones(rows[3, NEAR]) == ones(rows[9, NEAR]) == ones(rows[18, NEAR]) == [63, 90]  # v0 lies at z = 64
+
+
 def test_what_the_proxy_joins_to_the_face_begun_is_beside_it() -> None:
     candidates = make_candidates(dequantize(SQUARE + 1, 128), FACES, np.zeros((0, 3)), 128)
     rows = candidate_rows_of_mesh(candidates, square(), 0, 2)

@@ -89,10 +89,13 @@ def write_rows(surface: Surface, table: Table, rows: np.ndarray) -> None:
             row += 1
     if len(rows) > SUGGESTED_ROWS:
         slot = begun // 3
+        first = table.begun_vertex[0] if slot > 0 else table.faces[table.n[0].faces - 1, 0]
+        low = table.bins[first, 2] if table.n[0].faces + slot > 0 else 0
         write_candidate_rows(
             surface.candidate_bins, surface.candidate_kinds, surface.candidate_start, surface.candidate_beside,
             surface.mirror, table.held, table.bins, table.degree, table.n[0].vertices,
-            table.begun_vertex[0] if slot > 0 else -1, table.begun_vertex[1] if slot > 1 else -1, axis, z, y, rows,
+            table.begun_vertex[0] if slot > 0 else -1, table.begun_vertex[1] if slot > 1 else -1, axis, z, y, low,
+            rows,
         )  # fmt: skip
     factor = surface.factor
     if z < 0:
